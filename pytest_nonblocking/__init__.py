@@ -1,0 +1,1 @@
+"""pytest plugin that proves that ASGI handlers never block the event loop."""

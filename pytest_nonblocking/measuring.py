@@ -1,0 +1,32 @@
+"""The ``nonblocking`` fixture: measuring several scenarios in one test."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .results import Outcome
+from .runner import TestRun
+from .scenario import Body
+
+
+class Nonblocking:
+    """Measures scenarios on the loop of the running test."""
+
+    def __init__(self, run: TestRun) -> None:
+        self._run = run
+
+    async def measure(self, scenario: Body, **settings: Any) -> Outcome:
+        """Run ``scenario`` alone and in bursts and return the outcome; a fail is not raised.
+
+        ``scenario`` is a callable without arguments that returns an awaitable; ``settings`` are
+        the marker's keywords. Raises what the scenario raises, and pytest.UsageError for an
+        unknown or bad setting.
+        """
+        return await self._run.measure(
+            scenario, self._run.settings.overlay(settings, "nonblocking.measure()")
+        )
+
+    def check(self, outcome: Outcome) -> None:
+        """Fail the test for a failed outcome, as the marker does."""
+        __tracebackhide__ = True
+        self._run.enforce(outcome)

@@ -1,0 +1,184 @@
+"""pytest's hooks and fixtures. Every pytest run loads this file: it imports the rest when used."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Generator
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from . import settings as _settings
+
+if TYPE_CHECKING:
+    from .measuring import Nonblocking
+    from .runner import TestRun
+    from .sentinel import Sentinel
+
+SETTINGS: pytest.StashKey[_settings.Settings] = pytest.StashKey()
+MARKED: pytest.StashKey[_settings.Settings] = pytest.StashKey()
+RUN: pytest.StashKey[TestRun] = pytest.StashKey()
+RECORDS: pytest.StashKey[dict[str, list[dict[str, Any]]]] = pytest.StashKey()
+
+_MARKER = (
+    "nonblocking({}): run the body as concurrent copies and fail it where it blocks the event "
+    "loop or makes its copies wait for one another"
+)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Register the settings."""
+    _settings.add_options(parser)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Check the settings before any work is done."""
+    keywords = ", ".join(f"{name}=…" for name in _settings.MARKER_KEYWORDS)
+    config.addinivalue_line("markers", _MARKER.format(keywords))
+    config.stash[SETTINGS] = _settings.from_config(config)
+    config.stash[RECORDS] = {}
+    if config.stash[SETTINGS].report and not hasattr(config, "workerinput"):
+        from .reporting.files import check_paths
+
+        check_paths(config.stash[SETTINGS], config)
+    config.pluginmanager.register(_Collector(config), "nonblocking-collector")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pycollect_makeitem(collector: pytest.Collector, name: str, obj: object) -> None:
+    """Give a marked coroutine test without a runner marker pytest-asyncio's."""
+    if not inspect.iscoroutinefunction(obj):
+        return
+    own = {mark.name for mark in getattr(obj, "pytestmark", ())}
+    names = own | {mark.name for mark in collector.iter_markers()}
+    if "nonblocking" in names and not names & {"asyncio", "anyio"}:
+        pytest.mark.asyncio(obj)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Resolve every marker before the first test runs, so that a bad one is a usage error."""
+    for item in items:
+        marked = _settings.from_markers(config.stash[SETTINGS], item)
+        if marked is not None:
+            if hasattr(getattr(item, "obj", None), "hypothesis"):
+                raise pytest.UsageError(
+                    f"{item.nodeid}: @pytest.mark.nonblocking and Hypothesis' @given both decide "
+                    "how often the body runs; measure one example instead"
+                )
+            item.stash[MARKED] = marked
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None, None, None]:
+    """Give the test's runner our coroutine function in place of the test's own."""
+    marked = item.stash.get(MARKED, None)
+    if marked is None and RUN not in item.stash:
+        return (yield)
+    run = _run_of(item)
+    original = getattr(item, "obj", None)
+    try:
+        if isinstance(item, pytest.Function) and inspect.iscoroutinefunction(original):
+            item.obj = run.wrap(original)
+        elif marked is not None and marked.mode != "off":
+            run.not_measured("it is not a coroutine test: write it as `async def`")
+        return (yield)
+    finally:
+        run.abandon()
+        if isinstance(item, pytest.Function):
+            item.obj = original
+        if run.outcomes:
+            from .reporting.junit import properties
+
+            item.user_properties += properties(run.records[-1])
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Attach the outcomes as plain data, which xdist carries to the controller by itself."""
+    report = yield
+    run = item.stash.get(RUN, None)
+    if run is not None and call.when == "call":
+        report.nonblocking = run.records  # type: ignore[attr-defined]  # reports carry extras
+    return report
+
+
+class _Collector:
+    """Gathers the records of all workers and tells them at the end."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self._config = config
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        records = getattr(report, "nonblocking", None)
+        if records:
+            self._config.stash[RECORDS][report.nodeid] = records
+
+    def _records(self) -> list[dict[str, Any]]:
+        return [record for records in self._config.stash[RECORDS].values() for record in records]
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_sessionfinish(self) -> None:
+        settings = self._config.stash[SETTINGS]
+        if settings.report and not hasattr(self._config, "workerinput"):
+            from .reporting.files import write_all
+
+            write_all(settings, self._config, self._records())
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        if records := self._records():
+            from .reporting.terminal import summarise
+
+            summarise(terminalreporter, records)
+
+
+def _run_of(item: pytest.Item) -> TestRun:
+    if RUN not in item.stash:
+        from .runner import TestRun
+
+        settings = item.stash.get(MARKED, item.config.stash[SETTINGS])
+        item.stash[RUN] = TestRun(item, settings, marked=MARKED in item.stash)
+    return item.stash[RUN]
+
+
+@pytest.fixture
+def nonblocking_app(request: pytest.FixtureRequest) -> Any:
+    """The ASGI application under test: override it, or set ``nonblocking_app``."""
+    from . import apps
+
+    settings = request.node.stash.get(MARKED, request.config.stash[SETTINGS])
+    if settings.app is None:
+        pytest.fail(apps.MISSING, pytrace=False)
+    try:
+        return apps.load(settings.app, settings.origins["app"])
+    except apps.AppNotFoundError as error:
+        pytest.fail(str(error), pytrace=False)
+
+
+@pytest.fixture
+def nonblocking_client(request: pytest.FixtureRequest, nonblocking_app: Any) -> Any:
+    """An ``httpx.AsyncClient`` on the application, with its lifespan on the test's loop."""
+    return _run_of(request.node).client_for(nonblocking_app)
+
+
+@pytest.fixture
+def loop_sentinel(request: pytest.FixtureRequest) -> Sentinel:
+    """The sentinel that measures the loop: read it, or use it as a context manager."""
+    return _run_of(request.node).sentinel
+
+
+@pytest.fixture
+def nonblocking(request: pytest.FixtureRequest) -> Nonblocking:
+    """Measures any scenario: ``result = await nonblocking.measure(scenario, concurrency=50)``."""
+    from .measuring import Nonblocking
+
+    return Nonblocking(_run_of(request.node))
+
+
+@pytest.fixture
+def virtual_user() -> Callable[[], int]:
+    """A callable: the index of the running copy, from 0; 0 where the body runs alone."""
+    from .scenario import current_copy
+
+    return current_copy

@@ -1,0 +1,167 @@
+"""The text of a failure: what was measured, the limit and its origin, where, and what to do."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ..advice import fix_for
+from ..results import Cause, Culprit, Evidence, Judgement, Limit, Outcome, Run
+from .units import milliseconds, plural, rate
+
+_HEADLINES: dict[Cause, str] = {
+    "blocking-call": "blocks the event loop",
+    "cpu-on-loop": "keeps the event loop busy with CPU work",
+    "gil-contention": "does CPU work in threads, which share one GIL",
+    "thread-pool": "runs out of worker threads",
+    "serialised-wait": "makes its requests wait for one another",
+}
+
+
+def limit_text(value: str, limit: Limit) -> str:
+    """Return a limit with its origin: "limit 5 ms, default" or "limit 0.10 from pytest.ini"."""
+    return f"limit {value}" + (
+        ", default" if limit.origin == "default" else f" from {limit.origin}"
+    )
+
+
+def failure_text(outcome: Outcome, rootdir: Path) -> str:
+    """Return the whole text of a failed verdict."""
+    judgement = outcome.judgement
+    assert judgement.cause is not None
+    late = "timeout" in judgement.reasons
+    headline = "does not finish" if late else _HEADLINES[judgement.cause]
+    rows = [
+        f"nonblocking: {outcome.target} {headline}",
+        *_measured(outcome),
+        _row("cause", f"{judgement.cause}: {_explained(outcome)}"),
+        *_where(outcome, rootdir),
+        _row("machine", _machine(outcome.evidence)),
+        _row("fix", fix_for(judgement.cause, outcome.culprit)),
+    ]
+    return "\n".join(rows)
+
+
+def _row(label: str, text: str) -> str:
+    return f"  {label:<8} {text}"
+
+
+def judged_burst(evidence: Evidence) -> Run:
+    """Return the largest burst's middle round by makespan, or the last lone run."""
+    level = max((run.concurrency for run in evidence.bursts), default=0)
+    runs = sorted(
+        (run for run in evidence.bursts if run.concurrency == level), key=lambda r: r.makespan
+    )
+    return runs[(len(runs) - 1) // 2] if runs else evidence.solos[-1]
+
+
+def _measured(outcome: Outcome) -> list[str]:
+    judgement, evidence = outcome.judgement, outcome.evidence
+    burst = judged_burst(evidence)
+    late = next((r for r in (*evidence.solos, *evidence.bursts) if r.timed_out), None)
+    if late is not None:
+        done = len(late.latencies)
+        limit = outcome.limits["timeout"]
+        took = limit_text(milliseconds(limit.value), limit)
+        return [f"  {done} of {plural(late.concurrency, 'copy', 'copies')} finished ({took})"]
+    if judgement.serial is None:
+        return []
+    alone = sorted(run.makespan for run in evidence.solos)[len(evidence.solos) // 2]
+    keeps = judgement.cause in ("blocking-call", "cpu-on-loop")
+    each = "each request keeps the loop for" if keeps else "each further request adds"
+    serial = milliseconds(judgement.serial)
+    limit = outcome.limits["max_serial_fraction"]
+    share = f"serial fraction {judgement.serial_fraction:.2f}, "
+    if judgement.excess is not None and judgement.excess < 0.9 * judgement.serial:
+        share += f"{judgement.excess_fraction:.2f} beyond the CPU allowance, "
+    rows = [
+        f"  {each} {serial}: {burst.concurrency} at once took {milliseconds(burst.makespan)}, "
+        f"one takes {milliseconds(alone)} ({share}{limit_text(f'{limit.value:.2f}', limit)})"
+    ]
+    if judgement.serial > 0 and "scaling" in judgement.reasons:
+        rows.append(f"  ceiling {rate(1 / judgement.serial)} per process, at any concurrency")
+    return rows
+
+
+def _explained(outcome: Outcome) -> str:
+    judgement, limits = outcome.judgement, outcome.limits
+    burst = judged_burst(outcome.evidence)
+    if judgement.cause == "blocking-call":
+        if "blocked" in judgement.reasons:
+            limit = limits["max_blocked"]
+            told = limit_text(milliseconds(limit.value), limit)
+            return f"{milliseconds(judgement.max_blocked)} waiting off the CPU in one step ({told})"
+        return f"{_share(burst, burst.budget.blocked)} per request waiting off the CPU in its steps"
+    if judgement.cause == "cpu-on-loop":
+        factor = outcome.evidence.calibration.factor
+        if "lag" in judgement.reasons:
+            limit = limits["max_lag"]
+            told = limit_text(milliseconds(limit.value * factor), limit)
+            return f"{milliseconds(judgement.max_lag)} of CPU in one step ({told})"
+        limit = limits["cpu_allowance"]
+        told = limit_text(milliseconds(limit.value * factor), limit).replace("limit", "allowance")
+        return f"{_share(burst, burst.budget.cpu)} of CPU on the loop per request ({told})"
+    if judgement.cause == "gil-contention":
+        return (
+            f"{_share(burst, burst.budget.other_cpu)} of Python per request in worker threads, "
+            "of which one runs at a time"
+        )
+    if judgement.cause == "thread-pool":
+        pool = max(burst.pools, key=lambda p: p.waiting)
+        return (
+            f"all {pool.size} threads of the {pool.name} were busy "
+            f"and {plural(pool.waiting, 'call')} waited for one"
+        )
+    return "the loop is idle while requests queue for a lock, a pool or a single worker"
+
+
+def _share(burst: Run, seconds: float) -> str:
+    return milliseconds(seconds / burst.concurrency)
+
+
+def _where(outcome: Outcome, rootdir: Path) -> list[str]:
+    culprit = outcome.culprit
+    if culprit is None:
+        return [_row("where", "no line of yours was seen in most samples: " + _library(outcome))]
+    below = "      → " + " → ".join(culprit.calls) if culprit.calls else ""
+    rows = [
+        _row("where", f"{relative(culprit.file, rootdir)}:{culprit.line} in {culprit.function}"),
+        f"               {culprit.code}{below}",
+    ]
+    if culprit.of:
+        rows.append(f"           {_counted(culprit, outcome.judgement)}")
+    return rows
+
+
+def _counted(culprit: Culprit, judgement: Judgement) -> str:
+    if judgement.cause in ("serialised-wait", "thread-pool"):
+        return f"{culprit.samples} of {plural(culprit.of, 'copy', 'copies')} wait there"
+    return (
+        f"{culprit.samples} of {plural(culprit.of, 'sample')}, "
+        f"{judgement.guilty_runs} of {plural(judgement.judged_runs, 'run')}"
+    )
+
+
+def _library(outcome: Outcome) -> str:
+    stacks = [s for run in outcome.evidence.bursts for s in run.samples if s]
+    if not stacks:
+        return "it is in the libraries that the request goes through"
+    names = [f"{stack[-1].module}.{stack[-1].function}" for stack in stacks]
+    return "the most common place is " + max(set(names), key=names.count)
+
+
+def _machine(evidence: Evidence) -> str:
+    runs = evidence.bursts or evidence.solos
+    delay = max(run.budget.descheduled for run in runs)
+    collector = max(run.budget.gc for run in runs)
+    return (
+        f"run-queue delay {milliseconds(delay)}, garbage collector {milliseconds(collector)}, "
+        f"factor {evidence.calibration.factor:.1f}: not noise, both are taken out"
+    )
+
+
+def relative(file: str, rootdir: Path) -> str:
+    """Return ``file`` relative to ``rootdir`` where it lies below it, with forward slashes."""
+    try:
+        return Path(file).relative_to(rootdir).as_posix()
+    except ValueError:
+        return Path(file).as_posix()

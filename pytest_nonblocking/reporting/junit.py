@@ -1,0 +1,27 @@
+"""The facts of a record as JUnit properties."""
+
+from __future__ import annotations
+
+from typing import Any
+
+_FACTS = (
+    "verdict",
+    "cause",
+    "serial_fraction",
+    "excess_fraction",
+    "serial_ms",
+    "ceiling_rps",
+    "max_lag_ms",
+    "max_blocked_ms",
+)
+
+
+def properties(record: dict[str, Any]) -> list[tuple[str, str]]:
+    """Return what is known, by names that begin with ``nonblocking_``."""
+    facts = {name: record[name] for name in _FACTS}
+    facts["reasons"] = ", ".join(record["reasons"]) or None
+    facts["notes"] = "; ".join(record["notes"]) or None
+    culprit = record["culprit"]
+    if culprit is not None:
+        facts["where"] = f"{culprit['file']}:{culprit['line']} in {culprit['function']}"
+    return [(f"nonblocking_{name}", str(v)) for name, v in facts.items() if v is not None]

@@ -1,0 +1,21 @@
+"""Numbers as people read them."""
+
+from __future__ import annotations
+
+
+def milliseconds(seconds: float) -> str:
+    """Return a duration in milliseconds, with a decimal below 100 unless it is a whole number."""
+    value = seconds * 1000
+    if value >= 100 or abs(value - round(value)) < 1e-9:
+        return f"{value:.0f} ms"
+    return f"{value:.1f} ms"
+
+
+def rate(per_second: float) -> str:
+    """Return a rate in requests per second."""
+    return f"{per_second:.0f} requests/s" if per_second >= 10 else f"{per_second:.1f} requests/s"
+
+
+def plural(number: int, one: str, many: str | None = None) -> str:
+    """Return the number with its noun."""
+    return f"{number} {one if number == 1 else many or one + 's'}"

@@ -1,0 +1,236 @@
+"""One test: from its settings to its outcome."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import warnings
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from . import attribution, scenario, verdict
+from .advice import notes_for
+from .calibration import calibrate
+from .client import ASGITransport, make_client
+from .reporting.failure import failure_text
+from .reporting.json_report import record
+from .results import Calibration, Evidence, Judgement, Limit, Limits, Outcome
+from .sentinel import CLOCKS, Sentinel, UnsupportedLoopError
+from .settings import Settings
+
+_SHOWN_LIMITS = (
+    "concurrency",
+    "max_serial_fraction",
+    "max_lag",
+    "max_blocked",
+    "cpu_allowance",
+    "allow",
+    "timeout",
+)
+_CALIBRATIONS: pytest.StashKey[dict[bool, Calibration]] = pytest.StashKey()
+
+
+class PytestNonblockingWarning(pytest.PytestWarning):
+    """A test could not be judged, or not safely; the message says why and what to do."""
+
+
+def limits_of(settings: Settings) -> Limits:
+    """Return the numbers that the verdict needs."""
+    return Limits(**{name: getattr(settings, name) for name in _SHOWN_LIMITS})
+
+
+class TestRun:
+    """What the plugin does for one test item: its clients, its sentinel and its outcomes."""
+
+    __test__ = False
+
+    def __init__(self, item: pytest.Item, settings: Settings, marked: bool) -> None:
+        self._item = item
+        self.settings = settings
+        self._marked = marked and settings.mode != "off"
+        self._rootdir = Path(item.config.rootpath)
+        self._clients: list[tuple[Any, ASGITransport]] = []
+        self.outcomes: list[Outcome] = []
+        self.sentinel = Sentinel(settings.max_lag, settings.max_blocked)
+
+    @property
+    def records(self) -> list[dict[str, Any]]:
+        """The outcomes as plain data."""
+        return [record(outcome, self._rootdir) for outcome in self.outcomes]
+
+    def client_for(self, app: Any) -> Any:
+        """Return a new client on ``app``, whose lifespan spans the body of the test."""
+        client, transport = make_client(app)
+        self._clients.append((client, transport))
+        return client
+
+    def wrap(self, test: Callable[..., Awaitable[object]]) -> Callable[..., Awaitable[object]]:
+        """Return the coroutine function that the runner is given in place of ``test``."""
+
+        @functools.wraps(test)
+        async def run(*args: Any, **kwargs: Any) -> None:
+            __tracebackhide__ = True
+            body = functools.partial(test, *args, **kwargs)
+            try:
+                for _, transport in self._clients:
+                    await transport.startup()
+                if self._marked:
+                    await self._measure_test(body, _place_of(test))
+                else:
+                    await body()
+            finally:
+                self.abandon()
+                for client, transport in reversed(self._clients):
+                    await client.aclose()
+                    await transport.shutdown()
+            self._enforce()
+
+        return run
+
+    def abandon(self) -> None:
+        """Leave nothing behind, whatever happened."""
+        self.sentinel.abandon()
+
+    def not_measured(self, why: str) -> None:
+        """Record that the test ran but could not be measured."""
+        self._conclude(Evidence(unmeasured=why), self.settings, None, 0.0)
+
+    async def measure(self, body: scenario.Body, settings: Settings) -> Outcome:
+        """Measure any scenario on the running loop and record its outcome."""
+        evidence, wall = await self._evidence(body, settings)
+        return self._conclude(evidence, settings, _place_of(body), wall)
+
+    async def _measure_test(self, body: scenario.Body, place: attribution.Place | None) -> None:
+        __tracebackhide__ = True
+        evidence, wall = await self._evidence(body, self.settings)
+        self._conclude(evidence, self.settings, place, wall)
+
+    async def _evidence(self, body: scenario.Body, settings: Settings) -> tuple[Evidence, float]:
+        """Return what was measured and how many seconds it took.
+
+        A failure of the body is raised as it is. A fault of ours is not: the body then has run,
+        or is run once without being measured.
+        """
+        __tracebackhide__ = True
+        began = CLOCKS.wall_ns()
+        ran = False
+
+        async def counted() -> object:
+            nonlocal ran
+            ran = True
+            return await body()
+
+        limits = limits_of(settings)
+        try:
+            evidence = await scenario.measure(
+                counted,
+                limits,
+                self.sentinel,
+                calibration=await self._calibration(limits),
+                transports=[transport for _, transport in self._clients],
+            )
+        except scenario.BodyFailedError as failure:
+            failed = failure
+        except Exception as error:
+            unmeasured = _why_unmeasured(error)
+            if not ran:
+                await body()
+            return Evidence(unmeasured=unmeasured), _seconds_since(began)
+        else:
+            return evidence, _seconds_since(began)
+        if failed.concurrency > 1:
+            self._item.add_report_section("call", "nonblocking", _only_in_a_burst(failed))
+        raise failed.error
+
+    async def _calibration(self, limits: Limits) -> Calibration:
+        done = self._item.config.stash.setdefault(_CALIBRATIONS, {})
+        with_client = bool(self._clients)
+        if with_client not in done:
+            done[with_client] = await calibrate(limits, with_client=with_client)
+        return done[with_client]
+
+    def _conclude(
+        self,
+        evidence: Evidence,
+        settings: Settings,
+        place: attribution.Place | None,
+        wall: float,
+    ) -> Outcome:
+        limits = {
+            name: Limit(getattr(settings, name), settings.origins[name]) for name in _SHOWN_LIMITS
+        }
+        judgement, culprit = Judgement("not-measured"), None
+        try:
+            judgement = verdict.judge(evidence, limits_of(settings))
+            culprit = attribution.find(evidence, judgement, place)
+        except Exception as error:
+            judgement = Judgement("not-measured")
+            evidence = Evidence(unmeasured=_why_unmeasured(error))
+        outcome = Outcome(
+            nodeid=self._item.nodeid,
+            target=attribution.target(evidence) or self._item.name,
+            judgement=judgement,
+            evidence=evidence,
+            limits=limits,
+            culprit=culprit,
+            notes=notes_for(judgement, evidence, limits),
+            wall=wall,
+        )
+        self.outcomes.append(outcome)
+        return outcome
+
+    def _enforce(self) -> None:
+        """Raise the verdict of a marked test, in the call phase like any other failure."""
+        __tracebackhide__ = True
+        if self._marked and self.outcomes:
+            self.enforce(self.outcomes[-1])
+
+    def enforce(self, outcome: Outcome) -> None:
+        """Fail the test for a failed outcome, warn for one that says nothing."""
+        __tracebackhide__ = True
+        word = outcome.judgement.word
+        enforced = self.settings.mode == "enforce"
+        if word == "fail" and enforced:
+            pytest.fail(failure_text(outcome, self._rootdir), pytrace=False)
+        if word in ("inconclusive", "not-measured"):
+            text = f"nonblocking: {outcome.target} is {word}: {'; '.join(outcome.notes)}"
+            if word == "inconclusive" and enforced and self.settings.inconclusive == "fail":
+                origin = self.settings.origins["inconclusive"]
+                pytest.fail(f"{text} (inconclusive=fail from {origin})", pytrace=False)
+            warnings.warn_explicit(
+                PytestNonblockingWarning(text), None, str(self._item.path), self._line()
+            )
+
+    def _line(self) -> int:
+        return (self._item.location[1] or 0) + 1
+
+
+def _seconds_since(began_ns: int) -> float:
+    return (CLOCKS.wall_ns() - began_ns) / 1e9
+
+
+def _place_of(test: Callable[..., object]) -> attribution.Place | None:
+    while isinstance(test, functools.partial):
+        test = test.func
+    code = getattr(inspect.unwrap(test), "__code__", None)
+    if code is None:
+        return None
+    return code.co_filename, getattr(code, "co_qualname", code.co_name)
+
+
+def _why_unmeasured(error: Exception) -> str:
+    if isinstance(error, UnsupportedLoopError):
+        return f"the event loop is {error}, whose callbacks cannot be timed; use asyncio's own"
+    return f"the plugin itself failed ({type(error).__name__}: {error}); please report this"
+
+
+def _only_in_a_burst(failure: scenario.BodyFailedError) -> str:
+    return (
+        f"The body passed alone and failed as copy {failure.copy} of {failure.concurrency} at once "
+        "(copies count from 0).\nIf the copies share data, make it unique with the fixture "
+        "virtual_user: virtual_user() is the index of the running copy.\nIf the app fails under "
+        "concurrency, that is a fault of the app."
+    )

@@ -1,0 +1,258 @@
+"""What is run: copies of a scenario, alone and in closed bursts, until the verdict is safe."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Protocol
+
+import anyio
+import anyio.lowlevel
+
+from . import verdict
+from .results import Calibration, Evidence, Exchange, Limits, Run, Stack
+from .sentinel import CLOCKS, COPY, LoopStuck, Reading, Sentinel
+
+Body = Callable[[], Awaitable[object]]
+
+_BREAK_EVERY = 0.02
+_LATE = 1.5
+
+
+class Transport(Protocol):
+    """What a scenario needs of a client's transport."""
+
+    def drain(self) -> list[Exchange]:
+        """Hand over the exchanges so far and forget them."""
+
+    async def settle(self) -> None:
+        """Wait until the app works on no request any more."""
+
+
+class BodyFailedError(Exception):
+    """The body itself raised ``error``, as copy number ``copy`` of ``concurrency``."""
+
+    def __init__(self, error: BaseException, copy: int, concurrency: int) -> None:
+        super().__init__(error, copy, concurrency)
+        self.error = error
+        self.copy = copy
+        self.concurrency = concurrency
+
+
+def current_copy() -> int:
+    """Return the index of the running copy, from 0; 0 outside of a burst."""
+    return COPY.get() or 0
+
+
+class _Burst:
+    """One closed burst: all copies are released at one instant, and latency counts from there.
+
+    Measured from its own start, the latency of a blocking handler would look flat: request k
+    begins only when request k - 1 has ended (coordinated omission).
+    """
+
+    def __init__(
+        self,
+        body: Body,
+        concurrency: int,
+        sentinel: Sentinel,
+        transports: Sequence[Transport],
+        timeout: float,
+        late_after: float | None,
+    ) -> None:
+        self._body = body
+        self._concurrency = concurrency
+        self._sentinel = sentinel
+        self._transports = transports
+        self._timeout = timeout
+        self._late_after = late_after
+        self._gate = anyio.Event()
+        self._ready = 0
+        self._left = concurrency
+        self._latencies: list[float] = []
+        self._failure: BodyFailedError | None = None
+        self._scope = anyio.CancelScope()
+        self._cancelled = anyio.get_cancelled_exc_class()
+        self._waits = sentinel.waits()
+        self._timed_out = False
+        self._stuck: Stack | None = None
+        self._opened: Reading | None = None
+        self._result: dict[str, Any] = {}
+
+    async def run(self) -> Run:
+        """Run the burst; raises BodyFailedError with what the first failing copy raised."""
+        watchdog = self._sentinel.watchdog
+        watched, gil_waited = watchdog.watched, watchdog.gil_waited
+        watchdog.thread_samples.clear()
+        probe = self._sentinel.probe
+        probe.samples.clear()
+        probe.yields.clear()
+        probe.take_steps()
+        try:
+            with self._scope:
+                async with anyio.create_task_group() as self._copies:
+                    for index in range(self._concurrency):
+                        self._copies.start_soon(self._copy, index)
+                    while self._ready < self._concurrency:
+                        await anyio.lowlevel.checkpoint()
+                    watchdog.call_after(self._timeout, self._on_timeout)
+                    if self._late_after is not None:
+                        watchdog.call_after(self._late_after, self._on_late)
+                    self._opened = Reading(self._sentinel)
+                    self._gate.set()
+                for transport in self._transports:
+                    await transport.settle()
+        finally:
+            watchdog.forget_calls()
+        exchanges = [e for transport in self._transports for e in transport.drain()]
+        if self._timed_out:
+            self._close()
+        elif self._failure is not None:
+            raise self._failure from None
+        return Run(
+            concurrency=self._concurrency,
+            latencies=tuple(self._latencies),
+            steps=probe.take_steps(),
+            samples=tuple(sample.stack for sample in probe.samples if sample.stack),
+            yields=tuple(probe.yields.most_common()),
+            thread_samples=tuple(watchdog.thread_samples),
+            waiters=self._waits.waiters,
+            pools=tuple(self._waits.pools.values()),
+            watched=watchdog.watched - watched,
+            gil_waited=watchdog.gil_waited - gil_waited,
+            requests=len(exchanges),
+            background=max((_background(e) for e in exchanges), default=0.0),
+            exchanges=tuple(exchanges),
+            timed_out=self._timed_out,
+            stuck=self._stuck,
+            **self._result,
+        )
+
+    async def _copy(self, index: int) -> None:
+        __tracebackhide__ = True
+        COPY.set(index)
+        self._ready += 1
+        await self._gate.wait()
+        try:
+            await self._body()
+        except self._cancelled:
+            if self._scope.cancel_called or self._copies.cancel_scope.cancel_called:
+                raise
+            self._failed(index, RuntimeError("the body was cancelled from inside"))
+        except LoopStuck:
+            self._timed_out = True
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException as error:
+            self._failed(index, error)
+        else:
+            assert self._opened is not None
+            self._latencies.append((CLOCKS.wall_ns() - self._opened.wall_ns) / 1e9)
+            self._left -= 1
+            if self._left == 0:
+                self._close()
+
+    def _failed(self, index: int, error: BaseException) -> None:
+        if self._failure is None:
+            self._failure = BodyFailedError(error, index, self._concurrency)
+        self._scope.cancel()
+
+    def _close(self) -> None:
+        """End the window of the budget: with the last copy, not with what comes after it."""
+        assert self._opened is not None
+        now = CLOCKS.wall_ns()
+        if not self._result:
+            self._result = {
+                "makespan": (now - self._opened.wall_ns) / 1e9,
+                "budget": self._sentinel.since(self._opened),
+            }
+
+    # On the watchdog's thread
+
+    def _on_timeout(self) -> float | None:
+        """Look where the copies are, then cancel them; ring again for as long as they remain."""
+        if not self._timed_out:
+            self._timed_out = True
+            self._stuck = self._sentinel.loop_stack()
+            self._post(self._give_up)
+        else:
+            self._sentinel.break_step()
+        return _BREAK_EVERY
+
+    def _on_late(self) -> float | None:
+        """Look where tasks wait, once the burst takes longer than a healthy one would."""
+        assert self._late_after is not None
+        if self._sentinel.probe.idle:
+            self._post(self._look)
+        self._late_after *= 2
+        return self._late_after
+
+    def _post(self, action: Callable[[], None]) -> None:
+        self._sentinel.probe.loop.call_soon_threadsafe(action)
+
+    # On the loop's thread, posted by the watchdog
+
+    def _look(self) -> None:
+        self._sentinel.probe.unaccounted(self._waits.look)
+
+    def _give_up(self) -> None:
+        self._look()
+        self._scope.cancel()
+
+
+def _background(exchange: Exchange) -> float:
+    if exchange.app_return_ns is None or exchange.last_byte_ns is None:
+        return 0.0
+    return max(0, exchange.app_return_ns - exchange.last_byte_ns) / 1e9
+
+
+async def measure(
+    body: Body,
+    limits: Limits,
+    sentinel: Sentinel,
+    *,
+    calibration: Calibration,
+    transports: Sequence[Transport] = (),
+) -> Evidence:
+    """Run ``body`` until the evidence is safe, at most as often as the verdict asks for.
+
+    The first run warms up (lazy imports, connections) and does not count. Raises BodyFailedError
+    where the body fails, and UnsupportedLoopError before anything is run.
+    """
+    sentinel.start()
+    evidence = Evidence(calibration=calibration)
+    try:
+        warm_up = await run_burst(body, 1, limits, sentinel, transports)
+        if warm_up.timed_out:
+            return dataclasses.replace(evidence, solos=(warm_up,))
+        while (level := verdict.next_level(evidence, limits)) is not None:
+            late = _LATE * max(run.makespan for run in evidence.solos) if level > 1 else None
+            run = await run_burst(body, level, limits, sentinel, transports, late)
+            if sentinel.fault is not None:
+                return dataclasses.replace(evidence, unmeasured=_describe_fault(sentinel.fault))
+            if level == 1:
+                evidence = dataclasses.replace(evidence, solos=(*evidence.solos, run))
+            else:
+                evidence = dataclasses.replace(evidence, bursts=(*evidence.bursts, run))
+    finally:
+        sentinel.stop()
+    return evidence
+
+
+async def run_burst(
+    body: Body,
+    concurrency: int,
+    limits: Limits,
+    sentinel: Sentinel,
+    transports: Sequence[Transport],
+    late_after: float | None = None,
+) -> Run:
+    """Run one closed burst under a started sentinel; raises BodyFailedError.
+
+    From ``late_after`` seconds on it is looked at where the tasks wait.
+    """
+    return await _Burst(body, concurrency, sentinel, transports, limits.timeout, late_after).run()
+
+
+def _describe_fault(fault: BaseException) -> str:
+    return f"the sentinel itself failed ({type(fault).__name__}: {fault}); please report this"

@@ -1,0 +1,373 @@
+"""The loop-time budget of a stdlib asyncio loop: every callback and the selector are timed.
+
+The fast path is one clock reading per callback: the end of a callback is the start of the next.
+What the scheduler knows is read when the loop goes to sleep and wakes, and once a millisecond of
+callbacks has gathered, so what one reading covers is a slow step and less than a millisecond of
+quick ones before it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import heapq
+import threading
+from asyncio import events
+from collections import Counter, deque
+from collections.abc import Callable
+from contextvars import ContextVar
+from typing import Any, NamedTuple
+
+from ..results import Frame, Stack, Step
+from .clock import CLOCKS, FallbackThreadClock, ThreadClock, Usage, thread_clock
+from .stacks import is_user_code, suspended_stack
+from .syscalls import State
+
+COPY: ContextVar[int | None] = ContextVar("nonblocking_copy", default=None)
+"""The index of the copy for which work is done; tasks and worker threads inherit it."""
+
+_READ_EVERY_NS = 1_000_000
+_STEPS_KEPT = 32
+_YIELDS_KEPT = 256
+_SAMPLES_KEPT = 2048
+_NEVER = 1 << 62
+
+
+class UnsupportedLoopError(Exception):
+    """The running event loop is of a kind whose callbacks cannot be timed."""
+
+
+class Sample(NamedTuple):
+    """What the watchdog saw of the loop thread during the step that began at ``step_ns``."""
+
+    step_ns: int
+    state: State
+    stack: Stack
+
+
+class Parts:
+    """Running totals of the budget in nanoseconds since the probe was installed."""
+
+    __slots__ = ("blocked", "cpu", "descheduled", "gc", "gil", "idle", "unwitnessed")
+
+    def __init__(self) -> None:
+        self.cpu = self.blocked = self.gil = self.gc = self.descheduled = self.idle = 0
+        self.unwitnessed = 0
+
+    def snapshot(self) -> dict[str, int]:
+        """Return the totals now."""
+        return {name: getattr(self, name) for name in self.__slots__}
+
+    @staticmethod
+    def between(before: dict[str, int], after: dict[str, int]) -> dict[str, float]:
+        """Return the parts in seconds that gathered between two snapshots."""
+        return {name: (after[name] - before[name]) / 1e9 for name in before}
+
+
+class AsyncioProbe:
+    """Times one asyncio loop from inside its thread.
+
+    ``notice`` is the length in seconds from which a step is kept for the report. Faults of the
+    probe's own never reach the loop: they end its work and stand in ``fault``.
+    """
+
+    loop_name = "asyncio"
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, notice: float) -> None:
+        if not isinstance(loop, asyncio.BaseEventLoop) or not hasattr(loop, "_selector"):
+            raise UnsupportedLoopError(f"{type(loop).__module__}.{type(loop).__qualname__}")
+        self.loop = loop
+        self.thread_ident = threading.get_ident()
+        self.thread_id = threading.get_native_id()
+        self.idle = False
+        self.parts = Parts()
+        self.samples: deque[Sample] = deque(maxlen=_SAMPLES_KEPT)
+        self.yields: Counter[Frame] = Counter()
+        self.fault: BaseException | None = None
+        self._notice_ns = int(notice * 1e9)
+        self._steps: list[tuple[float, int, Step]] = []
+        self._serial = 0
+        self._clock: ThreadClock | FallbackThreadClock = thread_clock(self.thread_id)
+        self._gc_wall = self._gc_cpu = self._gc_delay = 0
+        self._gc_began: tuple[int, Usage] | None = None
+        self._restore_select: Callable[[], None] | None = None
+        self.step_ns = self._due = 0  # start of the current step; when to read the scheduler
+        self._mark()
+
+    @property
+    def clock(self) -> ThreadClock | FallbackThreadClock:
+        """The clock of the loop thread."""
+        return self._clock
+
+    # Installing and removing
+
+    def install(self) -> None:
+        """Begin to time callbacks, the selector and the collector; call it from the loop thread."""
+        _HANDLES.add(self.loop, self)
+        self._wrap_selector()
+        gc.callbacks.append(self._on_gc)
+        self._mark()
+
+    def remove(self) -> None:
+        """Undo what ``install`` did; may be called twice, and from any thread."""
+        _HANDLES.discard(self.loop)
+        if self._restore_select is not None:
+            self._restore_select()
+            self._restore_select = None
+        if self._on_gc in gc.callbacks:
+            gc.callbacks.remove(self._on_gc)
+            self._clock.close()
+
+    def _wrap_selector(self) -> None:
+        selector: Any = self.loop._selector
+        original = selector.select
+        wall_ns = CLOCKS.wall_ns
+
+        def select(timeout: float | None = None) -> Any:
+            # A poll between two batches of callbacks does not wait: it belongs to the steps.
+            if timeout is not None and timeout <= 0:
+                result = original(timeout)
+                self.step_ns = wall_ns()
+                return result
+            self._begin_idle()
+            try:
+                return original(timeout)
+            finally:
+                self._end_idle()
+
+        had_own = "select" in vars(selector)
+
+        def restore() -> None:
+            if vars(selector).get("select") is not select:
+                return
+            if had_own:
+                selector.select = original
+            else:
+                del selector.select
+
+        selector.select = select
+        self._restore_select = restore
+
+    # On the loop thread, while it runs
+
+    def _mark(self) -> None:
+        """Read all clocks: what follows is accounted from here."""
+        process_ns = CLOCKS.process_cpu_ns()
+        usage = self._clock.read()
+        self._mark_at(CLOCKS.wall_ns(), usage, process_ns)
+
+    def _mark_at(self, now: int, usage: Usage, process_ns: int) -> None:
+        self._mark_ns = self.step_ns = now
+        self._usage = usage
+        self._process_ns = process_ns
+        self._gc_wall = self._gc_cpu = self._gc_delay = 0
+        self._due = _NEVER if self.fault else now + _READ_EVERY_NS
+
+    def _guard(self, work: Callable[..., None], *args: Any) -> None:
+        try:
+            work(*args)
+        except Exception as error:
+            self.fault = self.fault or error
+            self._due = _NEVER
+
+    def tick(self, now: int, handle: events.Handle | None) -> None:
+        """Account for the callbacks since the last reading; ``handle`` has just run."""
+        self._guard(self._tick, now, handle)
+
+    def _tick(self, now: int, handle: events.Handle | None) -> None:
+        usage = self._clock.read()
+        process_ns = CLOCKS.process_cpu_ns()
+        cpu_ns = usage.cpu - self._usage.cpu
+        step = now - self.step_ns
+        quick = self.step_ns - self._mark_ns
+        parts = self.parts
+        own_cpu = max(0, cpu_ns - self._gc_cpu)
+        delay = usage.delay - self._usage.delay
+        collector = max(0, self._gc_wall - self._gc_delay)
+        off = now - self._mark_ns - own_cpu - collector - delay
+        if off < 0:  # the clocks are read one after the other, not at one instant
+            own_cpu = max(0, own_cpu + off)
+            delay = min(delay, now - self._mark_ns - own_cpu - collector)
+            off = 0
+        seen = self._samples_of(self.step_ns) if step >= _READ_EVERY_NS else []
+        gil, witnessed = _waited_for_gil(off, max(0, process_ns - self._process_ns - cpu_ns), seen)
+        parts.cpu += own_cpu
+        parts.gc += collector
+        parts.descheduled += delay
+        parts.gil += gil
+        parts.blocked += off - gil
+        if not witnessed:
+            parts.unwitnessed += off - gil
+        if step < _READ_EVERY_NS:
+            self._mark_at(now, usage, process_ns)
+            return
+        # The quick callbacks before this step are taken to have been on the processor.
+        cpu = max(0, own_cpu - quick)
+        self._note_yield(handle)
+        if cpu + off - gil >= self._notice_ns:
+            copy = handle._context.get(COPY) if handle is not None else None  # type: ignore[attr-defined]
+            self._keep(
+                Step(
+                    wall=step / 1e9,
+                    cpu=cpu / 1e9,
+                    blocked=(off - gil) / 1e9,
+                    gil=gil / 1e9,
+                    copy=copy,
+                    stacks=tuple(s.stack for s in seen),
+                    witnessed=any(s.state in ("blocked", "unknown") for s in seen),
+                )
+            )
+        self._mark()
+
+    def _samples_of(self, step_ns: int) -> list[Sample]:
+        seen: list[Sample] = []
+        for sample in reversed(self.samples):
+            if sample.step_ns < step_ns:
+                break
+            if sample.step_ns == step_ns:
+                seen.append(sample)
+        return seen
+
+    def _keep(self, step: Step) -> None:
+        self._serial += 1
+        entry = (step.keep, self._serial, step)
+        if len(self._steps) < _STEPS_KEPT:
+            heapq.heappush(self._steps, entry)
+        else:
+            heapq.heappushpop(self._steps, entry)
+
+    def _note_yield(self, handle: events.Handle | None) -> None:
+        """Remember at which line of the user's the task that just ran gave the loop back.
+
+        CPU work in slices shorter than the watchdog's interval leaves no stack samples: the
+        watchdog needs the GIL, which such a task gives up only between its slices.
+        """
+        task = getattr(getattr(handle, "_callback", None), "__self__", None)
+        if not isinstance(task, asyncio.Task) or task.done():
+            return
+        frames = [f for f in suspended_stack(task.get_coro()) if is_user_code(f.file)]
+        if frames and (len(self.yields) < _YIELDS_KEPT or frames[-1] in self.yields):
+            self.yields[frames[-1]] += 1
+
+    def _begin_idle(self) -> None:
+        self.tick(CLOCKS.wall_ns(), None)
+        self.idle = True
+
+    def _end_idle(self) -> None:
+        self._guard(self._account_idle)
+        self.idle = False
+
+    def _account_idle(self) -> None:
+        now = CLOCKS.wall_ns()
+        usage = self._clock.read()
+        process_ns = CLOCKS.process_cpu_ns()
+        wall = now - self._mark_ns
+        cpu = min(wall, usage.cpu - self._usage.cpu)
+        delay = min(wall - cpu, usage.delay - self._usage.delay)
+        self.parts.cpu += cpu
+        self.parts.descheduled += delay
+        self.parts.idle += wall - cpu - delay
+        self._mark_at(now, usage, process_ns)
+
+    def _on_gc(self, phase: str, info: dict[str, int]) -> None:
+        if threading.get_ident() == self.thread_ident:
+            self._guard(self._account_gc, phase)
+
+    def _account_gc(self, phase: str) -> None:
+        if phase == "start":
+            self._gc_began = (CLOCKS.wall_ns(), self._clock.read())
+        elif self._gc_began is not None:
+            began, before = self._gc_began
+            usage = self._clock.read()
+            self._gc_wall += CLOCKS.wall_ns() - began
+            self._gc_cpu += usage.cpu - before.cpu
+            self._gc_delay += usage.delay - before.delay
+            self._gc_began = None
+
+    # From the watchdog's thread
+
+    def sampled(self, step_ns: int, state: State, stack: Stack) -> None:
+        """Remember what the loop thread did during the step that began at ``step_ns``."""
+        # Thread.start() waits until the new thread has had the GIL: no blocking call of anybody's
+        # (3.10: 31 ms of "blocked" were seen when two busy threads had it in turn).
+        if state == "blocked" and any(_is_thread_start(frame) for frame in stack[-4:]):
+            state = "gil"
+        self.samples.append(Sample(step_ns, state, stack))
+
+    # For the window of a measurement, on the loop thread
+
+    def take_reading(self) -> dict[str, int]:
+        """Account up to this very instant, within a step, and return the totals."""
+        self.tick(CLOCKS.wall_ns(), None)
+        return self.parts.snapshot()
+
+    def unaccounted(self, work: Callable[[], None]) -> None:
+        """Do ``work`` of the plugin's own, on the loop's thread, without counting it."""
+        self.tick(CLOCKS.wall_ns(), None)
+        self._guard(work)
+        self._guard(self._mark)
+
+    def take_steps(self) -> tuple[Step, ...]:
+        """Return the longest steps seen so far, longest first, and forget them."""
+        steps = tuple(step for _, _, step in sorted(self._steps, reverse=True))
+        self._steps.clear()
+        return steps
+
+
+def _is_thread_start(frame: Frame) -> bool:
+    return frame.module == "threading" and frame.function in ("start", "Thread.start")
+
+
+def _waited_for_gil(off: int, other_cpu: int, seen: list[Sample]) -> tuple[int, bool]:
+    """Return how much of the time off the processor was a wait for the GIL, and whether seen.
+
+    What the kernel showed the thread to wait for decides. Without such a witness the other
+    threads' processor time over the same interval is what the GIL may have been held for.
+    """
+    blocked = sum(sample.state == "blocked" for sample in seen)
+    gil = sum(sample.state == "gil" for sample in seen)
+    if blocked or gil:
+        return off * gil // (blocked + gil), True
+    return min(off, other_cpu), False
+
+
+class _PatchedHandles:
+    """The one patch of ``asyncio.Handle._run``, present while any probe is installed."""
+
+    def __init__(self) -> None:
+        self._probes: dict[asyncio.AbstractEventLoop, AsyncioProbe] = {}
+        self._original: Callable[[events.Handle], None] | None = None
+        self._lock = threading.Lock()
+
+    def add(self, loop: asyncio.AbstractEventLoop, probe: AsyncioProbe) -> None:
+        with self._lock:
+            self._probes[loop] = probe
+            if self._original is None:
+                self._original = events.Handle._run
+                events.Handle._run = self._timed(self._original)  # type: ignore[method-assign,assignment]  # it is the patch
+
+    def discard(self, loop: asyncio.AbstractEventLoop) -> None:
+        with self._lock:
+            self._probes.pop(loop, None)
+            if not self._probes and self._original is not None:
+                events.Handle._run = self._original  # type: ignore[method-assign,assignment]  # put back
+                self._original = None
+
+    def _timed(self, original: Callable[[events.Handle], None]) -> Callable[[events.Handle], None]:
+        probe_of = self._probes.get
+        wall_ns = CLOCKS.wall_ns
+
+        def _run(self: events.Handle) -> None:
+            original(self)
+            probe = probe_of(self._loop)  # type: ignore[attr-defined]
+            if probe is not None:
+                now = wall_ns()
+                if now >= probe._due:
+                    probe.tick(now, self)
+                else:
+                    probe.step_ns = now
+
+        return _run
+
+
+_HANDLES = _PatchedHandles()

@@ -1,0 +1,151 @@
+"""Clocks: wall time, and what the scheduler knows of a thread.
+
+All clocks are bound to attributes of objects when this module is imported. Tests may freeze or
+patch ``time.*`` at any moment, and freezegun also replaces the module-level names that it finds
+bound to functions of ``time``.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+_TASKS = "/proc/self/task"
+
+
+@dataclass(frozen=True, slots=True)
+class _Clocks:
+    wall_ns: Callable[[], int] = time.perf_counter_ns
+    thread_cpu_ns: Callable[[], int] = time.thread_time_ns
+    process_cpu_ns: Callable[[], int] = time.process_time_ns
+
+
+CLOCKS = _Clocks()
+
+
+class Usage(NamedTuple):
+    """Processor time and run-queue delay in nanoseconds."""
+
+    cpu: int
+    delay: int
+
+
+class ThreadClock:
+    """Processor time and run-queue delay of the thread that made the clock; exact on Linux.
+
+    The processor time is ``CLOCK_THREAD_CPUTIME_ID``, not the first field of schedstat: the
+    kernel brings that field up to date only at a tick or a context switch, so it was seen to be
+    4 ms behind (CONFIG_HZ=250). The second field, the run-queue delay, is written when the
+    thread gets the processor back and is therefore exact whenever the thread reads it.
+    """
+
+    name = "schedstat"
+
+    def __init__(self, thread_id: int) -> None:
+        self._file = os.open(f"{_TASKS}/{thread_id}/schedstat", os.O_RDONLY)
+        self._cpu_ns = CLOCKS.thread_cpu_ns
+        self._pread = os.pread
+
+    def read(self) -> Usage:
+        """Return the usage so far; call it from the thread itself."""
+        return Usage(self._cpu_ns(), int(self._pread(self._file, 64, 0).split()[1]))
+
+    def close(self) -> None:
+        """Close the descriptor; the clock cannot be read afterwards."""
+        os.close(self._file)
+
+
+class FallbackThreadClock:
+    """Where there is no schedstat: the run-queue delay is a canary's own lateness.
+
+    The canary is the watchdog thread, which does nothing but sleep: by what it is late, the
+    machine is taken to have been late for the loop thread too.
+    """
+
+    name = "thread_time"
+
+    def __init__(self, thread_id: int) -> None:
+        self._cpu_ns = CLOCKS.thread_cpu_ns
+        self.canary_delay_ns = 0
+
+    def read(self) -> Usage:
+        """Return the usage so far; call it from the thread itself."""
+        return Usage(self._cpu_ns(), self.canary_delay_ns)
+
+    def close(self) -> None:
+        """Do nothing: there is no descriptor to close."""
+
+
+def has_schedstat() -> bool:
+    """Return whether this kernel tells the run-queue delay of a thread."""
+    try:
+        return len(Path(f"{_TASKS}/{os.getpid()}/schedstat").read_bytes().split()) == 3
+    except OSError:
+        return False
+
+
+def thread_clock(thread_id: int) -> ThreadClock | FallbackThreadClock:
+    """Return the best clock for the calling thread, whose native id is ``thread_id``."""
+    return ThreadClock(thread_id) if has_schedstat() else FallbackThreadClock(thread_id)
+
+
+def _schedstat(path: str) -> Usage:
+    try:
+        fields = Path(path).read_bytes().split()
+        return Usage(int(fields[0]), int(fields[1]))
+    except (OSError, IndexError, ValueError):
+        return Usage(0, 0)
+
+
+def thread_usage(thread_id: int) -> Usage:
+    """Return the usage of any thread of this process; zero where the system does not tell."""
+    return _schedstat(f"{_TASKS}/{thread_id}/schedstat")
+
+
+def other_threads(excluded: set[int]) -> dict[str, Usage]:
+    """Return the usage of this process's threads but for those with the native ids given."""
+    return {i: thread_usage(int(i)) for i in _names_in(_TASKS) if int(i) not in excluded}
+
+
+def child_processes() -> dict[str, Usage]:
+    """Return the usage of all threads of all live descendants, by "process/thread".
+
+    Worker processes of a pool look like idle serialisation unless their CPU is counted.
+    """
+    return {
+        f"{pid}/{tid}": _schedstat(f"/proc/{pid}/task/{tid}/schedstat")
+        for pid in _descendants(os.getpid())
+        for tid in _names_in(f"/proc/{pid}/task")
+    }
+
+
+def _names_in(folder: str) -> list[str]:
+    try:
+        return [path.name for path in Path(folder).iterdir()]
+    except OSError:
+        return []
+
+
+def _descendants(pid: int) -> Iterator[int]:
+    for tid in _names_in(f"/proc/{pid}/task"):
+        try:
+            children = Path(f"/proc/{pid}/task/{tid}/children").read_bytes().split()
+        except OSError:
+            continue
+        for child in children:
+            yield int(child)
+            yield from _descendants(int(child))
+
+
+def grown(before: dict[str, Usage], after: dict[str, Usage]) -> Usage:
+    """Return how much usage was added; threads that began in between count from zero."""
+    zero = Usage(0, 0)
+    pairs = [(before.get(key, zero), now) for key, now in after.items()]
+    return Usage(
+        sum(max(0, now.cpu - old.cpu) for old, now in pairs),
+        sum(max(0, now.delay - old.delay) for old, now in pairs),
+    )

@@ -1,0 +1,213 @@
+"""The sentinel: one probe and one watchdog over the event loop of the calling thread."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import threading
+from types import FrameType, TracebackType
+from typing import Any
+
+from ..results import Budget, Stack, Step
+from .asyncio_probe import AsyncioProbe
+from .clock import CLOCKS, Usage, child_processes, grown, other_threads, thread_usage
+from .stacks import thread_stack
+from .waits import Waits
+from .watchdog import Watchdog
+
+_STUCK_NS = 50_000_000
+
+
+class LoopStuck(BaseException):
+    """Raised inside a step that still keeps the loop when the time-out is over.
+
+    Not an Exception, so that a handler's own ``except Exception`` does not keep the loop stuck.
+    """
+
+
+class Reading:
+    """The totals of a sentinel at the beginning of a window."""
+
+    __slots__ = ("children", "other_cpu_ns", "parts", "threads", "wall_ns")
+
+    def __init__(self, sentinel: Sentinel) -> None:
+        # What is slow to read comes first: the window begins with the last line.
+        self.children: dict[str, Usage] = child_processes()
+        self.threads: dict[str, Usage] = other_threads(sentinel.own_threads())
+        self.other_cpu_ns = sentinel.other_cpu_ns()
+        self.parts = sentinel.probe.take_reading()
+        self.wall_ns = CLOCKS.wall_ns()
+
+
+class Sentinel:
+    """Measures the loop-time budget of the running event loop while it is started.
+
+    ``max_lag`` and ``max_blocked`` are seconds: steps are kept for the report, and looked at by
+    the watchdog, from half of the smaller one on. Use it as a context manager around any code
+    that runs on the loop; ``start`` raises UnsupportedLoopError where callbacks cannot be timed.
+    """
+
+    def __init__(self, max_lag: float = 0.020, max_blocked: float = 0.005) -> None:
+        self._notice = min(max_lag, max_blocked) / 2
+        self._users = 0
+        self._first: Reading | None = None
+        self._steps: tuple[Step, ...] = ()
+        self._budget = Budget()
+        self._old_handler: Any = None
+        self._breaks_step: int | None = None
+        self.probe: AsyncioProbe
+        self.watchdog: Watchdog
+
+    # Life
+
+    @property
+    def running(self) -> bool:
+        """Whether the sentinel measures now."""
+        return self._users > 0
+
+    def start(self) -> None:
+        """Begin to measure the running loop; may be nested."""
+        if self._users == 0:
+            self.probe = AsyncioProbe(asyncio.get_running_loop(), self._notice)
+            self.watchdog = Watchdog(self.probe, self._notice)
+            self._steps = ()
+            self._users = 1
+            try:
+                self.probe.install()
+                self.watchdog.start()
+                self._arm()
+                self._first = Reading(self)
+            except BaseException:
+                self.stop()
+                raise
+        else:
+            self._users += 1
+
+    def stop(self) -> None:
+        """End what the matching ``start`` began: patches undone, the thread gone."""
+        if self._users == 1 and self._first is not None and not self.fault:
+            self._budget = self.budget
+            self._steps = self.steps
+        self._users -= 1
+        if self._users == 0:
+            self._first = None
+            self._disarm()
+            self.probe.remove()
+            self.watchdog.stop()
+
+    def abandon(self) -> None:
+        """Undo everything whatever the nesting; for paths on which ``stop`` was never reached."""
+        if self.running:
+            self._users = 1
+            self._first = None
+            self.stop()
+
+    def __enter__(self) -> Sentinel:
+        self.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+    # What has been measured since the start
+
+    @property
+    def fault(self) -> BaseException | None:
+        """A fault of the sentinel's own, after which its figures mean nothing."""
+        return self.probe.fault or self.watchdog.fault
+
+    @property
+    def budget(self) -> Budget:
+        """The loop-time budget since the sentinel was started, in seconds."""
+        return self.since(self._first) if self._first is not None else self._budget
+
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        """The steps that kept the loop longest since the start, longest first; 32 at most."""
+        if self.running:
+            self._steps = tuple(
+                sorted((*self._steps, *self.probe.take_steps()), key=lambda s: -s.keep)[:32]
+            )
+        return self._steps
+
+    @property
+    def max_lag(self) -> float:
+        """The longest time in seconds for which one step kept the loop, noise taken out."""
+        return max((step.keep for step in self.steps), default=0.0)
+
+    @property
+    def max_blocked(self) -> float:
+        """The longest time in seconds that one step waited off the CPU in a blocking call."""
+        return max((step.blocked for step in self.steps), default=0.0)
+
+    def since(self, reading: Reading) -> Budget:
+        """Return the budget since ``reading``, up to this instant; call it on the loop's thread."""
+        wall = self.probe.take_reading()
+        parts = self.probe.parts.between(reading.parts, wall)
+        other_cpu_ns = self.other_cpu_ns() - reading.other_cpu_ns
+        threads = grown(reading.threads, other_threads(self.own_threads()))
+        children = grown(reading.children, child_processes())
+        return Budget(
+            **parts,
+            other_cpu=max(0, other_cpu_ns) / 1e9,
+            other_delay=threads.delay / 1e9,
+            child_cpu=children.cpu / 1e9,
+            child_delay=children.delay / 1e9,
+        )
+
+    def other_cpu_ns(self) -> int:
+        """Return the CPU of the process's other threads so far, those that have ended included.
+
+        Call it on the loop's thread.
+        """
+        watchdog = thread_usage(self.watchdog.thread_id).cpu
+        return CLOCKS.process_cpu_ns() - CLOCKS.thread_cpu_ns() - watchdog
+
+    def own_threads(self) -> set[int]:
+        """Return the native ids of the loop's thread and of the watchdog's."""
+        return {self.probe.thread_id, self.watchdog.thread_id}
+
+    def waits(self) -> Waits:
+        """Return a fresh record of where the tasks of the loop wait."""
+        return Waits(self.probe.loop)
+
+    # Ending a step that never ends
+
+    def loop_stack(self) -> Stack | None:
+        """Return the stack of the loop's thread, or None while it waits for events."""
+        return None if self.probe.idle else thread_stack(self.probe.thread_ident)
+
+    def break_step(self) -> None:
+        """Raise LoopStuck in the step that keeps the loop, where Python can; any thread.
+
+        Only the main thread can be interrupted, and only where the system has signals.
+        """
+        step_ns = self.probe.step_ns
+        lasts = CLOCKS.wall_ns() - step_ns
+        if self._old_handler is not None and not self.probe.idle and lasts >= _STUCK_NS:
+            self._breaks_step = step_ns
+            signal.pthread_kill(self.probe.thread_ident, signal.SIGURG)
+
+    def _arm(self) -> None:
+        if threading.current_thread() is not threading.main_thread():
+            return
+        if hasattr(signal, "SIGURG") and hasattr(signal, "pthread_kill"):
+            # SIGURG is ignored by default: one that comes late harms nobody.
+            self._old_handler = signal.signal(signal.SIGURG, self._on_signal)
+
+    def _disarm(self) -> None:
+        if self._old_handler is not None and (
+            threading.current_thread() is threading.main_thread()
+        ):
+            signal.signal(signal.SIGURG, self._old_handler)
+            self._old_handler = None
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        if not self.probe.idle and self.probe.step_ns == self._breaks_step:
+            self._breaks_step = None
+            raise LoopStuck("the step kept the event loop beyond the time-out")

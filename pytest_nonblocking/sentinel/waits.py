@@ -1,0 +1,91 @@
+"""Where tasks wait, and how full the thread pools are, at one instant on the loop's thread."""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures.thread as executors
+import os
+import sys
+from collections import Counter
+from typing import Any
+
+from ..results import Pool, Stack, Waiters
+from .stacks import suspended_frames, suspended_stack
+
+_PLACES_KEPT = 16
+
+
+class Waits:
+    """The fullest state seen of where tasks wait and of the thread pools of one loop.
+
+    Make it within a task of that loop.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._own = asyncio.current_task(loop)
+        # Looked up here because it can only be found from within a task.
+        self._limiter = _default_limiter()
+        self._most = 0
+        self.waiters: tuple[Waiters, ...] = ()
+        self.pools: dict[str, Pool] = {}
+
+    def look(self) -> None:
+        """Look now; call it from the loop's thread, between its steps."""
+        coroutines = [t.get_coro() for t in asyncio.all_tasks(self._loop) if t is not self._own]
+        places: Counter[Stack] = Counter(suspended_stack(c) for c in coroutines)
+        waiters = [Waiters(stack, n) for stack, n in places.most_common(_PLACES_KEPT) if stack]
+        # The middle of a burst is when most of its tasks still wait; a later look sees fewer.
+        if sum(w.count for w in waiters) > self._most:
+            self._most = sum(w.count for w in waiters)
+            self.waiters = tuple(waiters)
+        for key, pool in [*_limiters(coroutines, self._limiter), *_executors(self._loop)]:
+            seen = self.pools.get(key)
+            if seen is None or pool.waiting > seen.waiting:
+                self.pools[key] = pool
+
+
+def _default_limiter() -> Any:
+    module = sys.modules.get("anyio.to_thread")
+    return None if module is None else module.current_default_thread_limiter()
+
+
+def _limiters(coroutines: list[Any], default: Any) -> list[tuple[str, Pool]]:
+    """Return anyio's limiters for worker threads: the default one, and those waited for."""
+    limiters = set() if default is None else {default}
+    for coroutine in coroutines:
+        frames = list(suspended_frames(coroutine))
+        if any(f.f_code.co_name == "run_sync_in_worker_thread" for f in frames):
+            limiters |= {
+                f.f_locals["self"] for f in frames if f.f_code.co_name == "acquire_on_behalf_of"
+            }
+    pools = []
+    for limiter in limiters:
+        use = limiter.statistics()
+        if use.borrowed_tokens:
+            size = int(min(use.total_tokens, 1 << 30))
+            pool = Pool("anyio limiter", size, use.borrowed_tokens, use.tasks_waiting)
+            pools.append((f"limiter {id(limiter)}", pool))
+    return pools
+
+
+def _executors(loop: asyncio.AbstractEventLoop) -> list[tuple[str, Pool]]:
+    """Return the standard thread pools that have work waiting."""
+    # The one place where every worker of every ThreadPoolExecutor is known: thread -> its queue.
+    queues = list(executors._threads_queues.values())
+    workers = Counter(id(queue) for queue in queues)
+    default = getattr(getattr(loop, "_default_executor", None), "_work_queue", None)
+    pools = []
+    for queue in {id(q): q for q in queues}.values():
+        size = workers[id(queue)]
+        if waiting := queue.qsize():
+            is_default = queue is default
+            pool = Pool(
+                "asyncio default executor" if is_default else "thread pool executor",
+                size,
+                size,
+                waiting,
+                sized_by_cpu_count=is_default and size == min(32, (os.cpu_count() or 1) + 4),
+            )
+            pools.append((f"executor {id(queue)}", pool))
+    return pools

@@ -1,0 +1,146 @@
+"""A thread that looks at the loop thread while it is measured: stacks, waits, time-outs.
+
+It sleeps between looks on a lock, not on ``time.sleep``: locks keep the interpreter's own clock,
+which a test that freezes ``time`` does not reach.
+"""
+
+from __future__ import annotations
+
+import _thread
+import threading
+from collections.abc import Callable
+from typing import Protocol
+
+from ..results import Stack
+from .clock import CLOCKS, FallbackThreadClock, thread_clock
+from .stacks import other_thread_stacks, thread_stack
+from .syscalls import State, Witness
+
+_LONGEST_NAP_NS = 250_000_000
+_GIL_LATE_NS = 1_000_000
+_SAMPLES_KEPT = 512
+
+
+class Watched(Protocol):
+    """What the watchdog needs of a probe."""
+
+    idle: bool
+    step_ns: int
+    thread_ident: int
+    thread_id: int
+
+    @property
+    def clock(self) -> object:
+        """The clock of the watched thread."""
+
+    def sampled(self, step_ns: int, state: State, stack: Stack) -> None:
+        """Take what was seen of the step that began at ``step_ns``."""
+
+
+class Watchdog:
+    """Looks at ``probe``'s thread every ``interval`` seconds, and at doublings within one step.
+
+    ``watched`` is the time in seconds over which it slept while the loop slept too, and
+    ``gil_waited`` the part of it for which this thread, though due and not kept by the machine,
+    waited for the GIL: some other thread held it. ``thread_samples`` are the stacks of all other
+    threads at those moments.
+    """
+
+    def __init__(self, probe: Watched, interval: float) -> None:
+        self._probe = probe
+        self._interval_ns = int(interval * 1e9)
+        self._stop = _thread.allocate_lock()
+        self._stop.acquire()
+        self._thread = threading.Thread(
+            target=self._guarded, name="pytest-nonblocking-watchdog", daemon=True
+        )
+        self.fault: BaseException | None = None
+        self.watched = self.gil_waited = 0.0
+        self.thread_samples: list[Stack] = []
+        self._alarms: list[tuple[int, Callable[[], float | None]]] = []
+
+    @property
+    def thread_id(self) -> int:
+        """The native id of the thread, 0 before it has started."""
+        return self._thread.native_id or 0
+
+    def start(self) -> None:
+        """Start the thread."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End the thread and wait for it."""
+        if self._stop.locked():
+            self._stop.release()
+        if self._thread.ident is not None:
+            self._thread.join()
+
+    def call_after(self, delay: float, action: Callable[[], float | None]) -> None:
+        """Call ``action`` from this thread in ``delay`` seconds.
+
+        It may return after how many seconds it wants to be called again.
+        """
+        self._alarms = [*self._alarms, (CLOCKS.wall_ns() + int(delay * 1e9), action)]
+
+    def forget_calls(self) -> None:
+        """Forget all actions that have not been called yet."""
+        self._alarms = []
+
+    def _guarded(self) -> None:
+        try:
+            self._run()
+        except Exception as error:
+            self.fault = error
+
+    def _run(self) -> None:
+        clock = thread_clock(threading.get_native_id())
+        witness = Witness(self._probe.thread_id)
+        wall_ns = CLOCKS.wall_ns
+        canary = self._probe.clock if isinstance(self._probe.clock, FallbackThreadClock) else None
+        nap = self._interval_ns
+        try:
+            while True:
+                before = wall_ns()
+                delay_before = clock.read().delay
+                if self._stop.acquire(True, nap / 1e9):
+                    return
+                now = wall_ns()
+                late = now - before - nap
+                if canary is not None:
+                    canary.canary_delay_ns += max(0, late - _GIL_LATE_NS)
+                else:
+                    late -= clock.read().delay - delay_before
+                nap = self._look(witness, now, now - before, late)
+                self._ring(now)
+        finally:
+            clock.close()
+            witness.close()
+
+    def _ring(self, now: int) -> None:
+        for alarm in self._alarms:
+            due, action = alarm
+            if now < due:
+                continue
+            again = action()
+            # The loop's thread may have forgotten all alarms meanwhile.
+            if alarm in self._alarms:
+                self._alarms = [other for other in self._alarms if other is not alarm]
+                if again is not None:
+                    self.call_after(again, action)
+
+    def _look(self, witness: Witness, now: int, slept: int, late: int) -> int:
+        """Look once and return for how many nanoseconds to sleep."""
+        probe = self._probe
+        if probe.idle:
+            self.watched += slept / 1e9
+            if late >= _GIL_LATE_NS:
+                self.gil_waited += late / 1e9
+                if len(self.thread_samples) < _SAMPLES_KEPT:
+                    mine = {probe.thread_ident, threading.get_ident()}
+                    self.thread_samples += other_thread_stacks(mine)
+            return self._interval_ns
+        step_ns = probe.step_ns
+        state = witness.state()
+        probe.sampled(step_ns, state, thread_stack(probe.thread_ident))
+        age = now - step_ns
+        return min(max(age, self._interval_ns), _LONGEST_NAP_NS)

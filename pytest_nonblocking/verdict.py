@@ -1,0 +1,395 @@
+"""What the evidence proves. Pure: from measured runs to a judgement, no clock, no loop.
+
+A closed burst of N copies takes T(N) = W + N * S, where S is the serial demand per request. The
+loop-time budget is additive, so is its slope: the part that grows with N is the cause.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from .results import (
+    Budget,
+    Cause,
+    Evidence,
+    Judgement,
+    Limits,
+    Pool,
+    Reason,
+    Run,
+    Step,
+    Word,
+)
+
+SOLOS = 3
+SMALL_BURST = 8
+LEAD = 3
+_MOST_SMALL = 5
+_MOST_TOP = 5
+
+LEAST_EXCESS = 0.001
+"""Serial demand in seconds per request below which nothing is convicted for scaling."""
+
+_WAIT_IS_PLAIN = 0.5
+"""Serial fraction from which a small burst alone may convict a wait. The longest of 8 waits of
+random length is well above their median too; that of 50 is not 50 times above it."""
+
+_GIL_HELD = 0.3
+"""Share of the loop's sleep in which the GIL was held, from which threads contend for it."""
+_LEAST_GIL_WAIT = 0.005
+"""The interpreter's switch interval: a thread that computes holds the GIL at least as long."""
+
+_OFFLOADED = 0.2
+"""Share of the idle growth that other threads' and child processes' CPU must make up to be its
+reason. Their run-queue delay then belongs to it; with idle workers it is only noise."""
+
+
+@dataclass(frozen=True, slots=True)
+class Demand:
+    """Serial demand per request in one burst, in seconds, by part of the budget.
+
+    ``low`` is what stands when all that noise may explain is taken out, ``high`` what stands
+    otherwise: a fail needs the one above the limit, a pass the other below it.
+    """
+
+    cpu: float
+    blocked: float
+    gil: float
+    idle: float
+    excess: dict[Cause, float]
+    low: float
+    high: float
+    alone: float
+    allowed: tuple[Cause, ...]
+    offloaded: float
+    gil_contended: bool
+
+    @property
+    def serial(self) -> float:
+        """S: the sum of all parts that grow with each further request."""
+        return self.cpu + self.blocked + self.gil + self.idle
+
+    @property
+    def cause(self) -> Cause | None:
+        """The cause that explains at least half of the excess, if one does."""
+        if not self.excess:
+            return None
+        cause = max(self.excess, key=lambda name: self.excess[name])
+        total = sum(self.excess.values())
+        return cause if total > 0 and self.excess[cause] >= total / 2 else None
+
+    def convicts(self, limits: Limits) -> bool:
+        """Whether this burst alone speaks for a fail."""
+        over = self.low > limits.max_serial_fraction * self.alone and self.low >= LEAST_EXCESS
+        return over and self.cause is not None
+
+    def acquits(self, limits: Limits) -> bool:
+        """Whether this burst alone proves a pass: noise adds time, it never takes any away."""
+        return self.high <= limits.max_serial_fraction * self.alone or self.high < LEAST_EXCESS
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether a small burst is enough to tell."""
+        waits = self.cause in ("serialised-wait", "thread-pool")
+        return not waits or self.low >= _WAIT_IS_PLAIN * self.alone
+
+
+def alone_latency(evidence: Evidence) -> float:
+    """T(1) in seconds: the median lone run without what the machine or the collector added."""
+    return statistics.median(
+        max(run.budget.wall - run.budget.descheduled - run.budget.gc, 1e-6)
+        for run in evidence.solos
+    )
+
+
+def demand_of(burst: Run, evidence: Evidence, limits: Limits) -> Demand:
+    """Return the serial demand that ``burst`` shows against the lone runs."""
+
+    def slope(name: str) -> float:
+        alone = statistics.median(_part(run.budget, name) for run in evidence.solos)
+        grown = (_part(burst.budget, name) - alone) / (burst.concurrency - 1)
+        return max(0.0, grown)
+
+    cpu, blocked, gil, idle = slope("cpu"), slope("blocked"), slope("gil"), slope("idle")
+    elsewhere = slope("other_cpu") + slope("child_cpu")
+    delay = slope("other_delay") + slope("child_delay")
+    contended = burst.gil_waited >= max(_LEAST_GIL_WAIT, _GIL_HELD * burst.watched)
+
+    requests = max(1.0, burst.requests / burst.concurrency)
+    allowance = limits.cpu_allowance * evidence.calibration.factor * requests
+    if contended:
+        # The other threads' CPU bounds what their holding of the GIL can have cost, and is the
+        # one figure of the two that noise leaves alone.
+        held = min(gil + idle, slope("other_cpu"))
+        gil_excess, wait = max(gil if gil < held else 0.0, held), max(0.0, gil + idle - held)
+        gil_noise, wait_noise = 0.0, min(wait, delay)
+        offloaded = 0.0
+    else:
+        offloaded = min(idle, elsewhere)
+        wait = idle - offloaded
+        if elsewhere >= _OFFLOADED * idle:
+            offloaded, wait = offloaded + min(wait, delay), wait - min(wait, delay)
+        gil_excess, gil_noise, wait_noise = gil, min(gil, delay), min(wait, delay)
+    blocked_noise = min(slope("unwitnessed"), blocked, delay)
+
+    pool = fullest_pool([burst])
+    wait_cause: Cause = "thread-pool" if pool is not None else "serialised-wait"
+    by_chance = pool is not None and pool.sized_by_cpu_count
+    if by_chance and pool is not None and wait <= 1.5 * alone_latency(evidence) / pool.size:
+        wait = wait_noise = 0.0  # another machine would have given it more threads: a note
+    candidates: dict[Cause, tuple[float, float]] = {
+        "cpu-on-loop": (max(0.0, cpu - allowance), 0.0),
+        "blocking-call": (blocked, blocked_noise),
+        "gil-contention": (gil_excess, gil_noise),
+        wait_cause: (wait, wait_noise),
+    }
+    counted = {name: pair for name, pair in candidates.items() if name not in limits.allow}
+    high = sum(most for most, _ in counted.values())
+    low = sum(most - noise for most, noise in counted.values())
+    allowed = tuple(
+        name
+        for name, (most, noise) in candidates.items()
+        if name in limits.allow and most - noise >= LEAST_EXCESS
+    )
+    return Demand(
+        cpu=cpu,
+        blocked=blocked,
+        gil=gil,
+        idle=idle,
+        excess={name: most - noise for name, (most, noise) in counted.items()},
+        low=low,
+        high=high,
+        alone=alone_latency(evidence),
+        allowed=allowed,
+        offloaded=offloaded,
+        gil_contended=contended,
+    )
+
+
+def _part(budget: Budget, name: str) -> float:
+    return float(getattr(budget, name))
+
+
+def fullest_pool(runs: Iterable[Run]) -> Pool | None:
+    """Return the pool of threads for which most work was seen waiting, if any did."""
+    pools = [pool for run in runs for pool in run.pools if pool.waiting]
+    return max(pools, key=lambda pool: pool.waiting, default=None)
+
+
+# Steps that keep the loop
+
+
+@dataclass(frozen=True, slots=True)
+class Stall:
+    """The worst step of a run, and which limits it breaks."""
+
+    step: Step
+    reasons: tuple[Reason, ...]
+    cause: Cause
+
+
+def stall_of(run: Run, evidence: Evidence, limits: Limits) -> Stall | None:
+    """Return the worst step of ``run`` that breaks a limit, or None.
+
+    A wait that no sample confirms does not count: where the machine is busy, a wait for the GIL
+    whose holder was descheduled looks the same. CPU is divided by the machine factor.
+    """
+    worst: Stall | None = None
+    for step in run.steps:
+        blocked = step.blocked if step.witnessed else 0.0
+        cpu = step.cpu / evidence.calibration.factor
+        cause: Cause = "blocking-call" if blocked >= cpu else "cpu-on-loop"
+        reasons: list[Reason] = []
+        if cpu + blocked > limits.max_lag:
+            reasons.append("lag")
+        if blocked > limits.max_blocked:
+            reasons.append("blocked")
+            cause = "blocking-call"
+        if not reasons or cause in limits.allow:
+            continue
+        if worst is None or step.keep > worst.step.keep:
+            worst = Stall(step, tuple(reasons), cause)
+    return worst
+
+
+@dataclass(frozen=True, slots=True)
+class _Stalls:
+    """The stalls of a set of runs of the same kind."""
+
+    guilty: tuple[Stall, ...]
+    runs: int
+
+    @property
+    def same(self) -> int:
+        """How many guilty runs have the same cause."""
+        causes = Counter(stall.cause for stall in self.guilty)
+        return max(causes.values(), default=0)
+
+
+def _stalls(runs: Sequence[Run], evidence: Evidence, limits: Limits) -> _Stalls:
+    found = (stall_of(run, evidence, limits) for run in runs)
+    return _Stalls(tuple(s for s in found if s is not None), len(runs))
+
+
+def _solos_convict(evidence: Evidence, limits: Limits) -> bool:
+    stalls = _stalls(evidence.solos, evidence, limits)
+    return stalls.runs >= SOLOS and stalls.same == stalls.runs
+
+
+def _bursts_convict_for_stalls(evidence: Evidence, limits: Limits) -> bool:
+    stalls = _stalls(evidence.bursts, evidence, limits)
+    return stalls.same >= 2 and stalls.same > stalls.runs / 2
+
+
+# What to run next, and what it all proves
+
+
+@dataclass(frozen=True, slots=True)
+class _Tally:
+    """How the bursts of one level speak."""
+
+    demands: tuple[Demand, ...]
+    convicting: int
+    acquitting: int
+
+    @property
+    def lead(self) -> int:
+        return self.convicting - self.acquitting
+
+
+def _tally(level: int, evidence: Evidence, limits: Limits) -> _Tally:
+    demands = tuple(
+        demand_of(run, evidence, limits) for run in evidence.bursts if run.concurrency == level
+    )
+    return _Tally(
+        demands,
+        sum(d.convicts(limits) for d in demands),
+        sum(d.acquits(limits) for d in demands),
+    )
+
+
+def next_level(evidence: Evidence, limits: Limits) -> int | None:
+    """Return how many copies to run next, or None where the evidence is enough.
+
+    Alone three times, then a small burst. What convicts there is replicated there, so that a
+    handler that blocks never pays for the largest burst; everything else goes on to it.
+    """
+    if evidence.unmeasured or any(run.timed_out for run in (*evidence.solos, *evidence.bursts)):
+        return None
+    if len(evidence.solos) < SOLOS:
+        return 1
+    small, top = min(SMALL_BURST, limits.concurrency), limits.concurrency
+    if _solos_convict(evidence, limits):
+        return None if evidence.bursts else small
+    if small < top:
+        tally = _tally(small, evidence, limits)
+        if not tally.demands:
+            return small
+        plain = any(d.convicts(limits) and d.is_plain for d in tally.demands)
+        if plain and tally.lead >= LEAD:
+            return None
+        if plain and tally.acquitting == 0 and len(tally.demands) < _MOST_SMALL:
+            return small
+    tally = _tally(top, evidence, limits)
+    seen = len(tally.demands)
+    stalled = _stalls([r for r in evidence.bursts if r.concurrency == top], evidence, limits)
+    if tally.acquitting:
+        return top if stalled.guilty and seen < LEAD else None
+    if tally.lead >= LEAD or seen >= _MOST_TOP:
+        return None
+    return top
+
+
+def judge(evidence: Evidence, limits: Limits) -> Judgement:
+    """Return what the evidence proves."""
+    runs = (*evidence.solos, *evidence.bursts)
+    if evidence.unmeasured:
+        return Judgement("not-measured")
+    late = [run for run in runs if run.timed_out]
+    if late:
+        return _judge_timeout(late[0], evidence, limits)
+    if len(evidence.solos) < SOLOS or not evidence.bursts:
+        return Judgement("not-measured")
+    return _judge_runs(evidence, limits)
+
+
+def _judge_timeout(run: Run, evidence: Evidence, limits: Limits) -> Judgement:
+    cause: Cause
+    if run.stuck is not None:
+        cause = "blocking-call" if run.budget.blocked >= run.budget.cpu else "cpu-on-loop"
+    else:
+        cause = "thread-pool" if fullest_pool([run]) else "serialised-wait"
+    return Judgement(
+        "fail",
+        reasons=("timeout",),
+        cause=cause,
+        guilty_runs=1,
+        judged_runs=1,
+        max_lag=_max_lag(evidence),
+        max_blocked=_max_blocked(evidence),
+    )
+
+
+def _steps(evidence: Evidence) -> Iterable[Step]:
+    return (step for run in (*evidence.solos, *evidence.bursts) for step in run.steps)
+
+
+def _max_lag(evidence: Evidence) -> float:
+    kept = (s.cpu + (s.blocked if s.witnessed else 0.0) for s in _steps(evidence))
+    return max(kept, default=0.0)
+
+
+def _max_blocked(evidence: Evidence) -> float:
+    return max((s.blocked for s in _steps(evidence) if s.witnessed), default=0.0)
+
+
+def _judge_runs(evidence: Evidence, limits: Limits) -> Judgement:
+    level = max(run.concurrency for run in evidence.bursts)
+    tally = _tally(level, evidence, limits)
+    demand = _median_demand(tally)
+    solos_convict = _solos_convict(evidence, limits)
+    # One burst after lone runs that convict already only tells how the fault scales.
+    scales = tally.lead >= (1 if solos_convict else LEAD)
+    stalled = solos_convict or _bursts_convict_for_stalls(evidence, limits)
+    stalls = _stalls((*evidence.solos, *evidence.bursts), evidence, limits)
+
+    reasons: list[Reason] = ["scaling"] if scales else []
+    cause = demand.cause if scales else None
+    if stalled:
+        common = Counter(stall.cause for stall in stalls.guilty).most_common(1)[0][0]
+        cause = common if cause is None or solos_convict else cause
+        for reason in ("lag", "blocked"):
+            if any(reason in stall.reasons for stall in stalls.guilty):
+                reasons.append(reason)
+    word: Word
+    if reasons:
+        word, guilty = "fail", tally.convicting if scales else len(stalls.guilty)
+    elif tally.acquitting:
+        word, guilty = "pass", 0
+    else:
+        word, guilty = "inconclusive", tally.convicting
+    return Judgement(
+        word,
+        reasons=tuple(reasons),
+        cause=cause,
+        serial=demand.serial,
+        serial_fraction=demand.serial / demand.alone,
+        excess=demand.high if word != "fail" else demand.low,
+        excess_fraction=(demand.high if word != "fail" else demand.low) / demand.alone,
+        allowed=tuple(sorted({name for d in tally.demands for name in d.allowed})),
+        guilty_runs=guilty,
+        judged_runs=len(tally.demands) if scales or not stalled else stalls.runs,
+        offloaded=demand.offloaded,
+        one_off=max((s.step.keep for s in stalls.guilty), default=0.0) if not stalled else 0.0,
+        max_lag=_max_lag(evidence),
+        max_blocked=_max_blocked(evidence),
+    )
+
+
+def _median_demand(tally: _Tally) -> Demand:
+    """Return the burst in the middle by its excess."""
+    ordered = sorted(tally.demands, key=lambda d: d.low)
+    return ordered[(len(ordered) - 1) // 2]
