@@ -84,7 +84,7 @@ def notes_for(
         notes.append(_why_inconclusive(evidence))
     notes += _pool_notes(judgement, evidence)
     if judgement.word == "pass" and judgement.offloaded >= _WORTH_TELLING:
-        notes.append(_ceiling_of_offloaded_work(evidence))
+        notes.append(_ceiling_of_offloaded_work(judgement.offloaded))
     background = max((run.background for run in evidence.bursts), default=0.0)
     if background >= _WORTH_TELLING:
         notes.append(
@@ -102,10 +102,7 @@ def notes_for(
 _WORTH_TELLING = 0.001
 
 
-def _ceiling_of_offloaded_work(evidence: Evidence) -> str:
-    burst = max(evidence.bursts, key=lambda run: run.concurrency)
-    budget = burst.budget
-    each = (budget.other_cpu + budget.child_cpu) / burst.concurrency
+def _ceiling_of_offloaded_work(each: float) -> str:
     cores = os.cpu_count() or 1
     return (
         f"CPU-bound: each request costs {each * 1000:.1f} ms of CPU in worker threads or "

@@ -11,7 +11,7 @@ class AppNotFoundError(Exception):
 
 
 def load(target: str, origin: str) -> Any:
-    """Import ``module:attribute``; raises AppNotFoundError, with the import's own error as cause."""
+    """Import ``module:attribute``; raises AppNotFoundError, from the import's own error."""
     module_name, _, path = target.partition(":")
     where = f"nonblocking: the app is {target!r} (from {origin})"
     try:

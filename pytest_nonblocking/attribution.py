@@ -56,9 +56,12 @@ def find(evidence: Evidence, judgement: Judgement, body: Place | None = None) ->
         lines = [[_user_line(s) for s in run.thread_samples] for run in bursts]
         return _most_common([[seen for seen in run if seen] for run in lines])
     runs = (*evidence.solos, *evidence.bursts)
-    return _most_common([_stall_lines(run, judgement.cause) for run in runs]) or _most_common(
-        [[_Seen(frame, (frame,), n) for frame, n in run.yields] for run in runs]
-    )
+    sampled = _most_common([_stall_lines(run, judgement.cause) for run in runs])
+    if sampled is not None and sampled.samples >= sampled.of / 2:
+        return sampled
+    # Work in slices shorter than the watchdog's interval is seen where it gives the loop back.
+    yields = _most_common([[_Seen(frame, (frame,), n) for frame, n in run.yields] for run in runs])
+    return yields or sampled
 
 
 def _stall_lines(run: Run, cause: Cause) -> list[_Seen | None]:

@@ -119,6 +119,30 @@ class Pool:
 
 
 @dataclass(frozen=True, slots=True)
+class GilUse:
+    """What a watching thread saw of the GIL while the loop slept.
+
+    Of ``watched`` seconds it waited ``waited`` for the GIL when it had nothing to do but wake up.
+    ``wanting`` and ``running`` count the other threads that it saw waiting for the GIL, and
+    running without it; both are 0 where the system does not tell.
+    """
+
+    watched: float = 0.0
+    waited: float = 0.0
+    wanting: int = 0
+    running: int = 0
+
+    def since(self, before: GilUse) -> GilUse:
+        """Return what was added after ``before``."""
+        return GilUse(
+            self.watched - before.watched,
+            self.waited - before.waited,
+            self.wanting - before.wanting,
+            self.running - before.running,
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class Run:
     """One closed burst of ``concurrency`` copies of the scenario (a lone run is a burst of 1)."""
 
@@ -133,10 +157,7 @@ class Run:
     thread_samples: tuple[Stack, ...] = ()
     waiters: tuple[Waiters, ...] = ()
     pools: tuple[Pool, ...] = ()
-    watched: float = 0.0
-    gil_waited: float = 0.0
-    """Of the ``watched`` seconds in which the loop slept, those in which a third thread that had
-    nothing to do but wake up had to wait for the GIL."""
+    gil: GilUse = GilUse()
     requests: int = 0
     background: float = 0.0
     exchanges: tuple[Exchange, ...] = ()
@@ -221,7 +242,7 @@ class Judgement:
     max_blocked: float = 0.0
     allowed: tuple[str, ...] = ()
     offloaded: float = 0.0
-    """CPU and its run-queue delay per request in worker threads and processes, in seconds."""
+    """CPU per request in worker threads and processes that run in parallel, in seconds."""
     one_off: float = 0.0
     """The longest step over a limit that did not come back in most runs, in seconds."""
     guilty_runs: int = 0

@@ -82,7 +82,7 @@ class _Burst:
     async def run(self) -> Run:
         """Run the burst; raises BodyFailedError with what the first failing copy raised."""
         watchdog = self._sentinel.watchdog
-        watched, gil_waited = watchdog.watched, watchdog.gil_waited
+        before = watchdog.counts()
         watchdog.thread_samples.clear()
         probe = self._sentinel.probe
         probe.samples.clear()
@@ -118,8 +118,7 @@ class _Burst:
             thread_samples=tuple(watchdog.thread_samples),
             waiters=self._waits.waiters,
             pools=tuple(self._waits.pools.values()),
-            watched=watchdog.watched - watched,
-            gil_waited=watchdog.gil_waited - gil_waited,
+            gil=watchdog.counts().since(before),
             requests=len(exchanges),
             background=max((_background(e) for e in exchanges), default=0.0),
             exchanges=tuple(exchanges),

@@ -15,6 +15,7 @@ from .results import (
     Budget,
     Cause,
     Evidence,
+    GilUse,
     Judgement,
     Limits,
     Pool,
@@ -38,7 +39,8 @@ _WAIT_IS_PLAIN = 0.5
 random length is well above their median too; that of 50 is not 50 times above it."""
 
 _GIL_HELD = 0.3
-"""Share of the loop's sleep in which the GIL was held, from which threads contend for it."""
+"""Share of the loop's sleep in which the GIL was held, from which threads contend for it; for
+systems that do not tell what a thread waits for."""
 _LEAST_GIL_WAIT = 0.005
 """The interpreter's switch interval: a thread that computes holds the GIL at least as long."""
 
@@ -65,7 +67,6 @@ class Demand:
     alone: float
     allowed: tuple[Cause, ...]
     offloaded: float
-    gil_contended: bool
 
     @property
     def serial(self) -> float:
@@ -105,6 +106,13 @@ def alone_latency(evidence: Evidence) -> float:
     )
 
 
+def gil_contended(gil: GilUse) -> bool:
+    """Return whether worker threads compete for the GIL rather than run in parallel."""
+    if gil.wanting or gil.running:
+        return gil.wanting > gil.running
+    return gil.waited >= max(_LEAST_GIL_WAIT, _GIL_HELD * gil.watched)
+
+
 def demand_of(burst: Run, evidence: Evidence, limits: Limits) -> Demand:
     """Return the serial demand that ``burst`` shows against the lone runs."""
 
@@ -116,7 +124,7 @@ def demand_of(burst: Run, evidence: Evidence, limits: Limits) -> Demand:
     cpu, blocked, gil, idle = slope("cpu"), slope("blocked"), slope("gil"), slope("idle")
     elsewhere = slope("other_cpu") + slope("child_cpu")
     delay = slope("other_delay") + slope("child_delay")
-    contended = burst.gil_waited >= max(_LEAST_GIL_WAIT, _GIL_HELD * burst.watched)
+    contended = gil_contended(burst.gil)
 
     requests = max(1.0, burst.requests / burst.concurrency)
     allowance = limits.cpu_allowance * evidence.calibration.factor * requests
@@ -126,12 +134,10 @@ def demand_of(burst: Run, evidence: Evidence, limits: Limits) -> Demand:
         held = min(gil + idle, slope("other_cpu"))
         gil_excess, wait = max(gil if gil < held else 0.0, held), max(0.0, gil + idle - held)
         gil_noise, wait_noise = 0.0, min(wait, delay)
-        offloaded = 0.0
     else:
-        offloaded = min(idle, elsewhere)
-        wait = idle - offloaded
+        wait = max(0.0, idle - elsewhere)
         if elsewhere >= _OFFLOADED * idle:
-            offloaded, wait = offloaded + min(wait, delay), wait - min(wait, delay)
+            wait = max(0.0, wait - delay)
         gil_excess, gil_noise, wait_noise = gil, min(gil, delay), min(wait, delay)
     blocked_noise = min(slope("unwitnessed"), blocked, delay)
 
@@ -164,8 +170,7 @@ def demand_of(burst: Run, evidence: Evidence, limits: Limits) -> Demand:
         high=high,
         alone=alone_latency(evidence),
         allowed=allowed,
-        offloaded=offloaded,
-        gil_contended=contended,
+        offloaded=0.0 if contended else elsewhere,
     )
 
 

@@ -189,6 +189,11 @@ class AsyncioProbe:
             own_cpu = max(0, own_cpu + off)
             delay = min(delay, now - self._mark_ns - own_cpu - collector)
             off = 0
+        elif usage.sleeps is not None and usage.sleeps == self._usage.sleeps:
+            # It never left the processor: a hypervisor took the processor itself away (seen with
+            # busy neighbours: 1 ms per request, in neither the CPU time nor the run-queue delay).
+            delay += off
+            off = 0
         seen = self._samples_of(self.step_ns) if step >= _READ_EVERY_NS else []
         gil, witnessed = _waited_for_gil(off, max(0, process_ns - self._process_ns - cpu_ns), seen)
         parts.cpu += own_cpu

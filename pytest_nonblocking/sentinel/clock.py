@@ -8,11 +8,15 @@ bound to functions of ``time``.
 from __future__ import annotations
 
 import os
+import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
+
+if sys.platform == "linux":
+    import resource
 
 _TASKS = "/proc/self/task"
 
@@ -28,10 +32,15 @@ CLOCKS = _Clocks()
 
 
 class Usage(NamedTuple):
-    """Processor time and run-queue delay in nanoseconds."""
+    """Processor time and run-queue delay in nanoseconds.
+
+    ``sleeps`` counts how often the thread gave up the processor of its own accord, None where
+    the system does not tell. A thread that never did so has not waited for anything.
+    """
 
     cpu: int
     delay: int
+    sleeps: int | None = None
 
 
 class ThreadClock:
@@ -49,10 +58,16 @@ class ThreadClock:
         self._file = os.open(f"{_TASKS}/{thread_id}/schedstat", os.O_RDONLY)
         self._cpu_ns = CLOCKS.thread_cpu_ns
         self._pread = os.pread
+        self._getrusage = resource.getrusage
+        self._who = resource.RUSAGE_THREAD
 
     def read(self) -> Usage:
         """Return the usage so far; call it from the thread itself."""
-        return Usage(self._cpu_ns(), int(self._pread(self._file, 64, 0).split()[1]))
+        return Usage(
+            self._cpu_ns(),
+            int(self._pread(self._file, 64, 0).split()[1]),
+            self._getrusage(self._who).ru_nvcsw,
+        )
 
     def close(self) -> None:
         """Close the descriptor; the clock cannot be read afterwards."""

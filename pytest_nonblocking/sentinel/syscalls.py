@@ -10,49 +10,53 @@ from __future__ import annotations
 
 import os
 import platform
-from typing import Literal
+from typing import Any, Literal
 
 State = Literal["blocked", "gil", "running", "unknown"]
 
 # The runtime structure holds the main interpreter's state and its GIL (3.12 and later) or the
 # only GIL (3.10, 3.11). Its size is not exported; it is below 1 MiB in each of these versions.
 _RUNTIME_SIZE = 1 << 20
+_BUFFER_SIZE = 256
 _FUTEX = {"x86_64": b"202", "aarch64": b"98"}.get(platform.machine())
 
 
 class Witness:
-    """Tells what one thread of this process is waiting for, where the kernel tells.
+    """Tells what the threads of this process wait for, where the kernel tells.
 
-    The file is read through ``ctypes.PyDLL``, which keeps the GIL: ``os.pread`` lets go of it, and
-    a thread that waits for the GIL would have it before its state was read.
+    The files are read through ``ctypes.PyDLL``, which keeps the GIL: ``os.pread`` lets go of it,
+    and a thread that waits for the GIL would have it before its state was read. For the same
+    reason a thread that is seen running does so without the GIL.
     """
 
-    def __init__(self, thread_id: int) -> None:
-        self._file: int | None = None
+    def __init__(self) -> None:
+        self._files: dict[int, int] = {}
+        self._pread: Any = None
         if _FUTEX is None:
             return
         try:
             import ctypes
 
             self._runtime = ctypes.addressof(ctypes.c_char.in_dll(ctypes.pythonapi, "_PyRuntime"))
-            self._pread = ctypes.PyDLL(None).pread
-            self._pread.argtypes = (
-                ctypes.c_int,
-                ctypes.c_char_p,
-                ctypes.c_size_t,
-                ctypes.c_long,
-            )
-            self._pread.restype = ctypes.c_ssize_t
-            self._buffer = ctypes.create_string_buffer(256)
-            self._file = os.open(f"/proc/self/task/{thread_id}/syscall", os.O_RDONLY)
+            libc = ctypes.PyDLL(None)
+            pread = libc.pread
+            pread.argtypes = (ctypes.c_int, ctypes.c_char_p, ctypes.c_size_t, ctypes.c_long)
+            pread.restype = ctypes.c_ssize_t
+            self._open = libc.open
+            self._buffer = ctypes.create_string_buffer(_BUFFER_SIZE)
+            self._pread = pread
         except (ImportError, ValueError, AttributeError, OSError):
-            self.close()
+            self._pread = None
 
-    def state(self) -> State:
+    def state(self, thread_id: int) -> State:
         """Return what the thread does right now: one read of about a microsecond."""
-        if self._file is None:
+        if self._pread is None:
             return "unknown"
-        length = self._pread(self._file, self._buffer, 255, 0)
+        file = self._files.get(thread_id)
+        if file is None:
+            path = f"/proc/self/task/{thread_id}/syscall".encode()
+            file = self._files[thread_id] = self._open(path, os.O_RDONLY | os.O_CLOEXEC)
+        length = self._pread(file, self._buffer, _BUFFER_SIZE - 1, 0)
         fields = self._buffer.raw[:length].split() if length > 0 else []
         if not fields:
             return "unknown"
@@ -64,7 +68,8 @@ class Witness:
         return "blocked"
 
     def close(self) -> None:
-        """Close the descriptor; the state is unknown afterwards."""
-        if self._file is not None:
-            os.close(self._file)
-            self._file = None
+        """Close all descriptors."""
+        for file in self._files.values():
+            if file >= 0:
+                os.close(file)
+        self._files.clear()

@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable
 from typing import Protocol
 
-from ..results import Stack
+from ..results import GilUse, Stack
 from .clock import CLOCKS, FallbackThreadClock, thread_clock
 from .stacks import other_thread_stacks, thread_stack
 from .syscalls import State, Witness
@@ -19,6 +19,7 @@ from .syscalls import State, Witness
 _LONGEST_NAP_NS = 250_000_000
 _GIL_LATE_NS = 1_000_000
 _SAMPLES_KEPT = 512
+_COUNT_THREADS_EVERY = 4
 
 
 class Watched(Protocol):
@@ -43,7 +44,8 @@ class Watchdog:
     ``watched`` is the time in seconds over which it slept while the loop slept too, and
     ``gil_waited`` the part of it for which this thread, though due and not kept by the machine,
     waited for the GIL: some other thread held it. ``thread_samples`` are the stacks of all other
-    threads at those moments.
+    threads at those moments. ``want_gil`` and ``run_free`` count the other threads that, while the
+    loop slept and this thread had the GIL, waited for the GIL or ran without it.
     """
 
     def __init__(self, probe: Watched, interval: float) -> None:
@@ -56,6 +58,8 @@ class Watchdog:
         )
         self.fault: BaseException | None = None
         self.watched = self.gil_waited = 0.0
+        self.want_gil = self.run_free = 0
+        self._looks = 0
         self.thread_samples: list[Stack] = []
         self._alarms: list[tuple[int, Callable[[], float | None]]] = []
 
@@ -74,6 +78,10 @@ class Watchdog:
             self._stop.release()
         if self._thread.ident is not None:
             self._thread.join()
+
+    def counts(self) -> GilUse:
+        """Return the counts so far."""
+        return GilUse(self.watched, self.gil_waited, self.want_gil, self.run_free)
 
     def call_after(self, delay: float, action: Callable[[], float | None]) -> None:
         """Call ``action`` from this thread in ``delay`` seconds.
@@ -94,7 +102,7 @@ class Watchdog:
 
     def _run(self) -> None:
         clock = thread_clock(threading.get_native_id())
-        witness = Witness(self._probe.thread_id)
+        witness = Witness()
         wall_ns = CLOCKS.wall_ns
         canary = self._probe.clock if isinstance(self._probe.clock, FallbackThreadClock) else None
         nap = self._interval_ns
@@ -133,6 +141,9 @@ class Watchdog:
         probe = self._probe
         if probe.idle:
             self.watched += slept / 1e9
+            self._looks += 1
+            if self._looks % _COUNT_THREADS_EVERY == 0 or late >= _GIL_LATE_NS:
+                self._count_threads(witness)
             if late >= _GIL_LATE_NS:
                 self.gil_waited += late / 1e9
                 if len(self.thread_samples) < _SAMPLES_KEPT:
@@ -140,7 +151,16 @@ class Watchdog:
                     self.thread_samples += other_thread_stacks(mine)
             return self._interval_ns
         step_ns = probe.step_ns
-        state = witness.state()
+        state = witness.state(probe.thread_id)
         probe.sampled(step_ns, state, thread_stack(probe.thread_ident))
         age = now - step_ns
         return min(max(age, self._interval_ns), _LONGEST_NAP_NS)
+
+    def _count_threads(self, witness: Witness) -> None:
+        own = (self._probe.thread_ident, threading.get_ident())
+        for thread in threading.enumerate():
+            if thread.ident in own or not thread.native_id:
+                continue
+            state = witness.state(thread.native_id)
+            self.want_gil += state == "gil"
+            self.run_free += state == "running"
