@@ -240,8 +240,8 @@ else:
         loop: asyncio.AbstractEventLoop, coroutine: Coroutine[Any, Any, None]
     ) -> asyncio.Task[None]:
         """Start a task at once, as ``eager_start`` does from CPython 3.12 on."""
-        task: asyncio.Task[None] = loop.create_task(coroutine)
-        ready = getattr(loop, "_ready", None)
+        task = loop.create_task(coroutine)
+        ready: Any = getattr(loop, "_ready", None)
         caller = asyncio.current_task(loop)
         first: Any = ready[-1] if ready else None
         if (
