@@ -34,7 +34,8 @@ def _problems(found: dict[str, Any] | None, expected: Expected) -> list[str]:
     culprit = found["culprit"] or {"file": None, "function": "", "code": ""}
     if expected.file and culprit["file"] != expected.file:
         problems.append(f"file {culprit['file']}")
-    if expected.function and culprit["function"].rpartition(".")[2] != expected.function:
+    functions = expected.function.split(" or ") if expected.function else []
+    if functions and culprit["function"].rpartition(".")[2] not in functions:
         problems.append(f"function {culprit['function']}")
     if expected.code and expected.code not in culprit["code"]:
         problems.append(f"code {culprit['code']!r}")

@@ -56,7 +56,7 @@ EXPECTED: dict[str, Expected] = {
     "test_hidden.py::test_post[checked-in-handler]": PASS,
     "test_reports.py::test_report[on-the-loop]": _fail("cpu-on-loop", "render", "reports.py", ""),
     "test_reports.py::test_report[on-the-loop-in-slices]": _fail(
-        "cpu-on-loop", "on_the_loop_in_slices", "reports.py", "await asyncio.sleep(0)"
+        "cpu-on-loop", "on_the_loop_in_slices or render", "reports.py", ""
     ),
     "test_reports.py::test_report[in-threads]": _fail("gil-contention", "render", "reports.py", ""),
     "test_reports.py::test_report[key-in-threads]": _CPU_NOTE,
@@ -78,5 +78,7 @@ EXPECTED: dict[str, Expected] = {
     ),
     "test_queues.py::test_queue[pool]": PASS,
     "test_queues.py::test_accepted_lock": Expected("pass", note="accepted"),
-    "test_queues.py::TestWithFewThreads::test_four_threads": Expected("fail", "thread-pool"),
+    "test_queues.py::TestWithFewThreads::test_four_threads": _fail(
+        "thread-pool", "in_thread_pool", "queues.py", _SLEEP
+    ),
 }

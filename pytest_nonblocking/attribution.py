@@ -50,11 +50,13 @@ def find(evidence: Evidence, judgement: Judgement, body: Place | None = None) ->
             return _most_common([[_user_line(late[0].stuck)]])
         return _waiting(late, body)
     if judgement.cause in ("serialised-wait", "thread-pool"):
-        return _waiting(bursts, body)
+        waiting = _waiting(bursts, body)
+        if judgement.cause == "thread-pool" and (waiting is None or _is_at(waiting, body)):
+            # A `def` handler waits in the framework: what the workers do names it.
+            return _in_threads([run.workers for run in bursts]) or waiting
+        return waiting
     if judgement.cause == "gil-contention":
-        # A thread without a line of the user's waits for work: it is no sample of any.
-        lines = [[_user_line(s) for s in run.thread_samples] for run in bursts]
-        return _most_common([[seen for seen in run if seen] for run in lines])
+        return _in_threads([run.thread_samples for run in bursts])
     runs = (*evidence.solos, *evidence.bursts)
     sampled = _most_common([_stall_lines(run, judgement.cause) for run in runs])
     if sampled is not None and sampled.samples >= sampled.of / 2:
@@ -62,6 +64,16 @@ def find(evidence: Evidence, judgement: Judgement, body: Place | None = None) ->
     # Work in slices shorter than the watchdog's interval is seen where it gives the loop back.
     yields = _most_common([[_Seen(frame, (frame,), n) for frame, n in run.yields] for run in runs])
     return yields or sampled
+
+
+def _in_threads(runs: Iterable[Sequence[Stack]]) -> Culprit | None:
+    # A thread without a line of the user's waits for work: it is no sample of any.
+    lines = [[_user_line(stack) for stack in stacks] for stacks in runs]
+    return _most_common([[seen for seen in run if seen] for run in lines])
+
+
+def _is_at(culprit: Culprit, body: Place | None) -> bool:
+    return body == (culprit.file, culprit.function)
 
 
 def _stall_lines(run: Run, cause: Cause) -> list[_Seen | None]:

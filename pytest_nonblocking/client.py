@@ -244,10 +244,8 @@ else:
         ready: Any = getattr(loop, "_ready", None)
         caller = asyncio.current_task(loop)
         first: Any = ready[-1] if ready else None
-        if (
-            caller is None
-            or getattr(getattr(first, "_callback", None), "__self__", None) is not task
-        ):
+        is_first = getattr(getattr(first, "_callback", None), "__self__", None) is task
+        if caller is None or not is_first:
             return task  # not a loop of asyncio's own: the task starts with the next step
         ready.pop()
         _leave_task(loop, caller)

@@ -157,6 +157,8 @@ class Run:
     thread_samples: tuple[Stack, ...] = ()
     waiters: tuple[Waiters, ...] = ()
     pools: tuple[Pool, ...] = ()
+    workers: tuple[Stack, ...] = ()
+    """The stacks of all threads but the loop's when the fullest pool had work waiting."""
     gil: GilUse = GilUse()
     requests: int = 0
     background: float = 0.0

@@ -16,6 +16,7 @@ from .sentinel import CLOCKS, COPY, LoopStuck, Reading, Sentinel
 Body = Callable[[], Awaitable[object]]
 
 _BREAK_EVERY = 0.02
+_EARLY = 0.5
 _LATE = 1.5
 
 
@@ -58,14 +59,15 @@ class _Burst:
         sentinel: Sentinel,
         transports: Sequence[Transport],
         timeout: float,
-        late_after: float | None,
+        alone: tuple[float, ...],
     ) -> None:
         self._body = body
         self._concurrency = concurrency
         self._sentinel = sentinel
         self._transports = transports
         self._timeout = timeout
-        self._late_after = late_after
+        self._alone = alone
+        self._late_after = _LATE * max(alone, default=0.0)
         self._gate = anyio.Event()
         self._ready = 0
         self._left = concurrency
@@ -96,7 +98,8 @@ class _Burst:
                     while self._ready < self._concurrency:
                         await anyio.lowlevel.checkpoint()
                     watchdog.call_after(self._timeout, self._on_timeout)
-                    if self._late_after is not None:
+                    if self._alone:
+                        watchdog.call_after(_EARLY * min(self._alone), self._on_early)
                         watchdog.call_after(self._late_after, self._on_late)
                     self._opened = Reading(self._sentinel)
                     self._gate.set()
@@ -118,6 +121,7 @@ class _Burst:
             thread_samples=tuple(watchdog.thread_samples),
             waiters=self._waits.waiters,
             pools=tuple(self._waits.pools.values()),
+            workers=self._waits.workers,
             gil=watchdog.counts().since(before),
             requests=len(exchanges),
             background=max((_background(e) for e in exchanges), default=0.0),
@@ -178,9 +182,12 @@ class _Burst:
             self._sentinel.break_step()
         return _BREAK_EVERY
 
+    def _on_early(self) -> None:
+        """Look how full the thread pools are, when a healthy burst still waits for them."""
+        self._post(self._look_at_pools)
+
     def _on_late(self) -> float | None:
         """Look where tasks wait, once the burst takes longer than a healthy one would."""
-        assert self._late_after is not None
         if self._sentinel.probe.idle:
             self._post(self._look)
         self._late_after *= 2
@@ -190,6 +197,9 @@ class _Burst:
         self._sentinel.probe.loop.call_soon_threadsafe(action)
 
     # On the loop's thread, posted by the watchdog
+
+    def _look_at_pools(self) -> None:
+        self._sentinel.probe.unaccounted(self._waits.look_at_pools)
 
     def _look(self) -> None:
         self._sentinel.probe.unaccounted(self._waits.look)
@@ -225,8 +235,8 @@ async def measure(
         if warm_up.timed_out:
             return dataclasses.replace(evidence, solos=(warm_up,))
         while (level := verdict.next_level(evidence, limits)) is not None:
-            late = _LATE * max(run.makespan for run in evidence.solos) if level > 1 else None
-            run = await run_burst(body, level, limits, sentinel, transports, late)
+            alone = tuple(run.makespan for run in evidence.solos) if level > 1 else ()
+            run = await run_burst(body, level, limits, sentinel, transports, alone)
             if sentinel.fault is not None:
                 return dataclasses.replace(evidence, unmeasured=_describe_fault(sentinel.fault))
             if level == 1:
@@ -244,13 +254,14 @@ async def run_burst(
     limits: Limits,
     sentinel: Sentinel,
     transports: Sequence[Transport],
-    late_after: float | None = None,
+    alone: tuple[float, ...] = (),
 ) -> Run:
     """Run one closed burst under a started sentinel; raises BodyFailedError.
 
-    From ``late_after`` seconds on it is looked at where the tasks wait.
+    With the latencies of lone runs in ``alone`` it is looked at how full the thread pools are
+    while a healthy burst would still run, and at where the tasks wait once it would be over.
     """
-    return await _Burst(body, concurrency, sentinel, transports, limits.timeout, late_after).run()
+    return await _Burst(body, concurrency, sentinel, transports, limits.timeout, alone).run()
 
 
 def _describe_fault(fault: BaseException) -> str:

@@ -371,7 +371,7 @@ def _judge_runs(evidence: Evidence, limits: Limits) -> Judgement:
                 reasons.append(reason)
     word: Word
     if reasons:
-        word, guilty = "fail", tally.convicting if scales else len(stalls.guilty)
+        word, guilty = "fail", len(stalls.guilty) if stalled else tally.convicting
     elif tally.acquitting:
         word, guilty = "pass", 0
     else:
@@ -386,7 +386,7 @@ def _judge_runs(evidence: Evidence, limits: Limits) -> Judgement:
         excess_fraction=(demand.high if word != "fail" else demand.low) / demand.alone,
         allowed=tuple(sorted({name for d in tally.demands for name in d.allowed})),
         guilty_runs=guilty,
-        judged_runs=len(tally.demands) if scales or not stalled else stalls.runs,
+        judged_runs=stalls.runs if stalled else len(tally.demands),
         offloaded=demand.offloaded,
         one_off=max((s.step.keep for s in stalls.guilty), default=0.0) if not stalled else 0.0,
         max_lag=_max_lag(evidence),

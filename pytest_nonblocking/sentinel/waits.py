@@ -6,11 +6,12 @@ import asyncio
 import concurrent.futures.thread as executors
 import os
 import sys
+import threading
 from collections import Counter
 from typing import Any
 
 from ..results import Pool, Stack, Waiters
-from .stacks import suspended_frames, suspended_stack
+from .stacks import other_thread_stacks, suspended_frames, suspended_stack
 
 _PLACES_KEPT = 16
 
@@ -29,6 +30,7 @@ class Waits:
         self._most = 0
         self.waiters: tuple[Waiters, ...] = ()
         self.pools: dict[str, Pool] = {}
+        self.workers: tuple[Stack, ...] = ()
 
     def look(self) -> None:
         """Look now; call it from the loop's thread, between its steps."""
@@ -39,10 +41,19 @@ class Waits:
         if sum(w.count for w in waiters) > self._most:
             self._most = sum(w.count for w in waiters)
             self.waiters = tuple(waiters)
-        for key, pool in [*_limiters(coroutines, self._limiter), *_executors(self._loop)]:
+        self._note_pools([*_limiters(coroutines, self._limiter), *_executors(self._loop)])
+
+    def look_at_pools(self) -> None:
+        """Look only at the pools that can be found without walking the tasks: cheap."""
+        self._note_pools([*_limiters([], self._limiter), *_executors(self._loop)])
+
+    def _note_pools(self, pools: list[tuple[str, Pool]]) -> None:
+        for key, pool in pools:
             seen = self.pools.get(key)
             if seen is None or pool.waiting > seen.waiting:
                 self.pools[key] = pool
+                if pool.waiting:
+                    self.workers = tuple(other_thread_stacks({threading.get_ident()}))
 
 
 def _default_limiter() -> Any:
