@@ -16,7 +16,8 @@ from .sentinel import CLOCKS, COPY, LoopStuck, Reading, Sentinel
 Body = Callable[[], Awaitable[object]]
 
 _BREAK_EVERY = 0.02
-_EARLY = 0.5
+_EARLY = 0.3
+_EARLY_LOOKS = 3
 _LATE = 1.5
 
 
@@ -67,6 +68,7 @@ class _Burst:
         self._transports = transports
         self._timeout = timeout
         self._alone = alone
+        self._early_looks = _EARLY_LOOKS
         self._late_after = _LATE * max(alone, default=0.0)
         self._gate = anyio.Event()
         self._ready = 0
@@ -182,9 +184,11 @@ class _Burst:
             self._sentinel.break_step()
         return _BREAK_EVERY
 
-    def _on_early(self) -> None:
-        """Look how full the thread pools are, when a healthy burst still waits for them."""
+    def _on_early(self) -> float | None:
+        """Look how full the thread pools are, while a healthy burst still waits for them."""
         self._post(self._look_at_pools)
+        self._early_looks -= 1
+        return _EARLY * min(self._alone) if self._early_looks else None
 
     def _on_late(self) -> float | None:
         """Look where tasks wait, once the burst takes longer than a healthy one would."""

@@ -1,0 +1,3 @@
+"""pytester for all tests of the plugin."""
+
+pytest_plugins = ["pytester"]

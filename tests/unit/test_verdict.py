@@ -1,0 +1,280 @@
+"""The verdict from literal budgets: no loop, no clock."""
+
+import pytest
+
+from pytest_nonblocking import verdict
+from pytest_nonblocking.results import (
+    Budget,
+    Calibration,
+    Evidence,
+    GilUse,
+    Limits,
+    Pool,
+    Run,
+    Step,
+)
+
+MS = 0.001
+LIMITS = Limits()
+
+
+def run(concurrency=1, *, steps=(), pools=(), gil=None, timed_out=False, stuck=None, **parts):
+    """A run with the parts of its budget in milliseconds."""
+    budget = Budget(**{name: value * MS for name, value in parts.items()})
+    return Run(
+        concurrency=concurrency,
+        makespan=budget.wall,
+        latencies=(budget.wall,) * concurrency,
+        budget=budget,
+        steps=tuple(steps),
+        pools=tuple(pools),
+        gil=gil or GilUse(),
+        requests=concurrency,
+        timed_out=timed_out,
+        stuck=stuck,
+    )
+
+
+def step(*, cpu=0.0, blocked=0.0, witnessed=True):
+    return Step(
+        wall=(cpu + blocked) * MS,
+        cpu=cpu * MS,
+        blocked=blocked * MS,
+        gil=0.0,
+        copy=0,
+        witnessed=witnessed,
+    )
+
+
+def evidence(solo, *bursts, factor=1.0):
+    return Evidence((solo,) * 3, tuple(bursts), Calibration(factor=factor))
+
+
+def judge(solo, *bursts, limits=LIMITS, factor=1.0):
+    return verdict.judge(evidence(solo, *bursts, factor=factor), limits)
+
+
+ASYNC = run(cpu=0.5, idle=20)
+ASYNC_8 = run(8, cpu=4, idle=16)
+ASYNC_50 = run(50, cpu=25, idle=2)
+
+
+def test_async_io_passes_after_one_burst_of_each_size():
+    assert judge(ASYNC, ASYNC_8, ASYNC_50).word == "pass"
+    assert verdict.next_level(evidence(ASYNC), LIMITS) == 8
+    assert verdict.next_level(evidence(ASYNC, ASYNC_8), LIMITS) == 50
+    assert verdict.next_level(evidence(ASYNC, ASYNC_8, ASYNC_50), LIMITS) is None
+
+
+def test_the_body_is_run_alone_three_times_first():
+    assert verdict.next_level(Evidence(), LIMITS) == 1
+    assert verdict.next_level(Evidence((ASYNC, ASYNC)), LIMITS) == 1
+
+
+def test_a_blocking_call_fails_and_never_pays_for_the_largest_burst():
+    solo = run(cpu=0.5, blocked=20, steps=[step(blocked=20)])
+    burst = run(8, cpu=4, blocked=160, steps=[step(blocked=20)])
+    assert verdict.next_level(evidence(solo), LIMITS) == 8
+    assert verdict.next_level(evidence(solo, burst), LIMITS) is None
+    judgement = judge(solo, burst)
+    assert (judgement.word, judgement.cause) == ("fail", "blocking-call")
+    assert judgement.reasons == ("scaling", "blocked")
+    assert judgement.serial_fraction == pytest.approx(1.0, abs=0.02)
+
+
+def test_short_blocking_calls_fail_for_scaling_after_three_bursts():
+    solo = run(cpu=0.5, blocked=3, idle=20, steps=[step(blocked=3)])
+    burst = run(8, cpu=4, blocked=24, idle=17)
+    assert verdict.next_level(evidence(solo, burst, burst), LIMITS) == 8
+    assert verdict.next_level(evidence(solo, burst, burst, burst), LIMITS) is None
+    judgement = judge(solo, burst, burst, burst)
+    assert (judgement.word, judgement.cause) == ("fail", "blocking-call")
+    assert judgement.reasons == ("scaling",)
+
+
+def test_cpu_below_the_allowance_passes_although_latency_scales_linearly():
+    solo = run(cpu=1.5)
+    judgement = judge(solo, run(8, cpu=12), run(50, cpu=75))
+    assert judgement.word == "pass"
+    assert judgement.serial_fraction == pytest.approx(1.0)
+    assert judgement.excess_fraction == 0
+
+
+def test_cpu_beyond_the_allowance_fails():
+    burst = run(8, cpu=96)
+    judgement = judge(run(cpu=12), burst, burst, burst)
+    assert (judgement.word, judgement.cause) == ("fail", "cpu-on-loop")
+
+
+def test_the_cpu_allowance_grows_with_the_machine_factor():
+    bursts = (run(8, cpu=64), run(50, cpu=400))
+    assert judge(run(cpu=8), *bursts, factor=2.0).word == "pass"
+    assert verdict.next_level(evidence(run(cpu=8), bursts[0]), LIMITS) == 8
+
+
+def test_the_cpu_allowance_holds_for_each_request_of_the_body():
+    def twice(run_):
+        return Run(**{**{f: getattr(run_, f) for f in run_.__slots__}, "requests": run_.concurrency * 2})
+
+    solo, small, top = twice(run(cpu=9)), twice(run(8, cpu=72)), twice(run(50, cpu=450))
+    assert judge(solo, small, top).word == "pass"
+
+
+def test_a_long_step_of_cpu_fails_for_lag_with_the_factor_taken_out():
+    slow = step(cpu=30)
+    solo, burst = run(cpu=30, steps=[slow]), run(8, cpu=240, steps=[slow])
+    assert judge(solo, burst).reasons == ("scaling", "lag")
+    limits = Limits(cpu_allowance=1.0)
+    assert judge(solo, burst, limits=limits, factor=2.0).word == "pass"
+
+
+def test_a_lock_fails_as_serialised_wait():
+    burst = run(8, cpu=4, idle=160)
+    judgement = judge(ASYNC, burst, burst, burst)
+    assert (judgement.word, judgement.cause) == ("fail", "serialised-wait")
+
+
+def test_waits_of_random_length_are_not_convicted_by_small_bursts():
+    burst = run(8, cpu=4, idle=60)  # the longest of eight waits
+    assert verdict.next_level(evidence(ASYNC, burst), LIMITS) == 50
+    assert judge(ASYNC, burst, run(50, cpu=25, idle=70)).word == "pass"
+
+
+def test_a_small_connection_pool_fails_in_the_largest_burst():
+    small, top = run(8, cpu=4, idle=40), run(50, cpu=25, idle=200)
+    assert verdict.next_level(evidence(ASYNC, small, top, top), LIMITS) == 50
+    judgement = judge(ASYNC, small, top, top, top)
+    assert (judgement.word, judgement.cause) == ("fail", "serialised-wait")
+
+
+def test_one_healthy_burst_proves_a_pass_since_noise_only_adds_time():
+    top = run(50, cpu=25, idle=200)
+    assert judge(ASYNC, ASYNC_8, top, ASYNC_50).word == "pass"
+
+
+def test_a_full_limiter_fails_as_thread_pool():
+    pool = Pool("anyio limiter", size=4, busy=4, waiting=46)
+    small, top = run(8, cpu=4, idle=40, pools=[pool]), run(50, cpu=25, idle=260, pools=[pool])
+    judgement = judge(ASYNC, small, top, top, top)
+    assert (judgement.word, judgement.cause) == ("fail", "thread-pool")
+
+
+def test_a_default_executor_sized_by_the_machine_is_only_noted():
+    pool = Pool("asyncio default executor", 6, 6, 44, sized_by_cpu_count=True)
+    small, top = run(8, cpu=4, idle=40), run(50, cpu=25, idle=180, pools=[pool])
+    assert judge(ASYNC, small, top).word == "pass"
+
+
+def test_threads_that_compete_for_the_gil_fail_as_gil_contention():
+    gil = GilUse(wanting=30, running=2)
+    budget = {"cpu": 4, "idle": 110, "other_cpu": 160}
+    burst = run(8, gil=gil, **budget)
+    judgement = judge(run(cpu=0.5, idle=20, other_cpu=20), burst, burst, burst)
+    assert (judgement.word, judgement.cause) == ("fail", "gil-contention")
+
+
+def test_work_that_runs_without_the_gil_passes_and_tells_its_cost():
+    free = GilUse(wanting=1, running=30)
+    solo = run(cpu=0.5, idle=20, other_cpu=20)
+    small = run(8, gil=free, cpu=4, idle=80, other_cpu=160)
+    top = run(50, gil=free, cpu=25, idle=500, other_cpu=1000)
+    judgement = judge(solo, small, top)
+    assert judgement.word == "pass"
+    assert judgement.offloaded == pytest.approx(20 * MS, rel=0.01)
+
+
+def test_work_in_child_processes_passes():
+    solo = run(cpu=0.5, idle=20, child_cpu=20)
+    small, top = run(8, cpu=4, idle=80, child_cpu=160), run(50, cpu=25, idle=500, child_cpu=1000)
+    assert judge(solo, small, top).word == "pass"
+
+
+def test_run_queue_delay_of_workers_belongs_to_their_work():
+    free = GilUse(running=30)
+    solo = run(cpu=0.5, idle=20, other_cpu=20)
+    busy = run(50, gil=free, cpu=25, idle=1500, other_cpu=1000, other_delay=1200)
+    assert judge(solo, run(8, gil=free, cpu=4, idle=80, other_cpu=160), busy).word == "pass"
+
+
+def test_noise_that_may_explain_all_of_it_makes_the_verdict_inconclusive():
+    noisy = run(50, cpu=25, idle=200, other_delay=400)
+    judgement = judge(ASYNC, ASYNC_8, *[noisy] * 5)
+    assert judgement.word == "inconclusive"
+    assert verdict.next_level(evidence(ASYNC, ASYNC_8, *[noisy] * 4), LIMITS) == 50
+    assert verdict.next_level(evidence(ASYNC, ASYNC_8, *[noisy] * 5), LIMITS) is None
+
+
+def test_descheduled_and_collected_time_is_charged_to_nobody():
+    assert judge(ASYNC, ASYNC_8, run(50, cpu=25, idle=2, descheduled=900, gc=400)).word == "pass"
+
+
+def test_a_wait_that_no_sample_confirms_does_not_convict():
+    unseen = step(blocked=9, witnessed=False)
+    solo = run(cpu=0.5, blocked=0.4, idle=20, steps=[unseen])
+    assert judge(solo, ASYNC_8, ASYNC_50).word == "pass"
+
+
+def test_a_stall_in_one_of_three_bursts_is_not_judged_but_told():
+    stalled = run(50, cpu=25, idle=2, steps=[step(blocked=30)])
+    assert verdict.next_level(evidence(ASYNC, ASYNC_8, stalled), LIMITS) == 50
+    judgement = judge(ASYNC, ASYNC_8, stalled, ASYNC_50, ASYNC_50)
+    assert judgement.word == "pass"
+    assert judgement.one_off == pytest.approx(30 * MS)
+
+
+def test_a_stall_in_most_bursts_fails_for_lag():
+    stalled = run(50, cpu=25, idle=2, steps=[step(blocked=30)])
+    judgement = judge(ASYNC, ASYNC_8, stalled, stalled)
+    assert judgement.word == "fail"
+    assert judgement.reasons == ("lag", "blocked")
+
+
+def test_an_accepted_cause_passes_and_is_told():
+    limits = Limits(allow=("serialised-wait",))
+    burst = run(8, cpu=4, idle=160)
+    judgement = judge(ASYNC, burst, run(50, cpu=25, idle=1000), limits=limits)
+    assert judgement.word == "pass"
+    assert judgement.allowed == ("serialised-wait",)
+
+
+def test_an_accepted_cause_does_not_hide_another():
+    limits = Limits(allow=("serialised-wait",))
+    burst = run(8, cpu=4, blocked=80, idle=160)
+    judgement = judge(run(cpu=0.5, idle=20, blocked=2), burst, burst, burst, limits=limits)
+    assert judgement.cause == "blocking-call"
+
+
+@pytest.mark.parametrize("excess", [0.9, 1.1])
+def test_less_than_a_millisecond_per_request_is_never_convicted(excess):
+    burst = run(8, cpu=1.6, blocked=8 * excess)
+    judgement = judge(run(cpu=0.2, blocked=excess), burst, burst, burst)
+    assert judgement.word == ("fail" if excess > 1 else "pass")
+
+
+def test_a_time_out_fails_at_once_and_names_the_kind_of_wait():
+    hung = run(8, cpu=1, idle=30_000, timed_out=True)
+    assert verdict.next_level(evidence(ASYNC, hung), LIMITS) is None
+    judgement = judge(ASYNC, hung)
+    assert (judgement.word, judgement.reasons) == ("fail", ("timeout",))
+    assert judgement.cause == "serialised-wait"
+    stuck = run(8, cpu=1, blocked=30_000, timed_out=True, stuck=())
+    assert judge(ASYNC, stuck).cause == "blocking-call"
+
+
+def test_what_was_not_measured_is_never_a_pass():
+    assert verdict.judge(Evidence(unmeasured="why"), LIMITS).word == "not-measured"
+    assert verdict.judge(Evidence((ASYNC,)), LIMITS).word == "not-measured"
+
+
+@pytest.mark.parametrize(
+    ("use", "contended"),
+    [
+        (GilUse(wanting=5, running=1), True),
+        (GilUse(wanting=1, running=5, watched=0.1, waited=0.1), False),
+        (GilUse(watched=0.1, waited=0.05), True),
+        (GilUse(watched=0.1, waited=0.01), False),
+        (GilUse(watched=0.003, waited=0.003), False),
+    ],
+)
+def test_contention_is_read_from_threads_where_the_system_tells_else_from_lateness(use, contended):
+    assert verdict.gil_contended(use) is contended
