@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from .clocks import CLOCKS
 from .results import Calibration, Limits
 from .scenario import run_burst
-from .sentinel import CLOCKS, Sentinel, UnsupportedLoopError, has_schedstat
+from .sentinel import Sentinel, UnsupportedLoopError, has_schedstat
 
 _ROUNDS = 5
 _DRIVER_COPIES = 20

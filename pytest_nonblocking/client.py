@@ -9,10 +9,10 @@ from __future__ import annotations
 import asyncio
 import sys
 import threading
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, MutableMapping
 from typing import Any
 
+from .clocks import CLOCKS
 from .results import Exchange
 
 try:
@@ -316,7 +316,7 @@ class ASGITransport(httpx.AsyncBaseTransport):
         raise_app_exceptions: bool = True,
         root_path: str = "",
         client: tuple[str, int] = ("127.0.0.1", 123),
-        clock_ns: Callable[[], int] = time.perf_counter_ns,
+        clock_ns: Callable[[], int] = CLOCKS.wall_ns,
     ) -> None:
         self._app = app
         self.raise_app_exceptions = raise_app_exceptions
@@ -383,6 +383,21 @@ class ASGITransport(httpx.AsyncBaseTransport):
         """Hand over the exchanges that have ended, in that order, and forget them."""
         ended, self._ended = self._ended, []
         return [Exchange(*stamps) for stamps in ended]
+
+    def in_flight(self) -> list[Exchange]:
+        """Return the exchanges on which the application still works."""
+        return [
+            Exchange(
+                call.method,
+                call.path,
+                call.status,
+                call.start_ns,
+                call.response_start_ns,
+                call.last_byte_ns,
+                None,
+            )
+            for call in self._calls
+        ]
 
     async def settle(self) -> None:
         """Wait until the application works on no request any more.

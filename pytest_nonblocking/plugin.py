@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from . import clocks as clocks  # bound before a test can freeze them
 from . import settings as _settings
 
 if TYPE_CHECKING:

@@ -15,10 +15,11 @@ from . import attribution, scenario, verdict
 from .advice import notes_for
 from .calibration import calibrate
 from .client import ASGITransport, make_client
+from .clocks import CLOCKS
 from .reporting.failure import failure_text
 from .reporting.json_report import record
 from .results import Calibration, Evidence, Judgement, Limit, Limits, Outcome
-from .sentinel import CLOCKS, Sentinel, UnsupportedLoopError
+from .sentinel import Sentinel, UnsupportedLoopError
 from .settings import Settings
 
 _SHOWN_LIMITS = (
@@ -96,7 +97,7 @@ class TestRun:
 
     def not_measured(self, why: str) -> None:
         """Record that the test ran but could not be measured."""
-        self._conclude(Evidence(unmeasured=why), self.settings, None, 0.0)
+        self.enforce(self._conclude(Evidence(unmeasured=why), self.settings, None, 0.0))
 
     async def measure(self, body: scenario.Body, settings: Settings) -> Outcome:
         """Measure any scenario on the running loop and record its outcome."""

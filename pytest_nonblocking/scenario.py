@@ -10,8 +10,9 @@ import anyio
 import anyio.lowlevel
 
 from . import verdict
+from .clocks import CLOCKS
 from .results import Calibration, Evidence, Exchange, Limits, Run, Stack
-from .sentinel import CLOCKS, COPY, LoopStuck, Reading, Sentinel
+from .sentinel import COPY, LoopStuck, Reading, Sentinel
 
 Body = Callable[[], Awaitable[object]]
 
@@ -26,6 +27,9 @@ class Transport(Protocol):
 
     def drain(self) -> list[Exchange]:
         """Hand over the exchanges so far and forget them."""
+
+    def in_flight(self) -> list[Exchange]:
+        """Return the exchanges on which the app still works."""
 
     async def settle(self) -> None:
         """Wait until the app works on no request any more."""
@@ -111,6 +115,7 @@ class _Burst:
             watchdog.forget_calls()
         exchanges = [e for transport in self._transports for e in transport.drain()]
         if self._timed_out:
+            exchanges += [e for transport in self._transports for e in transport.in_flight()]
             self._close()
         elif self._failure is not None:
             raise self._failure from None

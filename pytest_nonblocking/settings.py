@@ -79,7 +79,9 @@ def _words(raw: Any) -> tuple[str, ...]:
 
 
 def _causes(raw: Any) -> tuple[str, ...]:
-    from .results import CAUSES
+    if raw == ():
+        return ()
+    from .results import CAUSES  # loads the dataclasses, which a run without us need not pay
 
     expected = f"one or more of {', '.join(CAUSES)}"
     try:
@@ -296,7 +298,7 @@ def _raw(config: pytest.Config, option: Option) -> tuple[Any, str]:
         return from_flag, option.flag
     # getini() would refuse a TOML number for a "string" and has no type for "a duration or a
     # number"; the raw value is what `_inicfg` holds (pytest >= 9) or `inicfg` (pytest 8.4).
-    table: Mapping[str, Any] = getattr(config, "_inicfg", None) or config.inicfg
+    table: Mapping[str, Any] = config._inicfg if hasattr(config, "_inicfg") else config.inicfg
     if option.ini in table:
         entry = table[option.ini]
         raw = getattr(entry, "value", entry)

@@ -18,8 +18,9 @@ from collections.abc import Callable
 from contextvars import ContextVar
 from typing import Any, NamedTuple
 
+from ..clocks import CLOCKS
 from ..results import Frame, Stack, Step
-from .clock import CLOCKS, FallbackThreadClock, ThreadClock, Usage, thread_clock
+from .clock import FallbackThreadClock, ThreadClock, Usage, thread_clock
 from .stacks import is_user_code, suspended_stack
 from .syscalls import State
 

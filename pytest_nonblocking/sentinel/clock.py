@@ -1,34 +1,19 @@
-"""Clocks: wall time, and what the scheduler knows of a thread.
-
-All clocks are bound to attributes of objects when this module is imported. Tests may freeze or
-patch ``time.*`` at any moment, and freezegun also replaces the module-level names that it finds
-bound to functions of ``time``.
-"""
+"""What the scheduler knows of threads and processes."""
 
 from __future__ import annotations
 
 import os
 import sys
-import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
+
+from ..clocks import CLOCKS
 
 if sys.platform == "linux":
     import resource
 
 _TASKS = "/proc/self/task"
-
-
-@dataclass(frozen=True, slots=True)
-class _Clocks:
-    wall_ns: Callable[[], int] = time.perf_counter_ns
-    thread_cpu_ns: Callable[[], int] = time.thread_time_ns
-    process_cpu_ns: Callable[[], int] = time.process_time_ns
-
-
-CLOCKS = _Clocks()
 
 
 class Usage(NamedTuple):

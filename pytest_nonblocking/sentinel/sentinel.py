@@ -8,9 +8,10 @@ import threading
 from types import FrameType, TracebackType
 from typing import Any
 
+from ..clocks import CLOCKS
 from ..results import Budget, Stack, Step
 from .asyncio_probe import AsyncioProbe
-from .clock import CLOCKS, Usage, child_processes, grown, other_threads, thread_usage
+from .clock import Usage, child_processes, grown, other_threads, thread_usage
 from .stacks import thread_stack
 from .waits import Waits
 from .watchdog import Watchdog

@@ -11,8 +11,9 @@ import threading
 from collections.abc import Callable
 from typing import Protocol
 
+from ..clocks import CLOCKS
 from ..results import GilUse, Stack
-from .clock import CLOCKS, FallbackThreadClock, thread_clock
+from .clock import FallbackThreadClock, thread_clock
 from .stacks import other_thread_stacks, thread_stack
 from .syscalls import State, Witness
 

@@ -114,7 +114,9 @@ def test_the_cpu_allowance_grows_with_the_machine_factor():
 
 def test_the_cpu_allowance_holds_for_each_request_of_the_body():
     def twice(run_):
-        return Run(**{**{f: getattr(run_, f) for f in run_.__slots__}, "requests": run_.concurrency * 2})
+        return Run(
+            **{**{f: getattr(run_, f) for f in run_.__slots__}, "requests": run_.concurrency * 2}
+        )
 
     solo, small, top = twice(run(cpu=9)), twice(run(8, cpu=72)), twice(run(50, cpu=450))
     assert judge(solo, small, top).word == "pass"

@@ -1,0 +1,21 @@
+"""The clocks, bound before any test can replace them.
+
+Tests may freeze or patch ``time.*`` at any moment. So the plugin loads this module with itself,
+not when a measurement begins, and keeps the functions in an object: freezegun also replaces the
+module-level names that it finds bound to functions of ``time``.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import NamedTuple
+
+
+class _Clocks(NamedTuple):
+    wall_ns: Callable[[], int] = time.perf_counter_ns
+    thread_cpu_ns: Callable[[], int] = time.thread_time_ns
+    process_cpu_ns: Callable[[], int] = time.process_time_ns
+
+
+CLOCKS = _Clocks()

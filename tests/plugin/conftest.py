@@ -1,0 +1,70 @@
+"""A small application for the plugin's tests."""
+
+import pytest
+
+APP = """
+import asyncio
+import time
+
+import pytest
+
+
+async def respond(send, status=200, body=b"ok"):
+    await send({"type": "http.response.start", "status": status, "headers": []})
+    await send({"type": "http.response.body", "body": body})
+
+
+async def app(scope, receive, send):
+    if scope["type"] != "http":
+        raise RuntimeError("no lifespan here")
+    if scope["path"] == "/blocking":
+        time.sleep(0.05)
+    elif scope["path"] == "/hang":
+        await asyncio.Event().wait()
+    elif scope["path"] == "/stuck":
+        time.sleep(3600)
+    elif scope["path"] == "/boom":
+        raise ValueError("the handler is broken")
+    else:
+        await asyncio.sleep(0.02)
+    await respond(send)
+"""
+
+CONFTEST = """
+import pytest
+from shop import app
+
+
+@pytest.fixture
+def nonblocking_app():
+    return app
+"""
+
+
+@pytest.fixture
+def project(pytester):
+    """A folder with an application and the fixture that names it."""
+    pytester.makepyfile(shop=APP)
+    pytester.makeconftest(CONFTEST)
+    pytester.makeini("[pytest]\npythonpath = .\n")
+    return pytester
+
+
+GET = """
+import pytest
+
+@pytest.mark.nonblocking{marker}
+async def test_it(nonblocking_client):
+    assert (await nonblocking_client.get("{path}")).status_code == 200
+"""
+
+
+@pytest.fixture
+def run_get(project):
+    """Run one marked test that gets a path, with a marker and flags."""
+
+    def run(path, *flags, marker="", **kwargs):
+        project.makepyfile(test_it=GET.format(marker=marker, path=path))
+        return project.runpytest(*flags, **kwargs)
+
+    return run

@@ -1,0 +1,93 @@
+"""Imports go one way, and a run that does not use the plugin hardly pays for it."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import pytest_nonblocking
+
+PACKAGE = Path(pytest_nonblocking.__file__).parent
+# Lower layers first; a module imports from lower layers and from its own folder only.
+LAYERS = [
+    {"clocks", "results", "apps"},
+    {"settings", "sentinel", "client", "verdict"},
+    {"attribution", "advice", "scenario"},
+    {"calibration", "reporting"},
+    {"runner"},
+    {"measuring"},
+    {"plugin"},
+]
+
+
+def imports(path):
+    """Yield the modules of the package that a file imports, by their first name."""
+    parts = path.relative_to(PACKAGE).parts
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if not isinstance(node, ast.ImportFrom) or not node.level:
+            continue
+        above = len(parts) - node.level
+        if above < 0:
+            raise AssertionError(f"{path} imports from outside of the package")
+        if above == 0:
+            names = [node.module] if node.module else [alias.name for alias in node.names]
+            yield from (name.partition(".")[0] for name in names)
+
+
+def layer_of(name):
+    return next(number for number, layer in enumerate(LAYERS) if name in layer)
+
+
+@pytest.mark.parametrize("path", sorted(PACKAGE.rglob("*.py")), ids=lambda p: p.stem)
+def test_imports_go_to_lower_layers_only(path):
+    own = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+    if own == "__init__":
+        return
+    for imported in imports(path):
+        assert layer_of(imported) < layer_of(own), f"{own} imports {imported}"
+
+
+def test_results_imports_nothing_of_ours():
+    assert list(imports(PACKAGE / "results.py")) == []
+
+
+def test_the_verdict_knows_neither_clocks_nor_loops():
+    assert set(imports(PACKAGE / "verdict.py")) == {"results"}
+    text = (PACKAGE / "verdict.py").read_text("utf-8")
+    assert not {"time", "asyncio", "anyio"} & {
+        word for line in text.splitlines() if line.startswith("import") for word in line.split()
+    }
+
+
+def test_only_the_client_imports_an_http_client():
+    importers = {
+        path.name
+        for path in PACKAGE.rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text("utf-8")))
+        if isinstance(node, ast.Import) and any(a.name.startswith("httpx") for a in node.names)
+    }
+    assert importers == {"client.py"}
+
+
+MODULES = "import sys\n\ndef test_it(): print('LOADED', *sys.modules)\n"
+
+
+def loaded(pytester, *flags):
+    """Return the modules that are loaded in a run of one plain test."""
+    command = [sys.executable, "-m", "pytest", "-p", "no:asyncio", "-p", "no:anyio", "-sq", *flags]
+    done = subprocess.run(command, cwd=pytester.path, capture_output=True, text=True, check=True)
+    return set(done.stdout.partition("LOADED ")[2].splitlines()[0].split())
+
+
+def test_a_run_that_does_not_use_the_plugin_loads_three_small_modules(pytester):
+    pytester.makepyfile(MODULES)
+    added = loaded(pytester) - loaded(pytester, "-p", "no:nonblocking")
+    assert {name for name in added if name.startswith("pytest_nonblocking")} == {
+        "pytest_nonblocking",
+        "pytest_nonblocking.clocks",
+        "pytest_nonblocking.plugin",
+        "pytest_nonblocking.settings",
+    }
+    assert not {"httpx", "httpx2", "anyio", "asyncio"} & {name.partition(".")[0] for name in added}

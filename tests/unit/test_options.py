@@ -1,0 +1,67 @@
+"""Durations, and the one table that all spellings come from."""
+
+import dataclasses
+
+import pytest
+
+from pytest_nonblocking import settings
+from pytest_nonblocking.results import Limits
+
+
+@pytest.mark.parametrize(
+    ("raw", "seconds"),
+    [
+        ("20ms", 0.02),
+        ("1.5s", 1.5),
+        ("800us", 0.0008),
+        (" 5 ms ", 0.005),
+        ("0.02", 0.02),
+        (0.02, 0.02),
+        (3, 3.0),
+        ("1e-3s", 0.001),
+    ],
+)
+def test_durations_have_units_or_are_seconds(raw, seconds):
+    assert settings.parse_duration(raw) == pytest.approx(seconds)
+
+
+@pytest.mark.parametrize(
+    "raw", ["", "ms", "20 minutes", "-5ms", -1, "nan", float("inf"), True, None, [], "1.2.3s"]
+)
+def test_other_durations_are_refused(raw):
+    with pytest.raises(ValueError, match="20ms"):
+        settings.parse_duration(raw)
+
+
+def test_every_option_has_a_field_and_every_limit_an_option():
+    fields = {field.name for field in dataclasses.fields(settings.Settings)} - {"origins"}
+    names = {option.name for option in settings.OPTIONS}
+    assert fields == names
+    assert {field.name for field in dataclasses.fields(Limits)} < names
+
+
+def test_the_defaults_of_the_limits_are_the_defaults_of_the_options():
+    limits = Limits()
+    for option in settings.OPTIONS:
+        if hasattr(limits, option.name):
+            assert option.parse(option.default) == getattr(limits, option.name)
+
+
+@pytest.mark.parametrize(
+    ("name", "bad"),
+    [
+        ("concurrency", ["1", 0, 2.5, "many", True]),
+        ("max_serial_fraction", ["0", -1, "nan", "x", True]),
+        ("max_lag", ["0ms", "soon"]),
+        ("cpu_allowance", ["-1ms"]),
+        ("allow", ["lock", ["thread-pool", "x"], 5]),
+        ("mode", ["on", True]),
+        ("inconclusive", ["ignore"]),
+        ("app", ["myapp", "my-app:app", 5]),
+    ],
+)
+def test_bad_values_are_refused(name, bad):
+    option = next(option for option in settings.OPTIONS if option.name == name)
+    for raw in bad:
+        with pytest.raises(ValueError, match=r"\w"):
+            option.parse(raw)
