@@ -243,6 +243,7 @@ async def measure(
         warm_up = await run_burst(body, 1, limits, sentinel, transports)
         if warm_up.timed_out:
             return dataclasses.replace(evidence, solos=(warm_up,))
+        await sentinel.learn_background()
         while (level := verdict.next_level(evidence, limits)) is not None:
             alone = tuple(run.makespan for run in evidence.solos) if level > 1 else ()
             run = await run_burst(body, level, limits, sentinel, transports, alone)

@@ -123,7 +123,9 @@ def demand_of(burst: Run, evidence: Evidence, limits: Limits) -> Demand:
 
     cpu, blocked, gil, idle = slope("cpu"), slope("blocked"), slope("gil"), slope("idle")
     elsewhere = slope("other_cpu") + slope("child_cpu")
-    delay = slope("other_delay") + slope("child_delay")
+    delay = slope("other_delay")
+    if slope("child_cpu") >= _OFFLOADED * idle:
+        delay += slope("child_delay")
     contended = gil_contended(burst.gil)
 
     requests = max(1.0, burst.requests / burst.concurrency)

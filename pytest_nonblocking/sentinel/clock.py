@@ -123,6 +123,16 @@ def child_processes() -> dict[str, Usage]:
     }
 
 
+def is_runnable(key: str) -> bool:
+    """Return whether the thread with a key of ``child_processes`` runs or wants to run."""
+    pid, _, tid = key.partition("/")
+    try:
+        stat = Path(f"/proc/{pid}/task/{tid}/stat").read_bytes()
+    except OSError:
+        return False
+    return stat.rpartition(b")")[2].split()[:1] == [b"R"]
+
+
 def _names_in(folder: str) -> list[str]:
     try:
         return [path.name for path in Path(folder).iterdir()]

@@ -11,12 +11,19 @@ from typing import Any
 from ..clocks import CLOCKS
 from ..results import Budget, Stack, Step
 from .asyncio_probe import AsyncioProbe
-from .clock import Usage, child_processes, grown, other_threads, thread_usage
+from .clock import Usage, child_processes, grown, is_runnable, other_threads, thread_usage
 from .stacks import thread_stack
 from .waits import Waits
 from .watchdog import Watchdog
 
 _STUCK_NS = 50_000_000
+_BACKGROUND = 0.02
+_BUSY_SHARE = 0.2
+
+
+def _finish(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)
 
 
 class LoopStuck(BaseException):
@@ -33,7 +40,7 @@ class Reading:
 
     def __init__(self, sentinel: Sentinel) -> None:
         # What is slow to read comes first: the window begins with the last line.
-        self.children: dict[str, Usage] = child_processes()
+        self.children: dict[str, Usage] = sentinel.children()
         self.threads: dict[str, Usage] = other_threads(sentinel.own_threads())
         self.other_cpu_ns = sentinel.other_cpu_ns()
         self.parts = sentinel.probe.take_reading()
@@ -51,6 +58,7 @@ class Sentinel:
     def __init__(self, max_lag: float = 0.020, max_blocked: float = 0.005) -> None:
         self._notice = min(max_lag, max_blocked) / 2
         self._users = 0
+        self._always_busy: set[str] = set()
         self._first: Reading | None = None
         self._steps: tuple[Step, ...] = ()
         self._budget = Budget()
@@ -148,11 +156,10 @@ class Sentinel:
 
     def since(self, reading: Reading) -> Budget:
         """Return the budget since ``reading``, up to this instant; call it on the loop's thread."""
-        wall = self.probe.take_reading()
-        parts = self.probe.parts.between(reading.parts, wall)
+        parts = self.probe.parts.between(reading.parts, self.probe.take_reading())
         other_cpu_ns = self.other_cpu_ns() - reading.other_cpu_ns
         threads = grown(reading.threads, other_threads(self.own_threads()))
-        children = grown(reading.children, child_processes())
+        children = grown(reading.children, self.children())
         return Budget(
             **parts,
             other_cpu=max(0, other_cpu_ns) / 1e9,
@@ -176,6 +183,37 @@ class Sentinel:
     def waits(self) -> Waits:
         """Return a fresh record of where the tasks of the loop wait."""
         return Waits(self.probe.loop)
+
+    async def learn_background(self) -> None:
+        """Learn which child processes are busy anyway, to leave them out of what follows.
+
+        A child that is always busy (a development server, a watcher) would otherwise pass for a
+        worker of the application's, and the wait for a lock for work that was offloaded to it.
+        """
+        before = child_processes()
+        if not before:
+            return
+        runnable = {key for key in before if is_runnable(key)}
+        loop = self.probe.loop
+        over = loop.create_future()
+
+        def finish() -> None:
+            loop.call_soon_threadsafe(_finish, over)
+
+        # Not a sleep of the loop's: a test may have frozen its clock.
+        self.watchdog.call_after(_BACKGROUND, finish)
+        await over
+        self._always_busy = {
+            key
+            for key, usage in child_processes().items()
+            # What waits for the processor all along shows no usage until it has had it.
+            if (key in runnable and is_runnable(key))
+            or usage.cpu - before.get(key, usage).cpu >= _BUSY_SHARE * _BACKGROUND * 1e9
+        }
+
+    def children(self) -> dict[str, Usage]:
+        """Return the usage of the child processes that are not busy anyway."""
+        return {k: u for k, u in child_processes().items() if k not in self._always_busy}
 
     # Ending a step that never ends
 
