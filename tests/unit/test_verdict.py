@@ -272,11 +272,13 @@ def test_what_was_not_measured_is_never_a_pass():
     ("use", "contended"),
     [
         (GilUse(wanting=5, running=1), True),
-        (GilUse(wanting=1, running=5, watched=0.1, waited=0.1), False),
+        (GilUse(wanting=1, running=15, watched=0.1, waited=0.1), False),
+        (GilUse(wanting=2, running=10, watched=0.1, waited=0.07), True),
+        (GilUse(wanting=5, running=15, watched=0.1, waited=0.04), False),
         (GilUse(watched=0.1, waited=0.05), True),
         (GilUse(watched=0.1, waited=0.01), False),
         (GilUse(watched=0.003, waited=0.003), False),
     ],
 )
 def test_contention_is_read_from_threads_where_the_system_tells_else_from_lateness(use, contended):
-    assert verdict.gil_contended(use) is contended
+    assert verdict.gil_contended([use]) is contended
