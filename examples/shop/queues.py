@@ -74,7 +74,7 @@ async def small_limiter(request: Request) -> str:
 
 @app.get("/asyncio-to-thread")
 async def asyncio_to_thread() -> str:
-    """Right."""
+    """Right, up to as many requests as asyncio's default executor has threads: CPUs + 4."""
     await asyncio.to_thread(time.sleep, _DELAY)
     return "ok"
 
