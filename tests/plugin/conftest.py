@@ -32,7 +32,7 @@ async def app(scope, receive, send):
 
 CONFTEST = """
 import pytest
-from shop import app
+from webapp import app
 
 
 @pytest.fixture
@@ -44,7 +44,7 @@ def nonblocking_app():
 @pytest.fixture
 def project(pytester):
     """A folder with an application and the fixture that names it."""
-    pytester.makepyfile(shop=APP)
+    pytester.makepyfile(webapp=APP)
     pytester.makeconftest(CONFTEST)
     pytester.makeini("[pytest]\npythonpath = .\n")
     return pytester

@@ -13,7 +13,7 @@ def test_the_app_setting_is_imported(project):
             asyncio.run(get(nonblocking_client))
         """
     )
-    project.runpytest("--nonblocking-app=shop:app").assert_outcomes(passed=1)
+    project.runpytest("--nonblocking-app=webapp:app").assert_outcomes(passed=1)
 
 
 def test_error_when_no_app_is_given(pytester):

@@ -81,7 +81,7 @@ def test_a_hang_ends_at_the_time_out_with_the_place_where_copies_wait(run_get):
         [
             "nonblocking: GET /hang does not finish",
             "*0 of 1 copy finished (limit 500 ms from marker)",
-            "*shop.py:18 in app*",
+            "*webapp.py:18 in app*",
             "*await asyncio.Event().wait()*",
         ]
     )
@@ -91,7 +91,7 @@ def test_a_hang_ends_at_the_time_out_with_the_place_where_copies_wait(run_get):
 def test_a_step_that_never_ends_is_interrupted_at_the_time_out(run_get):
     result = run_get("/stuck", marker='(timeout="0.5s")')
     result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(["*blocking-call*", "*shop.py:20 in app*", "*time.sleep(3600)*"])
+    result.stdout.fnmatch_lines(["*blocking-call*", "*webapp.py:20 in app*", "*time.sleep(3600)*"])
 
 
 @pytest.mark.parametrize(

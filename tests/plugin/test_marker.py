@@ -23,7 +23,7 @@ def test_a_blocking_handler_fails_with_cause_place_and_fix(run_get):
             "*each request keeps the loop for 5?.? ms: 8 at once took *, one takes *",
             "*ceiling * requests/s per process*",
             "*cause *blocking-call: * waiting off the CPU in one step (limit 5 ms, default)",
-            "*where *shop.py:16 in app",
+            "*where *webapp.py:16 in app",
             "*time.sleep(0.05)*",
             "*machine *run-queue delay*",
             "*fix *asyncio.sleep*",
@@ -213,7 +213,7 @@ def test_the_report_is_valid_and_says_what_the_terminal_says(run_get, pytester):
     (test,) = report["tests"]
     assert test["nodeid"] == "test_it.py::test_it"
     assert (test["verdict"], test["cause"]) == ("fail", "blocking-call")
-    assert (test["culprit"]["file"], test["culprit"]["line"]) == ("shop.py", 16)
+    assert (test["culprit"]["file"], test["culprit"]["line"]) == ("webapp.py", 16)
     assert test["limits"]["max_blocked"] == {"value": 0.005, "from": "default"}
     assert [level["concurrency"] for level in test["levels"]] == [1, 8]
 
@@ -232,7 +232,7 @@ def test_junit_properties_hold_the_facts(run_get, pytester):
     text = (pytester.path / "junit.xml").read_text("utf-8")
     for name, value in [("verdict", "fail"), ("cause", "blocking-call")]:
         assert f'<property name="nonblocking_{name}" value="{value}"' in text
-    assert 'value="shop.py:16 in app"' in text
+    assert 'value="webapp.py:16 in app"' in text
 
 
 def test_the_report_is_complete_under_xdist(project):
