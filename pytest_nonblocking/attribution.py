@@ -59,6 +59,7 @@ def find(evidence: Evidence, judgement: Judgement, body: Place | None = None) ->
         return _in_threads([run.thread_samples for run in bursts])
     runs = (*evidence.solos, *evidence.bursts)
     sampled = _most_common([_stall_lines(run, judgement.cause) for run in runs])
+    sampled = sampled or _most_common([_all_lines(run) for run in runs])
     if sampled is not None and sampled.samples >= sampled.of / 2:
         return sampled
     # Work in slices shorter than the watchdog's interval is seen where it gives the loop back.
@@ -77,13 +78,16 @@ def _is_at(culprit: Culprit, body: Place | None) -> bool:
 
 
 def _stall_lines(run: Run, cause: Cause) -> list[_Seen | None]:
-    """Return what was sampled in the steps of ``run`` that show ``cause``, else in all steps."""
+    """Return what was sampled in the long steps of ``run`` that show ``cause``."""
     if cause == "blocking-call":
         steps = [step for step in run.steps if step.witnessed and step.blocked >= step.cpu]
     else:
         steps = [step for step in run.steps if step.cpu > step.blocked]
-    stacks: Iterable[Stack] = [stack for step in steps for stack in step.stacks]
-    return [_user_line(stack) for stack in stacks or run.samples if not _is_own(stack)]
+    return [_user_line(s) for step in steps for s in step.stacks if not _is_own(s)]
+
+
+def _all_lines(run: Run) -> list[_Seen | None]:
+    return [_user_line(stack) for stack in run.samples if not _is_own(stack)]
 
 
 def _is_own(stack: Stack) -> bool:

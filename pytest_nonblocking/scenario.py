@@ -17,8 +17,7 @@ from .sentinel import COPY, LoopStuck, Reading, Sentinel
 Body = Callable[[], Awaitable[object]]
 
 _BREAK_EVERY = 0.02
-_EARLY = 0.3
-_EARLY_LOOKS = 3
+_EARLY_LOOKS = 8
 _LATE = 1.5
 
 
@@ -105,10 +104,11 @@ class _Burst:
                         await anyio.lowlevel.checkpoint()
                     watchdog.call_after(self._timeout, self._on_timeout)
                     if self._alone:
-                        watchdog.call_after(_EARLY * min(self._alone), self._on_early)
                         watchdog.call_after(self._late_after, self._on_late)
                     self._opened = Reading(self._sentinel)
                     self._gate.set()
+                    if self._alone:
+                        self._look_at_pools_soon()
                 for transport in self._transports:
                     await transport.settle()
         finally:
@@ -177,6 +177,16 @@ class _Burst:
                 "budget": self._sentinel.since(self._opened),
             }
 
+    def _look_at_pools_soon(self) -> None:
+        """Look how full the thread pools are in the iterations in which all copies ask for them.
+
+        A healthy burst soon has its threads back, on a busy machine before any other thread looks.
+        """
+        self._sentinel.probe.unaccounted(self._waits.look_at_pools)
+        self._early_looks -= 1
+        if self._early_looks:
+            self._sentinel.probe.loop.call_soon(self._look_at_pools_soon)
+
     # On the watchdog's thread
 
     def _on_timeout(self) -> float | None:
@@ -189,12 +199,6 @@ class _Burst:
             self._sentinel.break_step()
         return _BREAK_EVERY
 
-    def _on_early(self) -> float | None:
-        """Look how full the thread pools are, while a healthy burst still waits for them."""
-        self._post(self._look_at_pools)
-        self._early_looks -= 1
-        return _EARLY * min(self._alone) if self._early_looks else None
-
     def _on_late(self) -> float | None:
         """Look where tasks wait, once the burst takes longer than a healthy one would."""
         if self._sentinel.probe.idle:
@@ -206,9 +210,6 @@ class _Burst:
         self._sentinel.probe.loop.call_soon_threadsafe(action)
 
     # On the loop's thread, posted by the watchdog
-
-    def _look_at_pools(self) -> None:
-        self._sentinel.probe.unaccounted(self._waits.look_at_pools)
 
     def _look(self) -> None:
         self._sentinel.probe.unaccounted(self._waits.look)
@@ -269,7 +270,7 @@ async def run_burst(
     """Run one closed burst under a started sentinel; raises BodyFailedError.
 
     With the latencies of lone runs in ``alone`` it is looked at how full the thread pools are
-    while a healthy burst would still run, and at where the tasks wait once it would be over.
+    just after the release, and at where the tasks wait once it would be over.
     """
     return await _Burst(body, concurrency, sentinel, transports, limits.timeout, alone).run()
 

@@ -42,6 +42,8 @@ class Waits:
             self._most = sum(w.count for w in waiters)
             self.waiters = tuple(waiters)
         self._note_pools([*_limiters(coroutines, self._limiter), *_executors(self._loop)])
+        if any(pool.waiting for pool in self.pools.values()):
+            self.workers = tuple(other_thread_stacks({threading.get_ident()}))
 
     def look_at_pools(self) -> None:
         """Look only at the pools that can be found without walking the tasks: cheap."""
@@ -52,8 +54,6 @@ class Waits:
             seen = self.pools.get(key)
             if seen is None or pool.waiting > seen.waiting:
                 self.pools[key] = pool
-                if pool.waiting:
-                    self.workers = tuple(other_thread_stacks({threading.get_ident()}))
 
 
 def _default_limiter() -> Any:

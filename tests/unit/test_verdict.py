@@ -282,3 +282,14 @@ def test_what_was_not_measured_is_never_a_pass():
 )
 def test_contention_is_read_from_threads_where_the_system_tells_else_from_lateness(use, contended):
     assert verdict.gil_contended([use]) is contended
+
+
+def test_waits_for_the_gil_of_driver_threads_share_the_cpu_allowance():
+    contended = GilUse(wanting=9, running=1)
+    busy = {"cpu": 21, "other_cpu": 20}
+    small = Run(
+        8, 0.1, (), Budget(gil=0.016, **{k: v * MS for k, v in busy.items()}), gil=contended
+    )
+    top = Run(50, 0.3, (), Budget(cpu=0.13, gil=0.1, other_cpu=0.12), gil=contended)
+    solo = run(cpu=2.6, idle=2)
+    assert judge(solo, small, top).word == "pass"
