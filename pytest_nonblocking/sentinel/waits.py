@@ -41,8 +41,9 @@ class Waits:
         if sum(w.count for w in waiters) > self._most:
             self._most = sum(w.count for w in waiters)
             self.waiters = tuple(waiters)
-        self._note_pools([*_limiters(coroutines, self._limiter), *_executors(self._loop)])
-        if any(pool.waiting for pool in self.pools.values()):
+        pools = [*_limiters(coroutines, self._limiter), *_executors(self._loop)]
+        self._note_pools(pools)
+        if any(pool.waiting for _, pool in pools):
             self.workers = tuple(other_thread_stacks({threading.get_ident()}))
 
     def look_at_pools(self) -> None:
