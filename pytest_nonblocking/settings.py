@@ -296,16 +296,16 @@ def _raw(config: pytest.Config, option: Option) -> tuple[Any, str]:
         if option.name == "allow":
             from_flag = ",".join(from_flag)
         return from_flag, option.flag
+    overrides: Iterable[str] = config.getoption("override_ini") or ()
+    overriding = [word.split("=", 1)[1] for word in overrides if word.startswith(f"{option.ini}=")]
+    if overriding:
+        return overriding[-1], f"-o {option.ini}"
     # getini() would refuse a TOML number for a "string" and has no type for "a duration or a
     # number"; the raw value is what `_inicfg` holds (pytest >= 9) or `inicfg` (pytest 8.4).
     table: Mapping[str, Any] = config._inicfg if hasattr(config, "_inicfg") else config.inicfg
     if option.ini in table:
         entry = table[option.ini]
-        raw = getattr(entry, "value", entry)
-        overrides: Iterable[str] = config.getoption("override_ini") or ()
-        if any(word.split("=", 1)[0].strip() == option.ini for word in overrides):
-            return raw, f"-o {option.ini}"
-        return raw, config.inipath.name if config.inipath else "ini"
+        return getattr(entry, "value", entry), config.inipath.name if config.inipath else "ini"
     return option.default, "default"
 
 
