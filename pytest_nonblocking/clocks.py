@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import NamedTuple
 
 
-class _Clocks(NamedTuple):
-    wall_ns: Callable[[], int] = time.perf_counter_ns
-    thread_cpu_ns: Callable[[], int] = time.thread_time_ns
-    process_cpu_ns: Callable[[], int] = time.process_time_ns
+class _Clocks:
+    __slots__ = ("process_cpu_ns", "thread_cpu_ns", "wall_ns")
+
+    def __init__(self) -> None:
+        self.wall_ns: Callable[[], int] = time.perf_counter_ns
+        self.thread_cpu_ns: Callable[[], int] = time.thread_time_ns
+        self.process_cpu_ns: Callable[[], int] = time.process_time_ns
 
 
 CLOCKS = _Clocks()

@@ -15,8 +15,7 @@ from typing import Any, NamedTuple
 import pytest
 
 _UNITS = {"us": 1e-6, "ms": 1e-3, "s": 1.0}
-_DURATION = re.compile(r"\s*([0-9.eE+-]+?)\s*(us|ms|s)?\s*")
-_APP = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
+_APP = r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*"
 
 
 def parse_duration(raw: Any) -> float:
@@ -24,10 +23,11 @@ def parse_duration(raw: Any) -> float:
 
     Raises ValueError for anything else, and for what is not finite or is negative.
     """
-    match = _DURATION.fullmatch(raw) if isinstance(raw, str) else None
     try:
-        if match:
-            seconds = float(match[1]) * _UNITS[match[2] or "s"]
+        if isinstance(raw, str):
+            text = raw.strip()
+            unit = next((unit for unit in _UNITS if text.endswith(unit)), "")
+            seconds = float(text.removesuffix(unit)) * _UNITS.get(unit, 1.0)
         elif isinstance(raw, (int, float)) and not isinstance(raw, bool):
             seconds = float(raw)
         else:
@@ -103,7 +103,7 @@ def _one_of(*choices: str) -> Callable[[Any], str]:
 
 
 def _app(raw: Any) -> str:
-    if not isinstance(raw, str) or not _APP.fullmatch(raw):
+    if not isinstance(raw, str) or not re.fullmatch(_APP, raw):
         raise ValueError("module:attribute, such as myapp.main:app")
     return raw
 
