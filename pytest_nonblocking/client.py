@@ -1,4 +1,4 @@
-"""An ASGI transport for httpx (or httpx2), the lifespan of its application, and the client.
+"""An ASGI transport for httpx (or httpx2), and the client on it.
 
 Unlike httpx's own, it runs every request in a task of its own, as a server does: responses
 stream, clients can leave, and background work does not delay the response.
@@ -7,12 +7,14 @@ stream, clients can leave, and background work does not delay the response.
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import sys
-import threading
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, MutableMapping
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any
 
 from .clocks import CLOCKS
+from .lifespan import ASGIApp, Lifespan, Message, ended_in_time, wake
 from .results import Exchange
 
 try:
@@ -20,19 +22,7 @@ try:
 except ImportError:  # where only its successor is installed, which has the same interface
     import httpx2 as httpx  # type: ignore[no-redef,import-not-found,unused-ignore]
 
-Message = MutableMapping[str, Any]
-ASGIApp = Callable[..., Awaitable[None]]
-
 _HIGH_WATER = 65536
-_GRACE = 5.0
-
-
-class AppStartupError(Exception):
-    """The application's lifespan failed at start-up; the message is the application's own."""
-
-
-class AppShutdownError(Exception):
-    """The application's lifespan failed at shutdown, or did not answer."""
 
 
 class _Call:
@@ -42,12 +32,15 @@ class _Call:
         "_body",
         "_chunks",
         "_drained",
+        "_inbox",
         "_loop",
-        "_request_stream",
         "_size",
         "_transport",
+        "_upload",
+        "_upload_stream",
         "_waiting_app",
         "_waiting_client",
+        "_waiting_upload",
         "complete",
         "delivered",
         "disconnected",
@@ -78,7 +71,9 @@ class _Call:
         self._chunks: list[bytes] = []
         self._size = 0
         self._body: bytes | None = None
-        self._request_stream: AsyncIterator[bytes] | None = None
+        self._upload_stream: tuple[AsyncIterator[bytes], contextvars.Context] | None = None
+        self._upload: asyncio.Task[None] | None = None
+        self._inbox: deque[Message | BaseException] = deque()
         self.complete = False
         self.disconnected = False
         self.delivered = False
@@ -87,17 +82,31 @@ class _Call:
         self._waiting_client: asyncio.Future[None] | None = None
         self._waiting_app: asyncio.Future[None] | None = None
         self._drained: asyncio.Future[None] | None = None
+        self._waiting_upload: asyncio.Future[None] | None = None
         self.response_start_ns: int | None = None
         self.last_byte_ns: int | None = None
         self.start_ns = transport.clock_ns()
         self.task: asyncio.Task[None]
+
+    def stamps(self, app_return_ns: int | None) -> tuple[Any, ...]:
+        """Return the fields of an ``Exchange``."""
+        return (
+            self.method,
+            self.path,
+            self.status,
+            self.start_ns,
+            self.response_start_ns,
+            self.last_byte_ns,
+            app_return_ns,
+        )
 
     def feed(self, request: httpx.Request) -> None:
         """Take the request's body: at once where it is in memory, else as the app asks for it."""
         try:
             self._body = request.content
         except httpx.RequestNotRead:
-            self._request_stream = aiter(request.stream)  # type: ignore[arg-type]
+            stream: Any = request.stream
+            self._upload_stream = aiter(stream), contextvars.copy_context()
 
     async def run(self, app: ASGIApp, scope: dict[str, Any]) -> None:
         """Run the application for this request; the body of its task."""
@@ -117,26 +126,54 @@ class _Call:
                     f"the application returned from {self.method} {self.path} before it had {what}"
                 )
         finally:
+            self._end_upload()
             self._transport.ended(self)
             self.wake_client()
 
     async def receive(self) -> Message:
         """Give the application the next event of the client."""
-        if self._body is not None:
-            body, self._body = self._body, None
-            return {"type": "http.request", "body": body, "more_body": False}
-        if self._request_stream is not None and not self.disconnected:
-            try:
-                chunk = await anext(self._request_stream)
-            except StopAsyncIteration:
-                self._request_stream = None
-                return {"type": "http.request", "body": b"", "more_body": False}
-            return {"type": "http.request", "body": chunk, "more_body": True}
         while not (self.complete or self.disconnected):
+            if self._body is not None:
+                body, self._body = self._body, None
+                return {"type": "http.request", "body": body, "more_body": False}
+            if self._inbox:
+                event = self._inbox.popleft()
+                if isinstance(event, BaseException):
+                    raise event
+                return event
+            self._ask_for_upload()
             if self._waiting_app is None or self._waiting_app.done():
                 self._waiting_app = self._loop.create_future()
             await asyncio.shield(self._waiting_app)
         return {"type": "http.disconnect"}
+
+    def _ask_for_upload(self) -> None:
+        # A task of its own, in the client's context: a receive that is cancelled must not end the
+        # client's generator, nor a generator that waits keep the disconnect from the application.
+        if self._upload_stream is not None:
+            (stream, context), self._upload_stream = self._upload_stream, None
+            self._upload = context.run(self._loop.create_task, self._read_upload(stream))
+            self._transport.uploads.add(self._upload)
+            self._upload.add_done_callback(self._transport.uploads.discard)
+        wake(self._waiting_upload)
+
+    async def _read_upload(self, stream: AsyncIterator[bytes]) -> None:
+        try:
+            async for chunk in stream:
+                self._inbox.append({"type": "http.request", "body": chunk, "more_body": True})
+                wake(self._waiting_app)
+                self._waiting_upload = self._loop.create_future()
+                await self._waiting_upload
+            self._inbox.append({"type": "http.request", "body": b"", "more_body": False})
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException as error:
+            self._inbox.append(error)
+        wake(self._waiting_app)
+
+    def _end_upload(self) -> None:
+        if self._upload is not None:
+            self._upload.cancel()
 
     async def send(self, message: Message) -> None:
         """Take the next event of the application; does nothing once the client has left."""
@@ -145,9 +182,10 @@ class _Call:
         kind = message["type"]
         if kind == "http.response.body":
             self._take_body(message)
-            if self._size > _HIGH_WATER and not self.complete:
-                self._drained = self._loop.create_future()
-                await self._drained
+            while self._size > _HIGH_WATER and not (self.complete or self.disconnected):
+                if self._drained is None or self._drained.done():
+                    self._drained = self._loop.create_future()
+                await asyncio.shield(self._drained)
         elif kind == "http.response.start":
             if self.status is not None:
                 raise RuntimeError("http.response.start was sent twice")
@@ -170,19 +208,22 @@ class _Call:
         if not message.get("more_body", False):
             self.last_byte_ns = self._transport.clock_ns()
             self.complete = True
-            _wake(self._waiting_app)
+            wake(self._waiting_app)
         self.wake_client()
 
     def wake_client(self) -> None:
         """Let the client go on that waits for the response or for a part of its body."""
-        _wake(self._waiting_client)
+        wake(self._waiting_client)
 
     def disconnect(self) -> None:
         """Tell the application that the client has left."""
         self.disconnected = True
-        self._chunks.clear()
-        _wake(self._waiting_app)
-        _wake(self._drained)
+        if not self.complete:
+            self._chunks.clear()
+        self._end_upload()
+        wake(self._waiting_app)
+        wake(self._drained)
+        self.wake_client()
 
     async def response_started(self) -> None:
         """Wait for the start of the response; raise what the application raised before its end."""
@@ -204,10 +245,12 @@ class _Call:
         data = b"".join(self._chunks)
         self._chunks.clear()
         self._size = 0
-        _wake(self._drained)
+        wake(self._drained)
         return data
 
     async def _wait(self) -> None:
+        if self.disconnected:
+            raise httpx.ReadError(f"{self.method} {self.path} was closed before its response ended")
         self._waiting_client = self._loop.create_future()
         await self._waiting_client
 
@@ -219,11 +262,6 @@ class _Call:
             raise self.error
         if self.status is None:
             self.status, self.complete = 500, True
-
-
-def _wake(future: asyncio.Future[None] | None) -> None:
-    if future is not None and not future.done():
-        future.set_result(None)
 
 
 if sys.version_info >= (3, 12):
@@ -324,8 +362,9 @@ class ASGITransport(httpx.AsyncBaseTransport):
         self._root_path = root_path
         self._client = client
         self._calls: set[_Call] = set()
+        self.uploads: set[asyncio.Task[None]] = set()
         self._failed: list[_Call] = []
-        self._lifespan: _Lifespan | None = None
+        self._lifespan: Lifespan | None = None
         self._ended: list[tuple[Any, ...]] = []
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
@@ -367,17 +406,7 @@ class ASGITransport(httpx.AsyncBaseTransport):
         self._calls.discard(call)
         if call.error is not None:
             self._failed.append(call)
-        self._ended.append(
-            (
-                call.method,
-                call.path,
-                call.status,
-                call.start_ns,
-                call.response_start_ns,
-                call.last_byte_ns,
-                self.clock_ns(),
-            )
-        )
+        self._ended.append(call.stamps(self.clock_ns()))
 
     def drain(self) -> list[Exchange]:
         """Hand over the exchanges that have ended, in that order, and forget them."""
@@ -386,18 +415,7 @@ class ASGITransport(httpx.AsyncBaseTransport):
 
     def in_flight(self) -> list[Exchange]:
         """Return the exchanges on which the application still works."""
-        return [
-            Exchange(
-                call.method,
-                call.path,
-                call.status,
-                call.start_ns,
-                call.response_start_ns,
-                call.last_byte_ns,
-                None,
-            )
-            for call in self._calls
-        ]
+        return [Exchange(*call.stamps(None)) for call in self._calls]
 
     async def settle(self) -> None:
         """Wait until the application works on no request any more.
@@ -405,8 +423,8 @@ class ASGITransport(httpx.AsyncBaseTransport):
         Raises the first exception that it raised after a response was complete, which no request
         has raised yet; ``raise_app_exceptions`` decides.
         """
-        while self._calls:
-            await asyncio.wait([call.task for call in self._calls])
+        while tasks := {call.task for call in self._calls} | self.uploads:
+            await asyncio.wait(tasks)
         failed, self._failed = self._failed, []
         for call in failed:
             if self.raise_app_exceptions and call.error is not None and not call.delivered:
@@ -417,18 +435,22 @@ class ASGITransport(httpx.AsyncBaseTransport):
         for call in self._calls:
             if call.disconnected:
                 call.task.cancel()
-        if await _ended_in_time({call.task for call in self._calls}):
+        if await ended_in_time({call.task for call in self._calls} | self.uploads):
             return
         for call in self._calls:
             call.disconnect()
             call.task.cancel()
-        await _ended_in_time({call.task for call in self._calls})
+        await ended_in_time({call.task for call in self._calls} | self.uploads)
 
     async def startup(self) -> None:
         """Start the application's lifespan; raises AppStartupError. May be called twice."""
         if self._lifespan is None:
-            self._lifespan = _Lifespan(self._app)
-            await self._lifespan.startup()
+            self._lifespan = Lifespan(self._app)
+            try:
+                await self._lifespan.startup()
+            except BaseException:
+                self._lifespan = None  # so that a second try fails too, and does not pass silently
+                raise
 
     async def shutdown(self) -> None:
         """End what runs and the application's lifespan; raises AppShutdownError."""
@@ -436,118 +458,6 @@ class ASGITransport(httpx.AsyncBaseTransport):
         lifespan, self._lifespan = self._lifespan, None
         if lifespan is not None:
             await lifespan.shutdown()
-
-
-class _Lifespan:
-    """The application's lifespan, in one task from start-up to shutdown.
-
-    ``state`` is what the application put into the scope's state, None where it does not support
-    lifespans.
-    """
-
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-        self._events: asyncio.Queue[Message] = asyncio.Queue()
-        self._asked = False
-        self._answers: dict[str, str] = {}
-        self._answered = asyncio.Event()
-        self._task: asyncio.Task[None] | None = None
-        self._error: Exception | None = None
-        self.state: dict[str, Any] | None = None
-
-    async def startup(self) -> None:
-        state: dict[str, Any] = {}
-        scope = {
-            "type": "lifespan",
-            "asgi": {"version": "3.0", "spec_version": "2.0"},
-            "state": state,
-        }
-        self._task = asyncio.get_running_loop().create_task(self._run(scope))
-        await self._ask("lifespan.startup")
-        if "lifespan.startup.complete" in self._answers:
-            self.state = state
-            return
-        message = self._answers.get("lifespan.startup.failed")
-        # An application without lifespan raises before it has asked for an event.
-        if message is not None or (self._error is not None and self._asked):
-            reason = message or f"{type(self._error).__name__}: {self._error}"
-            raise AppStartupError(f"the application's start-up failed: {reason}") from self._error
-
-    async def shutdown(self) -> None:
-        if self.state is None or self._task is None:
-            await self._stop()
-            return
-        self._answered.clear()
-        timer = _call_later(_GRACE, self._answered.set)
-        try:
-            await self._ask("lifespan.shutdown")
-            if "lifespan.shutdown.complete" in self._answers and self._error is None:
-                return
-            reason = self._answers.get("lifespan.shutdown.failed")
-            if self._error is not None:
-                reason = reason or f"{type(self._error).__name__}: {self._error}"
-            elif reason is None and not self._task.done():
-                reason = f"it did not answer within {_GRACE:g} s"
-            if reason is not None:
-                raise AppShutdownError(
-                    f"the application's shutdown failed: {reason}"
-                ) from self._error
-        finally:
-            timer.cancel()
-            timer.join()
-            await self._stop()
-
-    async def _stop(self) -> None:
-        if self._task is not None and not await _ended_in_time({self._task}, 1.0):
-            self._task.cancel()
-            await _ended_in_time({self._task})
-
-    async def _ask(self, kind: str) -> None:
-        self._events.put_nowait({"type": kind})
-        await self._answered.wait()
-
-    async def _run(self, scope: dict[str, Any]) -> None:
-        try:
-            await self._app(scope, self._receive, self._send)
-        except Exception as error:
-            self._error = error
-        finally:
-            self._answered.set()
-
-    async def _receive(self) -> Message:
-        event = await self._events.get()
-        self._asked = True
-        return event
-
-    async def _send(self, message: Message) -> None:
-        self._answers[message["type"]] = message.get("message", "")
-        self._answered.set()
-
-
-def _call_later(delay: float, action: Callable[[], None]) -> threading.Timer:
-    """Call ``action`` on the running loop in ``delay`` seconds, even if a test froze its clock."""
-    loop = asyncio.get_running_loop()
-    timer = threading.Timer(delay, lambda: loop.call_soon_threadsafe(action))
-    timer.daemon = True
-    timer.start()
-    return timer
-
-
-async def _ended_in_time(tasks: set[asyncio.Task[None]], grace: float = _GRACE) -> bool:
-    """Wait for ``tasks`` for ``grace`` seconds and return whether all of them have ended."""
-    pending = {task for task in tasks if not task.done()}
-    if not pending:
-        return True
-    over = asyncio.get_running_loop().create_future()
-    timer = _call_later(grace, lambda: _wake(over))
-    try:
-        while pending and not over.done():
-            _, waiting = await asyncio.wait({*pending, over}, return_when=asyncio.FIRST_COMPLETED)
-            pending = {task for task in pending if task in waiting}
-    finally:
-        timer.cancel()
-        timer.join()
-    return not pending
 
 
 def make_client(

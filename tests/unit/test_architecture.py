@@ -13,7 +13,8 @@ PACKAGE = Path(pytest_nonblocking.__file__).parent
 # Lower layers first; a module imports from lower layers and from its own folder only.
 LAYERS = [
     {"clocks", "results", "apps"},
-    {"settings", "sentinel", "client", "verdict"},
+    {"settings", "sentinel", "lifespan", "verdict"},
+    {"client"},
     {"attribution", "advice", "scenario"},
     {"calibration", "reporting"},
     {"runner"},
