@@ -14,7 +14,9 @@ Place = tuple[str, str]
 """A file and the name of a function in it."""
 
 # Frames below which another task of the same request does the waiting.
-_PASS_ON = ("starlette", "fastapi", "anyio.streams", "httpx", "httpx2", "pytest_nonblocking")
+_PASS_ON = ("starlette", "fastapi", "anyio.streams")
+# A client passes a request on to the app, or really waits for a server.
+_TRANSPORTS = ("pytest_nonblocking", "httpx._transports.asgi", "httpx2._transports.asgi")
 
 
 class _Seen(NamedTuple):
@@ -173,7 +175,10 @@ def _is_body(seen: _Seen, body: Place | None) -> bool:
 
 def _passes_on(seen: _Seen) -> bool:
     below = seen.stack[seen.stack.index(seen.frame) + 1 :]
-    return bool(below) and below[0].module.startswith(_PASS_ON)
+    if not below:
+        return False
+    to_app = any(frame.module.startswith(_TRANSPORTS) for frame in below)
+    return to_app or below[0].module.startswith(_PASS_ON)
 
 
 def calls_below(seen: _Seen) -> tuple[str, ...]:

@@ -306,10 +306,15 @@ class AsyncioProbe:
         return self.parts.snapshot()
 
     def unaccounted(self, work: Callable[[], None]) -> None:
-        """Do ``work`` of the plugin's own, on the loop's thread, without counting it."""
+        """Do ``work`` of the plugin's own, on the loop's thread, without counting its CPU.
+
+        What it waits for counts: the loop would have waited for the GIL without it too.
+        """
         self.tick(CLOCKS.wall_ns(), None)
+        cpu, collector = self.parts.cpu, self.parts.gc
         self._guard(work)
-        self._guard(self._mark)
+        self.tick(CLOCKS.wall_ns(), None)
+        self.parts.cpu, self.parts.gc = cpu, collector
 
     def take_steps(self) -> tuple[Step, ...]:
         """Return the longest steps seen so far, longest first, and forget them."""

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ..clocks import CLOCKS
+from .procfs import reader
 
 if sys.platform == "linux":
     import resource
@@ -42,7 +43,7 @@ class ThreadClock:
     def __init__(self, thread_id: int) -> None:
         self._file = os.open(f"{_TASKS}/{thread_id}/schedstat", os.O_RDONLY)
         self._cpu_ns = CLOCKS.thread_cpu_ns
-        self._pread = os.pread
+        self._read = reader()
         self._getrusage = resource.getrusage
         self._who = resource.RUSAGE_THREAD
 
@@ -50,7 +51,7 @@ class ThreadClock:
         """Return the usage so far; call it from the thread itself."""
         return Usage(
             self._cpu_ns(),
-            int(self._pread(self._file, 64, 0).split()[1]),
+            int(self._read(self._file).split()[1]),
             self._getrusage(self._who).ru_nvcsw,
         )
 

@@ -10,54 +10,47 @@ from __future__ import annotations
 
 import os
 import platform
-from typing import Any, Literal
+from typing import Literal
+
+from .procfs import reader
 
 State = Literal["blocked", "gil", "running", "unknown"]
 
 # The runtime structure holds the main interpreter's state and its GIL (3.12 and later) or the
 # only GIL (3.10, 3.11). Its size is not exported; it is below 1 MiB in each of these versions.
 _RUNTIME_SIZE = 1 << 20
-_BUFFER_SIZE = 256
 _FUTEX = {"x86_64": b"202", "aarch64": b"98"}.get(platform.machine())
 
 
 class Witness:
     """Tells what the threads of this process wait for, where the kernel tells.
 
-    The files are read through ``ctypes.PyDLL``, which keeps the GIL: ``os.pread`` lets go of it,
-    and a thread that waits for the GIL would have it before its state was read. For the same
-    reason a thread that is seen running does so without the GIL.
+    The files are read with the GIL held, so a thread that is seen running does so without it.
     """
 
     def __init__(self) -> None:
         self._files: dict[int, int] = {}
-        self._pread: Any = None
+        self._runtime = 0
         if _FUTEX is None:
             return
         try:
             import ctypes
 
+            self._open = ctypes.PyDLL(None).open
+            self._read = reader()
             self._runtime = ctypes.addressof(ctypes.c_char.in_dll(ctypes.pythonapi, "_PyRuntime"))
-            libc = ctypes.PyDLL(None)
-            pread = libc.pread
-            pread.argtypes = (ctypes.c_int, ctypes.c_char_p, ctypes.c_size_t, ctypes.c_long)
-            pread.restype = ctypes.c_ssize_t
-            self._open = libc.open
-            self._buffer = ctypes.create_string_buffer(_BUFFER_SIZE)
-            self._pread = pread
         except (ImportError, ValueError, AttributeError, OSError):
-            self._pread = None
+            return
 
     def state(self, thread_id: int) -> State:
         """Return what the thread does right now: one read of about a microsecond."""
-        if self._pread is None:
+        if not self._runtime:
             return "unknown"
         file = self._files.get(thread_id)
         if file is None:
             path = f"/proc/self/task/{thread_id}/syscall".encode()
             file = self._files[thread_id] = self._open(path, os.O_RDONLY | os.O_CLOEXEC)
-        length = self._pread(file, self._buffer, _BUFFER_SIZE - 1, 0)
-        fields = self._buffer.raw[:length].split() if length > 0 else []
+        fields = self._read(file).split()
         if not fields:
             return "unknown"
         if fields[0] in (b"running", b"-1"):

@@ -1,0 +1,134 @@
+"""Judge the corpus again and again under every condition; may be stopped and goes on later.
+
+    python benchmarks/truth/run.py [--minutes 5] [--repetitions 6] [--only CONDITION]
+
+Each run of the corpus leaves one report in the folder of the results; a run whose report is
+there is not made again. The table is printed at the end.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+import score
+from conditions import CONDITIONS, Condition, neighbours
+from corpus.endpoints import fill
+from interpreters import VERSIONS, Interpreter, environment
+
+_HERE = Path(__file__).resolve().parent
+_BUILD = _HERE.parents[1] / "build" / "truth"
+
+
+class Job(NamedTuple):
+    """One run of the corpus."""
+
+    condition: Condition
+    python: Interpreter
+    repetition: int
+
+    @property
+    def file(self) -> str:
+        """The name of its report."""
+        return f"{self.condition.name}_{self.python.version}_{self.repetition}.json"
+
+
+@contextmanager
+def service() -> Iterator[int]:
+    """Run the slow service and yield its port."""
+    command = [sys.executable, str(_HERE / "slow_service.py")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        try:
+            yield int(process.stdout.readline())
+        finally:
+            process.terminate()
+
+
+def run(job: Job, results: Path, variables: dict[str, str], select: str) -> int:
+    """Make one run; return pytest's exit status."""
+    report = results / job.file
+    command = [job.python.command, "-m"]
+    with tempfile.TemporaryDirectory() as folder:
+        if job.condition.coverage:
+            command += ["coverage", "run", f"--data-file={folder}/coverage"]
+            command += ["--source", str(_HERE / "corpus"), "-m"]
+        command += ["pytest", str(_HERE / "test_corpus.py"), "-q", "-p", "no:cacheprovider"]
+        command += ["--nonblocking-mode", "report", "--nonblocking-report", str(report)]
+        command += [*job.condition.arguments, *(["-k", select] if select else [])]
+        extra = dict(job.condition.environment)
+        with neighbours(job.condition), (results / f"{job.file}.log").open("w") as log:
+            return subprocess.run(
+                command,
+                cwd=_HERE,
+                env={**os.environ, **variables, **extra},
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                check=False,
+            ).returncode
+
+
+def jobs(arguments: argparse.Namespace, pythons: list[Interpreter]) -> list[Job]:
+    """Return all jobs, one repetition of everything after the other."""
+    return [
+        Job(condition, python, repetition)
+        for repetition in range(arguments.repetitions)
+        for condition in CONDITIONS
+        for python in pythons
+        if not arguments.only or condition.name in arguments.only
+        if python.number >= condition.since
+    ]
+
+
+def main() -> int:
+    """Run and score; the exit status is that of the score."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--repetitions", type=int, default=6)
+    parser.add_argument("--minutes", type=float, default=float("inf"))
+    parser.add_argument("--only", action="append", default=[])
+    parser.add_argument("--python", action="append", default=[])
+    parser.add_argument("--select", default="", help="cases, as for pytest -k")
+    parser.add_argument("--results", type=Path, default=_BUILD / "results")
+    parser.add_argument("--environments", type=Path, default=_BUILD / "python")
+    arguments = parser.parse_args()
+    arguments.results.mkdir(parents=True, exist_ok=True)
+    versions = arguments.python or VERSIONS
+    found = {version: environment(version, arguments.environments) for version in versions}
+    for version, python in found.items():
+        if python is None:
+            print(f"CPython {version} is not on this machine: not run")
+    plan = jobs(arguments, [python for python in found.values() if python])
+    todo = [job for job in plan if not (arguments.results / job.file).exists()]
+    print(f"{len(plan)} runs of the corpus, {len(plan) - len(todo)} of them made before")
+    began = time.monotonic()
+    with tempfile.TemporaryDirectory() as folder, service() as port:
+        database = f"{folder}/orders.db"
+        fill(database)
+        variables = {"TRUTH_PORT": str(port), "TRUTH_DATABASE": database}
+        for number, job in enumerate(todo, 1):
+            started = time.monotonic()
+            status = run(job, arguments.results, variables, arguments.select)
+            now = time.monotonic()
+            left = (now - began) / number * (len(todo) - number)
+            print(
+                f"[{number}/{len(todo)}] {job.condition.name} {job.python.version}: "
+                f"{now - started:.0f} s, pytest ended with {status}, {left / 60:.0f} min left",
+                flush=True,
+            )
+            if now - began > arguments.minutes * 60:
+                break
+    os.environ.update(variables)
+    sys.argv = ["score", str(arguments.results)]
+    return score.main()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,195 @@
+"""From the reports of the runs to one confusion table per condition.
+
+    python benchmarks/truth/score.py build/truth/results [--markdown docs/truth.md]
+
+A verdict is wrong where it is not the label's; ``inconclusive`` and ``not-measured`` are counted
+apart. The cost is what a whole verdict takes in multiples of the lone request's latency, median
+over the cases that take 15 to 30 ms alone.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import statistics
+import sys
+from collections import Counter, defaultdict
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from conditions import CONDITIONS
+
+_NAME = re.compile(r"\[(.*)\]$")
+
+
+class Label(NamedTuple):
+    """What is true of a case."""
+
+    cause: str | None
+    file: str
+    lines: tuple[int, ...]
+
+
+class Finding(NamedTuple):
+    """One verdict, and what is wrong with it ('' where nothing is)."""
+
+    case: str
+    faulty: bool
+    wrong: str
+    detail: str
+    failed: bool
+    has_line: bool
+    cost: float | None
+    pages: str
+
+
+def labels() -> dict[str, Label]:
+    """Return the labels by the cases' names."""
+    from corpus import cases
+
+    return {case.name: Label(case.cause, case.file, case.lines) for case in cases()}
+
+
+def judge(record: dict[str, Any], case: str, label: Label, source: str) -> Finding:
+    """Compare one record of a report with its label."""
+    verdict, cause, culprit = record["verdict"], record["cause"], record["culprit"]
+    wrong = detail = ""
+    failed = verdict == "fail"
+    if verdict in ("inconclusive", "not-measured"):
+        wrong, detail = verdict, "; ".join(record["notes"])
+    elif failed and label.cause is None:
+        wrong = "wrong fail"
+        where = f"{culprit['function']}:{culprit['line']}" if culprit else "no line"
+        detail = f"{cause} {record['reasons']} {where}"
+    elif not failed and label.cause is not None:
+        wrong, detail = "wrong pass", f"excess {record.get('excess_fraction')}"
+    elif failed and cause != label.cause:
+        wrong, detail = "wrong cause", f"{cause} for {label.cause}"
+    elif failed and label.lines:
+        right = culprit and (Path(culprit["file"]).name, culprit["line"]) in {
+            (label.file, line) for line in label.lines
+        }
+        if not right:
+            wrong = "wrong line"
+            detail = f"{culprit['file']}:{culprit['line']} {culprit['code']}" if culprit else "none"
+    return Finding(
+        case, label.cause is not None, wrong, detail, failed, bool(label.lines), _cost(record),
+        source,
+    )  # fmt: skip
+
+
+def _cost(record: dict[str, Any]) -> float | None:
+    alone = [level for level in record["levels"] if level["concurrency"] == 1]
+    if not alone:
+        return None
+    latency = float(alone[0]["latency_ms"]["p50"])
+    return record["wall_s"] * 1000 / latency if 15 <= latency <= 30 else None
+
+
+def read(folder: Path) -> dict[tuple[str, str], list[Finding]]:
+    """Return the findings of all reports, by condition and Python."""
+    truth = labels()
+    found: dict[tuple[str, str], list[Finding]] = defaultdict(list)
+    for file in sorted(folder.glob("*.json")):
+        condition, python, _ = file.stem.rsplit("_", 2)
+        tests = {t["nodeid"]: t for t in json.loads(file.read_text("utf-8"))["tests"]}
+        seen = {match.group(1): t for n, t in tests.items() if (match := _NAME.search(n))}
+        for name, record in seen.items():
+            if name in truth:
+                found[condition, python].append(judge(record, name, truth[name], file.name))
+    return found
+
+
+KINDS = ("wrong fail", "wrong pass", "inconclusive", "not-measured", "wrong cause", "wrong line")
+_HEAD = (
+    "| condition | healthy | faulty | wrong fail | wrong pass | inconclusive | not measured "
+    "| wrong cause | wrong line | healthy, R1 | faulty, R1 |\n|---|" + "---:|" * 10
+)
+
+
+def row(name: str, findings: list[Finding]) -> str:
+    """Return one row of the table."""
+    kinds = Counter(f.wrong for f in findings if f.wrong)
+    healthy = [f for f in findings if not f.faulty]
+    faulty = [f for f in findings if f.faulty]
+    lines = [f for f in faulty if f.failed and f.has_line and f.wrong != "wrong cause"]
+    failed = sum(f.failed for f in faulty)
+    total = len(findings)
+    cells = [name, len(healthy), len(faulty), kinds["wrong fail"], kinds["wrong pass"]]
+    cells += [_share(kinds[kind], total) for kind in ("inconclusive", "not-measured")]
+    cells += [_share(kinds["wrong cause"], failed), _share(kinds["wrong line"], len(lines))]
+    cells += [_median(healthy), _median(faulty)]
+    return "| " + " | ".join(str(cell) for cell in cells) + " |"
+
+
+def _share(number: int, of: int) -> str:
+    return f"{number} ({number / of:.1%})" if number else "0"
+
+
+def _median(findings: Iterable[Finding]) -> str:
+    costs = [f.cost for f in findings if f.cost is not None]
+    return f"{statistics.median(costs):.1f}" if costs else ""
+
+
+def table(found: dict[tuple[str, str], list[Finding]]) -> str:
+    """Return the table: one row per condition, then one per Python, then all."""
+    rows = [_HEAD]
+    for condition in CONDITIONS:
+        mine = [f for (name, _), fs in found.items() if name == condition.name for f in fs]
+        if mine:
+            rows.append(row(f"{condition.name}: {condition.says}", mine))
+    for python in sorted({python for _, python in found}, key=lambda v: int(v.split(".")[1])):
+        mine = [f for (_, p), fs in found.items() if p == python for f in fs]
+        rows.append(row(f"CPython {python}, all conditions", mine))
+    rows.append(row("all", [f for fs in found.values() for f in fs]))
+    return "\n".join(rows)
+
+
+def problems(found: dict[tuple[str, str], list[Finding]]) -> list[str]:
+    """Return what was wrong, one line for each case and kind, the most frequent first."""
+    counts: Counter[tuple[str, str]] = Counter()
+    where: dict[tuple[str, str], list[str]] = defaultdict(list)
+    for (condition, python), findings in found.items():
+        for finding in findings:
+            if finding.wrong:
+                key = finding.wrong, finding.case
+                counts[key] += 1
+                where[key].append(f"{condition} {python}: {finding.detail}")
+    ordered = sorted(counts, key=lambda key: (KINDS.index(key[0]), -counts[key]))
+    return [
+        f"{kind}: {case} ×{counts[kind, case]}  {where[kind, case][:3]}" for kind, case in ordered
+    ]
+
+
+def main() -> int:
+    """Print the table and the problems; return 1 where a verdict was wrong."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("results", type=Path)
+    parser.add_argument("--markdown", type=Path)
+    arguments = parser.parse_args()
+    found = read(arguments.results)
+    print(table(found))
+    print("\n".join(problems(found)))
+    if arguments.markdown:
+        arguments.markdown.write_text(_PAGE.format(table=table(found)), "utf-8")
+    wrong = ("wrong fail", "wrong pass")
+    return int(any(f.wrong in wrong for findings in found.values() for f in findings))
+
+
+_PAGE = """# Truth under noise
+
+`make truth` judges a corpus of labelled handlers under each of these conditions and counts what
+was wrong. This page is written by `benchmarks/truth/score.py`.
+
+{table}
+
+Shares are of all verdicts (inconclusive, not measured), of the fails (cause), and of the fails
+that have a culprit in the user's code (line: file and line must be exact). The last two columns
+are the cost of a whole verdict, median, in multiples of the lone request's latency.
+"""
+
+
+if __name__ == "__main__":
+    sys.exit(main())
