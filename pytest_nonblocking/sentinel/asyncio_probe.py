@@ -89,8 +89,10 @@ class AsyncioProbe:
         self._steps: list[tuple[float, int, Step]] = []
         self._serial = 0
         self._clock: ThreadClock | FallbackThreadClock = thread_clock(self.thread_id)
-        self._gc_cpu = 0
+        self._gc_cpu = self._other_gc = 0
         self._gc_began: int | None = None
+        self._other_gc_began: tuple[int, int] | None = None
+        self.other_gc_cpu = 0
         self._restore_select: Callable[[], None] | None = None
         self.step_ns = self._due = 0  # start of the current step; when to read the scheduler
         self._mark()
@@ -161,7 +163,7 @@ class AsyncioProbe:
         self._mark_ns = self.step_ns = now
         self._usage = usage
         self._process_ns = process_ns
-        self._gc_cpu = 0
+        self._gc_cpu = self._other_gc = 0
         self._due = _NEVER if self.fault else now + _READ_EVERY_NS
 
     def _guard(self, work: Callable[..., None], *args: Any) -> None:
@@ -198,28 +200,31 @@ class AsyncioProbe:
             delay += off
             off = 0
         seen = self._samples_of(self.step_ns) if step >= _READ_EVERY_NS else []
-        gil, witnessed = _waited_for_gil(off, max(0, process_ns - self._process_ns - cpu_ns), seen)
+        elsewhere = min(off, self._other_gc)
+        off -= elsewhere
+        other_cpu = process_ns - self._process_ns - cpu_ns - elsewhere
+        waited = _divided(off, max(0, other_cpu), seen)
         parts.cpu += own_cpu
-        parts.gc += collector
-        parts.descheduled += delay
-        parts.gil += gil
-        parts.blocked += off - gil
-        if not witnessed:
-            parts.unwitnessed += off - gil
+        parts.gc += collector + elsewhere
+        parts.descheduled += delay + waited.machine
+        parts.gil += waited.gil
+        parts.blocked += waited.blocked
+        if not waited.witnessed:
+            parts.unwitnessed += waited.blocked
         if step < _READ_EVERY_NS:
             self._mark_at(now, usage, process_ns)
             return
         # The quick callbacks before this step are taken to have been on the processor.
         cpu = max(0, own_cpu - quick)
         self._note_yield(handle)
-        if cpu + off - gil >= self._notice_ns:
+        if cpu + waited.blocked >= self._notice_ns:
             copy = handle._context.get(COPY) if handle is not None else None  # type: ignore[attr-defined]
             self._keep(
                 Step(
                     wall=step / 1e9,
                     cpu=cpu / 1e9,
-                    blocked=(off - gil) / 1e9,
-                    gil=gil / 1e9,
+                    blocked=waited.blocked / 1e9,
+                    gil=waited.gil / 1e9,
                     copy=copy,
                     stacks=tuple(s.stack for s in seen),
                     witnessed=any(s.state in ("blocked", "unknown") for s in seen),
@@ -272,14 +277,16 @@ class AsyncioProbe:
         wall = now - self._mark_ns
         cpu = min(wall, usage.cpu - self._usage.cpu)
         delay = min(wall - cpu, usage.delay - self._usage.delay)
+        collector = min(wall - cpu - delay, self._other_gc)
         self.parts.cpu += cpu
         self.parts.descheduled += delay
-        self.parts.idle += wall - cpu - delay
+        self.parts.gc += collector
+        self.parts.idle += wall - cpu - delay - collector
         self._mark_at(now, usage, process_ns)
 
     def _on_gc(self, phase: str, info: dict[str, int]) -> None:
-        if threading.get_ident() == self.thread_ident:
-            self._guard(self._account_gc, phase)
+        mine = threading.get_ident() == self.thread_ident
+        self._guard(self._account_gc if mine else self._account_other_gc, phase)
 
     def _account_gc(self, phase: str) -> None:
         if phase == "start":
@@ -288,14 +295,28 @@ class AsyncioProbe:
             self._gc_cpu += CLOCKS.thread_cpu_ns() - self._gc_began
             self._gc_began = None
 
+    def _account_other_gc(self, phase: str) -> None:
+        """Account for a collection in another thread, which keeps the GIL from the loop's.
+
+        A collection that a driver's thread began made a healthy burst wait 276 ms for the GIL.
+        """
+        now = CLOCKS.wall_ns(), CLOCKS.thread_cpu_ns()
+        if phase == "start":
+            self._other_gc_began = now
+        elif self._other_gc_began is not None:
+            self._other_gc += now[0] - self._other_gc_began[0]
+            self.other_gc_cpu += now[1] - self._other_gc_began[1]
+            self._other_gc_began = None
+
     # From the watchdog's thread
 
     def sampled(self, step_ns: int, state: State, stack: Stack) -> None:
         """Remember what the loop thread did during the step that began at ``step_ns``."""
-        # Thread.start() waits until the new thread has had the GIL: no blocking call of anybody's
-        # (3.10: 31 ms of "blocked" were seen when two busy threads had it in turn).
-        if state == "blocked" and any(_is_thread_start(frame) for frame in stack[-4:]):
-            state = "gil"
+        # Thread.start() waits until the new thread has had the GIL (3.10: 31 ms of "blocked" were
+        # seen when two busy threads had it in turn), Popen() until the child has begun (11 ms
+        # with busy neighbours): no blocking call of anybody's.
+        if state == "blocked" and any(_is_start(frame) for frame in stack[-4:]):
+            state = "starting"
         self.samples.append(Sample(step_ns, state, stack))
 
     # For the window of a measurement, on the loop thread
@@ -323,23 +344,42 @@ class AsyncioProbe:
         return steps
 
 
-def _is_thread_start(frame: Frame) -> bool:
-    return frame.module == "threading" and frame.function in ("start", "Thread.start")
+_STARTS = {
+    ("threading", "start"),
+    ("subprocess", "_execute_child"),
+    ("subprocess", "_posix_spawn"),
+}
 
 
-def _waited_for_gil(off: int, other_cpu: int, seen: list[Sample]) -> tuple[int, bool]:
-    """Return how much of the time off the processor was a wait for the GIL, and whether seen.
+def _is_start(frame: Frame) -> bool:
+    return (frame.module, frame.function.rpartition(".")[2]) in _STARTS
+
+
+class _Off(NamedTuple):
+    """What time off the processor was spent on, and whether that was seen."""
+
+    blocked: int
+    gil: int
+    machine: int
+    witnessed: bool
+
+
+def _divided(off: int, other_cpu: int, seen: list[Sample]) -> _Off:
+    """Divide the time off the processor.
 
     What the kernel showed the thread to wait for decides. Without such a witness the other
     threads' processor time over the same interval is what the GIL may have been held for.
     """
-    blocked = sum(sample.state == "blocked" for sample in seen)
-    gil = sum(sample.state == "gil" for sample in seen)
-    if blocked or gil:
+    states = Counter(sample.state for sample in seen)
+    held = min(off, other_cpu)
+    if states["starting"] > max(states["blocked"], states["gil"]):
+        return _Off(0, held, off - held, True)
+    if states["blocked"] or states["gil"]:
         # The watchdog itself holds the GIL when a wait ends under its eyes: one such sample
         # among many is its own doing.
-        return (off if gil > blocked else 0), True
-    return min(off, other_cpu), False
+        gil = off if states["gil"] > states["blocked"] else 0
+        return _Off(off - gil, gil, 0, True)
+    return _Off(off - held, held, 0, False)
 
 
 class _PatchedHandles:

@@ -160,10 +160,14 @@ class Sentinel:
         other_cpu_ns = self.other_cpu_ns() - reading.other_cpu_ns
         threads = grown(reading.threads, other_threads(self.own_threads()))
         children = grown(reading.children, self.children())
+        # A thread that has ended has taken its record along (aiosqlite makes one per connection):
+        # its delay is taken to be what the loop's own thread met, per second of CPU.
+        ended_cpu = max(0, other_cpu_ns - threads.cpu) / 1e9
+        ended_delay = ended_cpu * parts["descheduled"] / max(parts["cpu"], 1e-6)
         return Budget(
             **parts,
             other_cpu=max(0, other_cpu_ns) / 1e9,
-            other_delay=threads.delay / 1e9,
+            other_delay=threads.delay / 1e9 + ended_delay,
             child_cpu=children.cpu / 1e9,
             child_delay=children.delay / 1e9,
         )
@@ -171,10 +175,13 @@ class Sentinel:
     def other_cpu_ns(self) -> int:
         """Return the CPU of the process's other threads so far, those that have ended included.
 
+        The watchdog's is not counted, nor the collector's.
+
         Call it on the loop's thread.
         """
         watchdog = thread_usage(self.watchdog.thread_id).cpu
-        return CLOCKS.process_cpu_ns() - CLOCKS.thread_cpu_ns() - watchdog
+        others = CLOCKS.process_cpu_ns() - CLOCKS.thread_cpu_ns() - watchdog
+        return others - self.probe.other_gc_cpu
 
     def own_threads(self) -> set[int]:
         """Return the native ids of the loop's thread and of the watchdog's."""

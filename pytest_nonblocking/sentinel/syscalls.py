@@ -14,7 +14,8 @@ from typing import Literal
 
 from .procfs import reader
 
-State = Literal["blocked", "gil", "running", "unknown"]
+State = Literal["blocked", "gil", "running", "starting", "unknown"]
+"""What a thread does; ``starting``: it waits until a thread or a process of its own has begun."""
 
 # The runtime structure holds the main interpreter's state and its GIL (3.12 and later) or the
 # only GIL (3.10, 3.11). Its size is not exported; it is below 1 MiB in each of these versions.

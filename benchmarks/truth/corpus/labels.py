@@ -66,7 +66,12 @@ class Labels:
 def _marks(file: Path) -> dict[str, tuple[int, ...]]:
     marks: dict[str, tuple[int, ...]] = {}
     for number, line in enumerate(file.read_text("utf-8").splitlines(), 1):
-        found = _MARK.search(line)
-        for name in found.group(1).split(",") if found else []:
-            marks[name.strip()] = (*marks.get(name.strip(), ()), number)
+        for name in names_in(line):
+            marks[name] = (*marks.get(name, ()), number)
     return marks
+
+
+def names_in(line: str) -> list[str]:
+    """Return the names of the cases whose culprit ``line`` is, by its comment."""
+    found = _MARK.search(line)
+    return [name.strip() for name in found.group(1).split(",")] if found else []
