@@ -8,7 +8,7 @@ from typing import Any
 from .clocks import CLOCKS
 from .results import Calibration, Limits
 from .scenario import run_burst
-from .sentinel import Sentinel, UnsupportedLoopError, has_schedstat
+from .sentinel import Sentinel, UnsupportedLoopError, clock_name, tracers
 
 _ROUNDS = 5
 _DRIVER_COPIES = 20
@@ -30,10 +30,12 @@ def machine_factor() -> float:
     """Return how many times slower than the reference this process executes Python, at least 1.
 
     Measured in processor time of this thread, the best of five, so that busy neighbours do not
-    count. A slow runner or a tracer makes it larger; limits on CPU are multiplied by it.
+    count; without a tracer, whose cost is measured with each scenario. Limits on CPU are
+    multiplied by it.
     """
     cpu_ns = CLOCKS.thread_cpu_ns
-    best = min(_timed(cpu_ns) for _ in range(_ROUNDS))
+    with tracers.suspended():
+        best = min(_timed(cpu_ns) for _ in range(_ROUNDS))
     return max(1.0, best / _REFERENCE)
 
 
@@ -57,7 +59,7 @@ async def calibrate(limits: Limits, *, with_client: bool) -> Calibration:
     return Calibration(
         factor=machine_factor(),
         driver_cpu=driver,
-        clock="schedstat" if has_schedstat() else "thread_time with a canary thread",
+        clock=clock_name(),
     )
 
 

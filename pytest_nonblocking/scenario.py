@@ -12,7 +12,7 @@ import anyio.lowlevel
 from . import verdict
 from .clocks import CLOCKS
 from .results import Calibration, Evidence, Exchange, Limits, Run, Stack
-from .sentinel import COPY, LoopStuck, Reading, Sentinel
+from .sentinel import COPY, LoopStuck, Reading, Sentinel, tracers
 
 Body = Callable[[], Awaitable[object]]
 
@@ -252,11 +252,40 @@ async def measure(
                 return dataclasses.replace(evidence, unmeasured=_describe_fault(sentinel.fault))
             if level == 1:
                 evidence = dataclasses.replace(evidence, solos=(*evidence.solos, run))
+                if len(evidence.solos) == verdict.SOLOS and tracers.active():
+                    calibration = await _with_tracer(body, limits, sentinel, transports, evidence)
+                    evidence = dataclasses.replace(evidence, calibration=calibration)
             else:
                 evidence = dataclasses.replace(evidence, bursts=(*evidence.bursts, run))
     finally:
         sentinel.stop()
     return evidence
+
+
+async def _with_tracer(
+    body: Body,
+    limits: Limits,
+    sentinel: Sentinel,
+    transports: Sequence[Transport],
+    evidence: Evidence,
+) -> Calibration:
+    """Return the calibration with what the active tracer costs this scenario on the loop.
+
+    The least CPU of as many lone runs on either side: a body that does more now and then must not
+    make its tracer look dear.
+    """
+    tracer = tracers.active()
+    with tracers.suspended():
+        runs = [
+            await run_burst(body, 1, limits, sentinel, transports) for _ in range(verdict.SOLOS)
+        ]
+    traced = min(run.budget.cpu for run in evidence.solos)
+    untraced = min(run.budget.cpu for run in runs)
+    ratio = max(1.0, traced / max(untraced, 1e-6))
+    known = evidence.calibration
+    return dataclasses.replace(
+        known, factor=known.factor * ratio, tracer_factor=ratio, tracer=tracer
+    )
 
 
 async def run_burst(

@@ -153,9 +153,13 @@ def _machine(evidence: Evidence) -> str:
     runs = evidence.bursts or evidence.solos
     delay = max(run.budget.descheduled for run in runs)
     collector = max(run.budget.gc for run in runs)
+    calibration = evidence.calibration
+    factor = f"factor {calibration.factor:.1f}"
+    if calibration.tracer is not None:
+        factor += f" ({calibration.tracer_factor:.1f} of it {calibration.tracer})"
     return (
         f"run-queue delay {milliseconds(delay)}, garbage collector {milliseconds(collector)}, "
-        f"factor {evidence.calibration.factor:.1f}: not noise, both are taken out"
+        f"{factor}: not noise, both are taken out"
     )
 
 

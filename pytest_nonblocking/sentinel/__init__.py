@@ -1,7 +1,8 @@
 """The loop-time budget: what keeps an event loop, and where."""
 
+from . import tracers
 from .asyncio_probe import COPY, UnsupportedLoopError
-from .clock import has_schedstat
+from .clock import clock_name
 from .sentinel import LoopStuck, Reading, Sentinel
 from .stacks import is_own_code, is_user_code
 from .waits import Waits
@@ -13,7 +14,8 @@ __all__ = [
     "Sentinel",
     "UnsupportedLoopError",
     "Waits",
-    "has_schedstat",
+    "clock_name",
     "is_own_code",
     "is_user_code",
+    "tracers",
 ]

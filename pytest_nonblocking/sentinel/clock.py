@@ -16,6 +16,9 @@ if sys.platform == "linux":
 
 _TASKS = "/proc/self/task"
 
+_FALLBACK = os.environ.get("PYTEST_NONBLOCKING_CLOCK") == "fallback"
+"""A switch for tests: measure on Linux as on systems that tell nothing of their scheduler."""
+
 
 class Usage(NamedTuple):
     """Processor time and run-queue delay in nanoseconds.
@@ -83,6 +86,8 @@ class FallbackThreadClock:
 
 def has_schedstat() -> bool:
     """Return whether this kernel tells the run-queue delay of a thread."""
+    if _FALLBACK:
+        return False
     try:
         return len(Path(f"{_TASKS}/{os.getpid()}/schedstat").read_bytes().split()) == 3
     except OSError:
@@ -94,6 +99,11 @@ def thread_clock(thread_id: int) -> ThreadClock | FallbackThreadClock:
     return ThreadClock(thread_id) if has_schedstat() else FallbackThreadClock(thread_id)
 
 
+def clock_name() -> str:
+    """Return what the clock of this system rests on, in words."""
+    return "schedstat" if has_schedstat() else "thread_time with a canary thread"
+
+
 def _schedstat(path: str) -> Usage:
     try:
         fields = Path(path).read_bytes().split()
@@ -102,14 +112,15 @@ def _schedstat(path: str) -> Usage:
         return Usage(0, 0)
 
 
-def thread_usage(thread_id: int) -> Usage:
-    """Return the usage of any thread of this process; zero where the system does not tell."""
-    return _schedstat(f"{_TASKS}/{thread_id}/schedstat")
-
-
 def other_threads(excluded: set[int]) -> dict[str, Usage]:
     """Return the usage of this process's threads but for those with the native ids given."""
-    return {i: thread_usage(int(i)) for i in _names_in(_TASKS) if int(i) not in excluded}
+    if _FALLBACK:
+        return {}
+    return {
+        i: _schedstat(f"{_TASKS}/{i}/schedstat")
+        for i in _names_in(_TASKS)
+        if int(i) not in excluded
+    }
 
 
 def child_processes() -> dict[str, Usage]:
@@ -117,6 +128,8 @@ def child_processes() -> dict[str, Usage]:
 
     Worker processes of a pool look like idle serialisation unless their CPU is counted.
     """
+    if _FALLBACK:
+        return {}
     return {
         f"{pid}/{tid}": _schedstat(f"/proc/{pid}/task/{tid}/schedstat")
         for pid in _descendants(os.getpid())

@@ -11,7 +11,7 @@ from typing import Any
 from ..clocks import CLOCKS
 from ..results import Budget, Stack, Step
 from .asyncio_probe import AsyncioProbe
-from .clock import Usage, child_processes, grown, is_runnable, other_threads, thread_usage
+from .clock import Usage, child_processes, grown, is_runnable, other_threads
 from .stacks import thread_stack
 from .waits import Waits
 from .watchdog import Watchdog
@@ -179,8 +179,7 @@ class Sentinel:
 
         Call it on the loop's thread.
         """
-        watchdog = thread_usage(self.watchdog.thread_id).cpu
-        others = CLOCKS.process_cpu_ns() - CLOCKS.thread_cpu_ns() - watchdog
+        others = CLOCKS.process_cpu_ns() - CLOCKS.thread_cpu_ns() - self.watchdog.cpu_ns
         return others - self.probe.other_gc_cpu
 
     def own_threads(self) -> set[int]:

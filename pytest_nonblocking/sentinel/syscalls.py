@@ -12,6 +12,7 @@ import os
 import platform
 from typing import Literal
 
+from .clock import has_schedstat
 from .procfs import reader
 
 State = Literal["blocked", "gil", "running", "starting", "unknown"]
@@ -32,7 +33,7 @@ class Witness:
     def __init__(self) -> None:
         self._files: dict[int, int] = {}
         self._runtime = 0
-        if _FUTEX is None:
+        if _FUTEX is None or not has_schedstat():
             return
         try:
             import ctypes

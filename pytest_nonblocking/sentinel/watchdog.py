@@ -46,7 +46,8 @@ class Watchdog:
     ``gil_waited`` the part of it for which this thread, though due and not kept by the machine,
     waited for the GIL: some other thread held it. ``thread_samples`` are the stacks of all other
     threads at those moments. ``want_gil`` and ``run_free`` count the other threads that, while the
-    loop slept and this thread had the GIL, waited for the GIL or ran without it.
+    loop slept and this thread had the GIL, waited for the GIL or ran without it. ``cpu_ns`` is
+    what the looks have cost so far.
     """
 
     def __init__(self, probe: Watched, interval: float) -> None:
@@ -61,6 +62,7 @@ class Watchdog:
         self.watched = self.gil_waited = 0.0
         self.want_gil = self.run_free = 0
         self._looks = 0
+        self.cpu_ns = 0
         self.thread_samples: list[Stack] = []
         self._alarms: list[tuple[int, Callable[[], float | None]]] = []
 
@@ -121,6 +123,7 @@ class Watchdog:
                     late -= clock.read().delay - delay_before
                 nap = self._look(witness, now, now - before, late)
                 self._ring(now)
+                self.cpu_ns = CLOCKS.thread_cpu_ns()
         finally:
             clock.close()
             witness.close()
