@@ -172,14 +172,12 @@ class Run:
 class Calibration:
     """What the machine and the plugin's own driver cost.
 
-    ``factor``, 1.0 or more, is by how much CPU limits are scaled: the machine factor (how many
-    times slower than the reference this interpreter executes Python) times ``tracer_factor`` (how
-    many times dearer ``tracer``, a coverage tool or a debugger, makes the scenario).
+    ``factor`` is the machine factor, 1.0 or more: how many times slower than the reference this
+    interpreter executes Python. ``tracer`` is the coverage tool or debugger that was suspended.
     ``driver_cpu`` is the driver's own loop CPU per request.
     """
 
     factor: float = 1.0
-    tracer_factor: float = 1.0
     tracer: str | None = None
     driver_cpu: float = 0.0
     clock: str = "schedstat"

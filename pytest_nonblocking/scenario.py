@@ -11,6 +11,7 @@ import anyio.lowlevel
 
 from . import verdict
 from .clocks import CLOCKS
+from .machine import machine_factor
 from .results import Calibration, Evidence, Exchange, Limits, Run, Stack
 from .sentinel import COPY, LoopStuck, Reading, Sentinel, tracers
 
@@ -235,7 +236,9 @@ async def measure(
 ) -> Evidence:
     """Run ``body`` until the evidence is safe, at most as often as the verdict asks for.
 
-    The first run warms up (lazy imports, connections) and does not count. Raises BodyFailedError
+    The first run warms up (lazy imports, connections) and does not count. It is also the one that
+    a coverage tool or a debugger sees: a tracer makes Python two to four times as dear, so that
+    the others are made without. Raises BodyFailedError
     where the body fails, and UnsupportedLoopError before anything is run.
     """
     sentinel.start()
@@ -245,47 +248,37 @@ async def measure(
         if warm_up.timed_out:
             return dataclasses.replace(evidence, solos=(warm_up,))
         await sentinel.learn_background()
-        while (level := verdict.next_level(evidence, limits)) is not None:
-            alone = tuple(run.makespan for run in evidence.solos) if level > 1 else ()
-            run = await run_burst(body, level, limits, sentinel, transports, alone)
-            if sentinel.fault is not None:
-                return dataclasses.replace(evidence, unmeasured=_describe_fault(sentinel.fault))
-            if level == 1:
-                evidence = dataclasses.replace(evidence, solos=(*evidence.solos, run))
-                if len(evidence.solos) == verdict.SOLOS and tracers.active():
-                    calibration = await _with_tracer(body, limits, sentinel, transports, evidence)
-                    evidence = dataclasses.replace(evidence, calibration=calibration)
-            else:
-                evidence = dataclasses.replace(evidence, bursts=(*evidence.bursts, run))
+        with tracers.suspended() as tracer:
+            if tracer is not None:
+                evidence = dataclasses.replace(evidence, calibration=_retraced(calibration, tracer))
+            evidence = await _replicated(body, limits, sentinel, transports, evidence)
     finally:
         sentinel.stop()
     return evidence
 
 
-async def _with_tracer(
+def _retraced(known: Calibration, tracer: str) -> Calibration:
+    # CPython 3.12 and later go on to pay for a tracer as long as any other thread has one.
+    return dataclasses.replace(known, factor=machine_factor(), tracer=tracer)
+
+
+async def _replicated(
     body: Body,
     limits: Limits,
     sentinel: Sentinel,
     transports: Sequence[Transport],
     evidence: Evidence,
-) -> Calibration:
-    """Return the calibration with what the active tracer costs this scenario on the loop.
-
-    The least CPU of as many lone runs on either side: a body that does more now and then must not
-    make its tracer look dear.
-    """
-    tracer = tracers.active()
-    with tracers.suspended():
-        runs = [
-            await run_burst(body, 1, limits, sentinel, transports) for _ in range(verdict.SOLOS)
-        ]
-    traced = min(run.budget.cpu for run in evidence.solos)
-    untraced = min(run.budget.cpu for run in runs)
-    ratio = max(1.0, traced / max(untraced, 1e-6))
-    known = evidence.calibration
-    return dataclasses.replace(
-        known, factor=known.factor * ratio, tracer_factor=ratio, tracer=tracer
-    )
+) -> Evidence:
+    while (level := verdict.next_level(evidence, limits)) is not None:
+        alone = tuple(run.makespan for run in evidence.solos) if level > 1 else ()
+        run = await run_burst(body, level, limits, sentinel, transports, alone)
+        if sentinel.fault is not None:
+            return dataclasses.replace(evidence, unmeasured=_describe_fault(sentinel.fault))
+        if level == 1:
+            evidence = dataclasses.replace(evidence, solos=(*evidence.solos, run))
+        else:
+            evidence = dataclasses.replace(evidence, bursts=(*evidence.bursts, run))
+    return evidence
 
 
 async def run_burst(

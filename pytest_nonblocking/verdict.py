@@ -49,9 +49,6 @@ held for 0.5 to 0.9 of the time, hashing threads shares up to 0.25, and it held 
 _LEAST_GIL_WAIT = 0.005
 """The interpreter's switch interval: a thread that computes holds the GIL at least as long."""
 
-_WAITS = 0.25
-"""Share of the growth that must be idle for a burst to be one that waits."""
-
 _OFFLOADED = 0.2
 """Share of the idle growth that other threads' and child processes' CPU must make up to be its
 reason. Their run-queue delay then belongs to it; with idle workers it is only noise."""
@@ -109,15 +106,19 @@ class Demand:
 def alone_latency(evidence: Evidence) -> float:
     """T(1) in seconds: the median lone run without what the machine or the collector added.
 
-    The loop's idle time holds the wait of its worker threads for a processor: with busy
-    neighbours a lone request of 20 ms of work in a thread was seen to take 100 ms.
+    Its CPU is divided by the machine factor, as in the excess that is compared with it. The
+    loop's idle time holds the wait of its worker threads for a processor: with busy neighbours a
+    lone request of 20 ms of work in a thread was seen to take 100 ms.
     """
-    return statistics.median(_undisturbed(run.budget) for run in evidence.solos)
+    dearer = 1 - 1 / evidence.calibration.factor
+    return statistics.median(
+        max(_undisturbed(run.budget) - run.budget.cpu * dearer, 1e-6) for run in evidence.solos
+    )
 
 
 def _undisturbed(budget: Budget) -> float:
     delay = min(budget.idle, budget.other_delay + budget.child_delay)
-    return max(budget.wall - budget.descheduled - budget.gc - delay, 1e-6)
+    return budget.wall - budget.descheduled - budget.gc - delay
 
 
 def gil_contended(uses: Iterable[GilUse]) -> bool:
@@ -153,7 +154,10 @@ def demand_of(burst: Run, evidence: Evidence, limits: Limits) -> Demand:
     contended = gil_contended(run.gil for run in evidence.bursts)
 
     requests = max(1.0, burst.requests / burst.concurrency)
-    allowance = limits.cpu_allowance * evidence.calibration.factor * requests
+    # CPU is judged as the reference machine would show it, without a tracer.
+    factor = evidence.calibration.factor
+    allowance = limits.cpu_allowance * requests
+    left = max(0.0, allowance - cpu / factor)
     if contended:
         # What no sample confirms to be a blocking call is a wait for the GIL here: the kernel
         # brings other threads' CPU up to date only at its ticks (6 of 28 ms were seen).
@@ -179,18 +183,18 @@ def demand_of(burst: Run, evidence: Evidence, limits: Limits) -> Demand:
     # Driver threads that work for a request need the GIL too: what the loop waits for it is CPU
     # work of the request like its own, and shares its allowance. Without this 100 rows through
     # aiosqlite failed on busy machines, 2.6 ms on the loop and 2.4 ms in the driver's threads.
-    gil_excess = max(0.0, gil_excess - max(0.0, allowance - cpu))
+    gil_excess = max(0.0, gil_excess / factor - left)
     gil_noise = min(gil_noise, gil_excess)
     candidates: dict[Cause, tuple[float, float]] = {
-        "cpu-on-loop": (max(0.0, cpu - allowance), 0.0),
+        "cpu-on-loop": (max(0.0, cpu / factor - allowance), 0.0),
         "blocking-call": (blocked, blocked_noise),
         "gil-contention": (gil_excess, gil_noise),
         wait_cause: (wait, wait_noise),
     }
     # A timer or an answer on its way comes nearer while the machine keeps the loop from running:
     # in a burst that waits, such time hides idle time (seen: a pool of 5 at 0.10 instead of 0.14).
-    waits = wait > 0 and idle >= _WAITS * (cpu + blocked + gil + idle)
-    hidden = slope("descheduled") if waits and wait_cause not in limits.allow else 0.0
+    waits = wait >= LEAST_EXCESS and wait_cause not in limits.allow
+    hidden = slope("descheduled") if waits else 0.0
     counted = {name: pair for name, pair in candidates.items() if name not in limits.allow}
     high = hidden + sum(most for most, _ in counted.values())
     low = sum(most - noise for most, noise in counted.values())

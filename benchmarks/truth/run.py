@@ -14,8 +14,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -23,6 +21,7 @@ import score
 from conditions import CONDITIONS, Condition, neighbours
 from corpus.endpoints import fill
 from interpreters import VERSIONS, Interpreter, environment
+from slow_service import service
 
 _HERE = Path(__file__).resolve().parent
 _BUILD = _HERE.parents[1] / "build" / "truth"
@@ -39,18 +38,6 @@ class Job(NamedTuple):
     def file(self) -> str:
         """The name of its report."""
         return f"{self.condition.name}_{self.python.version}_{self.repetition}.json"
-
-
-@contextmanager
-def service() -> Iterator[int]:
-    """Run the slow service and yield its port."""
-    command = [sys.executable, str(_HERE / "slow_service.py")]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        try:
-            yield int(process.stdout.readline())
-        finally:
-            process.terminate()
 
 
 def run(job: Job, results: Path, variables: dict[str, str], select: str) -> int:

@@ -156,7 +156,7 @@ def _machine(evidence: Evidence) -> str:
     calibration = evidence.calibration
     factor = f"factor {calibration.factor:.1f}"
     if calibration.tracer is not None:
-        factor += f" ({calibration.tracer_factor:.1f} of it {calibration.tracer})"
+        factor += f" without {calibration.tracer}"
     return (
         f"run-queue delay {milliseconds(delay)}, garbage collector {milliseconds(collector)}, "
         f"{factor}: not noise, both are taken out"

@@ -35,7 +35,7 @@ def environment(calibration: Calibration) -> dict[str, Any]:
         "cpu_count": os.cpu_count(),
         "loop": calibration.loop,
         "clock": calibration.clock,
-        "machine_factor": round(calibration.factor / calibration.tracer_factor, 3),
+        "machine_factor": round(calibration.factor, 3),
         "tracer": calibration.tracer,
         "driver_cpu_ms": _ms(calibration.driver_cpu),
     }

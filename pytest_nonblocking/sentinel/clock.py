@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -104,7 +103,8 @@ def clock_name() -> str:
     return "schedstat" if has_schedstat() else "thread_time with a canary thread"
 
 
-def _schedstat(path: str) -> Usage:
+def schedstat(path: str) -> Usage:
+    """Return what a schedstat file tells; zero where it cannot be read."""
     try:
         fields = Path(path).read_bytes().split()
         return Usage(int(fields[0]), int(fields[1]))
@@ -117,52 +117,16 @@ def other_threads(excluded: set[int]) -> dict[str, Usage]:
     if _FALLBACK:
         return {}
     return {
-        i: _schedstat(f"{_TASKS}/{i}/schedstat")
-        for i in _names_in(_TASKS)
-        if int(i) not in excluded
+        i: schedstat(f"{_TASKS}/{i}/schedstat") for i in names_in(_TASKS) if int(i) not in excluded
     }
 
 
-def child_processes() -> dict[str, Usage]:
-    """Return the usage of all threads of all live descendants, by "process/thread".
-
-    Worker processes of a pool look like idle serialisation unless their CPU is counted.
-    """
-    if _FALLBACK:
-        return {}
-    return {
-        f"{pid}/{tid}": _schedstat(f"/proc/{pid}/task/{tid}/schedstat")
-        for pid in _descendants(os.getpid())
-        for tid in _names_in(f"/proc/{pid}/task")
-    }
-
-
-def is_runnable(key: str) -> bool:
-    """Return whether the thread with a key of ``child_processes`` runs or wants to run."""
-    pid, _, tid = key.partition("/")
-    try:
-        stat = Path(f"/proc/{pid}/task/{tid}/stat").read_bytes()
-    except OSError:
-        return False
-    return stat.rpartition(b")")[2].split()[:1] == [b"R"]
-
-
-def _names_in(folder: str) -> list[str]:
+def names_in(folder: str) -> list[str]:
+    """Return the names in ``folder``, none where it cannot be read."""
     try:
         return [path.name for path in Path(folder).iterdir()]
     except OSError:
         return []
-
-
-def _descendants(pid: int) -> Iterator[int]:
-    for tid in _names_in(f"/proc/{pid}/task"):
-        try:
-            children = Path(f"/proc/{pid}/task/{tid}/children").read_bytes().split()
-        except OSError:
-            continue
-        for child in children:
-            yield int(child)
-            yield from _descendants(int(child))
 
 
 def grown(before: dict[str, Usage], after: dict[str, Usage]) -> Usage:

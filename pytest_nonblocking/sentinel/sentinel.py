@@ -11,14 +11,15 @@ from typing import Any
 from ..clocks import CLOCKS
 from ..results import Budget, Stack, Step
 from .asyncio_probe import AsyncioProbe
-from .clock import Usage, child_processes, grown, is_runnable, other_threads
+from .children import child_processes, is_runnable
+from .clock import Usage, grown, other_threads
 from .stacks import thread_stack
 from .waits import Waits
 from .watchdog import Watchdog
 
 _STUCK_NS = 50_000_000
 _BACKGROUND = 0.02
-_BUSY_SHARE = 0.2
+_BUSY_SHARE = 0.5  # the CPU time of a thread that has just stopped is up to 4 ms late
 
 
 def _finish(future: asyncio.Future[None]) -> None:

@@ -1,17 +1,21 @@
 """Coverage tools, debuggers and profilers that slow this thread's Python down.
 
-A tracer's cost depends on which files it traces, so it is measured on the scenario itself: alone
-with the tracer and alone without it.
+What they cost depends on which files they trace and cannot be told from outside, so measurements
+are made without them.
 """
 
 from __future__ import annotations
 
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 _TOOLS = range(6)  # what sys.monitoring has for tools; 6 and 7 are settrace's and setprofile's
+
+
+_Functions = tuple[Any, Any]
 
 
 class _Monitor(NamedTuple):
@@ -33,25 +37,45 @@ def active() -> str | None:
 
 
 @contextmanager
-def suspended() -> Iterator[None]:
-    """Suspend them; leave the block in the frame in which it was entered.
+def suspended() -> Iterator[str | None]:
+    """Suspend them, also for threads that begin meanwhile, and yield what there was.
 
-    A tracer that follows calls and returns sees as many of one as of the other, since the stack
-    is then as deep as it was.
+    Leave the block in the frame in which it was entered: a tracer that follows calls and returns
+    then sees as many of one as of the other, since the stack is as deep as it was.
     """
-    trace, profile = sys.gettrace(), sys.getprofile()
+    tracer = active()
+    if tracer is None:
+        yield None
+        return
+    here = sys.gettrace(), sys.getprofile()
+    new_threads = threading.gettrace(), threading.getprofile()
     monitors = _monitors()
-    sys.settrace(None)
-    sys.setprofile(None)
+    _set_traces((None, None), here)
+    _set_new_threads((None, None), new_threads)
     for monitor in monitors:
         _set_events(monitor.number, 0)
     try:
-        yield
+        yield tracer
     finally:
         for monitor in monitors:
             _set_events(monitor.number, monitor.events)
-        sys.setprofile(profile)
-        sys.settrace(trace)
+        _set_new_threads(new_threads, new_threads)
+        _set_traces(here, here)
+
+
+def _set_traces(wanted: _Functions, had: _Functions) -> None:
+    # Not where there was none: a debugger may warn whoever calls settrace.
+    if had[1] is not None:
+        sys.setprofile(wanted[1])
+    if had[0] is not None:
+        sys.settrace(wanted[0])
+
+
+def _set_new_threads(wanted: _Functions, had: _Functions) -> None:
+    if had[1] is not None:
+        threading.setprofile(wanted[1])
+    if had[0] is not None:
+        threading.settrace(wanted[0])
 
 
 if sys.version_info >= (3, 12):

@@ -13,7 +13,7 @@ PACKAGE = Path(pytest_nonblocking.__file__).parent
 # Lower layers first; a module imports from lower layers and from its own folder only.
 LAYERS = [
     {"clocks", "results", "apps"},
-    {"settings", "sentinel", "lifespan", "verdict"},
+    {"settings", "sentinel", "lifespan", "machine", "verdict"},
     {"client"},
     {"attribution", "advice", "scenario"},
     {"calibration", "reporting"},

@@ -143,11 +143,13 @@ async def async_http(request: Request) -> str:
     return (await request.scope["state"]["client"].get(url(30))).text
 
 
-@labels.get(app, "/two-async-calls", row=HTTP)
-async def two_async_calls(request: Request) -> list[str]:
-    client = request.scope["state"]["client"]
-    answers = await asyncio.gather(client.get(url(20)), client.get(url(40)))
-    return [answer.text for answer in answers]
+@labels.get(app, "/two-services", row=HTTP)
+async def two_services(request: Request) -> int:
+    pool = request.scope["state"]["pool"]
+    answer, head = await asyncio.gather(
+        request.scope["state"]["client"].get(url(40)), pool.command(b"GET /20 HTTP/1.1\r\n\r\n")
+    )
+    return len(answer.text) + len(head)
 
 
 @labels.get(app, "/line-protocol", row=PROTOCOL)

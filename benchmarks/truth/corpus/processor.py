@@ -7,7 +7,6 @@ import copy
 import hashlib
 import json
 import re
-import time
 import zlib
 from typing import Annotated, Any
 
@@ -21,52 +20,47 @@ ROW = "CPU on the loop"
 app = FastAPI()
 
 
-@labels.get(app, "/cpu-12ms", row=ROW, cause="cpu-on-loop")
-async def cpu_12ms() -> int:
-    count = 0
-    end = time.thread_time() + 0.012
-    while time.thread_time() < end:  # culprit: cpu-12ms
-        count += 1  # culprit: cpu-12ms
-    return count
+@labels.get(app, "/cpu-15ms", row=ROW, cause="cpu-on-loop")
+async def cpu_15ms() -> int:
+    total = 0
+    for value in range(250_000):  # culprit: cpu-15ms
+        total = (total + value * 31) % 65_521  # culprit: cpu-15ms
+    return total
 
 
 @labels.get(app, "/cpu-25ms", row=ROW, cause="cpu-on-loop")
 async def cpu_25ms() -> int:
-    count = 0
-    end = time.thread_time() + 0.025
-    while time.thread_time() < end:  # culprit: cpu-25ms
-        count += 1  # culprit: cpu-25ms
-    return count
+    total = 0
+    for value in range(450_000):  # culprit: cpu-25ms
+        total = (total + value * 31) % 65_521  # culprit: cpu-25ms
+    return total
 
 
 @labels.get(app, "/cpu-150ms", row=ROW, cause="cpu-on-loop")
 async def cpu_150ms() -> int:
-    count = 0
-    end = time.thread_time() + 0.150
-    while time.thread_time() < end:  # culprit: cpu-150ms
-        count += 1  # culprit: cpu-150ms
-    return count
+    total = 0
+    for value in range(2_500_000):  # culprit: cpu-150ms
+        total = (total + value * 31) % 65_521  # culprit: cpu-150ms
+    return total
 
 
 @labels.get(app, "/await-then-cpu", row=ROW, cause="cpu-on-loop")
 async def await_then_cpu() -> int:
     await asyncio.sleep(0.020)
-    count = 0
-    end = time.thread_time() + 0.018
-    while time.thread_time() < end:  # culprit: await-then-cpu
-        count += 1  # culprit: await-then-cpu
-    return count
+    total = 0
+    for value in range(350_000):  # culprit: await-then-cpu
+        total = (total + value * 31) % 65_521  # culprit: await-then-cpu
+    return total
 
 
 @labels.get(app, "/sliced-cpu", row=ROW, cause="cpu-on-loop")
 async def sliced_cpu() -> int:
-    count = 0
+    total = 0
     for _ in range(12):
-        end = time.thread_time() + 0.002
-        while time.thread_time() < end:  # culprit: sliced-cpu
-            count += 1  # culprit: sliced-cpu
+        for value in range(36_000):  # culprit: sliced-cpu
+            total = (total + value * 31) % 65_521  # culprit: sliced-cpu
         await asyncio.sleep(0)  # culprit: sliced-cpu
-    return count
+    return total
 
 
 _documents = [{"id": n, "name": f"name {n}", "tags": ["a", "b", str(n)]} for n in range(20_000)]
@@ -139,15 +133,14 @@ async def large_response() -> list[_Row]:
 _ROWS = [_Row(**document) for document in _documents]  # type: ignore[arg-type]
 
 
-async def _part(milliseconds: float) -> int:
-    count = 0
-    end = time.thread_time() + milliseconds / 1000
-    while time.thread_time() < end:  # culprit: cpu-in-children
-        count += 1  # culprit: cpu-in-children
-    return count
+async def _part(number: int) -> int:
+    total = number
+    for value in range(170_000):  # culprit: cpu-in-children
+        total = (total + value * 31) % 65_521  # culprit: cpu-in-children
+    return total
 
 
 @labels.get(app, "/cpu-in-children", row=ROW, cause="cpu-on-loop")
 async def cpu_in_children() -> Any:
     await asyncio.sleep(0.005)
-    return await asyncio.gather(*(_part(9) for _ in range(3)))
+    return await asyncio.gather(*(_part(number) for number in range(3)))

@@ -36,11 +36,10 @@ app = FastAPI(lifespan=_lifespan)
 
 
 def _render() -> int:
-    count = 0
-    end = time.thread_time() + 0.020
-    while time.thread_time() < end:  # culprit: python-in-to-thread
-        count += 1  # culprit: python-in-to-thread
-    return count
+    total = 0
+    for value in range(350_000):  # culprit: python-in-to-thread
+        total = (total + value * 31) % 65_521  # culprit: python-in-to-thread
+    return total
 
 
 @labels.get(app, "/python-in-to-thread", row=GIL, cause="gil-contention")
@@ -57,11 +56,10 @@ def python_in_def() -> int:
 
 
 def _parse() -> int:
-    count = 0
-    end = time.thread_time() + 0.040
-    while time.thread_time() < end:  # culprit: python-in-executor
-        count += 1  # culprit: python-in-executor
-    return count
+    total = 0
+    for value in range(700_000):  # culprit: python-in-executor
+        total = (total + value * 31) % 65_521  # culprit: python-in-executor
+    return total
 
 
 @labels.get(app, "/python-in-executor", row=GIL, cause="gil-contention")
@@ -81,11 +79,10 @@ def json_in_def() -> int:
 @labels.get(app, "/wait-then-python-in-def", row=GIL, cause="gil-contention")
 def wait_then_python() -> int:
     time.sleep(0.010)
-    count = 0
-    end = time.thread_time() + 0.020
-    while time.thread_time() < end:  # culprit: wait-then-python-in-def
-        count += 1  # culprit: wait-then-python-in-def
-    return count
+    total = 0
+    for value in range(350_000):  # culprit: wait-then-python-in-def
+        total = (total + value * 31) % 65_521  # culprit: wait-then-python-in-def
+    return total
 
 
 def _sleep_in_two() -> None:
