@@ -2,7 +2,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint
+.PHONY: demo test lint truth truth-quick peers
 
 demo: $(VENV)/installed
 	$(BIN)/python examples/demo.py
@@ -14,6 +14,20 @@ lint: $(VENV)/installed
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
+
+# All conditions on all CPythons that are found, six times: some hours; goes on where it stopped.
+truth: $(VENV)/installed
+	$(BIN)/python benchmarks/truth/run.py --markdown docs/truth.md
+
+# A quarter of the cases under all conditions on one CPython: five minutes.
+truth-quick: $(VENV)/installed
+	rm -rf build/truth/quick
+	$(BIN)/python benchmarks/truth/run.py --results build/truth/quick --every 4 \
+	    --repetitions 1 --python "$$($(BIN)/python -c 'import sys; print("%d.%d" % sys.version_info[:2])')"
+
+# Side by side with other tools on the same cases.
+peers: $(VENV)/installed
+	$(BIN)/python benchmarks/peers/run.py --write docs/peers.md
 
 $(VENV)/installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)

@@ -149,6 +149,8 @@ def demand_of(burst: Run, evidence: Evidence, limits: Limits) -> Demand:
     cpu, blocked, gil, idle = slope("cpu"), slope("blocked"), slope("gil"), slope("idle")
     elsewhere = slope("other_cpu") + slope("child_cpu")
     delay = slope("other_delay")
+    if evidence.calibration.clock != "schedstat":
+        delay = slope("descheduled")  # the canary's: what other threads met is not known
     if slope("child_cpu") >= _OFFLOADED * idle:
         delay += slope("child_delay")
     contended = gil_contended(run.gil for run in evidence.bursts)

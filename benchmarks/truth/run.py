@@ -1,6 +1,6 @@
 """Judge the corpus again and again under every condition; may be stopped and goes on later.
 
-    python benchmarks/truth/run.py [--minutes 5] [--repetitions 6] [--only CONDITION]
+    python benchmarks/truth/run.py [--repetitions 6] [--every 4] [--only CONDITION] [--python 3.12]
 
 Each run of the corpus leaves one report in the folder of the results; a run whose report is
 there is not made again. The table is printed at the end.
@@ -82,7 +82,9 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=float("inf"))
     parser.add_argument("--only", action="append", default=[])
     parser.add_argument("--python", action="append", default=[])
+    parser.add_argument("--every", type=int, default=1, help="of the cases only every n-th")
     parser.add_argument("--select", default="", help="cases, as for pytest -k")
+    parser.add_argument("--markdown", type=Path, help="where to write the page")
     parser.add_argument("--results", type=Path, default=_BUILD / "results")
     parser.add_argument("--environments", type=Path, default=_BUILD / "python")
     arguments = parser.parse_args()
@@ -102,6 +104,7 @@ def main() -> int:
         variables = {"TRUTH_PORT": str(port), "TRUTH_DATABASE": database}
         for number, job in enumerate(todo, 1):
             started = time.monotonic()
+            variables["TRUTH_EVERY"] = f"{arguments.every} {job.repetition}"
             status = run(job, arguments.results, variables, arguments.select)
             now = time.monotonic()
             left = (now - began) / number * (len(todo) - number)
@@ -113,8 +116,7 @@ def main() -> int:
             if now - began > arguments.minutes * 60:
                 break
     os.environ.update(variables)
-    sys.argv = ["score", str(arguments.results)]
-    return score.main()
+    return score.report(arguments.results, arguments.markdown)
 
 
 if __name__ == "__main__":

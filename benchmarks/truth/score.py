@@ -175,11 +175,16 @@ def main() -> int:
     parser.add_argument("results", type=Path)
     parser.add_argument("--markdown", type=Path)
     arguments = parser.parse_args()
-    found = read(arguments.results)
+    return report(arguments.results, arguments.markdown)
+
+
+def report(results: Path, markdown: Path | None) -> int:
+    """Print the table and the problems and write the page, if asked for; return the status."""
+    found = read(results)
     print(table(found))
     print("\n".join(problems(found)))
-    if arguments.markdown:
-        arguments.markdown.write_text(_PAGE.format(table=table(found)), "utf-8")
+    if markdown:
+        markdown.write_text(_PAGE.format(table=table(found)), "utf-8")
     wrong = ("wrong fail", "wrong pass")
     return int(any(f.wrong in wrong for findings in found.values() for f in findings))
 

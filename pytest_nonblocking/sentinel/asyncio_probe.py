@@ -33,6 +33,7 @@ _YIELDS_KEPT = 256
 _SAMPLES_KEPT = 2048
 _NEVER = 1 << 62
 _PREEMPTED = 1 / 3
+_SURE = 2
 
 
 class UnsupportedLoopError(Exception):
@@ -165,6 +166,7 @@ class AsyncioProbe:
         self._usage = usage
         self._process_ns = process_ns
         self._gc_cpu = self._other_gc = 0
+        self._other_gc_cpu_before = self.other_gc_cpu
         self._due = _NEVER if self.fault else now + _READ_EVERY_NS
 
     def _guard(self, work: Callable[..., None], *args: Any) -> None:
@@ -208,8 +210,9 @@ class AsyncioProbe:
         seen = self._samples_of(self.step_ns) if step >= _READ_EVERY_NS else []
         elsewhere = min(off, self._other_gc)
         off -= elsewhere
-        other_cpu = process_ns - self._process_ns - cpu_ns - elsewhere
-        waited = _divided(off, max(0, other_cpu), seen)
+        other_cpu = process_ns - self._process_ns - cpu_ns
+        other_cpu -= self.other_gc_cpu - self._other_gc_cpu_before
+        waited = _divided(off, max(0, other_cpu), seen, _SURE * self._clock.worst_ns)
         parts.cpu += own_cpu
         parts.gc += collector + elsewhere
         parts.descheduled += delay + waited.machine
@@ -233,7 +236,7 @@ class AsyncioProbe:
                     gil=waited.gil / 1e9,
                     copy=copy,
                     stacks=tuple(s.stack for s in seen),
-                    witnessed=any(s.state in ("blocked", "unknown") for s in seen),
+                    witnessed=waited.witnessed and waited.blocked > 0,
                 )
             )
         self._mark()
@@ -371,11 +374,12 @@ class _Off(NamedTuple):
     witnessed: bool
 
 
-def _divided(off: int, other_cpu: int, seen: list[Sample]) -> _Off:
+def _divided(off: int, other_cpu: int, seen: list[Sample], noise: int) -> _Off:
     """Divide the time off the processor.
 
     What the kernel showed the thread to wait for decides. Without such a witness the other
-    threads' processor time over the same interval is what the GIL may have been held for.
+    threads' processor time over the same interval is what the GIL may have been held for. Where
+    the kernel shows nothing at all, a stack that was seen is a witness for more than ``noise``.
     """
     states = Counter(sample.state for sample in seen)
     held = min(off, other_cpu)
@@ -386,7 +390,7 @@ def _divided(off: int, other_cpu: int, seen: list[Sample]) -> _Off:
         # among many is its own doing.
         gil = off if states["gil"] > states["blocked"] else 0
         return _Off(off - gil, gil, 0, True)
-    return _Off(off - held, held, 0, False)
+    return _Off(off - held, held, 0, states["unknown"] > 0 and off > noise)
 
 
 class _PatchedHandles:

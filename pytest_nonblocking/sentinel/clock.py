@@ -41,6 +41,7 @@ class ThreadClock:
     """
 
     name = "schedstat"
+    worst_ns = 0
 
     def __init__(self, thread_id: int) -> None:
         self._file = os.open(f"{_TASKS}/{thread_id}/schedstat", os.O_RDONLY)
@@ -66,7 +67,7 @@ class FallbackThreadClock:
     """Where there is no schedstat: the run-queue delay is a canary's own lateness.
 
     The canary is the watchdog thread, which does nothing but sleep: by what it is late, the
-    machine is taken to have been late for the loop thread too.
+    machine is taken to have been late for the loop thread too. ``worst_ns`` is its longest delay.
     """
 
     name = "thread_time"
@@ -74,6 +75,12 @@ class FallbackThreadClock:
     def __init__(self, thread_id: int) -> None:
         self._cpu_ns = CLOCKS.thread_cpu_ns
         self.canary_delay_ns = 0
+        self.worst_ns = 0
+
+    def late(self, delay_ns: int) -> None:
+        """Take it that the canary was late; called by the canary itself."""
+        self.canary_delay_ns += delay_ns
+        self.worst_ns = max(self.worst_ns, delay_ns)
 
     def read(self) -> Usage:
         """Return the usage so far; call it from the thread itself."""

@@ -125,7 +125,7 @@ class Watchdog:
                 if canary is not None:
                     # Late because this process had the processor: it waited for the GIL.
                     used = CLOCKS.process_cpu_ns() - cpu_before
-                    canary.canary_delay_ns += max(0, late - used - _GIL_LATE_NS)
+                    canary.late(max(0, late - used - _GIL_LATE_NS))
                 else:
                     late -= clock.read().delay - delay_before
                 nap = self._look(witness, now, now - before, late)
