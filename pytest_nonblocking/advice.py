@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from .results import Cause, Culprit, Evidence, Judgement, Limit
-from .verdict import fullest_pool
+from .verdict import fullest_pool, is_blind, machine_share
 
 OFFLOAD = "make the handler `def`, or await anyio.to_thread.run_sync(…)"
 
@@ -127,6 +127,12 @@ def _pool_notes(judgement: Judgement, evidence: Evidence) -> list[str]:
 
 
 def _why_inconclusive(evidence: Evidence) -> str:
+    if is_blind(evidence):
+        return (
+            f"the machine took {machine_share(evidence):.0%} of the time, and this system does not "
+            "tell for what: a wait could as well be its doing; run the test again on a quieter "
+            "machine, or on Linux"
+        )
     burst = max(evidence.bursts, key=lambda run: run.concurrency)
     budget = burst.budget
     return (

@@ -159,6 +159,8 @@ class Run:
     pools: tuple[Pool, ...] = ()
     workers: tuple[Stack, ...] = ()
     """The stacks of all threads but the loop's when the fullest pool had work waiting."""
+    queued: float = 0.0
+    """Share of the unfinished copies, late in the burst, that had nothing to run: they waited."""
     gil: GilUse = GilUse()
     requests: int = 0
     background: float = 0.0

@@ -74,6 +74,7 @@ class _Burst:
         self._alone = alone
         self._early_looks = _EARLY_LOOKS
         self._late_after = _LATE * max(alone, default=0.0)
+        self._late_looks = 0
         self._gate = anyio.Event()
         self._ready = 0
         self._left = concurrency
@@ -95,7 +96,6 @@ class _Burst:
         probe = self._sentinel.probe
         probe.samples.clear()
         probe.yields.clear()
-        probe.take_steps()
         try:
             with self._scope:
                 async with anyio.create_task_group() as self._copies:
@@ -107,6 +107,7 @@ class _Burst:
                     if self._alone:
                         watchdog.call_after(self._late_after, self._on_late)
                     self._opened = Reading(self._sentinel)
+                    probe.take_steps()
                     self._gate.set()
                     if self._alone:
                         self._look_at_pools_soon()
@@ -130,6 +131,7 @@ class _Burst:
             waiters=self._waits.waiters,
             pools=tuple(self._waits.pools.values()),
             workers=self._waits.workers,
+            queued=self._waits.queued,
             gil=watchdog.counts().since(before),
             requests=len(exchanges),
             background=max((_background(e) for e in exchanges), default=0.0),
@@ -173,10 +175,13 @@ class _Burst:
         assert self._opened is not None
         now = CLOCKS.wall_ns()
         if not self._result:
-            self._result = {
-                "makespan": (now - self._opened.wall_ns) / 1e9,
-                "budget": self._sentinel.since(self._opened),
-            }
+            # What it costs to ask for other processes is no step of the app's (psutil: 20 ms).
+            self._sentinel.probe.unaccounted(self._read_budget)
+            self._result["makespan"] = (now - self._opened.wall_ns) / 1e9
+
+    def _read_budget(self) -> None:
+        assert self._opened is not None
+        self._result["budget"] = self._sentinel.since(self._opened)
 
     def _look_at_pools_soon(self) -> None:
         """Look how full the thread pools are in the iterations in which all copies ask for them.
@@ -204,6 +209,9 @@ class _Burst:
         """Look where tasks wait, once the burst takes longer than a healthy one would."""
         if self._sentinel.probe.idle:
             self._post(self._look)
+        if self._late_looks and self._left >= self._concurrency / 5:
+            self._post(self._count_queued)
+        self._late_looks += 1
         self._late_after *= 2
         return self._late_after
 
@@ -214,6 +222,9 @@ class _Burst:
 
     def _look(self) -> None:
         self._sentinel.probe.unaccounted(self._waits.look)
+
+    def _count_queued(self) -> None:
+        self._sentinel.probe.unaccounted(lambda: self._waits.count_queued(self._left))
 
     def _give_up(self) -> None:
         self._look()

@@ -15,17 +15,14 @@ import threading
 from asyncio import events
 from collections import Counter, deque
 from collections.abc import Callable
-from contextvars import ContextVar
 from typing import Any, NamedTuple
 
 from ..clocks import CLOCKS
 from ..results import Frame, Stack, Step
 from .clock import FallbackThreadClock, ThreadClock, Usage, thread_clock
+from .copies import COPY
 from .stacks import is_user_code, suspended_stack
 from .syscalls import State
-
-COPY: ContextVar[int | None] = ContextVar("nonblocking_copy", default=None)
-"""The index of the copy for which work is done; tasks and worker threads inherit it."""
 
 _READ_EVERY_NS = 1_000_000
 _STEPS_KEPT = 32
@@ -325,7 +322,7 @@ class AsyncioProbe:
         # Thread.start() waits until the new thread has had the GIL (3.10: 31 ms of "blocked" were
         # seen when two busy threads had it in turn), Popen() until the child has begun (11 ms
         # with busy neighbours): no blocking call of anybody's.
-        if state == "blocked" and any(_is_start(frame) for frame in stack[-4:]):
+        if state in ("blocked", "unknown") and any(_is_start(frame) for frame in stack[-4:]):
             state = "starting"
         self.samples.append(Sample(step_ns, state, stack))
 
@@ -342,10 +339,10 @@ class AsyncioProbe:
         What it waits for counts: the loop would have waited for the GIL without it too.
         """
         self.tick(CLOCKS.wall_ns(), None)
-        cpu, collector = self.parts.cpu, self.parts.gc
+        cpu, collector, steps = self.parts.cpu, self.parts.gc, list(self._steps)
         self._guard(work)
         self.tick(CLOCKS.wall_ns(), None)
-        self.parts.cpu, self.parts.gc = cpu, collector
+        self.parts.cpu, self.parts.gc, self._steps = cpu, collector, steps
 
     def take_steps(self) -> tuple[Step, ...]:
         """Return the longest steps seen so far, longest first, and forget them."""

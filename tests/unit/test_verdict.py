@@ -18,7 +18,9 @@ MS = 0.001
 LIMITS = Limits()
 
 
-def run(concurrency=1, *, steps=(), pools=(), gil=None, timed_out=False, stuck=None, **parts):
+def run(
+    concurrency=1, *, steps=(), pools=(), gil=None, timed_out=False, stuck=None, queued=0.0, **parts
+):
     """A run with the parts of its budget in milliseconds."""
     budget = Budget(**{name: value * MS for name, value in parts.items()})
     return Run(
@@ -28,6 +30,7 @@ def run(concurrency=1, *, steps=(), pools=(), gil=None, timed_out=False, stuck=N
         budget=budget,
         steps=tuple(steps),
         pools=tuple(pools),
+        queued=queued,
         gil=gil or GilUse(),
         requests=concurrency,
         timed_out=timed_out,
@@ -46,12 +49,13 @@ def step(*, cpu=0.0, blocked=0.0, witnessed=True):
     )
 
 
-def evidence(solo, *bursts, factor=1.0):
-    return Evidence((solo,) * 3, tuple(bursts), Calibration(factor=factor))
+def evidence(solo, *bursts, factor=1.0, clock="schedstat"):
+    calibration = Calibration(factor=factor, clock=clock)
+    return Evidence((solo,) * 3, tuple(bursts), calibration)
 
 
-def judge(solo, *bursts, limits=LIMITS, factor=1.0):
-    return verdict.judge(evidence(solo, *bursts, factor=factor), limits)
+def judge(solo, *bursts, limits=LIMITS, **calibration):
+    return verdict.judge(evidence(solo, *bursts, **calibration), limits)
 
 
 ASYNC = run(cpu=0.5, idle=20)
@@ -293,3 +297,61 @@ def test_waits_for_the_gil_of_driver_threads_share_the_cpu_allowance():
     top = Run(50, 0.3, (), Budget(cpu=0.13, gil=0.1, other_cpu=0.12), gil=contended)
     solo = run(cpu=2.6, idle=2)
     assert judge(solo, small, top).word == "pass"
+
+
+# What the laboratory found (benchmarks/truth)
+
+POOL_SOLO = run(cpu=3, idle=30)
+# A pool of 3 on a busy machine: 18 ms of CPU and delay a request hide the 10 ms of its queue.
+HIDDEN = {"cpu": 290, "descheduled": 540, "idle": 65}
+
+
+def test_a_queue_that_the_machine_hides_is_seen_by_its_waiting_copies():
+    burst = run(50, **HIDDEN, queued=0.9)
+    judgement = judge(POOL_SOLO, burst, burst, burst)
+    assert (judgement.word, judgement.cause) == ("fail", "serialised-wait")
+
+
+def test_the_same_burst_without_waiting_copies_is_healthy():
+    burst = run(50, **HIDDEN, queued=0.1)
+    assert judge(POOL_SOLO, burst).word == "pass"
+
+
+def test_copies_that_wait_for_threads_without_a_processor_prove_no_queue():
+    burst = run(50, **HIDDEN, queued=0.9, other_delay=300)
+    assert judge(POOL_SOLO, burst, burst, burst, burst, burst).word == "inconclusive"
+
+
+def test_a_slow_machine_judges_cpu_as_the_reference_would():
+    # 12 ms beside 40 ms of waiting: 6 ms on the reference machine, 1 ms beyond the allowance.
+    solo, burst = run(cpu=12, idle=40), run(50, cpu=600, idle=2)
+    assert judge(solo, burst, burst, burst, factor=2.0).word == "pass"
+    assert judge(solo, burst, burst, burst).cause == "cpu-on-loop"
+
+
+def test_cpu_work_is_found_on_a_slow_machine_too():
+    burst = run(8, cpu=600)
+    judgement = judge(run(cpu=75), burst, burst, burst, factor=3.0)
+    assert (judgement.word, judgement.cause) == ("fail", "cpu-on-loop")
+
+
+def test_a_few_looks_at_threads_that_hardly_compute_prove_no_gil_contention():
+    solo = run(idle=16, child_cpu=16)
+    use = GilUse(watched=0.4, waited=0.02, wanting=4, running=2)
+    burst = run(50, idle=360, child_cpu=830, other_cpu=20, gil=use)
+    assert judge(solo, burst).word == "pass"
+
+
+@pytest.mark.parametrize(
+    ("clock", "word"), [("schedstat", "fail"), ("thread_time", "inconclusive")]
+)
+def test_a_wait_on_a_busy_machine_that_tells_nothing_is_inconclusive(clock, word):
+    solo = run(cpu=1, idle=20, descheduled=4)
+    burst = run(8, cpu=8, idle=160, descheduled=60)
+    assert judge(solo, burst, burst, burst, clock=clock).word == word
+
+
+def test_cpu_work_on_a_busy_machine_that_tells_nothing_is_still_proved():
+    solo, burst = run(cpu=20, descheduled=30), run(8, cpu=160, descheduled=240)
+    judgement = judge(solo, burst, burst, burst, clock="thread_time")
+    assert (judgement.word, judgement.cause) == ("fail", "cpu-on-loop")
