@@ -131,9 +131,9 @@ def test_a_collection_in_another_thread_is_the_collectors_time(machine, probe, m
     machine.spend(off=276, others=90)
     monkeypatch.setattr(CLOCKS, "thread_cpu_ns", lambda: machine.cpu + 90 * MS)
     probe._account_other_gc("stop")
-    machine.spend(cpu=1, off=2, others=2)
+    machine.spend(cpu=1, off=2)
     probe.tick(machine.wall, None)
-    assert parts(probe) == {"cpu": 1, "gc": 276, "gil": 2}
+    assert parts(probe) == {"cpu": 1, "gc": 276, "blocked": 2, "unwitnessed": 2}
     assert probe.other_gc_cpu == 90 * MS
 
 

@@ -331,7 +331,7 @@ def test_a_slow_machine_judges_cpu_as_the_reference_would():
 
 def test_cpu_work_is_found_on_a_slow_machine_too():
     burst = run(8, cpu=600)
-    judgement = judge(run(cpu=75), burst, burst, burst, factor=3.0)
+    judgement = judge(run(cpu=75), burst, burst, burst, factor=10.0)
     assert (judgement.word, judgement.cause) == ("fail", "cpu-on-loop")
 
 
