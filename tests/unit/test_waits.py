@@ -1,0 +1,69 @@
+"""Which copies wait for something other than the loop."""
+
+import asyncio
+import time
+
+import pytest
+
+from pytest_nonblocking.sentinel.copies import COPY
+from pytest_nonblocking.sentinel.waits import Waits
+
+pytestmark = pytest.mark.asyncio
+
+COPIES = 10
+
+
+async def start(wait):
+    """Start the copies and let each come to where it waits."""
+
+    async def copy(index):
+        COPY.set(index)
+        await wait()
+
+    tasks = [asyncio.ensure_future(copy(index)) for index in range(COPIES)]
+    await asyncio.sleep(0)
+    return tasks
+
+
+def queued():
+    waits = Waits(asyncio.get_running_loop())
+    waits.count_queued(COPIES)
+    return waits.queued
+
+
+async def test_copies_that_wait_for_one_another_are_queued():
+    event = asyncio.Event()
+    tasks = await start(event.wait)
+    assert queued() == 1.0
+    event.set()
+    await asyncio.gather(*tasks)
+
+
+async def test_copies_that_may_run_are_not():
+    event = asyncio.Event()
+    tasks = await start(event.wait)
+    event.set()
+    assert queued() == 0.0
+    await asyncio.gather(*tasks)
+
+
+async def test_copies_whose_time_has_come_are_not():
+    tasks = await start(lambda: asyncio.sleep(0.001))
+    time.sleep(0.01)
+    assert queued() == 0.0
+    await asyncio.gather(*tasks)
+
+
+async def test_a_moment_at_which_copies_may_run_is_enough():
+    event = asyncio.Event()
+    tasks = await start(event.wait)
+    waits = Waits(asyncio.get_running_loop())
+    waits.count_queued(COPIES)
+    event.set()
+    waits.count_queued(COPIES)
+    assert waits.queued == 0.0
+    await asyncio.gather(*tasks)
+
+
+async def test_nothing_is_queued_before_anyone_has_looked():
+    assert Waits(asyncio.get_running_loop()).queued == 0.0
