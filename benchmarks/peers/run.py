@@ -22,15 +22,15 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 _HERE = Path(__file__).resolve().parent
-sys.path.insert(0, str(_HERE.parent / "truth"))
+_ROOT = _HERE.parents[1]
+sys.path[:0] = [str(_HERE.parent / "truth"), str(_ROOT / "examples")]
 
 import interpreters
 from corpus import Case, cases
-from corpus.endpoints import fill
 from detectors import PEERS, Peer
+from shop.orders import fill
 from slow_service import service
 
-_ROOT = _HERE.parents[1]
 _BUILD = _ROOT / "build" / "truth"
 _KINDS = {
     "blocking-call": "blocking",

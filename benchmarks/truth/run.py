@@ -17,13 +17,15 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
+_HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(_HERE.parents[1] / "examples"))
+
 import score
 from conditions import CONDITIONS, Condition, neighbours
-from corpus.endpoints import fill
 from interpreters import VERSIONS, Interpreter, environment
+from shop.orders import fill
 from slow_service import service
 
-_HERE = Path(__file__).resolve().parent
 _BUILD = _HERE.parents[1] / "build" / "truth"
 
 

@@ -22,6 +22,22 @@ async def app(scope, receive, send):
     await send({"type": "http.response.start", "status": 200, "headers": []})
     await send({"type": "http.response.body", "body": str(total).encode()})
 """
+MARKED = """
+import pytest
+
+
+@pytest.mark.nonblocking(concurrency=8)
+async def test_it(nonblocking_client):
+    assert (await nonblocking_client.get("/")).status_code == 200
+
+
+def after():
+    return 1
+
+
+def test_after():
+    assert after() == 1
+"""
 CORES = ["ctrace", "sysmon"] if sys.version_info >= (3, 12) else ["ctrace"]
 
 
@@ -45,19 +61,7 @@ def run(project, core, *flags):
 def test_coverage_counts_the_lines_that_one_run_executes(project, core):
     project.makepyfile(
         webapp=APP,
-        test_it="""
-        import pytest
-
-        @pytest.mark.nonblocking(concurrency=8)
-        async def test_it(nonblocking_client):
-            assert (await nonblocking_client.get("/")).status_code == 200
-
-        def after():
-            return 1
-
-        def test_after():
-            assert after() == 1
-        """,
+        test_it=MARKED,
     )
     _, plain = run(project, core, "--nonblocking-mode=off")
     report, measured = run(project, core)
@@ -70,13 +74,7 @@ def test_coverage_counts_the_lines_that_one_run_executes(project, core):
 def test_the_report_names_the_tracer_that_was_suspended(project):
     project.makepyfile(
         webapp=APP,
-        test_it="""
-        import pytest
-
-        @pytest.mark.nonblocking(concurrency=8)
-        async def test_it(nonblocking_client):
-            assert (await nonblocking_client.get("/")).status_code == 200
-        """,
+        test_it=MARKED,
     )
     report, _ = run(project, "ctrace")
     assert "coverage" in report["environment"]["tracer"]

@@ -10,10 +10,9 @@ from typing import Any
 import aiosqlite
 import httpx
 from fastapi import FastAPI, Request
-from pydantic import BaseModel, ConfigDict
-from sqlalchemy import create_engine, select
+from shop.orders import Order, OrderOut
+from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
-from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 from sqlalchemy.pool import AsyncAdaptedQueuePool
 
 from .labels import Labels
@@ -23,45 +22,6 @@ labels = Labels(__name__)
 DATABASE = "real endpoint: database"
 HTTP = "real endpoint: HTTP"
 PROTOCOL = "real endpoint: line protocol"
-
-
-class Base(DeclarativeBase):
-    """The tables."""
-
-
-class Order(Base):
-    """An order."""
-
-    __tablename__ = "orders"
-    id: Mapped[int] = mapped_column(primary_key=True)
-    customer: Mapped[str]
-    product: Mapped[str]
-    amount: Mapped[int]
-    price: Mapped[float]
-
-
-class OrderOut(BaseModel):
-    """An order as the API shows it."""
-
-    model_config = ConfigDict(from_attributes=True)
-    id: int
-    customer: str
-    product: str
-    amount: int
-    price: float
-
-
-def fill(file: str) -> None:
-    """Write the tables and a thousand orders to ``file``."""
-    engine = create_engine(f"sqlite:///{file}")
-    Base.metadata.create_all(engine)
-    with Session(engine) as session:
-        session.add_all(
-            Order(id=n, customer=f"customer {n}", product="tea", amount=n % 7, price=n * 0.5)
-            for n in range(1, 1001)
-        )
-        session.commit()
-    engine.dispose()
 
 
 class _Pool:
