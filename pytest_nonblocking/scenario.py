@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import statistics
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Protocol
 
@@ -73,7 +74,8 @@ class _Burst:
         self._timeout = timeout
         self._alone = alone
         self._early_looks = _EARLY_LOOKS
-        self._late_after = _LATE * max(alone, default=0.0)
+        # The median: after one slow lone run there would be no look before the end.
+        self._late_after = _LATE * statistics.median(alone or (0.0,))
         self._late_looks = 0
         self._gate = anyio.Event()
         self._ready = 0

@@ -441,7 +441,7 @@ def _judge_runs(evidence: Evidence, limits: Limits) -> Judgement:
     stalls = _stalls((*evidence.solos, *evidence.bursts), evidence, limits)
 
     reasons: list[Reason] = ["scaling"] if scales else []
-    cause = demand.cause if scales else None
+    cause = _common_cause(tally) if scales else None
     if stalled:
         common = Counter(stall.cause for stall in stalls.guilty).most_common(1)[0][0]
         cause = common if cause is None or solos_convict else cause
@@ -473,6 +473,13 @@ def _judge_runs(evidence: Evidence, limits: Limits) -> Judgement:
         max_lag=_max_lag(evidence),
         max_blocked=_max_blocked(evidence),
     )
+
+
+def _common_cause(tally: _Tally) -> Cause | None:
+    """Return the cause that most bursts name, the one with the larger excess where they tie."""
+    votes = Counter(d.cause for d in tally.demands if d.cause is not None)
+    weight = {c: sum(d.excess.get(c, 0.0) for d in tally.demands) for c in votes}
+    return max(votes, key=lambda cause: (votes[cause], weight[cause]), default=None)
 
 
 def _median_demand(tally: _Tally) -> Demand:

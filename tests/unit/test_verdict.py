@@ -355,3 +355,9 @@ def test_cpu_work_on_a_busy_machine_that_tells_nothing_is_still_proved():
     solo, burst = run(cpu=20, descheduled=30), run(8, cpu=160, descheduled=240)
     judgement = judge(solo, burst, burst, burst, clock="thread_time")
     assert (judgement.word, judgement.cause) == ("fail", "cpu-on-loop")
+
+
+def test_the_cause_is_that_of_most_bursts_and_not_of_the_one_in_the_middle():
+    cpu, other = run(8, cpu=112), run(8, cpu=60, blocked=64)
+    judgement = judge(run(cpu=10), run(8, cpu=160), other, cpu)
+    assert (judgement.word, judgement.cause) == ("fail", "cpu-on-loop")
