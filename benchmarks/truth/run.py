@@ -27,6 +27,7 @@ from shop.orders import fill
 from slow_service import service
 
 _BUILD = _HERE.parents[1] / "build" / "truth"
+_HUNG = 1200
 
 
 class Job(NamedTuple):
@@ -42,8 +43,8 @@ class Job(NamedTuple):
         return f"{self.condition.name}_{self.python.version}_{self.repetition}.json"
 
 
-def run(job: Job, results: Path, variables: dict[str, str], select: str) -> int:
-    """Make one run; return pytest's exit status."""
+def run(job: Job, results: Path, variables: dict[str, str], select: str) -> str:
+    """Make one run; return pytest's exit status, or that it hung."""
     report = results / job.file
     command = [job.python.command, "-m"]
     with tempfile.TemporaryDirectory() as folder:
@@ -55,14 +56,19 @@ def run(job: Job, results: Path, variables: dict[str, str], select: str) -> int:
         command += [*job.condition.arguments, *(["-k", select] if select else [])]
         extra = dict(job.condition.environment)
         with neighbours(job.condition), (results / f"{job.file}.log").open("w") as log:
-            return subprocess.run(
-                command,
-                cwd=_HERE,
-                env={**os.environ, **variables, **extra},
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                check=False,
-            ).returncode
+            try:
+                done = subprocess.run(
+                    command,
+                    cwd=_HERE,
+                    env={**os.environ, **variables, **extra},
+                    stdout=log,
+                    stderr=subprocess.STDOUT,
+                    timeout=_HUNG,
+                    check=False,
+                )
+            except subprocess.TimeoutExpired:
+                return "nothing: it HUNG"
+            return str(done.returncode)
 
 
 def jobs(arguments: argparse.Namespace, pythons: list[Interpreter]) -> list[Job]:

@@ -1,0 +1,54 @@
+"""Looking at stacks harms nothing."""
+
+import gc
+import sys
+import threading
+import time
+
+import pytest
+
+from pytest_nonblocking.sentinel.stacks import other_thread_stacks, thread_stack
+
+
+@pytest.fixture
+def eager_collector():
+    """A collector that begins at almost every allocation and lets go of the GIL."""
+
+    def let_go(phase, info):
+        time.sleep(0.0001)
+
+    thresholds = gc.get_threshold()
+    gc.callbacks.append(let_go)
+    gc.set_threshold(1, 1, 1)
+    yield
+    gc.set_threshold(*thresholds)
+    gc.callbacks.remove(let_go)
+
+
+@pytest.mark.skipif(sys.version_info >= (3, 12), reason="it no longer collects while it allocates")
+def test_no_collection_begins_while_the_stacks_of_all_threads_are_read(eager_collector):
+    # With it, a thread that starts at the wrong moment hangs (CPython's gh-106883).
+    begun = []
+
+    def note(phase, info):
+        frame = sys._getframe(1)
+        begun.append(frame.f_code.co_name)
+
+    gc.callbacks.append(note)
+    try:
+        for _ in range(20):
+            thread_stack(threading.get_ident())
+            other_thread_stacks(set())
+    finally:
+        gc.callbacks.remove(note)
+    assert "_current_frames" not in begun
+    assert gc.isenabled()
+
+
+def test_a_collector_that_was_off_stays_off():
+    gc.disable()
+    try:
+        assert thread_stack(threading.get_ident())
+        assert not gc.isenabled()
+    finally:
+        gc.enable()
