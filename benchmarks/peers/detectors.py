@@ -44,38 +44,40 @@ async def _blockbuster() -> AsyncIterator[None]:
         yield
 
 
-def _aiocop_setup(threshold_ms: float, found: list[str]) -> None:
-    import aiocop
-
-    aiocop.patch_audit_functions()
-    aiocop.start_blocking_io_detection()
-    aiocop.detect_slow_tasks(
-        threshold_ms=threshold_ms,
-        on_slow_task=lambda event: found.append(repr(event)) if event.exceeded_threshold else None,
-    )
-    aiocop.activate()
-
-
 _found: list[str] = []
-_set_up: list[bool] = []
+
+
+def _start_aiocop(threshold_ms: float) -> Callable[[], None]:
+    def start() -> None:
+        import aiocop
+
+        def note(event: aiocop.SlowTaskEvent) -> None:
+            if event.exceeded_threshold:
+                _found.append(repr(event))
+
+        aiocop.patch_audit_functions()
+        aiocop.start_blocking_io_detection()
+        aiocop.detect_slow_tasks(threshold_ms=threshold_ms, on_slow_task=note)
+
+    return start
 
 
 @asynccontextmanager
 async def _aiocop_recipe() -> AsyncIterator[None]:
     import aiocop
 
-    if not _set_up:
-        _set_up.append(True)
-        _aiocop_setup(50, _found)
+    aiocop.activate()  # here, since every test has a loop of its own, which is patched by this
+    await asyncio.sleep(0)
     with aiocop.raise_on_violations():
         yield
+        await asyncio.sleep(0)
 
 
 @asynccontextmanager
 async def _aiocop_slow_tasks() -> AsyncIterator[None]:
-    if not _set_up:
-        _set_up.append(True)
-        _aiocop_setup(20, _found)
+    import aiocop
+
+    aiocop.activate()
     _found.clear()
     yield
     await asyncio.sleep(0)  # the callback comes after the step
@@ -118,6 +120,7 @@ class Peer(NamedTuple):
     detector: Callable[[], AbstractAsyncContextManager[object]]
     arguments: tuple[str, ...] = ()
     test: str = "test_request"
+    start: Callable[[], None] = lambda: None
 
 
 _ONE_REQUEST = "around one request, at its defaults"
@@ -179,6 +182,7 @@ PEERS = (
         f"`raise_on_violations()` {_ONE_REQUEST}",
         "watches production for blocking I/O by audit events, cheap enough to leave on",
         _aiocop_recipe,
+        start=_start_aiocop(50),
     ),
     Peer(
         "aiocop, slow tasks",
@@ -186,6 +190,7 @@ PEERS = (
         f"`detect_slow_tasks` {_AT_20}",
         "as above",
         _aiocop_slow_tasks,
+        start=_start_aiocop(20),
     ),
     Peer(
         "asyncio's debug mode",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import time
 
@@ -12,6 +13,7 @@ from detectors import PEERS
 from pytest_nonblocking.client import make_client
 
 PEER = next(peer for peer in PEERS if peer.name == os.environ["PEERS_NAME"])
+PEER.start()
 
 
 def _param(case: Case, *, marked: bool):
@@ -39,6 +41,7 @@ async def test_request(case, record_property):
         began = time.perf_counter()
         try:
             async with PEER.detector():
+                await asyncio.sleep(0)  # what times whole steps has not seen the begin of this one
                 await _ask(client, case)
                 await transport.settle()
         finally:
