@@ -165,7 +165,8 @@ def problems(found: dict[tuple[str, str], list[Finding]]) -> list[str]:
                 where[key].append(f"{condition} {python}: {finding.detail}")
     ordered = sorted(counts, key=lambda key: (KINDS.index(key[0]), -counts[key]))
     return [
-        f"{kind}: {case} ×{counts[kind, case]}  {where[kind, case][:3]}" for kind, case in ordered
+        f"{kind}: {case} ×{counts[kind, case]} ({'; '.join(where[kind, case][:3])})"
+        for kind, case in ordered
     ]
 
 
@@ -184,21 +185,39 @@ def report(results: Path, markdown: Path | None) -> int:
     print(table(found))
     print("\n".join(problems(found)))
     if markdown:
-        markdown.write_text(_PAGE.format(table=table(found)), "utf-8")
+        page = _PAGE.format(table=table(found), runs=_described(results), problems=_listed(found))
+        markdown.write_text(page, "utf-8")
     wrong = ("wrong fail", "wrong pass")
     return int(any(f.wrong in wrong for findings in found.values() for f in findings))
+
+
+def _described(results: Path) -> str:
+    files = sorted(results.glob("*.json"))
+    seen = [json.loads(file.read_text("utf-8"))["environment"] for file in files]
+    pythons = ", ".join(sorted({e["python"] for e in seen}))
+    cores = ", ".join(sorted({str(e["cpu_count"]) for e in seen}))
+    return f"{len(files)} runs of the corpus, CPython {pythons}, {cores} cores, Linux"
+
+
+def _listed(found: dict[tuple[str, str], list[Finding]]) -> str:
+    return "\n".join(f"- {line}" for line in problems(found)) or "Nothing."
 
 
 _PAGE = """# Truth under noise
 
 `make truth` judges a corpus of labelled handlers under each of these conditions and counts what
-was wrong. This page is written by `benchmarks/truth/score.py`.
+was wrong. {runs}. This page is written by `benchmarks/truth/score.py`.
 
 {table}
 
 Shares are of all verdicts (inconclusive, not measured), of the fails (cause), and of the fails
 that have a culprit in the user's code (line: file and line must be exact). The last two columns
-are the cost of a whole verdict, median, in multiples of the lone request's latency.
+are the cost of a whole verdict in multiples of the lone request's latency, median over the cases
+that take 15 to 30 ms alone.
+
+## What was wrong
+
+{problems}
 """
 
 
