@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import sys
 from pathlib import Path
@@ -90,6 +91,7 @@ class FallbackThreadClock:
         """Do nothing: there is no descriptor to close."""
 
 
+@functools.cache
 def has_schedstat() -> bool:
     """Return whether this kernel tells the run-queue delay of a thread."""
     if _FALLBACK:
