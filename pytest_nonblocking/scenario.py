@@ -127,7 +127,7 @@ class _Burst:
             concurrency=self._concurrency,
             latencies=tuple(self._latencies),
             steps=probe.take_steps(),
-            samples=tuple(sample.stack for sample in probe.samples if sample.stack),
+            samples=tuple(sample.stack for sample in probe.samples[:] if sample.stack),
             yields=tuple(probe.yields.most_common()),
             thread_samples=tuple(watchdog.thread_samples),
             waiters=self._waits.waiters,

@@ -55,8 +55,6 @@ _BLIND = 0.1
 _QUEUED = 0.5
 """Share of the unfinished copies that must wait, late in a burst, for them to be in a queue."""
 
-_LITTLE = 0.25
-
 _OFFLOADED = 0.2
 """Share of the idle growth that other threads' and child processes' CPU must make up to be its
 reason. Their run-queue delay then belongs to it; with idle workers it is only noise."""
@@ -214,9 +212,9 @@ def demand_of(burst: Run, evidence: Evidence, limits: Limits) -> Demand:
     low = sum(most - noise for most, noise in counted.values())
     excess = {name: most - noise for name, (most, noise) in counted.items()}
     if queued and wait_cause in excess:
+        # It says what they wait for, not whose fault it is: a busy machine keeps the server that
+        # they wait for from answering too (seen: an HTTP service beside four busy processes).
         excess[wait_cause] += hidden
-        if delay < hidden * _LITTLE:
-            low += hidden  # most copies wait, and no thread of theirs waits for a processor
     allowed = tuple(
         name
         for name, (most, noise) in candidates.items()

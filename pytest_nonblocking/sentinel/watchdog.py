@@ -46,9 +46,9 @@ class Watchdog:
     ``watched`` is the time in seconds over which it slept while the loop slept too, and
     ``gil_waited`` the part of it for which this thread, though due and not kept by the machine,
     waited for the GIL: some other thread held it. ``thread_samples`` are the stacks of all other
-    threads at those moments. ``want_gil`` and ``run_free`` count the other threads that, while the
-    loop slept and this thread had the GIL, waited for the GIL or ran without it. ``cpu_ns`` is
-    what the looks have cost so far.
+    threads at those moments, and when the loop was seen to wait for the GIL. ``want_gil`` and
+    ``run_free`` count the other threads that, while the loop slept and this thread had the GIL,
+    waited for the GIL or ran without it. ``cpu_ns`` is what the looks have cost so far.
     """
 
     def __init__(self, probe: Watched, interval: float) -> None:
@@ -157,15 +157,20 @@ class Watchdog:
                 self._count_threads(witness)
             if late >= _GIL_LATE_NS:
                 self.gil_waited += late / 1e9
-                if len(self.thread_samples) < _SAMPLES_KEPT:
-                    mine = {probe.thread_ident, threading.get_ident()}
-                    self.thread_samples += other_thread_stacks(mine)
+                self._sample_threads()
             return self._interval_ns
         step_ns = probe.step_ns
         state = witness.state(probe.thread_id)
         probe.sampled(step_ns, state, thread_stack(probe.thread_ident))
+        if state == "gil":
+            self._sample_threads()
         age = now - step_ns
         return min(max(age, self._interval_ns), _LONGEST_NAP_NS)
+
+    def _sample_threads(self) -> None:
+        if len(self.thread_samples) < _SAMPLES_KEPT:
+            mine = {self._probe.thread_ident, threading.get_ident()}
+            self.thread_samples += other_thread_stacks(mine)
 
     def _count_threads(self, witness: Witness) -> None:
         own = (self._probe.thread_ident, threading.get_ident())

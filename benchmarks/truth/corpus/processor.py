@@ -81,7 +81,7 @@ async def regex() -> bool:
     return re.match(r"(?:a|aa|b)*c", "a" * 27) is None  # culprit: regex
 
 
-_numbers = [(n * 7919) % 1_000_003 for n in range(150_000)]
+_numbers = [(n * 7919) % 1_000_003 for n in range(400_000)]
 
 
 @labels.get(app, "/sorted", row=ROW, cause="cpu-on-loop")
