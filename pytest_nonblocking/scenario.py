@@ -227,6 +227,8 @@ class _Burst:
 
     def _count_queued(self) -> None:
         self._sentinel.probe.unaccounted(lambda: self._waits.count_queued(self._left))
+        if not self._waits.waiters:  # the loop was not idle whenever it was looked at
+            self._look()
 
     def _give_up(self) -> None:
         self._look()
