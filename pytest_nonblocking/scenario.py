@@ -264,17 +264,15 @@ async def measure(
             return dataclasses.replace(evidence, solos=(warm_up,))
         await sentinel.learn_background()
         with tracers.suspended() as tracer:
-            if tracer is not None:
-                evidence = dataclasses.replace(evidence, calibration=_retraced(calibration, tracer))
+            # Anew for each test: a virtual machine was seen to lose a third of its speed within a
+            # minute, and CPython 3.12 and later go on to pay for a tracer as long as any other
+            # thread has one.
+            calibration = dataclasses.replace(calibration, factor=machine_factor(), tracer=tracer)
+            evidence = dataclasses.replace(evidence, calibration=calibration)
             evidence = await _replicated(body, limits, sentinel, transports, evidence)
     finally:
         sentinel.stop()
     return evidence
-
-
-def _retraced(known: Calibration, tracer: str) -> Calibration:
-    # CPython 3.12 and later go on to pay for a tracer as long as any other thread has one.
-    return dataclasses.replace(known, factor=machine_factor(), tracer=tracer)
 
 
 async def _replicated(

@@ -38,6 +38,9 @@ _WAIT_IS_PLAIN = 0.5
 """Serial fraction from which a small burst alone may convict a wait. The longest of 8 waits of
 random length is well above their median too; that of 50 is not 50 times above it."""
 
+_MIDDLE = 0.35
+"""Where the copy in the middle must end for a queue, from alone (0) to the makespan (1)."""
+
 _GIL_HELD = 0.3
 """Share of the loop's sleep in which the GIL was held, from which threads contend for it; for
 systems that do not tell what a thread waits for."""
@@ -65,7 +68,8 @@ class Demand:
     """Serial demand per request in one burst, in seconds, by part of the budget.
 
     ``low`` is what stands when all that noise may explain is taken out, ``high`` what stands
-    otherwise: a fail needs the one above the limit, a pass the other below it.
+    otherwise: a fail needs the one above the limit, a pass the other below it. ``in_turn`` tells
+    that the copies ended one after the other, as in a queue, and not most of them at once.
     """
 
     cpu: float
@@ -78,6 +82,7 @@ class Demand:
     alone: float
     allowed: tuple[Cause, ...]
     offloaded: float
+    in_turn: bool
 
     @property
     def serial(self) -> float:
@@ -106,7 +111,7 @@ class Demand:
     def is_plain(self) -> bool:
         """Whether a small burst is enough to tell."""
         waits = self.cause in ("serialised-wait", "thread-pool")
-        return not waits or self.low >= _WAIT_IS_PLAIN * self.alone
+        return not waits or (self.low >= _WAIT_IS_PLAIN * self.alone and self.in_turn)
 
 
 def alone_latency(evidence: Evidence) -> float:
@@ -231,7 +236,20 @@ def demand_of(burst: Run, evidence: Evidence, limits: Limits) -> Demand:
         alone=alone_latency(evidence),
         allowed=allowed,
         offloaded=0.0 if contended else elsewhere,
+        in_turn=_in_turn(burst, evidence),
     )
+
+
+def _in_turn(burst: Run, evidence: Evidence) -> bool:
+    """Return whether the copies of ``burst`` ended one after the other.
+
+    In a queue the copy in the middle ends in the middle. Where waits are of random length, most
+    copies end as early as a lone one and a few much later: those few looked serial after three
+    lone runs that were short by chance.
+    """
+    alone = statistics.median(run.makespan for run in evidence.solos)
+    middle = statistics.median(burst.latencies) if burst.latencies else burst.makespan
+    return middle - alone >= _MIDDLE * (burst.makespan - alone)
 
 
 def _part(budget: Budget, name: str) -> float:

@@ -1,5 +1,7 @@
 """The verdict from literal budgets: no loop, no clock."""
 
+from dataclasses import replace
+
 import pytest
 
 from pytest_nonblocking import verdict
@@ -26,7 +28,7 @@ def run(
     return Run(
         concurrency=concurrency,
         makespan=budget.wall,
-        latencies=(budget.wall,) * concurrency,
+        latencies=tuple(budget.wall * (n + 1) / concurrency for n in range(concurrency)),
         budget=budget,
         steps=tuple(steps),
         pools=tuple(pools),
@@ -367,3 +369,19 @@ def test_the_cause_is_that_of_most_bursts_and_not_of_the_one_in_the_middle():
     cpu, other = run(8, cpu=112), run(8, cpu=60, blocked=64)
     judgement = judge(run(cpu=10), run(8, cpu=160), other, cpu)
     assert (judgement.word, judgement.cause) == ("fail", "cpu-on-loop")
+
+
+RANDOM_SOLO = run(cpu=0.5, idle=6)
+
+
+def random_8():
+    latencies = tuple(ms * MS for ms in (6, 8, 11, 12, 13, 17, 25, 42))
+    return replace(run(8, cpu=4, idle=38), latencies=latencies)
+
+
+def test_waits_of_random_length_are_no_queue():
+    # Three short lone runs by chance, and eight copies of which one takes 42 ms.
+    bursts = (random_8(), random_8(), random_8())
+    assert verdict.next_level(evidence(RANDOM_SOLO, *bursts), LIMITS) == 50
+    healthy = run(50, cpu=25, idle=20)
+    assert judge(RANDOM_SOLO, *bursts, healthy).word == "pass"
