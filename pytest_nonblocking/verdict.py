@@ -168,6 +168,7 @@ def demand_of(burst: Run, evidence: Evidence, limits: Limits) -> Demand:
     # looks at a process pool's feeder threads: four wanted the GIL).
     computing = slope("other_cpu") >= _OFFLOADED * (gil + idle)
     contended = computing and gil_contended(run.gil for run in evidence.bursts)
+    masked = 0.0
 
     requests = max(1.0, burst.requests / burst.concurrency)
     # CPU is judged as the reference machine would show it, without a tracer.
@@ -184,6 +185,8 @@ def demand_of(burst: Run, evidence: Evidence, limits: Limits) -> Demand:
         held = min(gil + idle, slope("other_cpu"))
         gil_excess, wait = max(gil if gil < held else 0.0, held), max(0.0, gil + idle - held)
         gil_noise, wait_noise = 0.0, min(wait, delay)
+        # While the machine keeps the loop from running, it does not wait for the GIL either.
+        masked = min(slope("other_cpu") - held, slope("descheduled"))
     else:
         wait = max(0.0, idle - elsewhere)
         if elsewhere >= _OFFLOADED * idle:
@@ -212,8 +215,10 @@ def demand_of(burst: Run, evidence: Evidence, limits: Limits) -> Demand:
     queued = burst.queued >= _QUEUED and delay < slope("descheduled")
     waits = (wait >= LEAST_EXCESS or queued) and wait_cause not in limits.allow
     hidden = slope("descheduled") if waits else 0.0
+    if "gil-contention" in limits.allow:
+        masked = 0.0
     counted = {name: pair for name, pair in candidates.items() if name not in limits.allow}
-    high = hidden + sum(most for most, _ in counted.values())
+    high = hidden + masked / factor + sum(most for most, _ in counted.values())
     low = sum(most - noise for most, noise in counted.values())
     excess = {name: most - noise for name, (most, noise) in counted.items()}
     if queued and wait_cause in excess:

@@ -385,3 +385,12 @@ def test_waits_of_random_length_are_no_queue():
     assert verdict.next_level(evidence(RANDOM_SOLO, *bursts), LIMITS) == 50
     healthy = run(50, cpu=25, idle=20)
     assert judge(RANDOM_SOLO, *bursts, healthy).word == "pass"
+
+
+def test_python_in_threads_is_not_passed_because_the_loop_did_not_run_either():
+    # Eight milliseconds of Python a request in threads; the loop waits for the GIL for five of
+    # them, and for the processor meanwhile.
+    solo = run(cpu=1, idle=9, other_cpu=8)
+    use = GilUse(watched=0.3, waited=0.2, wanting=30, running=3)
+    burst = run(50, cpu=50, idle=230, descheduled=600, other_cpu=400, gil=use)
+    assert judge(solo, burst, burst, burst, burst, burst).word != "pass"
