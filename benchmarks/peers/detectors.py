@@ -78,6 +78,7 @@ async def _aiocop_slow_tasks() -> AsyncIterator[None]:
     import aiocop
 
     aiocop.activate()
+    await asyncio.sleep(0)  # what times whole steps does not see one that has begun
     _found.clear()
     yield
     await asyncio.sleep(0)  # the callback comes after the step
@@ -97,6 +98,7 @@ def _debug_mode(limit: float | None) -> Callable[[], AbstractAsyncContextManager
         loop.set_debug(True)
         if limit is not None:
             loop.slow_callback_duration = limit
+        await asyncio.sleep(0)
         try:
             yield
             await asyncio.sleep(0)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import time
 
@@ -41,7 +40,6 @@ async def test_request(case, record_property):
         began = time.perf_counter()
         try:
             async with PEER.detector():
-                await asyncio.sleep(0)  # what times whole steps has not seen the begin of this one
                 await _ask(client, case)
                 await transport.settle()
         finally:
