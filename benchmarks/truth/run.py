@@ -28,6 +28,7 @@ from slow_service import service
 
 _BUILD = _HERE.parents[1] / "build" / "truth"
 _HUNG = 1200
+_UNUSABLE = ("2", "3", "4", "5")  # pytest: interrupted, broken, wrongly called, nothing found
 
 
 class Job(NamedTuple):
@@ -96,6 +97,7 @@ def main() -> int:
     parser.add_argument("--results", type=Path, default=_BUILD / "results")
     parser.add_argument("--environments", type=Path, default=_BUILD / "python")
     arguments = parser.parse_args()
+    arguments.results = arguments.results.resolve()
     arguments.results.mkdir(parents=True, exist_ok=True)
     versions = arguments.python or VERSIONS
     found = {version: environment(version, arguments.environments) for version in versions}
@@ -121,6 +123,10 @@ def main() -> int:
                 f"{now - started:.0f} s, pytest ended with {status}, {left / 60:.0f} min left",
                 flush=True,
             )
+            if status in _UNUSABLE:
+                log = arguments.results / f"{job.file}.log"
+                print(log.read_text("utf-8"), file=sys.stderr)
+                return 2
             if now - began > arguments.minutes * 60:
                 break
     os.environ.update(variables)
