@@ -1,10 +1,9 @@
-"""What this machine and the plugin's own driver cost, measured once per session."""
+"""What the plugin's own driver costs, measured once per session."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from .machine import machine_factor
 from .results import Calibration, Limits
 from .scenario import run_burst
 from .sentinel import Sentinel, UnsupportedLoopError, clock_name, tracers
@@ -18,14 +17,14 @@ async def _null_app(scope: Any, receive: Any, send: Any) -> None:
 
 
 async def calibrate(limits: Limits, *, with_client: bool) -> Calibration:
-    """Measure the machine factor and, ``with_client``, the driver's CPU per request.
+    """Measure, ``with_client``, the driver's CPU per request, in seconds of loop CPU.
 
-    The driver is run against an application that does nothing, in seconds of loop CPU.
+    The driver is run against an application that does nothing. The machine factor is measured
+    with each scenario.
     """
     with tracers.suspended():
         driver = await _driver_cpu(limits) if with_client else 0.0
-        factor = machine_factor()
-    return Calibration(factor=factor, driver_cpu=driver, clock=clock_name())
+    return Calibration(driver_cpu=driver, clock=clock_name())
 
 
 async def _driver_cpu(limits: Limits) -> float:

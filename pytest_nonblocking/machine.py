@@ -25,7 +25,7 @@ def machine_factor() -> float:
     """Return how many times slower than the reference this process executes Python, at least 1.
 
     Measured in processor time of this thread, the best of four, so that busy neighbours do not
-    count. A slow runner makes it larger; limits on CPU are multiplied by it.
+    count. A slow runner makes it larger; CPU is divided by it before it is compared with a limit.
     """
     cpu_ns = CLOCKS.thread_cpu_ns
     best = min(_timed(cpu_ns) for _ in range(_ROUNDS))

@@ -253,22 +253,22 @@ async def measure(
 
     The first run warms up (lazy imports, connections) and does not count. It is also the one that
     a coverage tool or a debugger sees: a tracer makes Python two to four times as dear, so that
-    the others are made without. Raises BodyFailedError
-    where the body fails, and UnsupportedLoopError before anything is run.
+    the others are made without. Raises BodyFailedError where the body fails, and
+    UnsupportedLoopError before anything is run.
     """
     sentinel.start()
     evidence = Evidence(calibration=calibration)
     try:
         warm_up = await run_burst(body, 1, limits, sentinel, transports)
-        if warm_up.timed_out:
-            return dataclasses.replace(evidence, solos=(warm_up,))
-        await sentinel.learn_background()
         with tracers.suspended() as tracer:
             # Anew for each test: a virtual machine was seen to lose a third of its speed within a
             # minute, and CPython 3.12 and later go on to pay for a tracer as long as any other
             # thread has one.
             calibration = dataclasses.replace(calibration, factor=machine_factor(), tracer=tracer)
             evidence = dataclasses.replace(evidence, calibration=calibration)
+            if warm_up.timed_out:
+                return dataclasses.replace(evidence, solos=(warm_up,))
+            await sentinel.learn_background()
             evidence = await _replicated(body, limits, sentinel, transports, evidence)
     finally:
         sentinel.stop()

@@ -37,11 +37,10 @@ class Condition(NamedTuple):
     environment: tuple[tuple[str, str], ...] = ()
     coverage: bool = False
     since: tuple[int, int] = (3, 10)
-    loaded: bool = True
 
 
 CONDITIONS = (
-    Condition("quiet", "nothing else runs", loaded=False),
+    Condition("quiet", "nothing else runs"),
     Condition("busy", "four busy processes on the two cores", (_BUSY,) * 4),
     Condition("xdist", "pytest -n 4 on two cores", arguments=("-n", "4")),
     Condition(
@@ -49,7 +48,6 @@ CONDITIONS = (
         "coverage with its C tracer",
         coverage=True,
         environment=(("COVERAGE_CORE", "ctrace"),),
-        loaded=False,
     ),
     Condition(
         "coverage-sysmon",
@@ -57,7 +55,6 @@ CONDITIONS = (
         coverage=True,
         environment=(("COVERAGE_CORE", "sysmon"),),
         since=(3, 12),
-        loaded=False,
     ),
     Condition("memory", "two processes that map, touch and free 1.5 GiB", (_ALLOCATES,) * 2),
     Condition("wakes", "two processes that wake every millisecond", (_WAKES,) * 2),
@@ -65,7 +62,6 @@ CONDITIONS = (
         "fallback",
         "without schedstat, as on macOS and Windows",
         environment=(("PYTEST_NONBLOCKING_CLOCK", "fallback"),),
-        loaded=False,
     ),
     Condition(
         "fallback-busy",

@@ -44,7 +44,7 @@ class Job(NamedTuple):
         return f"{self.condition.name}_{self.python.version}_{self.repetition}.json"
 
 
-def run(job: Job, results: Path, variables: dict[str, str], select: str) -> str:
+def run(job: Job, results: Path, variables: dict[str, str]) -> str:
     """Make one run; return pytest's exit status, or that it hung."""
     report = results / job.file
     command = [job.python.command, "-m"]
@@ -54,7 +54,7 @@ def run(job: Job, results: Path, variables: dict[str, str], select: str) -> str:
             command += ["--source", str(_HERE / "corpus"), "-m"]
         command += ["pytest", str(_HERE / "test_corpus.py"), "-q", "-p", "no:cacheprovider"]
         command += ["--nonblocking-mode", "report", "--nonblocking-report", str(report)]
-        command += [*job.condition.arguments, *(["-k", select] if select else [])]
+        command += job.condition.arguments
         extra = dict(job.condition.environment)
         with neighbours(job.condition), (results / f"{job.file}.log").open("w") as log:
             try:
@@ -88,11 +88,9 @@ def main() -> int:
     """Run and score; the exit status is that of the score."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--repetitions", type=int, default=6)
-    parser.add_argument("--minutes", type=float, default=float("inf"))
     parser.add_argument("--only", action="append", default=[])
     parser.add_argument("--python", action="append", default=[])
     parser.add_argument("--every", type=int, default=1, help="of the cases only every n-th")
-    parser.add_argument("--select", default="", help="cases, as for pytest -k")
     parser.add_argument("--markdown", type=Path, help="where to write the page")
     parser.add_argument("--results", type=Path, default=_BUILD / "results")
     parser.add_argument("--environments", type=Path, default=_BUILD / "python")
@@ -115,7 +113,7 @@ def main() -> int:
         for number, job in enumerate(todo, 1):
             started = time.monotonic()
             variables["TRUTH_EVERY"] = f"{arguments.every} {job.repetition}"
-            status = run(job, arguments.results, variables, arguments.select)
+            status = run(job, arguments.results, variables)
             now = time.monotonic()
             left = (now - began) / number * (len(todo) - number)
             print(
@@ -127,8 +125,6 @@ def main() -> int:
                 log = arguments.results / f"{job.file}.log"
                 print(log.read_text("utf-8"), file=sys.stderr)
                 return 2
-            if now - began > arguments.minutes * 60:
-                break
     os.environ.update(variables)
     return score.report(arguments.results, arguments.markdown)
 

@@ -43,7 +43,6 @@ class Finding(NamedTuple):
     failed: bool
     has_line: bool
     cost: float | None
-    pages: str
 
 
 def labels() -> dict[str, Label]:
@@ -53,7 +52,7 @@ def labels() -> dict[str, Label]:
     return {case.name: Label(case.cause, case.file, bool(case.lines)) for case in cases()}
 
 
-def judge(record: dict[str, Any], case: str, label: Label, source: str) -> Finding:
+def judge(record: dict[str, Any], case: str, label: Label) -> Finding:
     """Compare one record of a report with its label."""
     verdict, cause, culprit = record["verdict"], record["cause"], record["culprit"]
     wrong = detail = ""
@@ -73,7 +72,6 @@ def judge(record: dict[str, Any], case: str, label: Label, source: str) -> Findi
         detail = f"{culprit['file']}:{culprit['line']} {culprit['code']}" if culprit else "none"
     return Finding(
         case, label.cause is not None, wrong, detail, failed, label.has_line, _cost(record),
-        source,
     )  # fmt: skip
 
 
@@ -104,7 +102,7 @@ def read(folder: Path) -> dict[tuple[str, str], list[Finding]]:
         seen = {match.group(1): t for n, t in tests.items() if (match := _NAME.search(n))}
         for name, record in seen.items():
             if name in truth:
-                found[condition, python].append(judge(record, name, truth[name], file.name))
+                found[condition, python].append(judge(record, name, truth[name]))
     return found
 
 

@@ -30,7 +30,9 @@ _YIELDS_KEPT = 256
 _SAMPLES_KEPT = 2048
 _NEVER = 1 << 62
 _PREEMPTED = 1 / 3
+"""Processor time for each second off the processor from which a step was preempted."""
 _SURE = 2
+"""How many times as long as the canary was ever late a wait must be to be called blocking."""
 
 
 class UnsupportedLoopError(Exception):

@@ -82,6 +82,6 @@ def test_a_verdict_is_compared_with_its_label(found, truth, wrong):
     import score
 
     label = score.Label(truth, "blocking.py", has_line=True)
-    finding = score.judge(found, "it", label, "a report")
+    finding = score.judge(found, "it", label)
     assert finding.wrong == wrong
     assert finding.cost == 10
