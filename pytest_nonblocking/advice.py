@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 
+from .demand import fullest_pool
 from .results import Cause, Culprit, Evidence, Judgement, Limit
-from .verdict import fullest_pool, is_blind, machine_share
+from .verdict import is_blind, machine_share
 
 OFFLOAD = "make the handler `def`, or await anyio.to_thread.run_sync(…)"
 

@@ -13,8 +13,8 @@ PACKAGE = Path(pytest_nonblocking.__file__).parent
 # Lower layers first; a module imports from lower layers and from its own folder only.
 LAYERS = [
     {"clocks", "results", "apps"},
-    {"settings", "sentinel", "lifespan", "machine", "verdict"},
-    {"client"},
+    {"settings", "sentinel", "lifespan", "machine", "demand"},
+    {"client", "verdict"},
     {"attribution", "advice", "scenario"},
     {"calibration", "reporting"},
     {"runner"},
@@ -54,9 +54,12 @@ def test_results_imports_nothing_of_ours():
     assert list(imports(PACKAGE / "results.py")) == []
 
 
-def test_the_verdict_knows_neither_clocks_nor_loops():
-    assert set(imports(PACKAGE / "verdict.py")) == {"results"}
-    text = (PACKAGE / "verdict.py").read_text("utf-8")
+@pytest.mark.parametrize(
+    ("name", "needs"), [("demand", {"results"}), ("verdict", {"results", "demand"})]
+)
+def test_the_verdict_knows_neither_clocks_nor_loops(name, needs):
+    assert set(imports(PACKAGE / f"{name}.py")) == needs
+    text = (PACKAGE / f"{name}.py").read_text("utf-8")
     assert not {"time", "asyncio", "anyio"} & {
         word for line in text.splitlines() if line.startswith("import") for word in line.split()
     }

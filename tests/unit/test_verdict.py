@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from pytest_nonblocking import verdict
+from pytest_nonblocking import demand, verdict
 from pytest_nonblocking.results import (
     Budget,
     Calibration,
@@ -287,7 +287,7 @@ def test_what_was_not_measured_is_never_a_pass():
     ],
 )
 def test_contention_is_read_from_threads_where_the_system_tells_else_from_lateness(use, contended):
-    assert verdict.gil_contended([use]) is contended
+    assert demand.gil_contended([use]) is contended
 
 
 def test_waits_for_the_gil_of_driver_threads_share_the_cpu_allowance():
