@@ -6,7 +6,8 @@ import os
 import time
 
 import pytest
-from corpus import Case, cases
+from asking import ask, marked
+from corpus import cases
 from detectors import PEERS
 
 from pytest_nonblocking.client import make_client
@@ -15,32 +16,18 @@ PEER = next(peer for peer in PEERS if peer.name == os.environ["PEERS_NAME"])
 PEER.start()
 
 
-def _param(case: Case, *, marked: bool):
-    settings = {} if case.concurrency is None else {"concurrency": case.concurrency}
-    marks = [pytest.mark.nonblocking(**settings)] if marked else []
-    return pytest.param(case, id=case.name, marks=marks)
-
-
-async def _ask(client, case):
-    if case.upload is None:
-        answer = await client.get(case.path)
-    else:
-        answer = await client.post(case.path, content=case.upload)
-    assert answer.status_code == 200
-
-
 @pytest.mark.asyncio
-@pytest.mark.parametrize("case", [_param(case, marked=False) for case in cases()])
+@pytest.mark.parametrize("case", cases(), ids=lambda case: case.name)
 async def test_request(case, record_property):
     client, transport = make_client(case.app)
     try:
         # Start-up and what only the first request does are not what is to be found.
         await transport.startup()
-        await _ask(client, case)
+        await ask(client, case)
         began = time.perf_counter()
         try:
             async with PEER.detector():
-                await _ask(client, case)
+                await ask(client, case)
                 await transport.settle()
         finally:
             record_property("seconds", time.perf_counter() - began)
@@ -55,6 +42,6 @@ def nonblocking_app(case):
 
 
 @pytest.mark.asyncio
-@pytest.mark.parametrize("case", [_param(case, marked=True) for case in cases()])
+@pytest.mark.parametrize("case", [marked(case) for case in cases()])
 async def test_marked(nonblocking_client, case):
-    await _ask(nonblocking_client, case)
+    await ask(nonblocking_client, case)

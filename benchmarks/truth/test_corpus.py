@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 import pytest
+from asking import ask, marked
 from corpus import Case, cases
 
 
@@ -14,21 +15,12 @@ def _sample() -> list[Case]:
     return cases()[offset % every :: every]
 
 
-def _param(case: Case):
-    settings = {} if case.concurrency is None else {"concurrency": case.concurrency}
-    return pytest.param(case, id=case.name, marks=pytest.mark.nonblocking(**settings))
-
-
 @pytest.fixture
 def nonblocking_app(case):
     return case.app
 
 
 @pytest.mark.asyncio
-@pytest.mark.parametrize("case", [_param(case) for case in _sample()])
+@pytest.mark.parametrize("case", [marked(case) for case in _sample()])
 async def test_case(nonblocking_client, case):
-    if case.upload is None:
-        answer = await nonblocking_client.get(case.path)
-    else:
-        answer = await nonblocking_client.post(case.path, content=case.upload)
-    assert answer.status_code == 200
+    await ask(nonblocking_client, case)
