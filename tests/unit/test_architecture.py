@@ -14,7 +14,8 @@ PACKAGE = Path(pytest_nonblocking.__file__).parent
 LAYERS = [
     {"clocks", "results", "apps"},
     {"settings", "sentinel", "lifespan", "machine", "demand"},
-    {"client", "verdict"},
+    {"call", "verdict"},
+    {"client"},
     {"attribution", "advice", "scenario"},
     {"calibration", "reporting"},
     {"runner"},

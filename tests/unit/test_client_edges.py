@@ -17,8 +17,7 @@ from starlette.middleware.base import BaseHTTPMiddleware
 from starlette.responses import StreamingResponse
 from starlette.routing import Route
 
-from pytest_nonblocking import client as client_module
-from pytest_nonblocking import lifespan
+from pytest_nonblocking import call, lifespan
 from pytest_nonblocking.client import ASGITransport, make_client
 from pytest_nonblocking.lifespan import AppShutdownError, AppStartupError
 
@@ -743,7 +742,7 @@ async def test_a_finished_request_is_not_kept_alive():
     await soon(transport.settle())
     transport.drain()
     gc.collect()
-    calls = [thing for thing in gc.get_objects() if isinstance(thing, client_module._Call)]
+    calls = [thing for thing in gc.get_objects() if isinstance(thing, call.Call)]
     assert [call for call in calls if call._transport is transport] == []
 
 
