@@ -51,12 +51,13 @@ def find(evidence: Evidence, judgement: Judgement, body: Place | None = None) ->
         if late[0].stuck is not None:
             return _most_common([[_user_line(late[0].stuck)]])
         return _waiting(late, body)
-    if judgement.cause in ("serialised-wait", "thread-pool"):
-        waiting = _waiting(bursts, body)
-        if judgement.cause == "thread-pool" and (waiting is None or _is_at(waiting, body)):
-            # A `def` handler waits in the framework: what the workers do names it.
-            return _in_threads([run.workers for run in bursts]) or waiting
-        return waiting
+    if judgement.cause == "thread-pool":
+        # A `def` handler waits in the framework, and only its client in a line of the user's:
+        # what the workers do names it.
+        in_app = _waiting(bursts, body, of_client=False)
+        return in_app or _in_threads([run.workers for run in bursts]) or _waiting(bursts, body)
+    if judgement.cause == "serialised-wait":
+        return _waiting(bursts, body)
     if judgement.cause == "gil-contention":
         return _in_threads([run.thread_samples for run in bursts])
     runs = (*evidence.solos, *evidence.bursts)
@@ -73,10 +74,6 @@ def _in_threads(runs: Iterable[Sequence[Stack]]) -> Culprit | None:
     # A thread without a line of the user's waits for work: it is no sample of any.
     lines = [[_user_line(stack) for stack in stacks] for stacks in runs]
     return _most_common([[seen for seen in run if seen] for run in lines])
-
-
-def _is_at(culprit: Culprit, body: Place | None) -> bool:
-    return body == (culprit.file, culprit.function)
 
 
 def _stall_lines(run: Run, cause: Cause) -> list[_Seen | None]:
@@ -146,8 +143,11 @@ def _culprit(lines: Sequence[_Seen], samples: int, of: int) -> Culprit:
     )
 
 
-def _waiting(runs: Sequence[Run], body: Place | None) -> Culprit | None:
-    """Return the line at which most tasks wait, in the task that waits and not its callers."""
+def _waiting(runs: Sequence[Run], body: Place | None, *, of_client: bool = True) -> Culprit | None:
+    """Return the line at which most tasks wait, in the task that waits and not its callers.
+
+    Where only clients wait for the app, it is theirs, unless ``of_client`` says otherwise.
+    """
     seen: list[_Seen] = []
     copies = 0
     for run in runs:
@@ -158,7 +158,9 @@ def _waiting(runs: Sequence[Run], body: Place | None) -> Culprit | None:
             if line is not None:
                 seen.append(line._replace(times=waiters.count))
     others = [s for s in seen if not _is_body(s, body)]
-    lines = [s for s in others if not _passes_on(s)] or others or seen
+    lines = [s for s in others if not _passes_on(s)]
+    if of_client:
+        lines = lines or others or seen
     if not lines:
         return None
     counts: Counter[Place] = Counter()

@@ -22,7 +22,7 @@ def library(*modules):
     return tuple(Frame(f"/site-packages/{m}.py", 1, "call", m) for m in modules)
 
 
-def evidence(*waiters):
+def evidence(*waiters, workers=()):
     burst = Run(
         concurrency=50,
         makespan=1.0,
@@ -30,6 +30,7 @@ def evidence(*waiters):
         budget=Budget(),
         gil=GilUse(),
         waiters=tuple(waiters),
+        workers=workers,
     )
     return Evidence(calibration=Calibration(), bursts=(burst,))
 
@@ -52,5 +53,18 @@ def test_a_client_that_waits_for_the_app_only_passes_the_wait_on():
             Waiters((HANDLER, *library("asyncio.locks")), 49),
         ),
         SERIALISED,
+    )
+    assert (found.file, found.line) == ("/app/api.py", 12)
+
+
+def test_def_handlers_that_wait_for_threads_are_named_and_not_a_helper_of_the_test():
+    helper = Frame("/app/tests/helpers.py", 20, "get_ok", "tests.helpers")
+    found = attribution.find(
+        evidence(
+            Waiters((BODY, helper, *library("httpx._client", "pytest_nonblocking.client")), 50),
+            workers=((*library("threading"), HANDLER, *library("requests.api")),),
+        ),
+        Judgement("fail", reasons=("scaling",), cause="thread-pool"),
+        (BODY.file, BODY.function),
     )
     assert (found.file, found.line) == ("/app/api.py", 12)
