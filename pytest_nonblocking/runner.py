@@ -224,7 +224,10 @@ def _place_of(test: Callable[..., object]) -> attribution.Place | None:
 
 def _why_unmeasured(error: Exception) -> str:
     if isinstance(error, UnsupportedLoopError):
-        return f"the event loop is {error}, whose callbacks cannot be timed; use asyncio's own"
+        return (
+            f"the event loop is {error}, whose steps cannot be timed; "
+            "use asyncio's own, uvloop or trio"
+        )
     return f"the plugin itself failed ({type(error).__name__}: {error}); please report this"
 
 

@@ -193,7 +193,7 @@ class _Burst:
         self._sentinel.probe.unaccounted(self._waits.look_at_pools)
         self._early_looks -= 1
         if self._early_looks:
-            self._sentinel.probe.loop.call_soon(self._look_at_pools_soon)
+            self._sentinel.probe.call_soon(self._look_at_pools_soon)
 
     # On the watchdog's thread
 
@@ -218,7 +218,7 @@ class _Burst:
         return self._late_after
 
     def _post(self, action: Callable[[], None]) -> None:
-        self._sentinel.probe.loop.call_soon_threadsafe(action)
+        self._sentinel.probe.call_soon_threadsafe(action)
 
     # On the loop's thread, posted by the watchdog
 
@@ -264,7 +264,12 @@ async def measure(
             # Anew for each test: a virtual machine was seen to lose a third of its speed within a
             # minute, and CPython 3.12 and later go on to pay for a tracer as long as any other
             # thread has one.
-            calibration = dataclasses.replace(calibration, factor=machine_factor(), tracer=tracer)
+            calibration = dataclasses.replace(
+                calibration,
+                factor=machine_factor(),
+                tracer=tracer,
+                loop=sentinel.probe.loop_name,
+            )
             evidence = dataclasses.replace(evidence, calibration=calibration)
             if warm_up.timed_out:
                 return dataclasses.replace(evidence, solos=(warm_up,))

@@ -1,9 +1,9 @@
 """The loop-time budget: what keeps an event loop, and where."""
 
 from . import tracers
-from .asyncio_probe import UnsupportedLoopError
 from .clock import clock_name
 from .copies import COPY
+from .loops import UnsupportedLoopError
 from .sentinel import LoopStuck, Reading, Sentinel
 from .stacks import is_own_code, is_user_code
 from .waits import Waits

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
 import signal
 import threading
 from types import FrameType, TracebackType
 from typing import Any
 
+import anyio
+
 from ..clocks import CLOCKS
 from ..results import Budget, Stack, Step
-from .asyncio_probe import AsyncioProbe
 from .children import child_processes, is_runnable
 from .clock import Usage, grown, other_threads
+from .loops import probe_of_running_loop
+from .probe import Probe
 from .stacks import thread_stack
 from .waits import Waits
 from .watchdog import Watchdog
@@ -20,11 +22,6 @@ from .watchdog import Watchdog
 _STUCK_NS = 50_000_000
 _BACKGROUND = 0.02
 _BUSY_SHARE = 0.5  # the CPU time of a thread that has just stopped is up to 4 ms late
-
-
-def _finish(future: asyncio.Future[None]) -> None:
-    if not future.done():
-        future.set_result(None)
 
 
 class LoopStuck(BaseException):
@@ -65,7 +62,7 @@ class Sentinel:
         self._budget = Budget()
         self._old_handler: Any = None
         self._breaks_step: int | None = None
-        self.probe: AsyncioProbe
+        self.probe: Probe
         self.watchdog: Watchdog
 
     # Life
@@ -78,7 +75,7 @@ class Sentinel:
     def start(self) -> None:
         """Begin to measure the running loop; may be nested."""
         if self._users == 0:
-            self.probe = AsyncioProbe(asyncio.get_running_loop(), self._notice)
+            self.probe = probe_of_running_loop(self._notice)
             self.watchdog = Watchdog(self.probe, self._notice)
             self._steps = ()
             self._users = 1
@@ -189,7 +186,7 @@ class Sentinel:
 
     def waits(self) -> Waits:
         """Return a fresh record of where the tasks of the loop wait."""
-        return Waits(self.probe.loop)
+        return Waits(self.probe)
 
     async def learn_background(self) -> None:
         """Learn which child processes are busy anyway, to leave them out of what follows.
@@ -201,15 +198,10 @@ class Sentinel:
         if not before:
             return
         runnable = {key for key in before if is_runnable(key)}
-        loop = self.probe.loop
-        over = loop.create_future()
-
-        def finish() -> None:
-            loop.call_soon_threadsafe(_finish, over)
-
+        over = anyio.Event()
         # Not a sleep of the loop's: a test may have frozen its clock.
-        self.watchdog.call_after(_BACKGROUND, finish)
-        await over
+        self.watchdog.call_after(_BACKGROUND, lambda: self.probe.call_soon_threadsafe(over.set))
+        await over.wait()
         self._always_busy = {
             key
             for key, usage in child_processes().items()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import concurrent.futures.thread as executors
 import os
 import sys
@@ -11,7 +10,7 @@ from collections import Counter
 from typing import Any
 
 from ..results import Pool, Stack, Waiters
-from .copies import COPY
+from .probe import Probe
 from .stacks import other_thread_stacks, suspended_frames, suspended_stack
 
 _PLACES_KEPT = 16
@@ -23,9 +22,9 @@ class Waits:
     Make it within a task of that loop.
     """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._loop = loop
-        self._own = asyncio.current_task(loop)
+    def __init__(self, probe: Probe) -> None:
+        self._probe = probe
+        self._own = probe.running()
         # Looked up here because it can only be found from within a task.
         self._limiter = _default_limiter()
         self._most = 0
@@ -46,32 +45,27 @@ class Waits:
         shows in no part of the budget (a pool of 3 behind 18 ms of CPU and delay a request). But
         its copies wait, while those of a healthy handler wait for the loop.
         """
-        ready = getattr(self._loop, "_ready", None)
-        if ready is None or not unfinished:
-            return
-        now = self._loop.time()
-        timers = [t for t in getattr(self._loop, "_scheduled", ()) if t.when() <= now]
-        copies = {handle._context.get(COPY) for handle in (*ready, *timers)} - {None}
-        polled = len(self._loop._selector.select(0))  # type: ignore[attr-defined]
-        self._queued.append(max(0.0, 1 - (len(copies) + polled) / unfinished))
+        runnable = self._probe.runnable_copies()
+        if runnable is not None and unfinished:
+            self._queued.append(max(0.0, 1 - runnable / unfinished))
 
     def look(self) -> None:
         """Look now; call it from the loop's thread, between its steps."""
-        coroutines = [t.get_coro() for t in asyncio.all_tasks(self._loop) if t is not self._own]
+        coroutines = [c for c in self._probe.coroutines() if c is not self._own]
         places: Counter[Stack] = Counter(suspended_stack(c) for c in coroutines)
         waiters = [Waiters(stack, n) for stack, n in places.most_common(_PLACES_KEPT) if stack]
         # The middle of a burst is when most of its tasks still wait; a later look sees fewer.
         if sum(w.count for w in waiters) > self._most:
             self._most = sum(w.count for w in waiters)
             self.waiters = tuple(waiters)
-        pools = [*_limiters(coroutines, self._limiter), *_executors(self._loop)]
+        pools = [*_limiters(coroutines, self._limiter), *_executors(self._probe.default_executor)]
         self._note_pools(pools)
         if any(pool.waiting for _, pool in pools):
             self.workers = tuple(other_thread_stacks({threading.get_ident()}))
 
     def look_at_pools(self) -> None:
         """Look only at the pools that can be found without walking the tasks: cheap."""
-        self._note_pools([*_limiters([], self._limiter), *_executors(self._loop)])
+        self._note_pools([*_limiters([], self._limiter), *_executors(self._probe.default_executor)])
 
     def _note_pools(self, pools: list[tuple[str, Pool]]) -> None:
         for key, pool in pools:
@@ -104,12 +98,12 @@ def _limiters(coroutines: list[Any], default: Any) -> list[tuple[str, Pool]]:
     return pools
 
 
-def _executors(loop: asyncio.AbstractEventLoop) -> list[tuple[str, Pool]]:
-    """Return the standard thread pools that have work waiting."""
+def _executors(default: Any) -> list[tuple[str, Pool]]:
+    """Return the standard thread pools that have work waiting; ``default`` is the loop's own."""
     # The one place where every worker of every ThreadPoolExecutor is known: thread -> its queue.
     queues = list(executors._threads_queues.values())
     workers = Counter(id(queue) for queue in queues)
-    default = getattr(getattr(loop, "_default_executor", None), "_work_queue", None)
+    default = getattr(default, "_work_queue", None)
     pools = []
     for queue in {id(q): q for q in queues}.values():
         size = workers[id(queue)]

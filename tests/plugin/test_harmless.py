@@ -149,7 +149,7 @@ def test_a_patched_monotonic_clock_does_not_keep_a_hang_from_ending(pytester):
 @pytest.mark.parametrize(
     "target",
     [
-        "pytest_nonblocking.sentinel.asyncio_probe.AsyncioProbe._tick",
+        "pytest_nonblocking.sentinel.probe.Probe._tick",
         "pytest_nonblocking.sentinel.watchdog.Watchdog._look",
         "pytest_nonblocking.verdict.judge",
         "pytest_nonblocking.attribution.find",

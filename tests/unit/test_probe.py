@@ -138,13 +138,13 @@ def test_a_collection_in_another_thread_is_the_collectors_time(machine, probe, m
 
 
 def test_a_collection_in_another_thread_is_not_idle_time(machine, probe, monkeypatch):
-    probe._begin_idle()
+    probe.begin_idle()
     machine.spend(off=10)
     probe._account_other_gc("start")
     machine.spend(off=30, others=30)
     monkeypatch.setattr(CLOCKS, "thread_cpu_ns", lambda: machine.cpu + 30 * MS)
     probe._account_other_gc("stop")
-    probe._end_idle()
+    probe.end_idle()
     assert parts(probe) == {"idle": 10, "gc": 30}
 
 

@@ -6,6 +6,7 @@ import time
 import pytest
 
 from pytest_nonblocking.sentinel.copies import COPY
+from pytest_nonblocking.sentinel.loops import probe_of_running_loop
 from pytest_nonblocking.sentinel.waits import Waits
 
 pytestmark = pytest.mark.asyncio
@@ -26,7 +27,7 @@ async def start(wait):
 
 
 def queued():
-    waits = Waits(asyncio.get_running_loop())
+    waits = Waits(probe_of_running_loop(1.0))
     waits.count_queued(COPIES)
     return waits.queued
 
@@ -57,7 +58,7 @@ async def test_copies_whose_time_has_come_are_not():
 async def test_a_moment_at_which_copies_may_run_is_enough():
     event = asyncio.Event()
     tasks = await start(event.wait)
-    waits = Waits(asyncio.get_running_loop())
+    waits = Waits(probe_of_running_loop(1.0))
     waits.count_queued(COPIES)
     event.set()
     waits.count_queued(COPIES)
@@ -66,4 +67,4 @@ async def test_a_moment_at_which_copies_may_run_is_enough():
 
 
 async def test_nothing_is_queued_before_anyone_has_looked():
-    assert Waits(asyncio.get_running_loop()).queued == 0.0
+    assert Waits(probe_of_running_loop(1.0)).queued == 0.0
