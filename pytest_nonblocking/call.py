@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextvars
-import sys
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable
 from typing import Any, Protocol
 
-from .lifespan import ASGIApp, Message, wake
+from .lifespan import ASGIApp, Message
+from .tasks import Signal, Task, Tasks, wake
 
 _HIGH_WATER = 65536
 
@@ -23,7 +22,7 @@ class CallOwner(Protocol):
 
     raise_app_exceptions: bool
     clock_ns: Callable[[], int]
-    uploads: set[asyncio.Task[None]]
+    uploads: set[Task]
 
     def ended(self, call: Call) -> None:
         """Take it that the application works on ``call`` no more."""
@@ -37,8 +36,8 @@ class Call:
         "_chunks",
         "_drained",
         "_inbox",
-        "_loop",
         "_size",
+        "_tasks",
         "_transport",
         "_upload",
         "_upload_stream",
@@ -62,12 +61,12 @@ class Call:
     def __init__(
         self,
         transport: CallOwner,
-        loop: asyncio.AbstractEventLoop,
+        tasks: Tasks,
         method: str,
         path: str,
     ) -> None:
         self._transport = transport
-        self._loop = loop
+        self._tasks = tasks
         self.method = method
         self.path = path
         self.status: int | None = None
@@ -76,21 +75,21 @@ class Call:
         self._size = 0
         self._body: bytes | None = None
         self._upload_stream: tuple[AsyncIterator[bytes], contextvars.Context] | None = None
-        self._upload: asyncio.Task[None] | None = None
+        self._upload: Task | None = None
         self._inbox: deque[Message | BaseException] = deque()
         self.complete = False
         self.disconnected = False
         self.delivered = False
         self.error: BaseException | None = None
-        # Futures are made only by who has to wait.
-        self._waiting_client: asyncio.Future[None] | None = None
-        self._waiting_app: asyncio.Future[None] | None = None
-        self._drained: asyncio.Future[None] | None = None
-        self._waiting_upload: asyncio.Future[None] | None = None
+        # Signals are made only by who has to wait.
+        self._waiting_client: Signal | None = None
+        self._waiting_app: Signal | None = None
+        self._drained: Signal | None = None
+        self._waiting_upload: Signal | None = None
         self.response_start_ns: int | None = None
         self.last_byte_ns: int | None = None
         self.start_ns = transport.clock_ns()
-        self.task: asyncio.Task[None]
+        self.task: Task
 
     def stamps(self, app_return_ns: int | None) -> tuple[Any, ...]:
         """Return the fields of an ``Exchange``."""
@@ -116,9 +115,10 @@ class Call:
         """Run the application for this request; the body of its task."""
         try:
             await app(scope, self.receive, self.send)
-        except (KeyboardInterrupt, SystemExit):
+        except (KeyboardInterrupt, SystemExit) as error:
+            self.error = error
             raise
-        except asyncio.CancelledError as error:
+        except self._tasks.cancelled as error:
             if not self.disconnected:
                 self.error = error
         except BaseException as error:
@@ -147,8 +147,8 @@ class Call:
                 return event
             self._ask_for_upload()
             if self._waiting_app is None or self._waiting_app.done():
-                self._waiting_app = self._loop.create_future()
-            await asyncio.shield(self._waiting_app)
+                self._waiting_app = self._tasks.signal()
+            await self._tasks.shared(self._waiting_app)
         return {"type": "http.disconnect"}
 
     def _ask_for_upload(self) -> None:
@@ -156,7 +156,7 @@ class Call:
         # client's generator, nor a generator that waits keep the disconnect from the application.
         if self._upload_stream is not None:
             (stream, context), self._upload_stream = self._upload_stream, None
-            self._upload = context.run(self._loop.create_task, self._read_upload(stream))
+            self._upload = context.run(self._tasks.start, self._read_upload(stream))
             self._transport.uploads.add(self._upload)
             self._upload.add_done_callback(self._transport.uploads.discard)
         wake(self._waiting_upload)
@@ -166,7 +166,7 @@ class Call:
             async for chunk in stream:
                 self._inbox.append({"type": "http.request", "body": chunk, "more_body": True})
                 wake(self._waiting_app)
-                self._waiting_upload = self._loop.create_future()
+                self._waiting_upload = self._tasks.signal()
                 await self._waiting_upload
             self._inbox.append({"type": "http.request", "body": b"", "more_body": False})
         except (KeyboardInterrupt, SystemExit):
@@ -188,8 +188,8 @@ class Call:
             self._take_body(message)
             while self._size > _HIGH_WATER and not (self.complete or self.disconnected):
                 if self._drained is None or self._drained.done():
-                    self._drained = self._loop.create_future()
-                await asyncio.shield(self._drained)
+                    self._drained = self._tasks.signal()
+                await self._tasks.shared(self._drained)
         elif kind == "http.response.start":
             if self.status is not None:
                 raise RuntimeError("http.response.start was sent twice")
@@ -255,7 +255,7 @@ class Call:
     async def _wait(self) -> None:
         if self.disconnected:
             raise ClosedError(f"{self.method} {self.path} was closed before its response ended")
-        self._waiting_client = self._loop.create_future()
+        self._waiting_client = self._tasks.signal()
         await self._waiting_client
 
     def _raise_error(self) -> None:
@@ -266,33 +266,3 @@ class Call:
             raise self.error
         if self.status is None:
             self.status, self.complete = 500, True
-
-
-if sys.version_info >= (3, 12):
-
-    def start_now(
-        loop: asyncio.AbstractEventLoop, coroutine: Coroutine[Any, Any, None]
-    ) -> asyncio.Task[None]:
-        """Start a task at once, within this step: most requests then need no further one."""
-        return asyncio.Task(coroutine, loop=loop, eager_start=True)
-else:
-    from asyncio.tasks import _enter_task, _leave_task
-
-    def start_now(
-        loop: asyncio.AbstractEventLoop, coroutine: Coroutine[Any, Any, None]
-    ) -> asyncio.Task[None]:
-        """Start a task at once, as ``eager_start`` does from CPython 3.12 on."""
-        task = loop.create_task(coroutine)
-        ready: Any = getattr(loop, "_ready", None)
-        caller = asyncio.current_task(loop)
-        first: Any = ready[-1] if ready else None
-        is_first = getattr(getattr(first, "_callback", None), "__self__", None) is task
-        if caller is None or not is_first:
-            return task  # not a loop of asyncio's own: the task starts with the next step
-        ready.pop()
-        _leave_task(loop, caller)
-        try:
-            first._context.run(first._callback, *first._args)
-        finally:
-            _enter_task(loop, caller)
-        return task

@@ -6,14 +6,14 @@ stream, clients can leave, and background work does not delay the response.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
-from .call import Call, ClosedError, start_now
+from .call import Call, ClosedError
 from .clocks import CLOCKS
-from .lifespan import ASGIApp, Lifespan, ended_in_time
+from .lifespan import ASGIApp, Lifespan
 from .results import Exchange
+from .tasks import Task, all_ended, ended_in_time, running_tasks
 
 try:
     import httpx
@@ -70,7 +70,7 @@ class _Response(httpx.Response):
 
 
 class ASGITransport(httpx.AsyncBaseTransport):
-    """Sends httpx's requests straight to an ASGI application on the running asyncio loop.
+    """Sends httpx's requests straight to an ASGI application, on asyncio's loop or on trio's.
 
     With ``raise_app_exceptions`` what the application raises reaches the client, as with httpx's
     own transport; otherwise the client sees a response with status 500. ``clock_ns`` stamps the
@@ -92,7 +92,7 @@ class ASGITransport(httpx.AsyncBaseTransport):
         self._root_path = root_path
         self._client = client
         self._calls: set[Call] = set()
-        self.uploads: set[asyncio.Task[None]] = set()
+        self.uploads: set[Task] = set()
         self._failed: list[Call] = []
         self._lifespan: Lifespan | None = None
         self._ended: list[tuple[Any, ...]] = []
@@ -118,19 +118,19 @@ class ASGITransport(httpx.AsyncBaseTransport):
         }
         if self._lifespan is not None and self._lifespan.state is not None:
             scope["state"] = self._lifespan.state.copy()
-        loop = asyncio.get_running_loop()
-        call = Call(self, loop, request.method, scope["path"])
+        tasks = running_tasks()
+        call = Call(self, tasks, request.method, scope["path"])
         try:
             call.feed(request.content)
         except httpx.RequestNotRead:
             stream: Any = request.stream
             call.feed_from(aiter(stream))
         self._calls.add(call)
-        call.task = start_now(loop, call.run(self._app, scope))
+        call.task = tasks.start_now(call.run(self._app, scope))
         if call.status is None or call.error is not None:
             try:
                 await call.response_started()
-            except asyncio.CancelledError:
+            except tasks.cancelled:
                 call.disconnect()
                 raise
             except ClosedError as error:
@@ -160,7 +160,7 @@ class ASGITransport(httpx.AsyncBaseTransport):
         has raised yet; ``raise_app_exceptions`` decides.
         """
         while tasks := {call.task for call in self._calls} | self.uploads:
-            await asyncio.wait(tasks)
+            await all_ended(tasks)
         failed, self._failed = self._failed, []
         for call in failed:
             if self.raise_app_exceptions and call.error is not None and not call.delivered:

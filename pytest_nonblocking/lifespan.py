@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
-import threading
+from collections import deque
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
+import anyio
+
+from . import tasks
+from .tasks import Task, call_later, ended_in_time, running_tasks
+
 Message = MutableMapping[str, Any]
 ASGIApp = Callable[..., Awaitable[None]]
-
-GRACE = 5.0
 
 
 class AppStartupError(Exception):
@@ -30,11 +32,12 @@ class Lifespan:
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
-        self._events: asyncio.Queue[Message] = asyncio.Queue()
+        self._events: deque[Message] = deque()
+        self._event_sent = anyio.Event()
         self._asked = False
         self._answers: dict[str, str] = {}
-        self._answered = asyncio.Event()
-        self._task: asyncio.Task[None] | None = None
+        self._answered = anyio.Event()
+        self._task: Task | None = None
         self._error: BaseException | None = None
         self.state: dict[str, Any] | None = None
 
@@ -46,12 +49,13 @@ class Lifespan:
             "asgi": {"version": "3.0", "spec_version": "2.0"},
             "state": state,
         }
-        self._task = asyncio.get_running_loop().create_task(self._run(scope))
+        self._task = running_tasks().start(self._run(scope))
         try:
             await self._ask("lifespan.startup")
-        except asyncio.CancelledError:
+        except anyio.get_cancelled_exc_class():
             self._task.cancel()
-            await self._stop()
+            with anyio.CancelScope(shield=True):
+                await self._stop()
             raise
         if "lifespan.startup.complete" in self._answers:
             self.state = state
@@ -77,7 +81,7 @@ class Lifespan:
             if self._error is not None:
                 reason = reason or f"{type(self._error).__name__}: {self._error}"
             elif reason is None and not self._task.done():
-                reason = f"it did not answer within {GRACE:g} s"
+                reason = f"it did not answer within {tasks.GRACE:g} s"
             if reason is not None:
                 raise AppShutdownError(
                     f"the application's shutdown failed: {reason}"
@@ -86,8 +90,8 @@ class Lifespan:
             await self._stop()
 
     async def _ask_for_shutdown(self) -> None:
-        self._answered.clear()
-        timer = _call_later(GRACE, self._answered.set)
+        self._answered = anyio.Event()
+        timer = call_later(tasks.GRACE, self._answered.set)
         try:
             await self._ask("lifespan.shutdown")
         finally:
@@ -100,13 +104,15 @@ class Lifespan:
             await ended_in_time({self._task})
 
     async def _ask(self, kind: str) -> None:
-        self._events.put_nowait({"type": kind})
+        self._events.append({"type": kind})
+        self._event_sent.set()
         await self._answered.wait()
 
     async def _run(self, scope: dict[str, Any]) -> None:
         try:
             await self._app(scope, self._receive, self._send)
-        except (KeyboardInterrupt, SystemExit):
+        except (KeyboardInterrupt, SystemExit) as error:
+            self._error = error
             raise
         except BaseException as error:
             self._error = error
@@ -114,42 +120,12 @@ class Lifespan:
             self._answered.set()
 
     async def _receive(self) -> Message:
-        event = await self._events.get()
+        while not self._events:
+            self._event_sent = anyio.Event()
+            await self._event_sent.wait()
         self._asked = True
-        return event
+        return self._events.popleft()
 
     async def _send(self, message: Message) -> None:
         self._answers[message["type"]] = message.get("message", "")
         self._answered.set()
-
-
-def _call_later(delay: float, action: Callable[[], None]) -> threading.Timer:
-    """Call ``action`` on the running loop in ``delay`` seconds, even if a test froze its clock."""
-    loop = asyncio.get_running_loop()
-    timer = threading.Timer(delay, lambda: loop.call_soon_threadsafe(action))
-    timer.daemon = True
-    timer.start()
-    return timer
-
-
-async def ended_in_time(tasks: set[asyncio.Task[None]], grace: float | None = None) -> bool:
-    """Wait for ``tasks`` for ``grace`` seconds (GRACE); return whether all of them have ended."""
-    pending = {task for task in tasks if not task.done()}
-    if not pending:
-        return True
-    over = asyncio.get_running_loop().create_future()
-    timer = _call_later(GRACE if grace is None else grace, lambda: wake(over))
-    try:
-        while pending and not over.done():
-            _, waiting = await asyncio.wait({*pending, over}, return_when=asyncio.FIRST_COMPLETED)
-            pending = {task for task in pending if task in waiting}
-    finally:
-        timer.cancel()
-        timer.join()
-    return not pending
-
-
-def wake(future: asyncio.Future[None] | None) -> None:
-    """Set ``future`` unless it is absent or done."""
-    if future is not None and not future.done():
-        future.set_result(None)

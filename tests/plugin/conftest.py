@@ -68,3 +68,9 @@ def run_get(project):
         return project.runpytest(*flags, **kwargs)
 
     return run
+
+
+@pytest.fixture(autouse=True)
+def in_the_order_of_the_file(pytester, monkeypatch):
+    """Inner runs keep their order, also where a plugin that shuffles tests is installed."""
+    monkeypatch.setenv("PYTEST_ADDOPTS", "-p no:randomly")

@@ -17,7 +17,7 @@ from starlette.middleware.base import BaseHTTPMiddleware
 from starlette.responses import StreamingResponse
 from starlette.routing import Route
 
-from pytest_nonblocking import call, lifespan
+from pytest_nonblocking import call, tasks
 from pytest_nonblocking.client import ASGITransport, make_client
 from pytest_nonblocking.lifespan import AppShutdownError, AppStartupError
 
@@ -62,7 +62,7 @@ class Endless:
 @pytest.fixture
 def grace(monkeypatch):
     """Make the graces short, for tests in which one has to pass."""
-    monkeypatch.setattr(lifespan, "GRACE", 0.05)
+    monkeypatch.setattr(tasks, "GRACE", 0.05)
 
 
 # Scope
@@ -690,7 +690,7 @@ async def test_the_shutdown_grace_passes_even_when_a_test_froze_the_clock(grace)
 
 @pytest.mark.parametrize("broken", [True, False])
 async def test_shutdown_does_not_wait_for_a_lifespan_that_has_already_ended(broken, monkeypatch):
-    monkeypatch.setattr(lifespan, "GRACE", 600)
+    monkeypatch.setattr(tasks, "GRACE", 600)
     gone = asyncio.Event()
 
     async def leaves(scope, send):
