@@ -77,8 +77,7 @@ def notes_for(
 ) -> tuple[str, ...]:
     """Return what is worth telling beside the verdict, each note with what to do about it."""
     notes = []
-    if evidence.unmeasured:
-        notes.append(evidence.unmeasured)
+    notes += [why for why in (evidence.unmeasured, evidence.scaling_unmeasured) if why]
     for cause in judgement.allowed:
         notes.append(f"{cause} was found and is accepted by allow (from {limits['allow'].origin})")
     if judgement.word == "inconclusive":
@@ -134,7 +133,7 @@ def _why_inconclusive(evidence: Evidence) -> str:
             "tell for what: a wait could as well be its doing; run the test again on a quieter "
             "machine, or on Linux"
         )
-    burst = max(evidence.bursts, key=lambda run: run.concurrency)
+    burst = max(evidence.bursts or evidence.solos, key=lambda run: run.concurrency)
     budget = burst.budget
     return (
         f"{len(evidence.bursts)} bursts did not agree: the machine kept the loop waiting for "

@@ -71,8 +71,9 @@ def find(evidence: Evidence, judgement: Judgement, body: Place | None = None) ->
 
 
 def _in_threads(runs: Iterable[Sequence[Stack]]) -> Culprit | None:
-    # A thread without a line of the user's waits for work: it is no sample of any.
-    lines = [[_user_line(stack) for stack in stacks] for stacks in runs]
+    # A thread without a line of the user's waits for work: it is no sample of any. Nor is one of
+    # the plugin's own, in which a copy of a test that is a plain function waits for its response.
+    lines = [[_user_line(s) for s in stacks if not _has_own(s)] for stacks in runs]
     return _most_common([[seen for seen in run if seen] for run in lines])
 
 
@@ -91,6 +92,10 @@ def _all_lines(run: Run) -> list[_Seen | None]:
 
 def _is_own(stack: Stack) -> bool:
     return bool(stack) and is_own_code(stack[-1].file)
+
+
+def _has_own(stack: Stack) -> bool:
+    return any(is_own_code(frame.file) for frame in stack)
 
 
 def _user_line(stack: Stack) -> _Seen | None:

@@ -73,20 +73,23 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def pytest_runtest_call(item: pytest.Item) -> Generator[None, None, None]:
     """Give the test's runner our coroutine function in place of the test's own."""
     marked = item.stash.get(MARKED, None)
-    if marked is None and RUN not in item.stash:
+    if not isinstance(item, pytest.Function):
+        return (yield)
+    original = item.obj
+    is_coroutine = inspect.iscoroutinefunction(original)
+    watched = item.config.stash[SETTINGS].watches and is_coroutine
+    if marked is None and RUN not in item.stash and not watched:
         return (yield)
     run = _run_of(item)
-    original = getattr(item, "obj", None)
     try:
-        if isinstance(item, pytest.Function) and inspect.iscoroutinefunction(original):
+        if is_coroutine:
             item.obj = run.wrap(original)
         elif marked is not None and marked.mode != "off":
-            run.not_measured("it is not a coroutine test: write it as `async def`")
+            item.obj = run.wrap_function(original)
         return (yield)
     finally:
         run.abandon()
-        if isinstance(item, pytest.Function):
-            item.obj = original
+        item.obj = original
         if run.outcomes:
             from .reporting.junit import properties
 
@@ -134,7 +137,7 @@ class _Collector:
             summarise(terminalreporter, records)
 
 
-def _run_of(item: pytest.Item) -> TestRun:
+def _run_of(item: pytest.Function) -> TestRun:
     if RUN not in item.stash:
         from .runner import TestRun
 

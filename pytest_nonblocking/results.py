@@ -216,6 +216,10 @@ class Evidence:
     calibration: Calibration = Calibration()
     unmeasured: str | None = None
     """Why nothing could be measured, where that is so."""
+    scaling_unmeasured: str | None = None
+    """Why there are lone runs only, where that is so."""
+    watched: bool = False
+    """Whether this is the one run of a test of which nothing but lag was asked."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,9 +9,10 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
+import anyio
 import pytest
 
-from . import attribution, scenario, verdict
+from . import attribution, scenario, threads, verdict
 from .advice import notes_for
 from .calibration import calibrate
 from .client import ASGITransport, make_client
@@ -19,7 +20,7 @@ from .clocks import CLOCKS
 from .reporting.failure import failure_text
 from .reporting.json_report import record
 from .results import Calibration, Evidence, Judgement, Limit, Limits, Outcome
-from .sentinel import Sentinel, UnsupportedLoopError
+from .sentinel import LoopsUsed, Sentinel, UnsupportedLoopError
 from .settings import Settings
 
 _SHOWN_LIMITS = (
@@ -32,6 +33,10 @@ _SHOWN_LIMITS = (
     "timeout",
 )
 _CALIBRATIONS: pytest.StashKey[dict[bool, Calibration]] = pytest.StashKey()
+
+
+_MEASURES = frozenset(("nonblocking", "loop_sentinel"))
+"""The fixtures of a test that decides by itself what is measured."""
 
 
 class PytestNonblockingWarning(pytest.PytestWarning):
@@ -48,7 +53,7 @@ class TestRun:
 
     __test__ = False
 
-    def __init__(self, item: pytest.Item, settings: Settings, marked: bool) -> None:
+    def __init__(self, item: pytest.Function, settings: Settings, marked: bool) -> None:
         self._item = item
         self.settings = settings
         self._marked = marked and settings.mode != "off"
@@ -62,6 +67,10 @@ class TestRun:
         """The outcomes as plain data."""
         return [record(outcome, self._rootdir) for outcome in self.outcomes]
 
+    @property
+    def _transports(self) -> list[ASGITransport]:
+        return [transport for _, transport in self._clients]
+
     def client_for(self, app: Any) -> Any:
         """Return a new client on ``app``, whose lifespan spans the body of the test."""
         client, transport = make_client(app)
@@ -69,7 +78,10 @@ class TestRun:
         return client
 
     def wrap(self, test: Callable[..., Awaitable[object]]) -> Callable[..., Awaitable[object]]:
-        """Return the coroutine function that the runner is given in place of ``test``."""
+        """Return the coroutine function that the runner is given in place of ``test``.
+
+        Marked, the test is measured; else watched, if that is asked for.
+        """
 
         @functools.wraps(test)
         async def run(*args: Any, **kwargs: Any) -> None:
@@ -80,13 +92,29 @@ class TestRun:
                     await transport.startup()
                 if self._marked:
                     await self._measure_test(body, _place_of(test))
+                elif self.settings.watches and not _MEASURES.intersection(self._item.fixturenames):
+                    await self._watch_test(body, _place_of(test))
                 else:
                     await body()
             finally:
                 self.abandon()
-                for client, transport in reversed(self._clients):
-                    await client.aclose()
-                    await transport.shutdown()
+                # A test that its runner cancels lets go of its app all the same.
+                with anyio.CancelScope(shield=True):
+                    for client, transport in reversed(self._clients):
+                        await client.aclose()
+                        await transport.shutdown()
+            self._enforce()
+
+        return run
+
+    def wrap_function(self, test: Callable[..., object]) -> Callable[..., None]:
+        """Return the function that is called in place of ``test``, which is no coroutine."""
+
+        @functools.wraps(test)
+        def run(*args: Any, **kwargs: Any) -> None:
+            __tracebackhide__ = True
+            evidence, wall = self._evidence_of_function(functools.partial(test, *args, **kwargs))
+            self._conclude(evidence, self.settings, _place_of(test), wall)
             self._enforce()
 
         return run
@@ -95,14 +123,24 @@ class TestRun:
         """Leave nothing behind, whatever happened."""
         self.sentinel.abandon()
 
-    def not_measured(self, why: str) -> None:
-        """Record that the test ran but could not be measured."""
-        self.enforce(self._conclude(Evidence(unmeasured=why), self.settings, None, 0.0))
-
     async def measure(self, body: scenario.Body, settings: Settings) -> Outcome:
         """Measure any scenario on the running loop and record its outcome."""
         evidence, wall = await self._evidence(body, settings)
         return self._conclude(evidence, settings, _place_of(body), wall)
+
+    async def _watch_test(self, body: scenario.Body, place: attribution.Place | None) -> None:
+        __tracebackhide__ = True
+        evidence = Evidence(watched=True)
+        began = CLOCKS.wall_ns()
+        try:
+            self.sentinel.start()
+        except Exception as error:
+            evidence = Evidence(unmeasured=_why_unmeasured(error))
+        await body()
+        wall = _seconds_since(began)
+        if self.sentinel.running:
+            evidence = scenario.watched(self.sentinel, self._transports, wall)
+        self._conclude(evidence, self.settings, place, wall)
 
     async def _measure_test(self, body: scenario.Body, place: attribution.Place | None) -> None:
         __tracebackhide__ = True
@@ -131,7 +169,7 @@ class TestRun:
                 limits,
                 self.sentinel,
                 calibration=await self._calibration(limits),
-                transports=[transport for _, transport in self._clients],
+                transports=self._transports,
             )
         except scenario.BodyFailedError as failure:
             failed = failure
@@ -142,9 +180,30 @@ class TestRun:
             return Evidence(unmeasured=unmeasured), _seconds_since(began)
         else:
             return evidence, _seconds_since(began)
+        self._tell_of_burst(failed)
+        raise failed.error
+
+    def _evidence_of_function(self, body: Callable[[], object]) -> tuple[Evidence, float]:
+        """Return the same for a test that is no coroutine."""
+        __tracebackhide__ = True
+        began = CLOCKS.wall_ns()
+        loops = LoopsUsed()
+        with loops:
+            body()
+        try:
+            evidence = threads.measure(body, loops, limits_of(self.settings), self.sentinel)
+        except scenario.BodyFailedError as failure:
+            failed = failure
+        except Exception as error:
+            return Evidence(unmeasured=_why_unmeasured(error)), _seconds_since(began)
+        else:
+            return evidence, _seconds_since(began)
+        self._tell_of_burst(failed)
+        raise failed.error
+
+    def _tell_of_burst(self, failed: scenario.BodyFailedError) -> None:
         if failed.concurrency > 1:
             self._item.add_report_section("call", "nonblocking", _only_in_a_burst(failed))
-        raise failed.error
 
     async def _calibration(self, limits: Limits) -> Calibration:
         done = self._item.config.stash.setdefault(_CALIBRATIONS, {})
@@ -184,9 +243,9 @@ class TestRun:
         return outcome
 
     def _enforce(self) -> None:
-        """Raise the verdict of a marked test, in the call phase like any other failure."""
+        """Raise the verdict of the test, in the call phase like any other failure."""
         __tracebackhide__ = True
-        if self._marked and self.outcomes:
+        if (self._marked or self.settings.watches) and self.outcomes:
             self.enforce(self.outcomes[-1])
 
     def enforce(self, outcome: Outcome) -> None:

@@ -13,8 +13,8 @@ import anyio.lowlevel
 from . import verdict
 from .clocks import CLOCKS
 from .machine import machine_factor
-from .results import Calibration, Evidence, Exchange, Limits, Run, Stack
-from .sentinel import COPY, LoopStuck, Reading, Sentinel, tracers
+from .results import Budget, Calibration, Evidence, Exchange, Limits, Run, Stack
+from .sentinel import COPY, LoopStuck, Reading, Sentinel, clock_name, tracers
 
 Body = Callable[[], Awaitable[object]]
 
@@ -291,7 +291,7 @@ async def _replicated(
         alone = tuple(run.makespan for run in evidence.solos) if level > 1 else ()
         run = await run_burst(body, level, limits, sentinel, transports, alone)
         if sentinel.fault is not None:
-            return dataclasses.replace(evidence, unmeasured=_describe_fault(sentinel.fault))
+            return dataclasses.replace(evidence, unmeasured=describe_fault(sentinel.fault))
         if level == 1:
             evidence = dataclasses.replace(evidence, solos=(*evidence.solos, run))
         else:
@@ -315,5 +315,32 @@ async def run_burst(
     return await _Burst(body, concurrency, sentinel, transports, limits.timeout, alone).run()
 
 
-def _describe_fault(fault: BaseException) -> str:
+def lone_run(sentinels: Sequence[Sentinel], took: float) -> Run:
+    """Return what ``sentinels`` have seen, one on each loop, as a lone run of ``took`` seconds."""
+    probes = [sentinel.probe for sentinel in sentinels]
+    parts = [probe.parts.seconds() for probe in probes]
+    steps = [step for probe in probes for step in probe.take_steps()]
+    return Run(
+        concurrency=1,
+        makespan=took,
+        latencies=(took,),
+        budget=Budget(**{name: sum(part[name] for part in parts) for name in (parts or [{}])[0]}),
+        steps=tuple(sorted(steps, key=lambda step: -step.keep)),
+        samples=tuple(s.stack for probe in probes for s in probe.samples[:] if s.stack),
+    )
+
+
+def watched(sentinel: Sentinel, transports: Sequence[Transport], took: float) -> Evidence:
+    """Return what a running ``sentinel`` has seen of a test that ran once, for ``took`` seconds."""
+    sentinel.probe.take_reading()  # the step that is not over yet
+    exchanges = tuple(e for transport in transports for e in transport.drain())
+    run = dataclasses.replace(lone_run([sentinel], took), exchanges=exchanges)
+    if sentinel.fault is not None:
+        return Evidence(unmeasured=describe_fault(sentinel.fault))
+    calibration = Calibration(machine_factor(), clock=clock_name(), loop=sentinel.probe.loop_name)
+    return Evidence(calibration=calibration, solos=(run,), watched=True)
+
+
+def describe_fault(fault: BaseException) -> str:
+    """Return what a report tells of a fault of the sentinel's own."""
     return f"the sentinel itself failed ({type(fault).__name__}: {fault}); please report this"

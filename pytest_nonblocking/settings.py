@@ -108,6 +108,15 @@ def _app(raw: Any) -> str:
     return raw
 
 
+def _switch(raw: Any) -> bool:
+    words = {"true": True, "yes": True, "on": True, "1": True}
+    words |= {"false": False, "no": False, "off": False, "0": False}
+    known = words.get(str(raw).strip().lower())
+    if known is None:
+        raise ValueError("true or false")
+    return known
+
+
 def _paths(raw: Any) -> tuple[str, ...]:
     lines = raw.splitlines() if isinstance(raw, str) else raw
     if not isinstance(lines, (list, tuple)) or not all(isinstance(p, str) for p in lines):
@@ -125,6 +134,7 @@ class Option(NamedTuple):
     help: str
     marker: bool = True
     repeated: bool = False
+    switch: bool = False
 
     @property
     def flag(self) -> str:
@@ -191,6 +201,15 @@ OPTIONS = (
         "what an inconclusive measurement does: warn or fail",
     ),
     Option(
+        "watch",
+        False,
+        _switch,
+        "",
+        "hold every coroutine test without the marker to max_lag and max_blocked, in its one run",
+        marker=False,
+        switch=True,
+    ),
+    Option(
         "report",
         (),
         _paths,
@@ -218,8 +237,14 @@ class Settings:
     mode: str
     app: str | None
     inconclusive: str
+    watch: bool
     report: tuple[str, ...]
     origins: Mapping[str, str]
+
+    @property
+    def watches(self) -> bool:
+        """Whether coroutine tests without the marker are watched."""
+        return self.watch and self.mode != "off"
 
     def overlay(self, values: Mapping[str, Any], origin: str) -> Settings:
         """Return these settings with the raw ``values`` of a marker or a call on top.
@@ -267,15 +292,12 @@ def add_options(parser: pytest.Parser) -> None:
     group = parser.getgroup("nonblocking", "event-loop blocking (pytest-nonblocking)")
     for option in OPTIONS:
         shown = ", ".join(option.default) if option.repeated else option.default
-        text = f"{option.help} (default: {shown or 'none'})"
-        group.addoption(
-            option.flag,
-            dest=option.ini,
-            action="append" if option.repeated else "store",
-            default=None,
-            metavar=option.metavar,
-            help=text,
-        )
+        text = f"{option.help} (default: {'off' if option.switch else shown or 'none'})"
+        how: dict[str, Any] = {"action": "append" if option.repeated else "store"}
+        how["metavar"] = option.metavar
+        if option.switch:
+            how = {"action": "store_const", "const": True}
+        group.addoption(option.flag, dest=option.ini, default=None, help=text, **how)
         parser.addini(option.ini, text, type="string", default=None)
 
 

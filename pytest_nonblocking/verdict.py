@@ -24,6 +24,8 @@ LEAD = 3
 _MOST_SMALL = 5
 _MOST_TOP = 5
 
+_IMPORT = "importlib._bootstrap"
+
 _BLIND = 0.1
 """Share of the time that the machine may take where it does not tell for what."""
 
@@ -64,6 +66,8 @@ def stall_of(run: Run, evidence: Evidence, limits: Limits) -> Stall | None:
     """
     worst: Stall | None = None
     for step in run.steps:
+        if evidence.watched and _imports(step):
+            continue
         blocked = step.blocked if step.witnessed else 0.0
         cpu = step.cpu / evidence.calibration.factor
         cause: Cause = "blocking-call" if blocked >= cpu else "cpu-on-loop"
@@ -78,6 +82,15 @@ def stall_of(run: Run, evidence: Evidence, limits: Limits) -> Stall | None:
         if worst is None or step.keep > worst.step.keep:
             worst = Stall(step, tuple(reasons), cause)
     return worst
+
+
+def _imports(step: Step) -> bool:
+    """Return whether ``step`` was mostly the first import of a module, which happens only once.
+
+    It matters where there is no run before the one that is judged.
+    """
+    importing = sum(any(f.module == _IMPORT for f in stack) for stack in step.stacks)
+    return 2 * importing > len(step.stacks)
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,9 +190,38 @@ def judge(evidence: Evidence, limits: Limits) -> Judgement:
     late = [run for run in runs if run.timed_out]
     if late:
         return _judge_timeout(late[0], evidence, limits)
+    if evidence.watched or evidence.scaling_unmeasured:
+        return _judge_lone_runs(evidence, limits)
     if len(evidence.solos) < SOLOS or not evidence.bursts:
         return Judgement("not-measured")
     return _judge_runs(evidence, limits)
+
+
+def _judge_lone_runs(evidence: Evidence, limits: Limits) -> Judgement:
+    """Judge lag and blocking; what is seen in all runs convicts."""
+    stalls = _stalls(evidence.solos, evidence, limits)
+    word: Word = "pass" if evidence.watched else "not-measured"
+    reasons: tuple[Reason, ...] = ()
+    cause: Cause | None = None
+    if stalls.runs and stalls.same == stalls.runs:
+        cause = stalls.guilty[0].cause
+        word = "inconclusive" if is_blind(evidence) and cause != "cpu-on-loop" else "fail"
+        if word == "fail":
+            reasons = _reasons(stalls)
+    return Judgement(
+        word,
+        reasons=reasons,
+        cause=cause if word == "fail" else None,
+        guilty_runs=len(stalls.guilty),
+        judged_runs=stalls.runs,
+        max_lag=_max_lag(evidence),
+        max_blocked=_max_blocked(evidence),
+    )
+
+
+def _reasons(stalls: _Stalls) -> tuple[Reason, ...]:
+    kinds: tuple[Reason, ...] = ("lag", "blocked")
+    return tuple(kind for kind in kinds if any(kind in stall.reasons for stall in stalls.guilty))
 
 
 def _judge_timeout(run: Run, evidence: Evidence, limits: Limits) -> Judgement:
@@ -227,9 +269,7 @@ def _judge_runs(evidence: Evidence, limits: Limits) -> Judgement:
     if stalled:
         common = Counter(stall.cause for stall in stalls.guilty).most_common(1)[0][0]
         cause = common if cause is None or solos_convict else cause
-        for reason in ("lag", "blocked"):
-            if any(reason in stall.reasons for stall in stalls.guilty):
-                reasons.append(reason)
+        reasons += _reasons(stalls)
     word: Word
     if reasons and is_blind(evidence) and cause != "cpu-on-loop" and not solos_convict:
         word, guilty, reasons, cause = "inconclusive", tally.convicting, [], None

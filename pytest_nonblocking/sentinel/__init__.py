@@ -3,6 +3,7 @@
 from . import tracers
 from .clock import clock_name
 from .copies import COPY
+from .discovery import LoopsUsed
 from .loops import UnsupportedLoopError
 from .sentinel import LoopStuck, Reading, Sentinel
 from .stacks import is_own_code, is_user_code
@@ -11,6 +12,7 @@ from .waits import Waits
 __all__ = [
     "COPY",
     "LoopStuck",
+    "LoopsUsed",
     "Reading",
     "Sentinel",
     "UnsupportedLoopError",

@@ -27,11 +27,11 @@ class AsyncioProbe(Probe):
         return "asyncio"
 
     def _hook(self) -> None:
-        _HANDLES.add(self._loop, self)
+        PATCHED_HANDLES.add(self._loop, self)
         self._wrap_selector()
 
     def _unhook(self) -> None:
-        _HANDLES.discard(self._loop)
+        PATCHED_HANDLES.discard(self._loop)
         if self._restore_select is not None:
             self._restore_select()
             self._restore_select = None
@@ -122,26 +122,45 @@ class _PatchedHandles:
 
     def __init__(self) -> None:
         self._probes: dict[asyncio.AbstractEventLoop, AsyncioProbe] = {}
+        self._watchers: list[Callable[[asyncio.AbstractEventLoop], None]] = []
         self._original: Callable[[events.Handle], None] | None = None
         self._lock = threading.Lock()
 
     def add(self, loop: asyncio.AbstractEventLoop, probe: AsyncioProbe) -> None:
         with self._lock:
             self._probes[loop] = probe
-            if self._original is None:
-                self._original = events.Handle._run
-                events.Handle._run = self._timed(self._original)  # type: ignore[method-assign,assignment]  # it is the patch
+            self._patch()
 
     def discard(self, loop: asyncio.AbstractEventLoop) -> None:
         with self._lock:
             self._probes.pop(loop, None)
-            if not self._probes and self._original is not None:
-                events.Handle._run = self._original  # type: ignore[method-assign,assignment]  # put back
-                self._original = None
+            self._unpatch()
+
+    def watch(self, watcher: Callable[[asyncio.AbstractEventLoop], None]) -> None:
+        """Have ``watcher`` called on its thread by each loop without a probe, at every callback."""
+        with self._lock:
+            self._watchers = [*self._watchers, watcher]
+            self._patch()
+
+    def unwatch(self, watcher: Callable[[asyncio.AbstractEventLoop], None]) -> None:
+        with self._lock:
+            self._watchers = [other for other in self._watchers if other != watcher]
+            self._unpatch()
+
+    def _patch(self) -> None:
+        if self._original is None:
+            self._original = events.Handle._run
+            events.Handle._run = self._timed(self._original)  # type: ignore[method-assign,assignment]  # it is the patch
+
+    def _unpatch(self) -> None:
+        if not self._probes and not self._watchers and self._original is not None:
+            events.Handle._run = self._original  # type: ignore[method-assign,assignment]  # put back
+            self._original = None
 
     def _timed(self, original: Callable[[events.Handle], None]) -> Callable[[events.Handle], None]:
         probe_of = self._probes.get
         wall_ns = CLOCKS.wall_ns
+        handles = self
 
         def _run(self: events.Handle) -> None:
             original(self)
@@ -152,8 +171,11 @@ class _PatchedHandles:
                     probe.tick(now, self)
                 else:
                     probe.step_ns = now
+            else:
+                for watcher in handles._watchers:
+                    watcher(self._loop)  # type: ignore[attr-defined]
 
         return _run
 
 
-_HANDLES = _PatchedHandles()
+PATCHED_HANDLES = _PatchedHandles()

@@ -54,6 +54,10 @@ class Parts:
         """Return the totals now."""
         return {name: getattr(self, name) for name in self.__slots__}
 
+    def seconds(self) -> dict[str, float]:
+        """Return the totals now, in seconds."""
+        return {name: ns / 1e9 for name, ns in self.snapshot().items()}
+
     @staticmethod
     def between(before: dict[str, int], after: dict[str, int]) -> dict[str, float]:
         """Return the parts in seconds that gathered between two snapshots."""

@@ -2,6 +2,10 @@
 
 import pytest
 
+# Loaded before the first inner run: what is first imported in one is imported anew in the next,
+# and the package would still hold the old modules.
+import pytest_nonblocking.measuring  # noqa: F401
+
 APP = """
 import asyncio
 import time

@@ -17,7 +17,7 @@ LAYERS = [
     {"call", "verdict"},
     {"client"},
     {"attribution", "advice", "scenario"},
-    {"calibration", "reporting"},
+    {"calibration", "reporting", "threads"},
     {"runner"},
     {"measuring"},
     {"plugin"},

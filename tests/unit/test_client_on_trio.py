@@ -82,7 +82,7 @@ async def test_a_client_that_leaves_is_a_disconnect_for_the_application():
 
     async with client_on(app) as (client, transport):
         async with client.stream("GET", "/") as response:
-            # Not read in part: httpx leaves its own generators to the collector, of which trio warns.
+            # Read in part, httpx would leave generators to the collector, and trio warns of those.
             assert response.status_code == 200
         await transport.settle()
     assert log == ["http.disconnect"]

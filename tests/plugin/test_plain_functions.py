@@ -1,0 +1,231 @@
+"""Tests that are plain functions and use Starlette's TestClient."""
+
+import pytest
+
+APP = """
+import asyncio, time
+from fastapi import FastAPI
+
+app = FastAPI()
+lock = asyncio.Lock()
+
+
+def compute(seconds):
+    end = time.thread_time() + seconds
+    while time.thread_time() < end:
+        sum(range(1000))
+
+
+@app.get("/healthy")
+async def healthy():
+    await asyncio.sleep(0.05)
+
+
+@app.get("/in-thread")
+def in_thread():
+    time.sleep(0.05)
+
+
+@app.get("/blocking")
+async def blocking():
+    time.sleep(0.05)
+
+
+@app.get("/computing")
+async def computing():
+    compute(0.05)
+
+
+@app.get("/locked")
+async def locked():
+    async with lock:
+        await asyncio.sleep(0.02)
+
+
+@app.get("/in-threads")
+def python_in_threads():
+    compute(0.03)
+"""
+
+# Starlette warns whoever uses its client on httpx, which is not what is tested here.
+INI = """
+[pytest]
+pythonpath = .
+asyncio_default_fixture_loop_scope = function
+filterwarnings =
+    error
+    ignore:Using `httpx` with
+"""
+
+SHARED = """
+import pytest
+from starlette.testclient import TestClient
+from webapp import app
+
+@pytest.fixture
+def client():
+    with TestClient(app) as client:
+        yield client
+
+@pytest.mark.nonblocking(concurrency=20)
+@pytest.mark.parametrize("path", {paths})
+def test_it(client, path):
+    assert client.get(path).status_code == 200
+"""
+
+ALONE = """
+import pytest
+from starlette.testclient import TestClient
+from webapp import app
+
+@pytest.mark.nonblocking(concurrency=20)
+@pytest.mark.parametrize("path", {paths})
+def test_it(path):
+    assert TestClient(app).get(path).status_code == 200
+"""
+
+
+@pytest.fixture
+def webapp(pytester):
+    pytester.makepyfile(webapp=APP)
+    pytester.makeini(INI)
+    return pytester
+
+
+def test_requests_that_share_a_loop_are_judged_like_any_other(webapp):
+    webapp.makepyfile(
+        SHARED.format(
+            paths=["/healthy", "/in-thread", "/blocking", "/computing", "/locked", "/in-threads"]
+        )
+    )
+    result = webapp.runpytest("-v")
+    result.assert_outcomes(passed=2, failed=4)
+    result.stdout.fnmatch_lines(
+        [
+            "*cause*blocking-call: *",
+            "*where*webapp.py:26 in blocking",
+            "*cause*cpu-on-loop: *",
+            "*where*webapp.py:1? in compute",
+            "*cause*serialised-wait: *",
+            "*where*webapp.py:36 in locked",
+            "*cause*gil-contention: *",
+            "*where*webapp.py:1? in compute",
+        ]
+    )
+
+
+def test_requests_with_a_loop_each_are_judged_for_lag_and_never_passed(webapp):
+    webapp.makepyfile(ALONE.format(paths=["/healthy", "/blocking", "/computing", "/locked"]))
+    result = webapp.runpytest("-v", "-W", "default")
+    result.assert_outcomes(passed=2, failed=2, warnings=2)
+    result.stdout.fnmatch_lines(
+        [
+            "*cause*blocking-call: *limit 5 ms, default*",
+            "*where*webapp.py:26 in blocking",
+            "*cause*cpu-on-loop: *limit 2* ms, default*",
+            "*where*webapp.py:1? in compute",
+            "*not-measured*healthy*",
+            "*scaling was not; write `with TestClient(app) as client:` to share one*",
+        ]
+    )
+
+
+def test_a_plain_function_without_any_loop_is_not_measured(webapp):
+    webapp.makepyfile(
+        """
+        import pytest
+
+        @pytest.mark.nonblocking
+        def test_it():
+            pass
+        """
+    )
+    result = webapp.runpytest("-v", "-W", "default")
+    result.assert_outcomes(passed=1, warnings=1)
+    result.stdout.fnmatch_lines(["*none of asyncio's own event loops ran*"])
+
+
+def test_an_ordinary_failure_stays_one_and_names_the_copy_where_only_a_burst_fails(webapp):
+    webapp.makepyfile(
+        """
+        import pytest
+        from starlette.testclient import TestClient
+        from webapp import app
+
+        @pytest.fixture
+        def client():
+            with TestClient(app) as client:
+                yield client
+
+        @pytest.mark.nonblocking(concurrency=8)
+        def test_alone(client):
+            assert client.get("/healthy").status_code == 201
+
+        @pytest.mark.nonblocking(concurrency=8)
+        def test_in_a_burst(client, virtual_user):
+            assert client.get("/healthy").status_code == 200
+            assert virtual_user() < 5
+
+        @pytest.mark.nonblocking(concurrency=8)
+        def test_skipped(client):
+            pytest.skip("not today")
+        """
+    )
+    result = webapp.runpytest("-v", "-rs")
+    result.assert_outcomes(failed=2, skipped=1)
+    result.stdout.fnmatch_lines(
+        [
+            "*assert 200 == 201*",
+            "*assert * < 5*",
+            "*passed alone and failed as copy * of 8 at once*",
+            "SKIPPED*not today",
+        ]
+    )
+
+
+def test_a_handler_that_never_ends_is_a_time_out_and_not_a_hang(webapp):
+    webapp.makepyfile(
+        """
+        import threading, pytest
+        from fastapi import FastAPI
+        from starlette.testclient import TestClient
+
+        app = FastAPI()
+        released = threading.Event()
+        requests = []
+
+        @app.get("/")
+        async def stuck():
+            requests.append(1)
+            if len(requests) > 1:
+                released.wait()
+
+        @pytest.fixture
+        def client():
+            with TestClient(app) as client:
+                yield client
+                released.set()
+
+        @pytest.mark.nonblocking(timeout=0.5)
+        def test_it(client):
+            client.get("/")
+        """
+    )
+    result = webapp.runpytest_subprocess(timeout=60)
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["*does not finish*", "*cause*blocking-call*", "*in stuck"])
+
+
+def test_no_thread_and_no_patch_is_left_behind(webapp):
+    webapp.makepyfile(
+        ALONE.format(paths=["/healthy", "/blocking"])
+        + """
+def test_nothing_is_left():
+    import threading
+    from asyncio import events
+    assert "pytest_nonblocking" not in events.Handle._run.__module__
+    names = [thread.name for thread in threading.enumerate()]
+    assert not [name for name in names if name.startswith("pytest-nonblocking")]
+"""
+    )
+    webapp.runpytest("-W", "default").assert_outcomes(passed=2, failed=1, warnings=1)

@@ -1,0 +1,99 @@
+"""``--nonblocking-watch``: lag and blocking in the one run of every coroutine test."""
+
+import pytest
+
+TESTS = """
+import pytest
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("path", ["/", "/blocking"])
+async def test_it(nonblocking_client, path):
+    runs.append(path)
+    assert (await nonblocking_client.get(path)).status_code == 200
+
+runs = []
+
+def test_runs():
+    assert runs == ["/", "/blocking"]
+"""
+
+
+def test_a_test_that_blocks_fails_in_its_one_run(project):
+    project.makepyfile(TESTS)
+    result = project.runpytest("--nonblocking-watch", "-v")
+    result.assert_outcomes(passed=2, failed=1)
+    result.stdout.fnmatch_lines(
+        [
+            "nonblocking: GET /blocking blocks the event loop",
+            "*cause*blocking-call: * ms waiting off the CPU in one step (limit 5 ms, default)",
+            "*where*webapp.py:* in app",
+            "nonblocking: 2 measured: 1 pass, 1 fail",
+        ]
+    )
+
+
+def test_the_ini_file_switches_it_on_and_the_limits_hold(project):
+    project.makepyfile(TESTS)
+    project.makeini(
+        "[pytest]\npythonpath = .\nnonblocking_watch = true\nnonblocking_max_blocked = 80ms\n"
+        "nonblocking_max_lag = 90ms\n"
+    )
+    project.runpytest().assert_outcomes(passed=3)
+
+
+def test_without_it_nothing_is_watched(project):
+    project.makepyfile(TESTS)
+    result = project.runpytest()
+    result.assert_outcomes(passed=3)
+    result.stdout.no_fnmatch_line("*measured*")
+
+
+def test_error_when_the_ini_value_is_neither_true_nor_false(project):
+    project.makepyfile(TESTS)
+    result = project.runpytest("-o", "nonblocking_watch=perhaps")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["*nonblocking setting watch is 'perhaps', but must be true or*"])
+
+
+def test_report_and_off_hold_for_watched_tests_too(project):
+    project.makepyfile(TESTS)
+    result = project.runpytest("--nonblocking-watch", "--nonblocking-mode=report")
+    result.assert_outcomes(passed=3)
+    result.stdout.fnmatch_lines(["nonblocking: 2 measured: 1 pass, 1 fail"])
+    result = project.runpytest("--nonblocking-watch", "--nonblocking-mode=off")
+    result.assert_outcomes(passed=3)
+    result.stdout.no_fnmatch_line("*measured*")
+
+
+def test_a_marked_test_and_one_that_measures_itself_are_left_as_they_are(project):
+    project.makepyfile(
+        """
+        import pytest, time
+
+        @pytest.mark.nonblocking(max_blocked="80ms", max_lag="90ms", allow="blocking-call")
+        async def test_marked(nonblocking_client):
+            await nonblocking_client.get("/blocking")
+
+        @pytest.mark.asyncio
+        async def test_measuring(nonblocking_client, loop_sentinel):
+            with loop_sentinel:
+                time.sleep(0.05)
+            assert loop_sentinel.max_blocked > 0.04
+        """
+    )
+    result = project.runpytest("--nonblocking-watch")
+    result.assert_outcomes(passed=2)
+
+
+def test_the_first_import_of_a_module_is_no_fault(project):
+    project.makepyfile(
+        slow_to_import="import time\ntime.sleep(0.05)\n",
+        test_it="""
+        import pytest
+
+        @pytest.mark.asyncio
+        async def test_it():
+            import slow_to_import
+        """,
+    )
+    project.runpytest("--nonblocking-watch").assert_outcomes(passed=1)
