@@ -33,6 +33,11 @@ held for 0.5 to 0.9 of the time, hashing threads shares up to 0.25, and it held 
 _LEAST_GIL_WAIT = 0.005
 """The interpreter's switch interval: a thread that computes holds the GIL at least as long."""
 
+_PARALLEL = 1.1
+"""CPU per second of all threads together from which some of them compute without the GIL."""
+_SATURATED = 0.7
+"""CPU per second of all threads together below which the machine keeps them from computing."""
+
 _QUEUED = 0.5
 """Share of the unfinished copies that must wait, late in a burst, for them to be in a queue."""
 
@@ -146,6 +151,12 @@ def demand_of(burst: Run, evidence: Evidence, limits: Limits) -> Demand:
     # looks at a process pool's feeder threads: four wanted the GIL).
     computing = slope("other_cpu") >= _OFFLOADED * (gil + idle)
     contended = computing and gil_contended(run.gil for run in evidence.bursts)
+    starved = False
+    if contended and evidence.calibration.clock != "schedstat":
+        # The GIL lets one thread compute at a time, on a processor that nobody disputes it. Both
+        # tell it from work without the GIL where no thread's state is known.
+        busy = (burst.budget.cpu + burst.budget.other_cpu) / burst.budget.wall
+        contended, starved = busy <= _PARALLEL, busy < _SATURATED
     masked = 0.0
 
     requests = max(1.0, burst.requests / burst.concurrency)
@@ -162,7 +173,7 @@ def demand_of(burst: Run, evidence: Evidence, limits: Limits) -> Demand:
         # one figure of the two that noise leaves alone.
         held = min(gil + idle, slope("other_cpu"))
         gil_excess, wait = max(gil if gil < held else 0.0, held), max(0.0, gil + idle - held)
-        gil_noise, wait_noise = 0.0, min(wait, delay)
+        gil_noise, wait_noise = (gil_excess, wait) if starved else (0.0, min(wait, delay))
         # While the machine keeps the loop from running, it does not wait for the GIL either.
         masked = min(slope("other_cpu") - held, slope("descheduled"))
     else:

@@ -137,6 +137,15 @@ class _Tally:
     def lead(self) -> int:
         return self.convicting - self.acquitting
 
+    @property
+    def acquits(self) -> bool:
+        """Whether most bursts prove a pass, which the first one does in 97 of 100 healthy cases.
+
+        One among several was too little: threads whose collections took the time of others, and a
+        pool's waits behind a busy machine, passed so in 3 of 3,054 faulty cases.
+        """
+        return 2 * self.acquitting > len(self.demands)
+
 
 def _tally(level: int, evidence: Evidence, limits: Limits) -> _Tally:
     demands = tuple(
@@ -175,7 +184,7 @@ def next_level(evidence: Evidence, limits: Limits) -> int | None:
     tally = _tally(top, evidence, limits)
     seen = len(tally.demands)
     stalled = _stalls([r for r in evidence.bursts if r.concurrency == top], evidence, limits)
-    if tally.acquitting:
+    if tally.acquits:
         return top if stalled.guilty and seen < LEAD else None
     if tally.lead >= LEAD or seen >= _MOST_TOP:
         return None
@@ -275,7 +284,7 @@ def _judge_runs(evidence: Evidence, limits: Limits) -> Judgement:
         word, guilty, reasons, cause = "inconclusive", tally.convicting, [], None
     elif reasons:
         word, guilty = "fail", len(stalls.guilty) if stalled else tally.convicting
-    elif tally.acquitting:
+    elif tally.acquits:
         word, guilty = "pass", 0
     else:
         word, guilty = "inconclusive", tally.convicting

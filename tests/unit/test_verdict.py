@@ -155,9 +155,15 @@ def test_a_small_connection_pool_fails_in_the_largest_burst():
     assert (judgement.word, judgement.cause) == ("fail", "serialised-wait")
 
 
-def test_one_healthy_burst_proves_a_pass_since_noise_only_adds_time():
-    top = run(50, cpu=25, idle=200)
-    assert judge(ASYNC, ASYNC_8, top, ASYNC_50).word == "pass"
+def test_a_pass_needs_most_bursts_where_the_first_does_not_prove_it():
+    solo, queue, healthy = run(cpu=0.5, idle=20), run(50, cpu=25, idle=250), ASYNC_50
+    assert verdict.next_level(evidence(solo, ASYNC_8, queue, healthy), LIMITS) == 50
+    assert judge(solo, ASYNC_8, queue, healthy).word != "pass"
+    assert verdict.next_level(evidence(solo, ASYNC_8, queue, healthy, healthy), LIMITS) is None
+    assert judge(solo, ASYNC_8, queue, healthy, healthy).word == "pass"
+    mixed = (queue, healthy, queue, healthy, queue)
+    assert verdict.next_level(evidence(solo, ASYNC_8, *mixed), LIMITS) is None
+    assert judge(solo, ASYNC_8, *mixed).word == "inconclusive"
 
 
 def test_a_full_limiter_fails_as_thread_pool():
@@ -394,3 +400,15 @@ def test_python_in_threads_is_not_passed_because_the_loop_did_not_run_either():
     use = GilUse(watched=0.3, waited=0.2, wanting=30, running=3)
     burst = run(50, cpu=50, idle=230, descheduled=600, other_cpu=400, gil=use)
     assert judge(solo, burst, burst, burst, burst, burst).word != "pass"
+
+
+@pytest.mark.parametrize(
+    ("other_cpu", "word"), [(900, "fail"), (1300, "pass"), (500, "inconclusive")]
+)
+def test_without_thread_states_threads_contend_for_the_gil_only_one_at_a_time(other_cpu, word):
+    # 1 s of makespan: one processor's worth of Python, two processors' worth of hashing, and
+    # half a processor's on a machine that is busy otherwise.
+    solo = run(cpu=0.5, idle=20, other_cpu=20)
+    use = GilUse(watched=0.5, waited=0.4)
+    burst = run(50, cpu=25, idle=975, other_cpu=other_cpu, gil=use)
+    assert judge(solo, burst, burst, burst, burst, burst, clock="thread_time").word == word
