@@ -22,7 +22,7 @@ class CallOwner(Protocol):
 
     raise_app_exceptions: bool
     clock_ns: Callable[[], int]
-    uploads: set[Task]
+    others: set[Task]
 
     def ended(self, call: Call) -> None:
         """Take it that the application works on ``call`` no more."""
@@ -157,8 +157,8 @@ class Call:
         if self._upload_stream is not None:
             (stream, context), self._upload_stream = self._upload_stream, None
             self._upload = context.run(self._tasks.start, self._read_upload(stream))
-            self._transport.uploads.add(self._upload)
-            self._upload.add_done_callback(self._transport.uploads.discard)
+            self._transport.others.add(self._upload)
+            self._upload.add_done_callback(self._transport.others.discard)
         wake(self._waiting_upload)
 
     async def _read_upload(self, stream: AsyncIterator[bytes]) -> None:

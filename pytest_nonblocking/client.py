@@ -6,7 +6,9 @@ stream, clients can leave, and background work does not delay the response.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+import importlib
+import math
+from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any
 
 from .call import Call, ClosedError
@@ -19,6 +21,18 @@ try:
     import httpx
 except ImportError:  # where only its successor is installed, which has the same interface
     import httpx2 as httpx  # type: ignore[no-redef,import-not-found,unused-ignore]
+
+
+def _websocket_stream() -> Any:
+    """Return the class of a websocket's stream, from the library that speaks for the client."""
+    name = "httpx2.websockets._transport" if httpx.__name__ == "httpx2" else "httpx_ws.transport"
+    try:
+        module = importlib.import_module(name)
+    except ImportError:
+        raise ImportError(
+            "websockets need a package of their own: pip install 'pytest-nonblocking[websockets]'"
+        ) from None
+    return module.ASGIWebSocketAsyncNetworkStream
 
 
 class _Stream(httpx.AsyncByteStream):
@@ -92,13 +106,36 @@ class ASGITransport(httpx.AsyncBaseTransport):
         self._root_path = root_path
         self._client = client
         self._calls: set[Call] = set()
-        self.uploads: set[Task] = set()
+        self.others: set[Task] = set()  # uploads and websockets
         self._failed: list[Call] = []
         self._lifespan: Lifespan | None = None
         self._ended: list[tuple[Any, ...]] = []
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Run the application for ``request``; return when its response starts."""
+        if request.headers.get("upgrade") == "websocket":
+            return await self._open_websocket(request)
+        scope = self._scope_of(request)
+        tasks = running_tasks()
+        call = Call(self, tasks, request.method, scope["path"])
+        try:
+            call.feed(request.content)
+        except httpx.RequestNotRead:
+            stream: Any = request.stream
+            call.feed_from(aiter(stream))
+        self._calls.add(call)
+        call.task = tasks.start_now(call.run(self._app, scope))
+        if call.status is None or call.error is not None:
+            try:
+                await call.response_started()
+            except tasks.cancelled:
+                call.disconnect()
+                raise
+            except ClosedError as error:
+                raise httpx.ReadError(str(error)) from None
+        return _Response(call)
+
+    def _scope_of(self, request: httpx.Request) -> dict[str, Any]:
         url = request.url
         raw_path, _, query = url.raw_path.partition(b"?")
         scope: dict[str, Any] = {
@@ -118,24 +155,39 @@ class ASGITransport(httpx.AsyncBaseTransport):
         }
         if self._lifespan is not None and self._lifespan.state is not None:
             scope["state"] = self._lifespan.state.copy()
-        tasks = running_tasks()
-        call = Call(self, tasks, request.method, scope["path"])
-        try:
-            call.feed(request.content)
-        except httpx.RequestNotRead:
-            stream: Any = request.stream
-            call.feed_from(aiter(stream))
-        self._calls.add(call)
-        call.task = tasks.start_now(call.run(self._app, scope))
-        if call.status is None or call.error is not None:
+        return scope
+
+    async def _open_websocket(self, request: httpx.Request) -> httpx.Response:
+        protocols = request.headers.get("sec-websocket-protocol", "")
+        scope = self._scope_of(request) | {
+            "type": "websocket",
+            "scheme": request.url.scheme.replace("http", "ws"),
+            "subprotocols": [name.strip() for name in protocols.split(",") if name.strip()],
+            "extensions": {"websocket.http.response": {}},
+        }
+        # Its task group is where the application runs: ours outlives this request. No network is
+        # used, so there is no time in which the application must have accepted.
+        stream = _websocket_stream()(self._app, scope, self, math.inf)
+        _, accepted = await stream.__aenter__()
+        lines = [line for line in accepted.decode("utf-8").splitlines()[1:] if line]
+        headers = [(name, value) for name, _, value in (line.partition(": ") for line in lines)]
+        return httpx.Response(101, headers=headers, extensions={"network_stream": stream})
+
+    def start_soon(self, run: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Run the application for a websocket: what its stream needs of a task group."""
+        scope = run.__self__.scope  # type: ignore[attr-defined]  # the stream's own method
+        start_ns = self.clock_ns()
+
+        async def run_and_tell() -> None:
             try:
-                await call.response_started()
-            except tasks.cancelled:
-                call.disconnect()
-                raise
-            except ClosedError as error:
-                raise httpx.ReadError(str(error)) from None
-        return _Response(call)
+                await run()
+            finally:
+                ends = (start_ns, None, None, self.clock_ns())
+                self._ended.append(("WEBSOCKET", scope["path"], None, *ends))
+
+        task = running_tasks().start(run_and_tell())
+        self.others.add(task)
+        task.add_done_callback(self.others.discard)
 
     def ended(self, call: Call) -> None:
         """Take note of a call whose application has returned."""
@@ -159,7 +211,7 @@ class ASGITransport(httpx.AsyncBaseTransport):
         Raises the first exception that it raised after a response was complete, which no request
         has raised yet; ``raise_app_exceptions`` decides.
         """
-        while tasks := {call.task for call in self._calls} | self.uploads:
+        while tasks := self._working():
             await all_ended(tasks)
         failed, self._failed = self._failed, []
         for call in failed:
@@ -171,12 +223,17 @@ class ASGITransport(httpx.AsyncBaseTransport):
         for call in self._calls:
             if call.disconnected:
                 call.task.cancel()
-        if await ended_in_time({call.task for call in self._calls} | self.uploads):
+        if await ended_in_time(self._working()):
             return
         for call in self._calls:
             call.disconnect()
             call.task.cancel()
-        await ended_in_time({call.task for call in self._calls} | self.uploads)
+        for task in self.others:
+            task.cancel()
+        await ended_in_time(self._working())
+
+    def _working(self) -> set[Task]:
+        return {call.task for call in self._calls} | self.others
 
     async def startup(self) -> None:
         """Start the application's lifespan; raises AppStartupError. May be called twice."""
