@@ -14,6 +14,7 @@ from typing import Any
 from .call import Call, ClosedError
 from .clocks import CLOCKS
 from .lifespan import ASGIApp, Lifespan
+from .live import LiveServer
 from .results import Exchange
 from .tasks import Task, all_ended, ended_in_time, running_tasks
 
@@ -251,6 +252,16 @@ class ASGITransport(httpx.AsyncBaseTransport):
         lifespan, self._lifespan = self._lifespan, None
         if lifespan is not None:
             await lifespan.shutdown()
+
+
+def make_live_client(app: ASGIApp, server: str) -> tuple[httpx.AsyncClient, LiveServer]:
+    """Return a client on ``app`` behind a real server, and the server; without time-outs."""
+    live = LiveServer(app, server)
+    # As many connections as copies: a pool of the client's own would make them wait. To keep all
+    # of them costs more than to open new ones: each is looked at for each request (50: 8 ms).
+    limits = httpx.Limits(max_connections=None, max_keepalive_connections=10)
+    base_url = f"http://127.0.0.1:{live.port}"
+    return httpx.AsyncClient(base_url=base_url, timeout=None, limits=limits, trust_env=False), live
 
 
 def make_client(

@@ -57,6 +57,8 @@ class Budget:
     other_delay: float = 0.0
     child_cpu: float = 0.0
     child_delay: float = 0.0
+    driver_cpu: float = 0.0
+    """Processor time of the test's own side of the requests, where that is in other threads."""
     unwitnessed: float = 0.0
     """The share of ``blocked`` in steps too short for a stack sample to have confirmed it."""
 
@@ -165,6 +167,8 @@ class Run:
     requests: int = 0
     background: float = 0.0
     exchanges: tuple[Exchange, ...] = ()
+    stays: tuple[float, ...] = ()
+    """For how many seconds each request was in the application."""
     timed_out: bool = False
     stuck: Stack | None = None
     """Where the loop itself was stuck when the time-out came."""

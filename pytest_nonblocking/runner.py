@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import threading
 import warnings
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -15,8 +16,9 @@ import pytest
 from . import attribution, scenario, threads, verdict
 from .advice import notes_for
 from .calibration import calibrate
-from .client import ASGITransport, make_client
+from .client import ASGITransport, make_client, make_live_client
 from .clocks import CLOCKS
+from .live import LiveServer
 from .reporting.failure import failure_text
 from .reporting.json_report import record
 from .results import Calibration, Evidence, Judgement, Limit, Limits, Outcome
@@ -58,7 +60,8 @@ class TestRun:
         self.settings = settings
         self._marked = marked and settings.mode != "off"
         self._rootdir = Path(item.config.rootpath)
-        self._clients: list[tuple[Any, ASGITransport]] = []
+        self._clients: list[tuple[Any, ASGITransport | LiveServer]] = []
+        self._live: LiveServer | None = None
         self.outcomes: list[Outcome] = []
         self.sentinel = Sentinel(settings.max_lag, settings.max_blocked)
 
@@ -68,13 +71,19 @@ class TestRun:
         return [record(outcome, self._rootdir) for outcome in self.outcomes]
 
     @property
-    def _transports(self) -> list[ASGITransport]:
+    def _transports(self) -> list[ASGITransport | LiveServer]:
         return [transport for _, transport in self._clients]
 
     def client_for(self, app: Any) -> Any:
         """Return a new client on ``app``, whose lifespan spans the body of the test."""
-        client, transport = make_client(app)
-        self._clients.append((client, transport))
+        server = self.settings.transport
+        if server == "asgi":
+            client, transport = make_client(app)
+            self._clients.append((client, transport))
+        else:
+            client, live = make_live_client(app, server)
+            self._clients.append((client, live))
+            self._live = live
         return client
 
     def wrap(self, test: Callable[..., Awaitable[object]]) -> Callable[..., Awaitable[object]]:
@@ -90,6 +99,10 @@ class TestRun:
             try:
                 for _, transport in self._clients:
                     await transport.startup()
+                if self._live is not None:
+                    self.sentinel.loop = self._live.loop
+                    self.sentinel.driver_cpu_ns = CLOCKS.thread_cpu_ns
+                    self.sentinel.driver_threads = {threading.get_native_id()}
                 if self._marked:
                     await self._measure_test(body, _place_of(test))
                 elif self.settings.watches and not _MEASURES.intersection(self._item.fixturenames):
@@ -207,7 +220,7 @@ class TestRun:
 
     async def _calibration(self, limits: Limits) -> Calibration:
         done = self._item.config.stash.setdefault(_CALIBRATIONS, {})
-        with_client = bool(self._clients)
+        with_client = bool(self._clients) and self._live is None
         if with_client not in done:
             done[with_client] = await calibrate(limits, with_client=with_client)
         return done[with_client]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import statistics
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import Any, Protocol
 
 import anyio
@@ -13,8 +13,9 @@ import anyio.lowlevel
 from . import verdict
 from .clocks import CLOCKS
 from .machine import machine_factor
-from .results import Budget, Calibration, Evidence, Exchange, Limits, Run, Stack
-from .sentinel import COPY, LoopStuck, Reading, Sentinel, clock_name, tracers
+from .results import Budget, Calibration, Evidence, Exchange, Limits, Run, Stack, Step
+from .sentinel import COPY, LoopStuck, LoopUnreachableError, Reading, Sentinel, clock_name
+from .tasks import running_tasks
 
 Body = Callable[[], Awaitable[object]]
 
@@ -85,6 +86,7 @@ class _Burst:
         self._scope = anyio.CancelScope()
         self._cancelled = anyio.get_cancelled_exc_class()
         self._waits = sentinel.waits()
+        self._tasks = running_tasks()
         self._timed_out = False
         self._stuck: Stack | None = None
         self._opened: Reading | None = None
@@ -108,10 +110,10 @@ class _Burst:
                     watchdog.call_after(self._timeout, self._on_timeout)
                     if self._alone:
                         watchdog.call_after(self._late_after, self._on_late)
-                    self._opened = Reading(self._sentinel)
-                    probe.take_steps()
+                    self._opened = self._sentinel.reading()
+                    self._sentinel.on_loop(probe.take_steps)
                     self._gate.set()
-                    if self._alone:
+                    if self._alone and not self._sentinel.is_remote:
                         self._look_at_pools_soon()
                 for transport in self._transports:
                     await transport.settle()
@@ -126,7 +128,7 @@ class _Burst:
         return Run(
             concurrency=self._concurrency,
             latencies=tuple(self._latencies),
-            steps=probe.take_steps(),
+            steps=self._steps(),
             samples=tuple(sample.stack for sample in probe.samples[:] if sample.stack),
             yields=tuple(probe.yields.most_common()),
             thread_samples=tuple(watchdog.thread_samples),
@@ -138,10 +140,17 @@ class _Burst:
             requests=len(exchanges),
             background=max((_background(e) for e in exchanges), default=0.0),
             exchanges=tuple(exchanges),
+            stays=self._sentinel.take_stays() or tuple(_stays(exchanges)),
             timed_out=self._timed_out,
             stuck=self._stuck,
             **self._result,
         )
+
+    def _steps(self) -> tuple[Step, ...]:
+        try:
+            return self._sentinel.on_loop(self._sentinel.probe.take_steps)
+        except LoopUnreachableError:
+            return ()
 
     async def _copy(self, index: int) -> None:
         __tracebackhide__ = True
@@ -177,13 +186,12 @@ class _Burst:
         assert self._opened is not None
         now = CLOCKS.wall_ns()
         if not self._result:
-            # What it costs to ask for other processes is no step of the app's (psutil: 20 ms).
-            self._sentinel.probe.unaccounted(self._read_budget)
             self._result["makespan"] = (now - self._opened.wall_ns) / 1e9
-
-    def _read_budget(self) -> None:
-        assert self._opened is not None
-        self._result["budget"] = self._sentinel.since(self._opened)
+            try:
+                budget = self._sentinel.close_window(self._opened)
+            except LoopUnreachableError:
+                budget = Budget(blocked=self._result["makespan"])
+            self._result["budget"] = budget
 
     def _look_at_pools_soon(self) -> None:
         """Look how full the thread pools are in the iterations in which all copies ask for them.
@@ -202,7 +210,8 @@ class _Burst:
         if not self._timed_out:
             self._timed_out = True
             self._stuck = self._sentinel.loop_stack()
-            self._post(self._give_up)
+            self._post(self._look)
+            self._tasks.call_soon_threadsafe(self._scope.cancel)
         else:
             self._sentinel.break_step()
         return _BREAK_EVERY
@@ -211,7 +220,11 @@ class _Burst:
         """Look where tasks wait, once the burst takes longer than a healthy one would."""
         if self._sentinel.probe.idle:
             self._post(self._look)
-        if self._late_looks and self._left >= self._concurrency / 5:
+        if (
+            self._late_looks
+            and not self._sentinel.is_remote
+            and self._left >= self._concurrency / 5
+        ):
             self._post(self._count_queued)
         self._late_looks += 1
         self._late_after *= 2
@@ -230,9 +243,11 @@ class _Burst:
         if not self._waits.waiters:  # the loop was not idle whenever it was looked at
             self._look()
 
-    def _give_up(self) -> None:
-        self._look()
-        self._scope.cancel()
+
+def _stays(exchanges: Sequence[Exchange]) -> Iterator[float]:
+    for exchange in exchanges:
+        if exchange.app_return_ns is not None:
+            yield (exchange.app_return_ns - exchange.start_ns) / 1e9
 
 
 def _background(exchange: Exchange) -> float:
@@ -260,7 +275,7 @@ async def measure(
     evidence = Evidence(calibration=calibration)
     try:
         warm_up = await run_burst(body, 1, limits, sentinel, transports)
-        with tracers.suspended() as tracer:
+        with sentinel.without_tracers() as tracer:
             # Anew for each test: a virtual machine was seen to lose a third of its speed within a
             # minute, and CPython 3.12 and later go on to pay for a tracer as long as any other
             # thread has one.

@@ -6,6 +6,7 @@ that has the plugin, so it imports nothing but pytest.
 
 from __future__ import annotations
 
+import importlib.util
 import math
 import re
 from collections.abc import Callable, Iterable, Mapping
@@ -102,6 +103,13 @@ def _one_of(*choices: str) -> Callable[[Any], str]:
     return parse
 
 
+def _transport(raw: Any) -> str:
+    name = _one_of("asgi", "uvicorn", "hypercorn")(raw)
+    if name != "asgi" and importlib.util.find_spec(name) is None:
+        raise ValueError(f"asgi unless {name} is installed: pip install {name}")
+    return name
+
+
 def _app(raw: Any) -> str:
     if not isinstance(raw, str) or not re.fullmatch(_APP, raw):
         raise ValueError("module:attribute, such as myapp.main:app")
@@ -192,6 +200,13 @@ OPTIONS = (
         "MODE",
         "enforce, report (never fails a test) or off",
     ),
+    Option(
+        "transport",
+        "asgi",
+        _transport,
+        "NAME",
+        "how nonblocking_client reaches the app: asgi (in process), or uvicorn or hypercorn",
+    ),
     Option("app", None, _app, "MODULE:ATTRIBUTE", "the ASGI application under test"),
     Option(
         "inconclusive",
@@ -235,6 +250,7 @@ class Settings:
     allow: tuple[str, ...]
     timeout: float
     mode: str
+    transport: str
     app: str | None
     inconclusive: str
     watch: bool

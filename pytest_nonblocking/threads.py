@@ -8,12 +8,15 @@ import contextvars
 import dataclasses
 import threading
 from collections.abc import Callable
+from typing import Any
+
+from anyio.from_thread import BlockingPortal
 
 from . import scenario
 from .clocks import CLOCKS
 from .machine import machine_factor
 from .results import Budget, Calibration, Evidence, Limits, Run
-from .sentinel import LoopsUsed, Sentinel, clock_name, tracers
+from .sentinel import COPY, LoopsUsed, Sentinel, clock_name, tracers
 from .verdict import SOLOS
 
 SyncBody = Callable[[], object]
@@ -53,12 +56,18 @@ def measure(body: SyncBody, used: LoopsUsed, limits: Limits, sentinel: Sentinel)
 def _on_shared_loop(
     body: SyncBody, limits: Limits, sentinel: Sentinel, loop: asyncio.AbstractEventLoop
 ) -> Evidence:
+    driver_cpu_ns: list[int] = []
+    sentinel.driver_cpu_ns = lambda: sum(driver_cpu_ns)
+    calls = _PortalCalls()
+    sentinel.take_stays = calls.take
+
     async def in_thread() -> None:
-        await _run_in_thread(body)
+        await _run_in_thread(body, driver_cpu_ns)
 
     calibration = Calibration(clock=clock_name())
     measuring = scenario.measure(in_thread, limits, sentinel, calibration=calibration)
     future = asyncio.run_coroutine_threadsafe(measuring, loop)
+    calls.install()
     try:
         while not concurrent.futures.wait([future], _LOOK_EVERY).done:
             if _is_stuck(sentinel, limits):
@@ -68,6 +77,42 @@ def _on_shared_loop(
         return future.result()
     finally:
         future.cancel()
+        calls.remove()
+
+
+class _PortalCalls:
+    """For how long each copy's longest call through a portal of anyio's was on its loop.
+
+    That call is the request of Starlette's TestClient: it runs the application.
+    """
+
+    def __init__(self) -> None:
+        self._longest: dict[int | None, float] = {}
+        # Not a public name: without it nothing is known, and waits are judged more mildly.
+        self._original: Any = getattr(BlockingPortal, "_call_func", None)
+
+    def install(self) -> None:
+        original, longest = self._original, self._longest
+
+        async def call_func(portal: BlockingPortal, *args: Any, **kwargs: Any) -> None:
+            began = CLOCKS.wall_ns()
+            try:
+                await original(portal, *args, **kwargs)
+            finally:
+                took = (CLOCKS.wall_ns() - began) / 1e9
+                longest[COPY.get()] = max(took, longest.get(COPY.get(), 0.0))
+
+        if original is not None:
+            BlockingPortal._call_func = call_func  # type: ignore[method-assign,assignment]  # it is the patch
+
+    def remove(self) -> None:
+        if self._original is not None:
+            BlockingPortal._call_func = self._original  # type: ignore[method-assign]  # put back
+
+    def take(self) -> tuple[float, ...]:
+        stays = tuple(self._longest.values())
+        self._longest.clear()
+        return stays
 
 
 def _is_stuck(sentinel: Sentinel, limits: Limits) -> bool:
@@ -85,8 +130,8 @@ def _called(body: SyncBody) -> None:
         raise scenario.BodyFailedError(error, 0, 1) from None
 
 
-async def _run_in_thread(body: SyncBody) -> None:
-    """Run ``body`` in a new thread, in this task's context.
+async def _run_in_thread(body: SyncBody, cpu_ns: list[int]) -> None:
+    """Run ``body`` in a new thread, in this task's context, and add what it cost to ``cpu_ns``.
 
     Not in a pool of the loop's: the copies would take the app's own threads from it.
     """
@@ -108,6 +153,7 @@ async def _run_in_thread(body: SyncBody) -> None:
             context.run(body)
         except BaseException as error:
             failure = error
+        cpu_ns.append(CLOCKS.thread_cpu_ns())
         if not loop.is_closed():
             loop.call_soon_threadsafe(end, failure)
 

@@ -5,13 +5,14 @@ from .clock import clock_name
 from .copies import COPY
 from .discovery import LoopsUsed
 from .loops import UnsupportedLoopError
-from .sentinel import LoopStuck, Reading, Sentinel
+from .sentinel import LoopStuck, LoopUnreachableError, Reading, Sentinel
 from .stacks import is_own_code, is_user_code
 from .waits import Waits
 
 __all__ = [
     "COPY",
     "LoopStuck",
+    "LoopUnreachableError",
     "LoopsUsed",
     "Reading",
     "Sentinel",

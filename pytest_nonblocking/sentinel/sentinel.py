@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
+import concurrent.futures
 import signal
 import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from types import FrameType, TracebackType
-from typing import Any
+from typing import Any, TypeVar
 
 import anyio
 
 from ..clocks import CLOCKS
 from ..results import Budget, Stack, Step
+from ..tasks import running_tasks
+from . import tracers
 from .children import child_processes, is_runnable
 from .clock import Usage, grown, other_threads
 from .loops import probe_of_running_loop
@@ -19,7 +25,10 @@ from .stacks import thread_stack
 from .waits import Waits
 from .watchdog import Watchdog
 
+_T = TypeVar("_T")
+
 _STUCK_NS = 50_000_000
+_ANSWER_WITHIN = 2.0
 _BACKGROUND = 0.02
 _BUSY_SHARE = 0.5  # the CPU time of a thread that has just stopped is up to 4 ms late
 
@@ -31,12 +40,17 @@ class LoopStuck(BaseException):
     """
 
 
+class LoopUnreachableError(Exception):
+    """The loop of another thread did not answer: a step keeps it."""
+
+
 class Reading:
-    """The totals of a sentinel at the beginning of a window."""
+    """The totals of a sentinel at the beginning of a window; made on the loop's thread."""
 
-    __slots__ = ("children", "other_cpu_ns", "parts", "threads", "wall_ns")
+    __slots__ = ("children", "driver_cpu_ns", "other_cpu_ns", "parts", "threads", "wall_ns")
 
-    def __init__(self, sentinel: Sentinel) -> None:
+    def __init__(self, sentinel: Sentinel, driver_cpu_ns: int) -> None:
+        self.driver_cpu_ns = driver_cpu_ns
         # What is slow to read comes first: the window begins with the last line.
         self.children: dict[str, Usage] = sentinel.children()
         self.threads: dict[str, Usage] = other_threads(sentinel.own_threads())
@@ -51,6 +65,12 @@ class Sentinel:
     ``max_lag`` and ``max_blocked`` are seconds: steps are kept for the report, and looked at by
     the watchdog, from half of the smaller one on. Use it as a context manager around any code
     that runs on the loop; ``start`` raises UnsupportedLoopError where callbacks cannot be timed.
+
+    ``loop`` is the loop that it watches, a running one of another thread; without it that is the
+    loop that runs where it is started. ``driver_cpu_ns`` returns what the test's own side of the
+    requests has cost in other threads so far, and ``take_stays`` for how many seconds each request
+    since the last call was in the application, where that is known; ``driver_threads`` are the
+    native ids of such threads.
     """
 
     def __init__(self, max_lag: float = 0.020, max_blocked: float = 0.005) -> None:
@@ -62,6 +82,10 @@ class Sentinel:
         self._budget = Budget()
         self._old_handler: Any = None
         self._breaks_step: int | None = None
+        self.loop: asyncio.AbstractEventLoop | None = None
+        self.driver_cpu_ns: Callable[[], int] = lambda: 0
+        self.take_stays: Callable[[], tuple[float, ...]] = tuple
+        self.driver_threads: set[int] = set()
         self.probe: Probe
         self.watchdog: Watchdog
 
@@ -75,15 +99,15 @@ class Sentinel:
     def start(self) -> None:
         """Begin to measure the running loop; may be nested."""
         if self._users == 0:
-            self.probe = probe_of_running_loop(self._notice)
+            self.probe = self.on_loop(lambda: probe_of_running_loop(self._notice))
             self.watchdog = Watchdog(self.probe, self._notice)
             self._steps = ()
             self._users = 1
             try:
-                self.probe.install()
+                self.on_loop(self.probe.install)
                 self.watchdog.start()
                 self._arm()
-                self._first = Reading(self)
+                self._first = self.reading()
             except BaseException:
                 self.stop()
                 raise
@@ -93,8 +117,9 @@ class Sentinel:
     def stop(self) -> None:
         """End what the matching ``start`` began: patches undone, the thread gone."""
         if self._users == 1 and self._first is not None and not self.fault:
-            self._budget = self.budget
-            self._steps = self.steps
+            with suppress(LoopUnreachableError):
+                self._budget = self.budget
+                self._steps = self.steps
         self._users -= 1
         if self._users == 0:
             self._first = None
@@ -120,6 +145,52 @@ class Sentinel:
         trace: TracebackType | None,
     ) -> None:
         self.stop()
+
+    # Work on the loop's thread
+
+    @property
+    def is_remote(self) -> bool:
+        """Whether the loop that is watched is another than the one that runs here."""
+        return self.loop is not None
+
+    def on_loop(self, work: Callable[[], _T]) -> _T:
+        """Return what ``work`` returns on the loop's thread.
+
+        Raises LoopUnreachableError where the loop of another thread does not answer.
+        """
+        if self.loop is None or asyncio._get_running_loop() is self.loop:
+            return work()
+
+        async def working() -> _T:
+            return work()
+
+        answer = asyncio.run_coroutine_threadsafe(working(), self.loop)
+        if not concurrent.futures.wait([answer], _ANSWER_WITHIN).done:
+            answer.cancel()
+            raise LoopUnreachableError
+        return answer.result()
+
+    def reading(self) -> Reading:
+        """Return the totals now, for the beginning of a window."""
+        driver_cpu_ns = self.driver_cpu_ns()
+        return self.on_loop(lambda: Reading(self, driver_cpu_ns))
+
+    @contextmanager
+    def without_tracers(self) -> Iterator[str | None]:
+        """Suspend coverage tools and debuggers here and on the loop's thread; yield what there was.
+
+        As with ``tracers.suspended``, leave the block in the frame in which it was entered.
+        """
+        with tracers.suspended() as tracer:
+            if self.loop is None:
+                yield tracer
+                return
+            there = tracers.suspended()
+            traced = self.on_loop(there.__enter__)
+            try:
+                yield tracer or traced
+            finally:
+                self.on_loop(lambda: there.__exit__(None, None, None))
 
     # What has been measured since the start
 
@@ -153,9 +224,27 @@ class Sentinel:
         return max((step.blocked for step in self.steps), default=0.0)
 
     def since(self, reading: Reading) -> Budget:
-        """Return the budget since ``reading``, up to this instant; call it on the loop's thread."""
+        """Return the budget since ``reading``, up to this instant."""
+        driver_cpu_ns = self.driver_cpu_ns() - reading.driver_cpu_ns
+        return self.on_loop(lambda: self._since(reading, max(0, driver_cpu_ns)))
+
+    def close_window(self, reading: Reading) -> Budget:
+        """Return the budget since ``reading``, and do not count what it costs to ask for it.
+
+        To ask for other processes is no step of the app's (psutil: 20 ms).
+        """
+        driver_cpu_ns = self.driver_cpu_ns() - reading.driver_cpu_ns
+        budgets: list[Budget] = []
+
+        def read() -> None:
+            budgets.append(self._since(reading, max(0, driver_cpu_ns)))
+
+        self.on_loop(lambda: self.probe.unaccounted(read))
+        return budgets[0] if budgets else Budget()
+
+    def _since(self, reading: Reading, driver_cpu_ns: int) -> Budget:
         parts = self.probe.parts.between(reading.parts, self.probe.take_reading())
-        other_cpu_ns = self.other_cpu_ns() - reading.other_cpu_ns
+        other_cpu_ns = self.other_cpu_ns() - reading.other_cpu_ns - driver_cpu_ns
         threads = grown(reading.threads, other_threads(self.own_threads()))
         children = grown(reading.children, self.children())
         # A thread that has ended has taken its record along (aiosqlite makes one per connection):
@@ -165,6 +254,7 @@ class Sentinel:
         return Budget(
             **parts,
             other_cpu=max(0, other_cpu_ns) / 1e9,
+            driver_cpu=driver_cpu_ns / 1e9,
             other_delay=threads.delay / 1e9 + ended_delay,
             child_cpu=children.cpu / 1e9,
             child_delay=children.delay / 1e9,
@@ -181,12 +271,12 @@ class Sentinel:
         return others - self.probe.other_gc_cpu
 
     def own_threads(self) -> set[int]:
-        """Return the native ids of the loop's thread and of the watchdog's."""
-        return {self.probe.thread_id, self.watchdog.thread_id}
+        """Return the native ids of the loop's thread, the watchdog's and the test's own."""
+        return {self.probe.thread_id, self.watchdog.thread_id, *self.driver_threads}
 
     def waits(self) -> Waits:
         """Return a fresh record of where the tasks of the loop wait."""
-        return Waits(self.probe)
+        return self.on_loop(lambda: Waits(self.probe))
 
     async def learn_background(self) -> None:
         """Learn which child processes are busy anyway, to leave them out of what follows.
@@ -198,9 +288,13 @@ class Sentinel:
         if not before:
             return
         runnable = {key for key in before if is_runnable(key)}
-        over = anyio.Event()
+        over, tasks = anyio.Event(), running_tasks()
+
+        def finish() -> None:
+            tasks.call_soon_threadsafe(over.set)
+
         # Not a sleep of the loop's: a test may have frozen its clock.
-        self.watchdog.call_after(_BACKGROUND, lambda: self.probe.call_soon_threadsafe(over.set))
+        self.watchdog.call_after(_BACKGROUND, finish)
         await over.wait()
         self._always_busy = {
             key

@@ -14,7 +14,7 @@ PACKAGE = Path(pytest_nonblocking.__file__).parent
 LAYERS = [
     {"clocks", "results", "apps", "tasks"},
     {"settings", "sentinel", "lifespan", "machine", "demand"},
-    {"call", "verdict"},
+    {"call", "live", "verdict"},
     {"client"},
     {"attribution", "advice", "scenario"},
     {"calibration", "reporting", "threads"},
