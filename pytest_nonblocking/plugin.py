@@ -48,12 +48,13 @@ def pytest_configure(config: pytest.Config) -> None:
 @pytest.hookimpl(tryfirst=True)
 def pytest_pycollect_makeitem(collector: pytest.Collector, name: str, obj: object) -> None:
     """Give a marked coroutine test without a runner marker pytest-asyncio's."""
-    if not inspect.iscoroutinefunction(obj):
+    function = obj.__func__ if isinstance(obj, staticmethod) else obj
+    if not inspect.iscoroutinefunction(function):
         return
-    own = {mark.name for mark in getattr(obj, "pytestmark", ())}
+    own = {mark.name for mark in getattr(function, "pytestmark", ())}
     names = own | {mark.name for mark in collector.iter_markers()}
     if "nonblocking" in names and not names & {"asyncio", "anyio"}:
-        pytest.mark.asyncio(obj)
+        pytest.mark.asyncio(function)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -67,6 +68,18 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
                     "how often the body runs; measure one example instead"
                 )
             item.stash[MARKED] = marked
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Begin anew: a plugin that reruns tests runs the same item again."""
+    if RUN in item.stash:
+        del item.stash[RUN]
+        item.user_properties[:] = [
+            (name, value)
+            for name, value in item.user_properties
+            if not name.startswith("nonblocking_")
+        ]
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
@@ -86,9 +99,14 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, None, None]:
             item.obj = run.wrap(original)
         elif marked is not None and marked.mode != "off":
             item.obj = run.wrap_function(original)
+        # A coroutine method of a unittest.TestCase is called by its name and not as item.obj.
+        if is_coroutine and getattr(item, "nofuncargs", False):
+            setattr(item.instance, item.name, item.obj)
         return (yield)
     finally:
         run.abandon()
+        if getattr(item, "nofuncargs", False):
+            vars(item.instance).pop(item.name, None)
         item.obj = original
         if run.outcomes:
             from .reporting.junit import properties
