@@ -48,12 +48,17 @@ def pytest_configure(config: pytest.Config) -> None:
 @pytest.hookimpl(tryfirst=True)
 def pytest_pycollect_makeitem(collector: pytest.Collector, name: str, obj: object) -> None:
     """Give a marked coroutine test without a runner marker pytest-asyncio's."""
-    function = obj.__func__ if isinstance(obj, staticmethod) else obj
+    function = obj.__func__ if isinstance(obj, (staticmethod, classmethod)) else obj
     if not inspect.iscoroutinefunction(function):
         return
-    own = {mark.name for mark in getattr(function, "pytestmark", ())}
-    names = own | {mark.name for mark in collector.iter_markers()}
-    if "nonblocking" in names and not names & {"asyncio", "anyio"}:
+    marks = [*getattr(function, "pytestmark", ()), *collector.iter_markers()]
+    names = {mark.name for mark in marks}
+    if "nonblocking" not in names or names & {"asyncio", "anyio"}:
+        return
+    config = collector.config
+    asks = {name for mark in marks if mark.name == "usefixtures" for name in mark.args}
+    asks.update(inspect.signature(function).parameters)
+    if "anyio_backend" not in asks and config.getoption("anyio_mode", None) != "auto":
         pytest.mark.asyncio(function)
 
 

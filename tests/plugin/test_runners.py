@@ -55,9 +55,9 @@ def suite(project):
     return project
 
 
-def assert_judged(result, pairs=1, others=0):
+def assert_judged(result, pairs=1):
     """Half of the marked tests pass, half fail with the cause and its line, all were measured."""
-    result.assert_outcomes(passed=pairs + others, failed=pairs)
+    result.assert_outcomes(passed=pairs, failed=pairs)
     result.stdout.fnmatch_lines(
         [f"nonblocking: {2 * pairs} measured: {pairs} pass, {pairs} fail"], consecutive=True
     )
@@ -81,20 +81,24 @@ SCOPED = {
 """How many loops the two tests of a pair have."""
 
 COUNT = """
+loops = set()
 
-def test_loops():
+@pytest.fixture(scope="module", autouse=True)
+def counted():
+    yield
     assert len(loops) == {loops}
 """
+NOTE_LOOP = "loops.add(asyncio.get_running_loop())"
 
 
 def scoped_pair(scope):
-    mark = f"pytestmark = pytest.mark.asyncio(loop_scope={scope!r})\nloops = set()\n"
-    text = pair(mark, check="loops.add(asyncio.get_running_loop())")
+    mark = f"pytestmark = pytest.mark.asyncio(loop_scope={scope!r})\n"
+    text = pair(mark + COUNT.format(loops=SCOPED[scope]), check=NOTE_LOOP)
     if scope == "class":
         head, _, tests = text.partition("@pytest.mark.nonblocking")
         indented = f"@pytest.mark.nonblocking{tests}".replace("\n", "\n    ")
         text = f"{head}class TestIt:\n    {indented.replace('(nonblocking', '(self, nonblocking')}"
-    return text + COUNT.format(loops=SCOPED[scope])
+    return text
 
 
 @pytest.mark.parametrize("mode", ["strict", "auto"])
@@ -103,17 +107,16 @@ def test_every_loop_scope_of_pytest_asyncio(suite, mode):
         folder = suite.mkpydir(f"in_{scope}")
         (folder / f"test_{scope}.py").write_text(scoped_pair(scope), "utf-8")
     result = suite.runpytest(f"--asyncio-mode={mode}")
-    assert_judged(result, pairs=len(SCOPED), others=len(SCOPED))
+    assert_judged(result, pairs=len(SCOPED))
 
 
 @pytest.mark.parametrize("mode", ["strict", "auto"])
 def test_a_test_without_a_runners_marker_has_the_default_loop_scope(suite, mode):
-    text = pair("loops = set()", check="loops.add(asyncio.get_running_loop())")
-    suite.makepyfile(test_it=text + COUNT.format(loops=1))
+    suite.makepyfile(test_it=pair(COUNT.format(loops=1), check=NOTE_LOOP))
     result = suite.runpytest(
         f"--asyncio-mode={mode}", "-o", "asyncio_default_test_loop_scope=module"
     )
-    assert_judged(result, others=1)
+    assert_judged(result)
 
 
 def test_uvloop_under_pytest_asyncio(suite):
