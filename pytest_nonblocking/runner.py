@@ -296,10 +296,7 @@ def _place_of(test: Callable[..., object]) -> attribution.Place | None:
 
 def _why_unmeasured(error: Exception) -> str:
     if isinstance(error, UnsupportedLoopError):
-        return (
-            f"the event loop is {error}, whose steps cannot be timed; "
-            "use asyncio's own, uvloop or trio"
-        )
+        return str(error)
     return f"the plugin itself failed ({type(error).__name__}: {error}); please report this"
 
 

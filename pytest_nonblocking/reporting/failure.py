@@ -64,7 +64,9 @@ def _measured(outcome: Outcome) -> list[str]:
         took = limit_text(milliseconds(limit.value), limit)
         return [f"  {done} of {plural(late.concurrency, 'copy', 'copies')} finished ({took})"]
     if judgement.serial is None:
-        return []
+        runs = "in the test's one run" if evidence.watched else f"in each of {len(evidence.solos)}"
+        runs += "" if evidence.watched else " runs alone"
+        return [f"  {runs}, of {milliseconds(burst.makespan)}: scaling was not judged"]
     alone = sorted(run.makespan for run in evidence.solos)[len(evidence.solos) // 2]
     keeps = judgement.cause in ("blocking-call", "cpu-on-loop")
     each = "each request keeps the loop for" if keeps else "each further request adds"

@@ -10,7 +10,14 @@ from .probe import Probe
 
 
 class UnsupportedLoopError(Exception):
-    """The running event loop is of a kind whose callbacks cannot be timed."""
+    """The running event loop cannot be timed; the message says why and what to do."""
+
+    def __init__(self, what: str, instead: str = "use asyncio's own, uvloop or trio") -> None:
+        super().__init__(f"the event loop is {what}, whose steps cannot be timed; {instead}")
+
+
+def _always() -> bool:
+    return True
 
 
 def probe_of_running_loop(notice: float) -> Probe:
@@ -18,6 +25,9 @@ def probe_of_running_loop(notice: float) -> Probe:
 
     ``notice`` is the length in seconds from which it keeps a step for the report.
     """
+    if not getattr(sys, "_is_gil_enabled", _always)():
+        # The frames of a thread that runs meanwhile cannot be read safely.
+        raise UnsupportedLoopError("in a free-threaded interpreter", "use one with the GIL")
     try:
         loop = asyncio.get_running_loop()
     except RuntimeError:

@@ -205,3 +205,22 @@ def test_an_unknown_event_loop_is_not_measured_and_named(pytester):
     result = pytester.runpytest("-v", "-W", "always")
     result.assert_outcomes(passed=1, warnings=1)
     result.stdout.fnmatch_lines(["*the event loop is otherloop.Loop*"])
+
+
+def test_a_free_threaded_interpreter_is_not_measured(pytester):
+    pytester.makepyfile(
+        """
+        import asyncio, sys, pytest
+
+        @pytest.fixture
+        def free_threaded(monkeypatch):
+            monkeypatch.setattr(sys, "_is_gil_enabled", lambda: False, raising=False)
+
+        @pytest.mark.nonblocking
+        async def test_it(free_threaded):
+            await asyncio.sleep(0)
+        """
+    )
+    result = pytester.runpytest("-v", "-W", "always")
+    result.assert_outcomes(passed=1, warnings=1)
+    result.stdout.fnmatch_lines(["*in a free-threaded interpreter, * use one with the GIL*"])
