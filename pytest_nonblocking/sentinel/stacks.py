@@ -13,7 +13,7 @@ import sys
 import sysconfig
 from collections.abc import Iterator
 from pathlib import Path
-from types import FrameType
+from types import CodeType, FrameType
 from typing import Any
 
 from ..results import Frame, Stack
@@ -37,6 +37,10 @@ def walk(innermost: FrameType | None) -> Stack:
     frames: list[Frame] = []
     frame = innermost
     while frame is not None and len(frames) < _DEEPEST:
+        # CPython 3.11.7 was once seen to give another object for the code of a frame of a thread
+        # that ran on meanwhile.
+        if type(frame.f_code) is not CodeType:
+            return ()
         frames.append(_described(frame))
         frame = frame.f_back
     frames.reverse()

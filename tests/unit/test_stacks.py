@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from pytest_nonblocking.sentinel.stacks import other_thread_stacks, thread_stack
+from pytest_nonblocking.sentinel.stacks import other_thread_stacks, thread_stack, walk
 
 
 @pytest.fixture
@@ -52,3 +52,10 @@ def test_a_collector_that_was_off_stays_off():
         assert not gc.isenabled()
     finally:
         gc.enable()
+
+
+def test_a_frame_whose_code_is_no_code_ends_the_look_without_a_fault():
+    class Broken:
+        f_code, f_lineno, f_globals, f_back = object(), 1, {}, None
+
+    assert walk(Broken()) == ()

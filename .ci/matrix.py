@@ -1,0 +1,117 @@
+#!/usr/bin/env python3
+"""Run tests on every CPython that is found, and once with the lowest versions of what is needed.
+
+    python3 .ci/matrix.py [--python 3.12 ...] [--only latest|lowest] [PYTEST ARGUMENTS]
+
+Says which interpreters were not found. Environments stay in build/matrix until pyproject.toml
+changes. Exits with 1 if a row failed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import os
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT / "benchmarks" / "truth"))
+
+from interpreters import VERSIONS, find  # noqa: E402
+
+FOLDER = ROOT / "build" / "matrix"
+PYPROJECT = (ROOT / "pyproject.toml").read_text("utf-8")
+# What is not needed to show the lower bounds, and needs newer versions of what is.
+NOT_WITH_LOWEST = re.compile(
+    "pytest-nonblocking|blacksheep|django|falcon|httpx2|hypercorn|litestar|python-multipart|quart|sse-starlette"
+)
+SECONDS = 1200
+
+
+class Row(NamedTuple):
+    """One environment: a CPython and which versions it has of the packages."""
+
+    version: str
+    python: str
+    packages: str
+
+
+def listed(name: str) -> list[str]:
+    """Return the requirements in the list ``name`` of pyproject.toml."""
+    text = re.search(rf"^{name} = \[\n(.*?)^\]", PYPROJECT, re.MULTILINE | re.DOTALL)
+    assert text is not None, name
+    return re.findall(r'^    "(.+?)",$', text[1], re.MULTILINE)
+
+
+def requirements(row: Row) -> list[str]:
+    """Return what pip is to install for ``row``."""
+    if row.packages == "latest":
+        return ["--editable", ".[test]"]
+    tests = [one for one in listed("test") if not NOT_WITH_LOWEST.match(one)]
+    lowest = [one for one in listed("dependencies") if ";" not in one]
+    lowest += [one for one in tests if one.startswith("fastapi")]
+    return ["--editable", ".", *tests, *(one.replace(">=", "==") for one in lowest)]
+
+
+def environment(row: Row) -> Path:
+    """Return the interpreter of an environment for ``row``, made where it is missing or old."""
+    home = FOLDER / f"{row.version}-{row.packages}"
+    made_for = home / "made-for"
+    state = hashlib.sha256(PYPROJECT.encode()).hexdigest()
+    python = home / ("Scripts" if os.name == "nt" else "bin") / "python"
+    if not made_for.exists() or made_for.read_text("utf-8") != state:
+        subprocess.run([row.python, "-m", "venv", "--clear", str(home)], check=True)
+        install = [str(python), "-m", "pip", "install", "--quiet", *requirements(row)]
+        subprocess.run(install, cwd=ROOT, check=True)
+        made_for.write_text(state, encoding="utf-8")
+    return python
+
+
+def run(row: Row, arguments: list[str]) -> tuple[bool, str]:
+    """Run the tests of ``row``; return whether they passed, and pytest's last line."""
+    try:
+        python = environment(row)
+    except subprocess.CalledProcessError as error:
+        return False, f"the environment could not be made: {error}"
+    command = [str(python), "-m", "pytest", "-q", "-p", "no:cacheprovider", *arguments]
+    try:
+        done = subprocess.run(
+            command, cwd=ROOT, text=True, stdout=subprocess.PIPE, timeout=SECONDS, check=False
+        )
+    except subprocess.TimeoutExpired:
+        return False, f"not done within {SECONDS} s"
+    if done.returncode:
+        print(done.stdout)
+    return done.returncode == 0, (done.stdout.strip().splitlines() or ["no output"])[-1]
+
+
+def main() -> int:
+    """Return the exit status."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--python", action="append", choices=VERSIONS)
+    parser.add_argument("--only", choices=("latest", "lowest"))
+    chosen, arguments = parser.parse_known_args()
+    found = {version: find(version) for version in chosen.python or VERSIONS}
+    rows = [Row(version, python, "latest") for version, python in found.items() if python]
+    rows += [row._replace(packages="lowest") for row in rows[:1]]
+    for version in [version for version, python in found.items() if not python]:
+        print(f"CPython {version} is not on this machine: not run")
+    failed = not rows
+    for row in rows:
+        if chosen.only in (None, row.packages):
+            began = time.monotonic()
+            passed, last = run(row, arguments)
+            failed |= not passed
+            word = "passed" if passed else "FAILED"
+            took = time.monotonic() - began
+            print(f"{word} {row.version} {row.packages:<6} {took:4.0f} s  {last}", flush=True)
+    return int(failed)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
