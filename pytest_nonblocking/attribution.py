@@ -15,6 +15,7 @@ Place = tuple[str, str]
 
 # Frames below which another task of the same request does the waiting.
 _PASS_ON = ("starlette", "fastapi", "anyio.streams")
+_LOCKS = ("asyncio.locks", "asyncio.queues", "anyio._backends", "anyio._core._sync", "trio._sync")
 # A client passes a request on to the app, or really waits for a server.
 _TRANSPORTS = ("pytest_nonblocking", "httpx._transports.asgi", "httpx2._transports.asgi")
 
@@ -168,12 +169,21 @@ def _waiting(runs: Sequence[Run], body: Place | None, *, of_client: bool = True)
         lines = lines or others or seen
     if not lines:
         return None
+    place, count = _places(lines).most_common(1)[0]
+    # A middleware that waits for a task of its framework's waits as often as the handler that
+    # the task runs: the one that waits for a lock or a queue is meant.
+    for_locks = _places(line for line in lines if line.stack[-1].module.startswith(_LOCKS))
+    if for_locks and for_locks.most_common(1)[0][1] >= count / 2:
+        place, count = for_locks.most_common(1)[0]
+    there = [line for line in lines if _place(line) == place]
+    return _culprit(there, min(count, copies), copies)
+
+
+def _places(lines: Iterable[_Seen]) -> Counter[Place]:
     counts: Counter[Place] = Counter()
     for line in lines:
         counts[_place(line)] += line.times
-    place, count = counts.most_common(1)[0]
-    there = [line for line in lines if _place(line) == place]
-    return _culprit(there, min(count, copies), copies)
+    return counts
 
 
 def _is_body(seen: _Seen, body: Place | None) -> bool:

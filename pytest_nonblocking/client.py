@@ -209,15 +209,20 @@ class ASGITransport(httpx.AsyncBaseTransport):
     async def settle(self) -> None:
         """Wait until the application works on no request any more.
 
-        Raises the first exception that it raised after a response was complete, which no request
-        has raised yet; ``raise_app_exceptions`` decides.
+        Raises the first exception that it raised after a response was complete;
+        ``raise_app_exceptions`` decides.
         """
         while tasks := self._working():
             await all_ended(tasks)
+        self.raise_failure()
+
+    def raise_failure(self) -> None:
+        """Raise the first exception that the application raised and no request has raised yet."""
         failed, self._failed = self._failed, []
         for call in failed:
-            if self.raise_app_exceptions and call.error is not None and not call.delivered:
-                raise call.error
+            error = call.error
+            if self.raise_app_exceptions and isinstance(error, Exception) and not call.delivered:
+                raise error
 
     async def aclose(self) -> None:
         """End what still runs: calls whose client has left at once, others after a grace."""

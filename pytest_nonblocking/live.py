@@ -131,6 +131,9 @@ class LiveServer:
         """Return the exchanges on which the application still works."""
         return [request.exchange(None) for request in tuple(self._observed.running)]
 
+    def raise_failure(self) -> None:
+        """Do nothing: what the application raises is the server's to tell."""
+
     async def settle(self) -> None:
         """Wait until the application works on no request any more."""
         await self._news.until(lambda: not self._observed.running)

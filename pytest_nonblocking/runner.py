@@ -116,6 +116,8 @@ class TestRun:
                     for client, transport in reversed(self._clients):
                         await client.aclose()
                         await transport.shutdown()
+            for transport in self._transports:
+                transport.raise_failure()
             self._enforce()
 
         return run

@@ -115,8 +115,8 @@ class _Burst:
                     self._gate.set()
                     if self._alone and not self._sentinel.is_remote:
                         self._look_at_pools_soon()
-                for transport in self._transports:
-                    await transport.settle()
+                if self._failure is None:
+                    await self._settle()
         finally:
             watchdog.forget_calls()
         exchanges = [e for transport in self._transports for e in transport.drain()]
@@ -145,6 +145,13 @@ class _Burst:
             stuck=self._stuck,
             **self._result,
         )
+
+    async def _settle(self) -> None:
+        for transport in self._transports:
+            try:
+                await transport.settle()
+            except Exception as error:  # what the app raised after its response
+                self._failure = BodyFailedError(error, 0, self._concurrency)
 
     def _steps(self) -> tuple[Step, ...]:
         try:

@@ -77,10 +77,20 @@ def other_thread_stacks(excluded: set[int]) -> list[Stack]:
     return [walk(f) for ident, f in _current_frames().items() if ident not in excluded]
 
 
+def _kind(awaitable: Any) -> str | None:
+    return next((kind for kind, awaits in _AWAITS.items() if hasattr(awaitable, awaits)), None)
+
+
 def suspended_frames(awaitable: Any) -> Iterator[FrameType]:
     """Walk down the chain of what a suspended coroutine awaits, outermost frame first."""
     for _ in range(_DEEPEST):
-        kind = next((k for k, awaits in _AWAITS.items() if hasattr(awaitable, awaits)), None)
+        kind = _kind(awaitable)
+        if kind is None:
+            # The step of an asynchronous generator, or what wraps a coroutine made by Cython: it
+            # tells what it waits for to nobody but the collector.
+            inner = (one for one in gc.get_referents(awaitable) if _kind(one) is not None)
+            awaitable = next(inner, None)
+            kind = _kind(awaitable)
         if kind is None:
             return
         frame = getattr(awaitable, f"{kind}_frame")

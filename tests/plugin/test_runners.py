@@ -1,8 +1,15 @@
 """The marker means the same under every runner, every scope of the loop and every kind of test."""
 
+import contextlib
+import importlib
 import sys
 
 import pytest
+
+# Loaded before the first inner run, each of which would otherwise import them anew.
+for name in ("httpx2", "trio", "uvloop", "anyio._backends._asyncio", "anyio._backends._trio"):
+    with contextlib.suppress(ImportError):
+        importlib.import_module(name)
 
 APP = """
 import time
@@ -196,15 +203,11 @@ def test_every_backend_of_anyios_plugin(suite, backend):
     assert_judged(suite.runpytest())
 
 
-@pytest.mark.parametrize("without_pytest_asyncio", [False, True])
-def test_a_test_that_asks_for_a_backend_is_run_by_anyio(suite, backend, without_pytest_asyncio):
+def test_a_test_that_asks_for_a_backend_is_run_by_anyio(suite, backend):
     fixture, check = backend
     asks = 'pytestmark = pytest.mark.usefixtures("anyio_backend")\n'
     suite.makepyfile(test_it=pair(asks + fixture, check=check))
-    flags = ["-p", "no:asyncio"] if without_pytest_asyncio else []
-    if without_pytest_asyncio:
-        suite.makeini(INI.replace("asyncio_default_fixture_loop_scope = function\n", ""))
-    assert_judged(suite.runpytest(*flags))
+    assert_judged(suite.runpytest())
 
 
 def test_the_auto_mode_of_anyio_runs_marked_tests_too(suite, backend, request):
@@ -273,26 +276,24 @@ def test_tests_in_classes(suite):
     assert_judged(suite.runpytest(), pairs=3)
 
 
-@pytest.mark.parametrize("kind", ["staticmethod", "classmethod"])
-def test_a_static_or_class_method_without_a_runners_marker(suite, kind):
-    arguments = "cls, nonblocking_client" if kind == "classmethod" else "nonblocking_client"
-    suite.makepyfile(
-        f"""
-        import pytest
+def test_static_and_class_methods_without_a_runners_marker(suite):
+    kinds = {"staticmethod": "nonblocking_client", "classmethod": "cls, nonblocking_client"}
+    methods = """
+            import pytest
 
-        class TestIt:
-            @{kind}
-            @pytest.mark.nonblocking(concurrency=4)
-            async def test_healthy({arguments}):
-                assert (await nonblocking_client.get("/")).status_code == 200
+            class TestIt:
+                @{kind}
+                @pytest.mark.nonblocking(concurrency=4)
+                async def test_healthy({arguments}):
+                    assert (await nonblocking_client.get("/")).status_code == 200
 
-            @{kind}
-            @pytest.mark.nonblocking(concurrency=4)
-            async def test_blocking({arguments}):
-                assert (await nonblocking_client.get("/blocking")).status_code == 200
-        """
-    )
-    assert_judged(suite.runpytest())
+                @{kind}
+                @pytest.mark.nonblocking(concurrency=4)
+                async def test_blocking({arguments}):
+                    assert (await nonblocking_client.get("/blocking")).status_code == 200
+    """
+    suite.makepyfile(**{f"test_{k}": methods.format(kind=k, arguments=a) for k, a in kinds.items()})
+    assert_judged(suite.runpytest(), pairs=2)
 
 
 def test_methods_of_a_unittest_case(suite):
@@ -359,20 +360,26 @@ async def client():
 
 
 def own_client(library, fixture):
-    if library == "httpx2":
-        pytest.importorskip("httpx2", reason="httpx2 is not installed")
-    return OWN_CLIENT.format(library=library, fixture=fixture)
+    return "import pytest_asyncio\n" + OWN_CLIENT.format(library=library, fixture=fixture)
 
 
 @pytest.fixture(params=["httpx", "httpx2"])
 def library(request):
-    return request.param
+    return pytest.importorskip(request.param, reason=f"{request.param} is not installed").__name__
 
 
 def test_a_client_of_the_users_own(suite, library):
-    fixture = own_client(library, "pytest_asyncio.fixture")
-    suite.makepyfile(test_it=pair(f"import pytest_asyncio\n{fixture}", client="client"))
-    assert_judged(suite.runpytest())
+    for_session = own_client(
+        library, 'pytest_asyncio.fixture(scope="session", loop_scope="session")'
+    )
+    session = 'pytestmark = pytest.mark.asyncio(loop_scope="session")'
+    suite.makeconftest(f"import pytest\n{for_session}")
+    suite.makepyfile(
+        test_alone=pair(own_client(library, "pytest_asyncio.fixture"), client="client"),
+        test_first_of_session=pair(session, client="client"),
+        test_second_of_session=pair(session, client="client"),
+    )
+    assert_judged(suite.runpytest(), pairs=3)
 
 
 def test_a_client_of_the_users_own_in_auto_mode(suite, library):
@@ -380,16 +387,8 @@ def test_a_client_of_the_users_own_in_auto_mode(suite, library):
     assert_judged(suite.runpytest("--asyncio-mode=auto"))
 
 
-def test_a_client_of_the_users_own_under_anyio(suite, library, backend):
+def test_a_client_of_the_users_own_under_anyio(suite, backend):
     fixture, check = backend
-    more = f"pytestmark = pytest.mark.anyio\n{fixture}{own_client(library, 'pytest.fixture')}"
+    more = f"pytestmark = pytest.mark.anyio\n{fixture}{own_client('httpx', 'pytest.fixture')}"
     suite.makepyfile(test_it=pair(more, client="client", check=check))
     assert_judged(suite.runpytest())
-
-
-def test_a_client_for_the_whole_session(suite, library):
-    fixture = own_client(library, 'pytest_asyncio.fixture(scope="session", loop_scope="session")')
-    suite.makeconftest(f"import pytest, pytest_asyncio\n{fixture}")
-    mark = 'pytestmark = pytest.mark.asyncio(loop_scope="session")'
-    suite.makepyfile(test_one=pair(mark, client="client"), test_two=pair(mark, client="client"))
-    assert_judged(suite.runpytest(), pairs=2)
