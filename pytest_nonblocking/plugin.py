@@ -55,11 +55,20 @@ def pytest_pycollect_makeitem(collector: pytest.Collector, name: str, obj: objec
     names = {mark.name for mark in marks}
     if "nonblocking" not in names or names & {"asyncio", "anyio"}:
         return
-    config = collector.config
     asks = {name for mark in marks if mark.name == "usefixtures" for name in mark.args}
     asks.update(inspect.signature(function).parameters)
-    if "anyio_backend" not in asks and config.getoption("anyio_mode", None) != "auto":
+    loaded = collector.config.pluginmanager.has_plugin
+    if not (loaded("asyncio") or loaded("pytest_asyncio.plugin")):
+        return
+    if "anyio_backend" not in asks and not _anyio_runs_all(collector.config):
         pytest.mark.asyncio(function)
+
+
+def _anyio_runs_all(config: pytest.Config) -> bool:
+    try:
+        return "auto" in (config.getoption("anyio_mode"), config.getini("anyio_mode"))
+    except (ValueError, KeyError):  # anyio has no such mode before 4.12, or is switched off
+        return False
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -138,9 +147,11 @@ class _Collector:
         self._config = config
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        records = getattr(report, "nonblocking", None)
-        if records:
-            self._config.stash[RECORDS][report.nodeid] = records
+        known = self._config.stash[RECORDS]
+        if report.when == "setup":
+            known.pop(report.nodeid, None)  # what an earlier run of the same test came to
+        if records := getattr(report, "nonblocking", None):
+            known[report.nodeid] = records
 
     def _records(self) -> list[dict[str, Any]]:
         return [record for records in self._config.stash[RECORDS].values() for record in records]

@@ -191,21 +191,6 @@ def test_an_accepted_cause_passes_with_a_note(project):
     result.stdout.fnmatch_lines(["*note: serialised-wait was found and is accepted by allow*"])
 
 
-def test_a_plain_function_is_not_measured_and_says_so(project):
-    project.makepyfile(
-        """
-        import pytest
-
-        @pytest.mark.nonblocking
-        def test_it():
-            pass
-        """
-    )
-    result = project.runpytest("-v", "-W", "always")
-    result.assert_outcomes(passed=1, warnings=1)
-    result.stdout.fnmatch_lines(["*not-measured*", "*async def*"])
-
-
 def test_the_report_is_valid_and_says_what_the_terminal_says(run_get, pytester):
     run_get("/blocking", "--nonblocking-report=out.json")
     report = json.loads((pytester.path / "out.json").read_text("utf-8"))

@@ -22,6 +22,8 @@ def anyio_backend():
     return "asyncio"
 """
 ON_TRIO = """
+import pytest
+
 @pytest.fixture
 def anyio_backend():
     return "trio"
@@ -35,16 +37,16 @@ async def test_on_trio():
 
 def test_anyios_plugin_alone_runs_tests_with_its_marker(project):
     project.makepyfile(GET.format(more=f"pytestmark = pytest.mark.anyio\n{ON_ASYNCIO}"))
-    result = project.runpytest("-p", "no:asyncio", "--strict-markers", "-W", "error")
+    result = project.runpytest_subprocess("-p", "no:asyncio", "--strict-markers", "-W", "error")
     result.assert_outcomes(passed=1, failed=1)
     result.stdout.fnmatch_lines(["*cause*blocking-call: *", "nonblocking: 2 measured: *"])
 
 
-@pytest.mark.parametrize("flags", [[], ["--strict-markers"], ["-W", "error"]])
+@pytest.mark.parametrize("flags", [["--strict-markers"], ["-W", "error"]])
 def test_without_any_runner_a_marked_coroutine_fails_and_names_the_plugins(project, flags):
-    more = "def test_other(): pass"
-    project.makepyfile(GET.format(more=more))
-    result = project.runpytest("-p", "no:asyncio", *flags)
+    project.makepyfile(GET.format(more="def test_other(): pass"))
+    # In a process of its own: in this one pytest knows pytest-asyncio's marker for good.
+    result = project.runpytest_subprocess("-p", "no:asyncio", *flags)
     result.assert_outcomes(passed=1, failed=2)
     result.stdout.fnmatch_lines(["async def functions are not natively supported*"])
     result.stdout.fnmatch_lines(["*- anyio", "*- pytest-asyncio"])
@@ -62,14 +64,11 @@ def test_plugins_may_be_loaded_in_any_order(project, monkeypatch, request, first
         pytest.skip("this anyio has no auto mode")
     monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
     monkeypatch.delenv("PYTEST_ADDOPTS")
-    project.makepyfile(GET.format(more=""))
-    (project.mkdir("on_trio") / "test_on_trio.py").write_text(f"import pytest\n{ON_TRIO}", "utf-8")
+    project.makepyfile(ON_TRIO)
     start = PLUGINS.index(first)
     order = [*PLUGINS[start:], *PLUGINS[:start]]
-    loading = list(itertools.chain.from_iterable(("-p", name) for name in order))
-    result = project.runpytest_subprocess(*loading, "test_plugins_may_be_loaded_in_any_order.py")
-    result.assert_outcomes(passed=1, failed=1)
-    result = project.runpytest_subprocess(*loading, "-o", "anyio_mode=auto", "on_trio")
+    flags = itertools.chain.from_iterable(("-p", name) for name in order)
+    result = project.runpytest_subprocess(*flags, "-o", "anyio_mode=auto")
     result.assert_outcomes(passed=1)
     result.stdout.fnmatch_lines(["nonblocking: 1 measured: 1 pass"])
 
@@ -101,7 +100,7 @@ def test_exit_in_the_body_ends_the_run(project, runner, condition):
             raise AssertionError
         """
     )
-    result = project.runpytest_subprocess()
+    result = project.runpytest()
     assert result.ret == pytest.ExitCode.INTERRUPTED
     result.stdout.fnmatch_lines(["*Exit: enough*"])
     result.assert_outcomes()

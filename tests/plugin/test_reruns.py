@@ -42,7 +42,7 @@ def test_each_test_is_reported_once_with_its_last_verdict(project, flags):
     if flags:
         pytest.importorskip("xdist", reason="pytest-xdist is not installed")
     project.makepyfile(TESTS)
-    result = project.runpytest_subprocess(
+    result = project.runpytest(
         *flags, "--reruns=1", "--nonblocking-report=out.json", "--junitxml=junit.xml"
     )
     result.assert_outcomes(passed=2, failed=1)
