@@ -104,6 +104,10 @@ class LiveServer:
             await self._news.until(lambda: self._ended, GRACE)
             if self._ended:
                 thread.join()
+        self.release()
+
+    def release(self) -> None:
+        """Close the port; may be called twice."""
         self._listener.close()
 
     def _run(self) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -195,9 +195,11 @@ def nonblocking_app(request: pytest.FixtureRequest) -> Any:
 
 
 @pytest.fixture
-def nonblocking_client(request: pytest.FixtureRequest, nonblocking_app: Any) -> Any:
+def nonblocking_client(request: pytest.FixtureRequest, nonblocking_app: Any) -> Iterator[Any]:
     """An ``httpx.AsyncClient`` on the application, with its lifespan on the test's loop."""
-    return _run_of(request.node).client_for(nonblocking_app)
+    run = _run_of(request.node)
+    yield run.client_for(nonblocking_app)
+    run.release()
 
 
 @pytest.fixture

@@ -134,6 +134,11 @@ class TestRun:
 
         return run
 
+    def release(self) -> None:
+        """Close what a client has opened for a test that was never run."""
+        if self._live is not None:
+            self._live.release()
+
     def abandon(self) -> None:
         """Leave nothing behind, whatever happened."""
         self.sentinel.abandon()

@@ -119,6 +119,25 @@ def test_a_handler_that_does_not_end_is_a_time_out_and_not_a_hang(live, path):
     result.stdout.fnmatch_lines(["*does not finish*", f"*where*webapp.py:* in {path[1:]}"])
 
 
+def test_the_port_of_a_test_that_is_never_run_is_closed(live):
+    more = """
+@pytest.fixture
+def broken(nonblocking_client):
+    raise RuntimeError("set-up is broken")
+
+@pytest.mark.nonblocking(transport="uvicorn")
+async def test_never(nonblocking_client, broken):
+    pass
+
+def test_after():
+    import gc, socket
+    sockets = [one for one in gc.get_objects() if type(one) is socket.socket]
+    sockets = [one for one in sockets if one.fileno() != -1 and one.family == socket.AF_INET]
+    assert sockets == []
+"""
+    live(["/"], more=more).assert_outcomes(passed=2, errors=1)
+
+
 def test_the_users_logging_is_left_as_it_is(live):
     more = """
 def test_logging():
