@@ -2,7 +2,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint truth truth-quick peers
+.PHONY: demo test lint matrix truth truth-quick peers
 
 demo: $(VENV)/installed
 	$(BIN)/python examples/demo.py
@@ -14,6 +14,10 @@ lint: $(VENV)/installed
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
+
+# What differs between interpreters, on every CPython that is found, and with the lowest versions.
+matrix:
+	$(PYTHON) .ci/matrix.py tests/unit tests/e2e/test_loops.py tests/plugin/test_plain_functions.py
 
 # All conditions on all CPythons that are found, six times: some hours; goes on where it stopped.
 truth: $(VENV)/installed

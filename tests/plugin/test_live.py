@@ -82,7 +82,7 @@ def test_the_same_verdicts_as_in_process(live, server):
             "nonblocking: GET /blocking blocks the event loop",
             "*cause*blocking-call: * ms waiting off the CPU in one step (limit 5 ms, default)",
             "*where*webapp.py:27 in blocking",
-            "nonblocking: 2 measured: 1 pass, 1 fail",
+            "nonblocking: 2 measured: *1 fail*",  # on a busy machine the other is inconclusive
         ]
     )
 
