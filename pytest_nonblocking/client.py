@@ -239,7 +239,10 @@ class ASGITransport(httpx.AsyncBaseTransport):
         await ended_in_time(self._working())
 
     def _working(self) -> set[Task]:
-        return {call.task for call in self._calls} | self.others
+        # What has ended may still wait for its callback: to wait for it would not suspend, and the
+        # loop that has to call it would never get a turn.
+        others = {task for task in self.others if not task.done()}
+        return {call.task for call in self._calls if not call.task.done()} | others
 
     async def startup(self) -> None:
         """Start the application's lifespan; raises AppStartupError. May be called twice."""

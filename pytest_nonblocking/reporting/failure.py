@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ..advice import fix_for
+from ..demand import fullest_pool
 from ..results import Cause, Culprit, Evidence, Judgement, Limit, Outcome, Run
 from .units import milliseconds, plural, rate
 
@@ -108,7 +109,9 @@ def _explained(outcome: Outcome) -> str:
             "of which one runs at a time"
         )
     if judgement.cause == "thread-pool":
-        pool = max(burst.pools, key=lambda p: p.waiting)
+        pool = fullest_pool(outcome.evidence.bursts or outcome.evidence.solos)
+        if pool is None:  # a time-out before anyone looked
+            return "all worker threads were busy"
         return (
             f"all {pool.size} threads of the {pool.name} were busy "
             f"and {plural(pool.waiting, 'call')} waited for one"

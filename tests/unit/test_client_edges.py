@@ -754,3 +754,16 @@ async def test_the_traceback_of_an_apps_error_shows_the_apps_line():
     with pytest.raises(BrokenError) as caught:
         await client.get("/")
     assert any(frame.name == "app" for frame in traceback.extract_tb(caught.value.__traceback__))
+
+
+async def test_settling_gives_the_loop_a_turn_where_a_task_has_just_ended():
+    client, transport = make_client(lifespan_app())
+
+    async def nothing():
+        pass
+
+    task = asyncio.get_running_loop().create_task(nothing())
+    await task
+    transport.others.add(task)  # its callback would discard it in the next iteration
+    await asyncio.wait_for(transport.settle(), 5)
+    await client.aclose()
