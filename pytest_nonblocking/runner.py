@@ -22,7 +22,7 @@ from .live import LiveServer
 from .reporting.failure import failure_text
 from .reporting.json_report import record
 from .results import Calibration, Evidence, Judgement, Limit, Limits, Outcome
-from .sentinel import LoopsUsed, Sentinel, UnsupportedLoopError
+from .sentinel import Driver, LoopsUsed, Sentinel, UnsupportedLoopError
 from .settings import Settings
 
 _SHOWN_LIMITS = (
@@ -101,8 +101,9 @@ class TestRun:
                     await transport.startup()
                 if self._live is not None:
                     self.sentinel.loop = self._live.loop
-                    self.sentinel.driver_cpu_ns = CLOCKS.thread_cpu_ns
-                    self.sentinel.driver_threads = {threading.get_native_id()}
+                    self.sentinel.driver = Driver(
+                        CLOCKS.thread_cpu_ns, threads=frozenset((threading.get_native_id(),))
+                    )
                 if self._marked:
                     await self._measure_test(body, _place_of(test))
                 elif self.settings.watches and not _MEASURES.intersection(self._item.fixturenames):
@@ -207,8 +208,7 @@ class TestRun:
         """Return the same for a test that is no coroutine."""
         __tracebackhide__ = True
         began = CLOCKS.wall_ns()
-        loops = LoopsUsed()
-        with loops:
+        with LoopsUsed() as loops:
             body()
         try:
             evidence = threads.measure(body, loops, limits_of(self.settings), self.sentinel)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import statistics
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import Any, Protocol
 
@@ -140,7 +141,7 @@ class _Burst:
             requests=len(exchanges),
             background=max((_background(e) for e in exchanges), default=0.0),
             exchanges=tuple(exchanges),
-            stays=self._sentinel.take_stays() or tuple(_stays(exchanges)),
+            stays=self._sentinel.driver.take_stays() or tuple(_stays(exchanges)),
             timed_out=self._timed_out,
             stuck=self._stuck,
             **self._result,
@@ -352,13 +353,15 @@ async def run_burst(
 def lone_run(sentinels: Sequence[Sentinel], took: float) -> Run:
     """Return what ``sentinels`` have seen, one on each loop, as a lone run of ``took`` seconds."""
     probes = [sentinel.probe for sentinel in sentinels]
-    parts = [probe.parts.seconds() for probe in probes]
+    totals: Counter[str] = Counter()
+    for probe in probes:
+        totals.update(probe.parts.seconds())
     steps = [step for probe in probes for step in probe.take_steps()]
     return Run(
         concurrency=1,
         makespan=took,
         latencies=(took,),
-        budget=Budget(**{name: sum(part[name] for part in parts) for name in (parts or [{}])[0]}),
+        budget=Budget(**totals),
         steps=tuple(sorted(steps, key=lambda step: -step.keep)),
         samples=tuple(s.stack for probe in probes for s in probe.samples[:] if s.stack),
     )

@@ -68,12 +68,12 @@ class Tasks(Protocol):
 def running_tasks() -> Tasks:
     """Return the tasks of the library that runs this coroutine."""
     try:
-        return AsyncioTasks(asyncio.get_running_loop())
+        return _AsyncioTasks(asyncio.get_running_loop())
     except RuntimeError:
         return _TrioTasks()
 
 
-class AsyncioTasks:
+class _AsyncioTasks:
     """Tasks and signals of one asyncio loop."""
 
     __slots__ = ("_loop", "call_soon_threadsafe", "signal", "start")

@@ -16,7 +16,7 @@ from . import scenario
 from .clocks import CLOCKS
 from .machine import machine_factor
 from .results import Budget, Calibration, Evidence, Limits, Run
-from .sentinel import COPY, LoopsUsed, Sentinel, clock_name, tracers
+from .sentinel import COPY, Driver, LoopsUsed, Sentinel, clock_name, tracers
 from .verdict import SOLOS
 
 SyncBody = Callable[[], object]
@@ -57,9 +57,8 @@ def _on_shared_loop(
     body: SyncBody, limits: Limits, sentinel: Sentinel, loop: asyncio.AbstractEventLoop
 ) -> Evidence:
     driver_cpu_ns: list[int] = []
-    sentinel.driver_cpu_ns = lambda: sum(driver_cpu_ns)
     calls = _PortalCalls()
-    sentinel.take_stays = calls.take
+    sentinel.driver = Driver(lambda: sum(driver_cpu_ns), calls.take)
 
     async def in_thread() -> None:
         await _run_in_thread(body, driver_cpu_ns)

@@ -5,12 +5,13 @@ from .clock import clock_name
 from .copies import COPY
 from .discovery import LoopsUsed
 from .loops import UnsupportedLoopError
-from .sentinel import LoopStuck, LoopUnreachableError, Reading, Sentinel
+from .sentinel import Driver, LoopStuck, LoopUnreachableError, Reading, Sentinel
 from .stacks import is_own_code, is_user_code
 from .waits import Waits
 
 __all__ = [
     "COPY",
+    "Driver",
     "LoopStuck",
     "LoopUnreachableError",
     "LoopsUsed",

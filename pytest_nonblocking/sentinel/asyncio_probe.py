@@ -13,13 +13,37 @@ from .copies import COPY
 from .probe import Origin, Probe
 
 
-class AsyncioProbe(Probe):
+class LoopProbe(Probe):
+    """What all probes of loops with asyncio's interface have in common."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, notice: float) -> None:
+        self._loop = loop
+        super().__init__(notice)
+
+    def call_soon(self, action: Callable[[], None]) -> None:
+        """Have ``action`` called in the next iteration."""
+        self._loop.call_soon(action)
+
+    def call_soon_threadsafe(self, action: Callable[[], None]) -> None:
+        """Have ``action`` called in the next iteration; from any thread."""
+        self._loop.call_soon_threadsafe(action)
+
+    def running(self) -> Any:
+        """Return the coroutine of the running task."""
+        task = asyncio.current_task(self._loop)
+        return None if task is None else task.get_coro()
+
+    def coroutines(self) -> list[Any]:
+        """Return the coroutines of all tasks."""
+        return [task.get_coro() for task in asyncio.all_tasks(self._loop)]
+
+
+class AsyncioProbe(LoopProbe):
     """Times one of asyncio's own loops, which runs on the calling thread."""
 
     def __init__(self, loop: asyncio.BaseEventLoop, notice: float) -> None:
-        self._loop = loop
         self._restore_select: Callable[[], None] | None = None
-        super().__init__(notice)
+        super().__init__(loop, notice)
 
     @property
     def loop_name(self) -> str:
@@ -71,22 +95,6 @@ class AsyncioProbe(Probe):
             return Origin(None, None)
         return Origin(coroutine_of(step._callback), step._context.get(COPY))  # type: ignore[attr-defined]
 
-    def call_soon(self, action: Callable[[], None]) -> None:
-        """Have ``action`` called in the next iteration."""
-        self._loop.call_soon(action)
-
-    def call_soon_threadsafe(self, action: Callable[[], None]) -> None:
-        """Have ``action`` called in the next iteration; from any thread."""
-        self._loop.call_soon_threadsafe(action)
-
-    def running(self) -> Any:
-        """Return the coroutine of the running task."""
-        return running_coroutine(self._loop)
-
-    def coroutines(self) -> list[Any]:
-        """Return the coroutines of all tasks."""
-        return [task.get_coro() for task in asyncio.all_tasks(self._loop)]
-
     def runnable_copies(self) -> int | None:
         """Return how many copies have a callback to run, counting each ready file as one."""
         ready = getattr(self._loop, "_ready", None)
@@ -109,12 +117,6 @@ def coroutine_of(callback: Any) -> Any:
     if not isinstance(task, asyncio.Task) or task.done():
         return None
     return task.get_coro()
-
-
-def running_coroutine(loop: asyncio.AbstractEventLoop) -> Any:
-    """Return the coroutine of the task that runs on ``loop`` now."""
-    task = asyncio.current_task(loop)
-    return None if task is None else task.get_coro()
 
 
 class _PatchedHandles:

@@ -8,6 +8,7 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from types import FrameType, TracebackType
 from typing import Any, TypeVar
 
@@ -44,6 +45,24 @@ class LoopUnreachableError(Exception):
     """The loop of another thread did not answer: a step keeps it."""
 
 
+def _nothing() -> int:
+    return 0
+
+
+@dataclass(frozen=True)
+class Driver:
+    """The test's own side of the requests, where it is in other threads than the loop.
+
+    ``cpu_ns`` returns what it has cost so far in nanoseconds, ``take_stays`` for how many seconds
+    each request since the last call was in the application, where that is known; ``threads`` are
+    the native ids of its threads.
+    """
+
+    cpu_ns: Callable[[], int] = _nothing
+    take_stays: Callable[[], tuple[float, ...]] = tuple
+    threads: frozenset[int] = frozenset()
+
+
 class Reading:
     """The totals of a sentinel at the beginning of a window; made on the loop's thread."""
 
@@ -67,10 +86,7 @@ class Sentinel:
     that runs on the loop; ``start`` raises UnsupportedLoopError where callbacks cannot be timed.
 
     ``loop`` is the loop that it watches, a running one of another thread; without it that is the
-    loop that runs where it is started. ``driver_cpu_ns`` returns what the test's own side of the
-    requests has cost in other threads so far, and ``take_stays`` for how many seconds each request
-    since the last call was in the application, where that is known; ``driver_threads`` are the
-    native ids of such threads.
+    loop that runs where it is started.
     """
 
     def __init__(self, max_lag: float = 0.020, max_blocked: float = 0.005) -> None:
@@ -83,9 +99,7 @@ class Sentinel:
         self._old_handler: Any = None
         self._breaks_step: int | None = None
         self.loop: asyncio.AbstractEventLoop | None = None
-        self.driver_cpu_ns: Callable[[], int] = lambda: 0
-        self.take_stays: Callable[[], tuple[float, ...]] = tuple
-        self.driver_threads: set[int] = set()
+        self.driver = Driver()
         self.probe: Probe
         self.watchdog: Watchdog
 
@@ -172,7 +186,7 @@ class Sentinel:
 
     def reading(self) -> Reading:
         """Return the totals now, for the beginning of a window."""
-        driver_cpu_ns = self.driver_cpu_ns()
+        driver_cpu_ns = self.driver.cpu_ns()
         return self.on_loop(lambda: Reading(self, driver_cpu_ns))
 
     @contextmanager
@@ -225,7 +239,7 @@ class Sentinel:
 
     def since(self, reading: Reading) -> Budget:
         """Return the budget since ``reading``, up to this instant."""
-        driver_cpu_ns = self.driver_cpu_ns() - reading.driver_cpu_ns
+        driver_cpu_ns = self.driver.cpu_ns() - reading.driver_cpu_ns
         return self.on_loop(lambda: self._since(reading, max(0, driver_cpu_ns)))
 
     def close_window(self, reading: Reading) -> Budget:
@@ -233,7 +247,7 @@ class Sentinel:
 
         To ask for other processes is no step of the app's (psutil: 20 ms).
         """
-        driver_cpu_ns = self.driver_cpu_ns() - reading.driver_cpu_ns
+        driver_cpu_ns = self.driver.cpu_ns() - reading.driver_cpu_ns
         budgets: list[Budget] = []
 
         def read() -> None:
@@ -272,7 +286,7 @@ class Sentinel:
 
     def own_threads(self) -> set[int]:
         """Return the native ids of the loop's thread, the watchdog's and the test's own."""
-        return {self.probe.thread_id, self.watchdog.thread_id, *self.driver_threads}
+        return {self.probe.thread_id, self.watchdog.thread_id, *self.driver.threads}
 
     def waits(self) -> Waits:
         """Return a fresh record of where the tasks of the loop wait."""

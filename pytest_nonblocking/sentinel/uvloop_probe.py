@@ -12,9 +12,9 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from ..clocks import CLOCKS
-from .asyncio_probe import coroutine_of, running_coroutine
+from .asyncio_probe import LoopProbe, coroutine_of
 from .copies import COPY
-from .probe import Origin, Probe
+from .probe import Origin
 
 _TAKES_CALLBACK_AT = {
     "call_soon": 0,
@@ -35,13 +35,12 @@ class _Call(NamedTuple):
     copy: int | None
 
 
-class UvloopProbe(Probe):
+class UvloopProbe(LoopProbe):
     """Times one uvloop, which runs on the calling thread."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, notice: float) -> None:
-        self._loop = loop
         self._hooked = False
-        super().__init__(notice)
+        super().__init__(loop, notice)
 
     @property
     def loop_name(self) -> str:
@@ -95,19 +94,3 @@ class UvloopProbe(Probe):
         if step is None:
             return Origin(None, None)
         return Origin(coroutine_of(step.callback), step.copy)
-
-    def call_soon(self, action: Callable[[], None]) -> None:
-        """Have ``action`` called in the next iteration."""
-        self._loop.call_soon(action)
-
-    def call_soon_threadsafe(self, action: Callable[[], None]) -> None:
-        """Have ``action`` called in the next iteration; from any thread."""
-        self._loop.call_soon_threadsafe(action)
-
-    def running(self) -> Any:
-        """Return the coroutine of the running task."""
-        return running_coroutine(self._loop)
-
-    def coroutines(self) -> list[Any]:
-        """Return the coroutines of all tasks."""
-        return [task.get_coro() for task in asyncio.all_tasks(self._loop)]

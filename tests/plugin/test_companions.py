@@ -35,57 +35,6 @@ def test_xdist_reports_the_verdicts_of_all_workers(suite, flags):
     assert sorted(words) == ["fail"] * 2 + ["pass"] * 4
 
 
-def test_a_rerun_counts_once_and_by_its_last_verdict(suite):
-    needs("pytest_rerunfailures")
-    suite.makepyfile(
-        """
-        import asyncio, time, pytest
-
-        runs = []
-
-        @pytest.mark.nonblocking(concurrency=8)
-        @pytest.mark.parametrize("once", [True, False])
-        async def test_it(request, once):
-            first = request.node.execution_count == 1
-            if first or not once:
-                time.sleep(0.05)
-            await asyncio.sleep(0.02)
-        """
-    )
-    result = suite.runpytest("--reruns=1")
-    result.assert_outcomes(passed=1, failed=1)
-    result.stdout.fnmatch_lines(["nonblocking: 2 measured: 1 pass, 1 fail", "*2 rerun*"])
-
-
-@pytest.mark.parametrize("method", ["signal", "thread"])
-def test_a_healthy_test_within_a_time_out_of_pytest_timeout(suite, method):
-    needs("pytest_timeout")
-    result = suite.runpytest("--timeout=60", f"--timeout-method={method}")
-    result.assert_outcomes(passed=4, failed=2)
-
-
-def test_a_test_that_pytest_timeout_ends_leaves_nothing_behind(project):
-    needs("pytest_timeout")
-    project.makepyfile(
-        """
-        import asyncio, threading, pytest
-
-        @pytest.mark.nonblocking
-        @pytest.mark.timeout(1, method="signal")
-        async def test_it(nonblocking_client):
-            await nonblocking_client.get("/hang")
-
-        def test_after():
-            assert "pytest_nonblocking" not in asyncio.Handle._run.__module__
-            names = [thread.name for thread in threading.enumerate()]
-            assert not [name for name in names if name.startswith("pytest-nonblocking")]
-        """
-    )
-    result = project.runpytest_subprocess(timeout=60)
-    result.assert_outcomes(passed=1, failed=1)
-    result.stdout.fnmatch_lines(["*Timeout *1.0*s*"])
-
-
 def test_cov_sees_the_lines_of_an_ordinary_run(suite):
     needs("pytest_cov")
     result = suite.runpytest_subprocess("--cov=webapp", "--cov-report=term-missing")
