@@ -186,7 +186,7 @@ def demand_of(burst: Run, evidence: Evidence, limits: Limits) -> Demand:
         gil_excess, gil_noise, wait_noise = gil, min(gil, delay), min(wait, delay)
     blocked_noise = 0.0 if contended else min(slope("unwitnessed"), blocked, delay)
 
-    pool = fullest_pool([burst])
+    pool = pool_waited_for([burst])
     wait_cause: Cause = "thread-pool" if pool is not None else "serialised-wait"
     by_chance = pool is not None and pool.sized_by_cpu_count
     if by_chance and pool is not None and wait <= 1.5 * alone_latency(evidence) / pool.size:
@@ -269,5 +269,19 @@ def _part(budget: Budget, name: str) -> float:
 
 def fullest_pool(runs: Iterable[Run]) -> Pool | None:
     """Return the pool of threads for which most work was seen waiting, if any did."""
-    pools = [pool for run in runs for pool in run.pools if pool.waiting]
+    return _fullest(pool for run in runs for pool in run.pools if pool.waiting)
+
+
+def pool_waited_for(runs: Iterable[Run]) -> Pool | None:
+    """Return the pool of threads for which most work waited when most of the copies waited.
+
+    Where all copies ask for threads and then wait for a lock, a pool is full for a moment only.
+    """
+    runs = tuple(runs)
+    if any(run.waiters for run in runs):
+        return _fullest(run.pool for run in runs if run.pool is not None)
+    return fullest_pool(runs)
+
+
+def _fullest(pools: Iterable[Pool]) -> Pool | None:
     return max(pools, key=lambda pool: pool.waiting, default=None)

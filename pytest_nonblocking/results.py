@@ -158,6 +158,8 @@ class Run:
     """Lines at which tasks gave the loop back after steps of a millisecond or more."""
     thread_samples: tuple[Stack, ...] = ()
     waiters: tuple[Waiters, ...] = ()
+    pool: Pool | None = None
+    """The fullest pool with work waiting when ``waiters`` was seen."""
     pools: tuple[Pool, ...] = ()
     workers: tuple[Stack, ...] = ()
     """The stacks of all threads but the loop's when the fullest pool had work waiting."""

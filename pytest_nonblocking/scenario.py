@@ -134,6 +134,7 @@ class _Burst:
             yields=tuple(probe.yields.most_common()),
             thread_samples=tuple(watchdog.thread_samples),
             waiters=self._waits.waiters,
+            pool=self._waits.pool,
             pools=tuple(self._waits.pools.values()),
             workers=self._waits.workers,
             queued=self._waits.queued,

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from .demand import Demand, demand_of, fullest_pool
+from .demand import Demand, demand_of, pool_waited_for
 from .results import (
     Cause,
     Evidence,
@@ -238,7 +238,7 @@ def _judge_timeout(run: Run, evidence: Evidence, limits: Limits) -> Judgement:
     if run.stuck is not None:
         cause = "blocking-call" if run.budget.blocked >= run.budget.cpu else "cpu-on-loop"
     else:
-        cause = "thread-pool" if fullest_pool([run]) else "serialised-wait"
+        cause = "thread-pool" if pool_waited_for([run]) else "serialised-wait"
     return Judgement(
         "fail",
         reasons=("timeout",),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ..advice import fix_for
-from ..demand import fullest_pool
+from ..demand import pool_waited_for
 from ..results import Cause, Culprit, Evidence, Judgement, Limit, Outcome, Run
 from .units import milliseconds, plural, rate
 
@@ -109,7 +109,7 @@ def _explained(outcome: Outcome) -> str:
             "of which one runs at a time"
         )
     if judgement.cause == "thread-pool":
-        pool = fullest_pool(outcome.evidence.bursts or outcome.evidence.solos)
+        pool = pool_waited_for(outcome.evidence.bursts or outcome.evidence.solos)
         if pool is None:  # a time-out before anyone looked
             return "all worker threads were busy"
         return (

@@ -77,6 +77,20 @@ def other_thread_stacks(excluded: set[int]) -> list[Stack]:
     return [walk(f) for ident, f in _current_frames().items() if ident not in excluded]
 
 
+def threads_in(code: CodeType) -> set[int]:
+    """Return the identifiers of the threads in whose stacks a call of ``code`` is."""
+    return {ident for ident, frame in _current_frames().items() if _is_in(code, frame)}
+
+
+def _is_in(code: CodeType, innermost: FrameType | None) -> bool:
+    frame = innermost
+    while frame is not None:
+        if frame.f_code is code:
+            return True
+        frame = frame.f_back
+    return False
+
+
 def _kind(awaitable: Any) -> str | None:
     return next((kind for kind, awaits in _AWAITS.items() if hasattr(awaitable, awaits)), None)
 

@@ -8,7 +8,9 @@ calls that directly.
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 from ..clocks import CLOCKS
@@ -46,6 +48,12 @@ class UvloopProbe(LoopProbe):
     def loop_name(self) -> str:
         """The library's name."""
         return "uvloop"
+
+    @property
+    def default_executor(self) -> Any:
+        """The executor of ``run_in_executor(None, …)``, which the loop tells only the collector."""
+        kept = gc.get_referents(self._loop)
+        return next((one for one in kept if isinstance(one, ThreadPoolExecutor)), None)
 
     def _hook(self) -> None:
         # On the instance: tasks and futures find it there, and other loops are left alone.

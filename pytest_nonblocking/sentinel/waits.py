@@ -6,14 +6,15 @@ import concurrent.futures.thread as executors
 import os
 import sys
 import threading
-from collections import Counter
+from collections import Counter, defaultdict
 from typing import Any
 
 from ..results import Pool, Stack, Waiters
 from .probe import Probe
-from .stacks import other_thread_stacks, suspended_frames, suspended_stack
+from .stacks import other_thread_stacks, suspended_frames, suspended_stack, threads_in
 
 _PLACES_KEPT = 16
+_RUN = executors._WorkItem.run.__code__
 
 
 class Waits:
@@ -29,6 +30,7 @@ class Waits:
         self._limiter = _default_limiter()
         self._most = 0
         self.waiters: tuple[Waiters, ...] = ()
+        self.pool: Pool | None = None
         self.pools: dict[str, Pool] = {}
         self.workers: tuple[Stack, ...] = ()
         self._queued: list[float] = []
@@ -54,12 +56,14 @@ class Waits:
         coroutines = [c for c in self._probe.coroutines() if c is not self._own]
         places: Counter[Stack] = Counter(suspended_stack(c) for c in coroutines)
         waiters = [Waiters(stack, n) for stack, n in places.most_common(_PLACES_KEPT) if stack]
+        pools = [*_limiters(coroutines, self._limiter), *_executors(self._probe.default_executor)]
+        self._note_pools(pools)
         # The middle of a burst is when most of its tasks still wait; a later look sees fewer.
         if sum(w.count for w in waiters) > self._most:
             self._most = sum(w.count for w in waiters)
             self.waiters = tuple(waiters)
-        pools = [*_limiters(coroutines, self._limiter), *_executors(self._probe.default_executor)]
-        self._note_pools(pools)
+            full = (pool for _, pool in pools if pool.waiting)
+            self.pool = max(full, key=lambda pool: pool.waiting, default=None)
         if any(pool.waiting for _, pool in pools):
             self.workers = tuple(other_thread_stacks({threading.get_ident()}))
 
@@ -101,13 +105,15 @@ def _limiters(coroutines: list[Any], default: Any) -> list[tuple[str, Pool]]:
 def _executors(default: Any) -> list[tuple[str, Pool]]:
     """Return the standard thread pools that have work waiting; ``default`` is the loop's own."""
     # The one place where every worker of every ThreadPoolExecutor is known: thread -> its queue.
-    queues = list(executors._threads_queues.values())
-    workers = Counter(id(queue) for queue in queues)
+    workers: defaultdict[Any, list[int | None]] = defaultdict(list)
+    for thread, queue in list(executors._threads_queues.items()):
+        workers[queue].append(thread.ident)
     default = getattr(default, "_work_queue", None)
     pools = []
-    for queue in {id(q): q for q in queues}.values():
-        size = workers[id(queue)]
-        if waiting := queue.qsize():
+    for queue, idents in workers.items():
+        # Work that was given to a pool just now has a free thread, which has not taken it yet.
+        if queue.qsize() and (waiting := queue.qsize() - _free(idents)) > 0:
+            size = len(idents)
             is_default = queue is default
             pool = Pool(
                 "asyncio default executor" if is_default else "thread pool executor",
@@ -118,3 +124,9 @@ def _executors(default: Any) -> list[tuple[str, Pool]]:
             )
             pools.append((f"executor {id(queue)}", pool))
     return pools
+
+
+def _free(idents: list[int | None]) -> int:
+    """Return how many of these threads of an executor run no work."""
+    running = threads_in(_RUN)
+    return sum(ident not in running for ident in idents)

@@ -14,6 +14,7 @@ from pytest_nonblocking.results import (
     Pool,
     Run,
     Step,
+    Waiters,
 )
 
 MS = 0.001
@@ -169,6 +170,18 @@ def test_a_pass_needs_most_bursts_where_the_first_does_not_prove_it():
 def test_a_full_limiter_fails_as_thread_pool():
     pool = Pool("anyio limiter", size=4, busy=4, waiting=46)
     small, top = run(8, cpu=4, idle=40, pools=[pool]), run(50, cpu=25, idle=260, pools=[pool])
+    judgement = judge(ASYNC, small, top, top, top)
+    assert (judgement.word, judgement.cause) == ("fail", "thread-pool")
+
+
+def test_a_pool_that_was_full_before_most_copies_waited_is_not_the_cause():
+    pool = Pool("thread pool executor", size=4, busy=4, waiting=46)
+    waiters = (Waiters((), 49),)
+    bursts = [run(n, cpu=n / 2, idle=20 * n, pools=[pool]) for n in (8, 50)]
+    small, top = (replace(burst, waiters=waiters) for burst in bursts)
+    judgement = judge(ASYNC, small, top, top, top)
+    assert (judgement.word, judgement.cause) == ("fail", "serialised-wait")
+    small, top = (replace(burst, waiters=waiters, pool=pool) for burst in bursts)
     judgement = judge(ASYNC, small, top, top, top)
     assert (judgement.word, judgement.cause) == ("fail", "thread-pool")
 

@@ -1,7 +1,11 @@
 """Which copies wait for something other than the loop."""
 
 import asyncio
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import thread as executors
+from queue import SimpleQueue
 
 import pytest
 
@@ -68,3 +72,29 @@ async def test_a_moment_at_which_copies_may_run_is_enough():
 
 async def test_nothing_is_queued_before_anyone_has_looked():
     assert Waits(probe_of_running_loop(1.0)).queued == 0.0
+
+
+async def test_a_thread_that_is_free_for_the_work_makes_no_full_pool(monkeypatch):
+    queue = SimpleQueue()
+    queue.put("given just now")
+    monkeypatch.setitem(executors._threads_queues, threading.current_thread(), queue)
+    waits = Waits(probe_of_running_loop(1.0))
+    waits.look_at_pools()
+    assert not waits.pools
+
+
+async def test_work_that_waits_for_a_thread_makes_a_full_pool():
+    with ThreadPoolExecutor(max_workers=1) as executor:
+        free, busy = threading.Event(), threading.Event()
+
+        def work():
+            busy.set()
+            free.wait()
+
+        executor.submit(work)
+        busy.wait()
+        executor.submit(int)
+        waits = Waits(probe_of_running_loop(1.0))
+        waits.look_at_pools()
+        assert [(pool.size, pool.waiting) for pool in waits.pools.values()] == [(1, 1)]
+        free.set()
