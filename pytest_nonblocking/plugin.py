@@ -49,26 +49,10 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_pycollect_makeitem(collector: pytest.Collector, name: str, obj: object) -> None:
     """Give a marked coroutine test without a runner marker pytest-asyncio's."""
     function = obj.__func__ if isinstance(obj, (staticmethod, classmethod)) else obj
-    if not inspect.iscoroutinefunction(function):
-        return
-    marks = [*getattr(function, "pytestmark", ()), *collector.iter_markers()]
-    names = {mark.name for mark in marks}
-    if "nonblocking" not in names or names & {"asyncio", "anyio"}:
-        return
-    asks = {name for mark in marks if mark.name == "usefixtures" for name in mark.args}
-    asks.update(inspect.signature(function).parameters)
-    loaded = collector.config.pluginmanager.has_plugin
-    if not (loaded("asyncio") or loaded("pytest_asyncio.plugin")):
-        return
-    if "anyio_backend" not in asks and not _anyio_runs_all(collector.config):
-        pytest.mark.asyncio(function)
+    if inspect.iscoroutinefunction(function):
+        from .default_runner import give_runner
 
-
-def _anyio_runs_all(config: pytest.Config) -> bool:
-    try:
-        return "auto" in (config.getoption("anyio_mode"), config.getini("anyio_mode"))
-    except (ValueError, KeyError):  # anyio has no such mode before 4.12, or is switched off
-        return False
+        give_runner(collector, function)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -143,6 +143,9 @@ def is_user_code(file: str) -> bool:
     """Return whether ``file`` is the user's: not installed, not the standard library, not ours."""
     if file.startswith("<"):
         return False
+    # Modules made by Cython tell the name that their source had where they were built.
+    if not Path(file).is_absolute() and not Path(file).exists():
+        return False
     path = file.replace("\\", "/")
     return not (path.startswith(_LIBRARIES) or any(part in path for part in _INSTALLED))
 

@@ -12,7 +12,7 @@ import pytest_nonblocking
 PACKAGE = Path(pytest_nonblocking.__file__).parent
 # Lower layers first; a module imports from lower layers and from its own folder only.
 LAYERS = [
-    {"clocks", "results", "apps", "tasks"},
+    {"clocks", "results", "apps", "tasks", "default_runner"},
     {"settings", "sentinel", "lifespan", "machine", "demand"},
     {"call", "live", "verdict"},
     {"client"},

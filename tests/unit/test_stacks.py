@@ -4,10 +4,16 @@ import gc
 import sys
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
-from pytest_nonblocking.sentinel.stacks import other_thread_stacks, thread_stack, walk
+from pytest_nonblocking.sentinel.stacks import (
+    is_user_code,
+    other_thread_stacks,
+    thread_stack,
+    walk,
+)
 
 
 @pytest.fixture
@@ -59,3 +65,8 @@ def test_a_frame_whose_code_is_no_code_ends_the_look_without_a_fault():
         f_code, f_lineno, f_globals, f_back = object(), 1, {}, None
 
     assert walk(Broken()) == ()
+
+
+def test_a_library_made_by_cython_is_not_the_users_code():
+    assert not is_user_code("framework/application.pyx")  # its frames tell no more than that
+    assert is_user_code(str(Path("application.pyx").absolute()))
