@@ -28,7 +28,8 @@ FOLDER = ROOT / "build" / "matrix"
 PYPROJECT = (ROOT / "pyproject.toml").read_text("utf-8")
 # What is not needed to show the lower bounds, and needs newer versions of what is.
 NOT_WITH_LOWEST = re.compile(
-    "pytest-nonblocking|blacksheep|django|falcon|httpx2|hypercorn|litestar|python-multipart|quart|sse-starlette"
+    "pytest-nonblocking|blacksheep|check-jsonschema|django|falcon|httpx2|hypercorn|litestar|nox|pre-commit"
+    "|python-multipart|quart|schemastore|selenium|sse-starlette|tox"
 )
 SECONDS = 1200
 # pytest-asyncio 1.0 leaves event loops open, which the collector finds during any later test.

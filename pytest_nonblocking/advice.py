@@ -79,7 +79,11 @@ def notes_for(
     notes = []
     notes += [why for why in (evidence.unmeasured, evidence.scaling_unmeasured) if why]
     for cause in judgement.allowed:
-        notes.append(f"{cause} was found and is accepted by allow (from {limits['allow'].origin})")
+        reason = limits["allow"].value[cause]
+        notes.append(
+            f"{cause} was found and is accepted by allow (from {limits['allow'].origin})"
+            + (f": {reason}" if reason else "")
+        )
     if judgement.word == "inconclusive":
         notes.append(_why_inconclusive(evidence))
     notes += _pool_notes(judgement, evidence)

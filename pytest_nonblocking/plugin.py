@@ -12,6 +12,7 @@ from . import clocks as clocks  # bound before a test can freeze them
 from . import settings as _settings
 
 if TYPE_CHECKING:
+    from .gate import Ending
     from .measuring import Nonblocking
     from .runner import TestRun
     from .sentinel import Sentinel
@@ -38,10 +39,16 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", _MARKER.format(keywords))
     config.stash[SETTINGS] = _settings.from_config(config)
     config.stash[RECORDS] = {}
-    if config.stash[SETTINGS].report and not hasattr(config, "workerinput"):
+    settings = config.stash[SETTINGS]
+    if settings.report and not hasattr(config, "workerinput"):
         from .reporting.files import check_paths
 
-        check_paths(config.stash[SETTINGS], config)
+        check_paths(settings, config)
+    if settings.baseline is not None or settings.update_baseline:
+        from . import baseline
+
+        if (known := baseline.from_settings(settings, config)) is not None:
+            config.stash[baseline.BASELINE] = known
     config.pluginmanager.register(_Collector(config), "nonblocking-collector")
 
 
@@ -116,11 +123,18 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, None, None]:
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Attach the outcomes as plain data, which xdist carries to the controller by itself."""
+    """Attach the outcomes as plain data, which xdist carries to the controller by itself.
+
+    The report of the set-up tells what holds should there never be one of the call.
+    """
     report = yield
-    run = item.stash.get(RUN, None)
-    if run is not None and call.when == "call":
-        report.nonblocking = run.records  # type: ignore[attr-defined]  # reports carry extras
+    records: list[dict[str, Any]] = []
+    if call.when == "call" and RUN in item.stash:
+        records = item.stash[RUN].records
+    elif call.when == "setup" and report.passed and MARKED in item.stash:
+        records = _run_of(item).unfinished() if isinstance(item, pytest.Function) else []
+    if records or (MARKED in item.stash and call.when != "teardown"):
+        report.nonblocking = records  # type: ignore[attr-defined]  # reports carry extras
     return report
 
 
@@ -129,30 +143,45 @@ class _Collector:
 
     def __init__(self, config: pytest.Config) -> None:
         self._config = config
+        self._ending: Ending | None = None
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         known = self._config.stash[RECORDS]
-        if report.when == "setup":
-            known.pop(report.nodeid, None)  # what an earlier run of the same test came to
-        if records := getattr(report, "nonblocking", None):
-            known[report.nodeid] = records
+        if report.when in ("setup", "call"):
+            known.pop(report.nodeid, None)  # what an earlier report of the same test told
+        if hasattr(report, "nonblocking"):
+            known[report.nodeid] = report.nonblocking
 
     def _records(self) -> list[dict[str, Any]]:
         return [record for records in self._config.stash[RECORDS].values() for record in records]
 
     @pytest.hookimpl(trylast=True)
-    def pytest_sessionfinish(self) -> None:
-        settings = self._config.stash[SETTINGS]
-        if settings.report and not hasattr(self._config, "workerinput"):
-            from .reporting.files import write_all
+    def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
+        config, known = self._config, self._config.stash[RECORDS]
+        settings = config.stash[SETTINGS]
+        if hasattr(config, "workerinput") or config.option.collectonly:
+            return
+        if exitstatus == pytest.ExitCode.USAGE_ERROR:
+            return  # no test ran: what an earlier run wrote is worth more
+        if known or settings.report or settings.baseline or settings.require:
+            from .gate import conclude
 
-            write_all(settings, self._config, self._records())
+            self._ending = conclude(settings, config, self._records(), len(known))
+            if self._ending.failed and exitstatus == pytest.ExitCode.OK:
+                session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
-        if records := self._records():
+        if self._ending is not None:
             from .reporting.terminal import summarise
 
-            summarise(terminalreporter, records)
+            writer = self._config.get_terminal_writer()
+            summarise(
+                terminalreporter,
+                self._records(),
+                self._ending.lines,
+                verbosity=terminalreporter.verbosity,
+                fullwidth=writer.fullwidth if terminalreporter.isatty else None,
+            )
 
 
 def _run_of(item: pytest.Function) -> TestRun:

@@ -94,6 +94,8 @@ class Step:
     stacks: tuple[Stack, ...] = ()
     witnessed: bool = False
     """Whether a sample taken during the step confirms that it waited in a blocking call."""
+    began_ns: int = 0
+    """When it began (``perf_counter_ns``)."""
 
     @property
     def keep(self) -> float:
@@ -151,7 +153,12 @@ class Run:
     concurrency: int
     makespan: float
     latencies: tuple[float, ...]
+    """Seconds from the release until each copy ended, in the order in which they ended."""
     budget: Budget
+    released_ns: int = 0
+    """When the copies were released (``perf_counter_ns``)."""
+    ended: tuple[int, ...] = ()
+    """The indices of the copies in the order in which they ended."""
     steps: tuple[Step, ...] = ()
     samples: tuple[Stack, ...] = ()
     yields: tuple[tuple[Frame, int], ...] = ()
@@ -277,3 +284,5 @@ class Outcome:
     culprit: Culprit | None = None
     notes: tuple[str, ...] = ()
     wall: float = 0.0
+    accepted_by: str | None = None
+    """What accepts the failure, where something does: the baseline."""

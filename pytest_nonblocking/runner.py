@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import inspect
 import threading
@@ -15,13 +16,15 @@ import pytest
 
 from . import attribution, scenario, threads, verdict
 from .advice import notes_for
+from .baseline import BASELINE
 from .calibration import calibrate
 from .client import ASGITransport, make_client, make_live_client
 from .clocks import CLOCKS
 from .live import LiveServer
 from .reporting.failure import failure_text
 from .reporting.json_report import record
-from .results import Calibration, Evidence, Judgement, Limit, Limits, Outcome
+from .reporting.progress import Progress
+from .results import Calibration, Culprit, Evidence, Judgement, Limit, Limits, Outcome
 from .sentinel import Driver, LoopsUsed, Sentinel, UnsupportedLoopError
 from .settings import Settings
 
@@ -37,6 +40,9 @@ _SHOWN_LIMITS = (
 _CALIBRATIONS: pytest.StashKey[dict[bool, Calibration]] = pytest.StashKey()
 
 
+_UNFINISHED = (
+    "the run ended before this test did (its worker died, an interrupt, pytest.exit): run it again"
+)
 _MEASURES = frozenset(("nonblocking", "loop_sentinel"))
 """The fixtures of a test that decides by itself what is measured."""
 
@@ -47,7 +53,8 @@ class PytestNonblockingWarning(pytest.PytestWarning):
 
 def limits_of(settings: Settings) -> Limits:
     """Return the numbers that the verdict needs."""
-    return Limits(**{name: getattr(settings, name) for name in _SHOWN_LIMITS})
+    values = {name: getattr(settings, name) for name in _SHOWN_LIMITS}
+    return Limits(**values | {"allow": tuple(settings.allow)})
 
 
 class TestRun:
@@ -73,6 +80,12 @@ class TestRun:
     @property
     def _transports(self) -> list[ASGITransport | LiveServer]:
         return [transport for _, transport in self._clients]
+
+    def unfinished(self) -> list[dict[str, Any]]:
+        """Return what holds of the test until it has ended, as plain data; [] where it is off."""
+        if not self._marked:
+            return []
+        return [record(self._unmeasured(_UNFINISHED, self.settings), self._rootdir)]
 
     def client_for(self, app: Any) -> Any:
         """Return a new client on ``app``, whose lifespan spans the body of the test."""
@@ -185,13 +198,15 @@ class TestRun:
 
         limits = limits_of(settings)
         try:
-            evidence = await scenario.measure(
-                counted,
-                limits,
-                self.sentinel,
-                calibration=await self._calibration(limits),
-                transports=self._transports,
-            )
+            with Progress(self._item.config, limits) as progress:
+                evidence = await scenario.measure(
+                    counted,
+                    limits,
+                    self.sentinel,
+                    calibration=await self._calibration(limits),
+                    transports=self._transports,
+                    progress=progress,
+                )
         except scenario.BodyFailedError as failure:
             failed = failure
         except Exception as error:
@@ -210,8 +225,10 @@ class TestRun:
         began = CLOCKS.wall_ns()
         with LoopsUsed() as loops:
             body()
+        limits = limits_of(self.settings)
         try:
-            evidence = threads.measure(body, loops, limits_of(self.settings), self.sentinel)
+            with Progress(self._item.config, limits) as progress:
+                evidence = threads.measure(body, loops, limits, self.sentinel, progress)
         except scenario.BodyFailedError as failure:
             failed = failure
         except Exception as error:
@@ -239,17 +256,32 @@ class TestRun:
         place: attribution.Place | None,
         wall: float,
     ) -> Outcome:
-        limits = {
-            name: Limit(getattr(settings, name), settings.origins[name]) for name in _SHOWN_LIMITS
-        }
-        judgement, culprit = Judgement("not-measured"), None
         try:
             judgement = verdict.judge(evidence, limits_of(settings))
             culprit = attribution.find(evidence, judgement, place)
+            outcome = self._outcome(evidence, settings, judgement, culprit, wall)
+            record(outcome, self._rootdir)  # a fault in the words must not come after the verdict
         except Exception as error:
-            judgement = Judgement("not-measured")
-            evidence = Evidence(unmeasured=_why_unmeasured(error))
-        outcome = Outcome(
+            outcome = self._unmeasured(_why_unmeasured(error), settings, wall)
+        self.outcomes.append(outcome)
+        return outcome
+
+    def _unmeasured(self, why: str, settings: Settings, wall: float = 0.0) -> Outcome:
+        evidence = Evidence(unmeasured=why)
+        return self._outcome(evidence, settings, Judgement("not-measured"), None, wall)
+
+    def _outcome(
+        self,
+        evidence: Evidence,
+        settings: Settings,
+        judgement: Judgement,
+        culprit: Culprit | None,
+        wall: float,
+    ) -> Outcome:
+        limits = {
+            name: Limit(getattr(settings, name), settings.origins[name]) for name in _SHOWN_LIMITS
+        }
+        return Outcome(
             nodeid=self._item.nodeid,
             target=attribution.target(evidence) or self._item.name,
             judgement=judgement,
@@ -259,8 +291,6 @@ class TestRun:
             notes=notes_for(judgement, evidence, limits),
             wall=wall,
         )
-        self.outcomes.append(outcome)
-        return outcome
 
     def _enforce(self) -> None:
         """Raise the verdict of the test, in the call phase like any other failure."""
@@ -273,8 +303,16 @@ class TestRun:
         __tracebackhide__ = True
         word = outcome.judgement.word
         enforced = self.settings.mode == "enforce"
-        if word == "fail" and enforced:
-            pytest.fail(failure_text(outcome, self._rootdir), pytrace=False)
+        if word == "fail":
+            text = failure_text(outcome, self._rootdir)
+            if (baseline := self._item.config.stash.get(BASELINE, None)) is not None:
+                objection = baseline.objection(record(outcome, self._rootdir))
+                if objection is None:
+                    self._accept(outcome, f"known failure, accepted by {baseline.path.name}")
+                    return
+                text += f"\n  baseline {objection}"
+            if enforced:
+                pytest.fail(text, pytrace=False)
         if word in ("inconclusive", "not-measured"):
             text = f"nonblocking: {outcome.target} is {word}: {'; '.join(outcome.notes)}"
             if word == "inconclusive" and enforced and self.settings.inconclusive == "fail":
@@ -283,6 +321,12 @@ class TestRun:
             warnings.warn_explicit(
                 PytestNonblockingWarning(text), None, str(self._item.path), self._line()
             )
+
+    def _accept(self, outcome: Outcome, note: str) -> None:
+        accepted = dataclasses.replace(
+            outcome, accepted_by="baseline", notes=(*outcome.notes, note)
+        )
+        self.outcomes = [accepted if one is outcome else one for one in self.outcomes]
 
     def _line(self) -> int:
         return (self._item.location[1] or 0) + 1

@@ -19,6 +19,8 @@ from .sentinel import COPY, LoopStuck, LoopUnreachableError, Reading, Sentinel, 
 from .tasks import running_tasks
 
 Body = Callable[[], Awaitable[object]]
+Progress = Callable[[Evidence, int], None]
+"""Is told of the evidence so far and of the copies of the next run, just before it."""
 
 _BREAK_EVERY = 0.02
 _EARLY_LOOKS = 8
@@ -83,6 +85,7 @@ class _Burst:
         self._ready = 0
         self._left = concurrency
         self._latencies: list[float] = []
+        self._ended: list[int] = []
         self._failure: BodyFailedError | None = None
         self._scope = anyio.CancelScope()
         self._cancelled = anyio.get_cancelled_exc_class()
@@ -129,6 +132,8 @@ class _Burst:
         return Run(
             concurrency=self._concurrency,
             latencies=tuple(self._latencies),
+            released_ns=0 if self._opened is None else self._opened.wall_ns,
+            ended=tuple(self._ended),
             steps=self._steps(),
             samples=tuple(sample.stack for sample in probe.samples[:] if sample.stack),
             yields=tuple(probe.yields.most_common()),
@@ -181,6 +186,7 @@ class _Burst:
         else:
             assert self._opened is not None
             self._latencies.append((CLOCKS.wall_ns() - self._opened.wall_ns) / 1e9)
+            self._ended.append(index)
             self._left -= 1
             if self._left == 0:
                 self._close()
@@ -272,6 +278,7 @@ async def measure(
     *,
     calibration: Calibration,
     transports: Sequence[Transport] = (),
+    progress: Progress | None = None,
 ) -> Evidence:
     """Run ``body`` until the evidence is safe, at most as often as the verdict asks for.
 
@@ -298,7 +305,7 @@ async def measure(
             if warm_up.timed_out:
                 return dataclasses.replace(evidence, solos=(warm_up,))
             await sentinel.learn_background()
-            evidence = await _replicated(body, limits, sentinel, transports, evidence)
+            evidence = await _replicated(body, limits, sentinel, transports, evidence, progress)
     finally:
         sentinel.stop()
     return evidence
@@ -310,8 +317,11 @@ async def _replicated(
     sentinel: Sentinel,
     transports: Sequence[Transport],
     evidence: Evidence,
+    progress: Progress | None,
 ) -> Evidence:
     while (level := verdict.next_level(evidence, limits)) is not None:
+        if progress is not None:
+            progress(evidence, level)
         alone = tuple(run.makespan for run in evidence.solos) if level > 1 else ()
         run = await run_burst(body, level, limits, sentinel, transports, alone)
         if sentinel.fault is not None:

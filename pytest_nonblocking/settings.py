@@ -71,27 +71,31 @@ def _fraction(raw: Any) -> float:
     return number
 
 
-def _words(raw: Any) -> tuple[str, ...]:
-    if isinstance(raw, str):
-        return tuple(re.split(r"[\s,]+", raw.strip())) if raw.strip() else ()
-    if isinstance(raw, (list, tuple, set, frozenset)) and all(isinstance(w, str) for w in raw):
-        return tuple(raw)
-    raise ValueError("a name or a list of names")
+def _allowances(raw: Any) -> dict[str, str | None]:
+    """Return the accepted causes, each with its reason or None.
 
-
-def _causes(raw: Any) -> tuple[str, ...]:
-    if raw == ():
-        return ()
+    Written as a mapping, as names, or as lines of the form ``cause: reason``.
+    """
+    if not raw:
+        return {}
     from .results import CAUSES  # loads the dataclasses, which a run without us need not pay
 
-    expected = f"one or more of {', '.join(CAUSES)}"
-    try:
-        words = _words(raw)
-    except ValueError:
-        raise ValueError(expected) from None
-    if any(word not in CAUSES for word in words):
-        raise ValueError(expected)
-    return words
+    pairs: list[tuple[Any, Any]] = []
+    if isinstance(raw, Mapping):
+        pairs += raw.items()
+    elif isinstance(raw, (str, list, tuple, set, frozenset)):
+        for line in raw.splitlines() if isinstance(raw, str) else raw:
+            name, colon, reason = str(line).partition(":")
+            names = [name.strip()] if colon else re.split(r"[\s,]+", name.strip())
+            pairs += [(one, reason.strip() or None) for one in names if one]
+    if not pairs or any(
+        name not in CAUSES or not isinstance(reason, (str, type(None))) for name, reason in pairs
+    ):
+        raise ValueError(
+            f"one or more of {', '.join(CAUSES)}, each with a reason if there is one "
+            "({cause: reason}, or 'cause: reason')"
+        )
+    return dict(pairs)
 
 
 def _one_of(*choices: str) -> Callable[[Any], str]:
@@ -108,6 +112,21 @@ def _transport(raw: Any) -> str:
     if name != "asgi" and importlib.util.find_spec(name) is None:
         raise ValueError(f"asgi unless {name} is installed: pip install {name}")
     return name
+
+
+def _count(raw: Any) -> int:
+    try:
+        if isinstance(raw, bool) or int(raw) != float(raw) or int(raw) < 0:
+            raise ValueError
+    except (TypeError, ValueError, OverflowError):
+        raise ValueError("a whole number of 0 or more") from None
+    return int(raw)
+
+
+def _path(raw: Any) -> str:
+    if not isinstance(raw, str) or not raw.strip():
+        raise ValueError("a file name")
+    return raw.strip()
 
 
 def _app(raw: Any) -> str:
@@ -185,7 +204,14 @@ OPTIONS = (
         "TIME",
         "loop CPU per request that is never counted against scaling",
     ),
-    Option("allow", (), _causes, "CAUSE", "causes to accept; reported as a note", repeated=True),
+    Option(
+        "allow",
+        (),
+        _allowances,
+        "CAUSE[: REASON]",
+        "causes to accept; reported as a note",
+        repeated=True,
+    ),
     Option(
         "timeout",
         "30s",
@@ -229,9 +255,34 @@ OPTIONS = (
         (),
         _paths,
         "FILE",
-        "a file to write; its ending chooses the format (.json)",
+        "a file to write; its ending chooses the format (.json, .html, .md or .sarif)",
         marker=False,
         repeated=True,
+    ),
+    Option(
+        "baseline",
+        None,
+        _path,
+        "FILE",
+        "accept the known failures in this file; new ones and worse ones fail",
+        marker=False,
+    ),
+    Option(
+        "update_baseline",
+        False,
+        _switch,
+        "",
+        "accept all failures of this run and write them to the baseline",
+        marker=False,
+        switch=True,
+    ),
+    Option(
+        "require",
+        0,
+        _count,
+        "N",
+        "fail the run where fewer than N measurements came to pass or fail",
+        marker=False,
     ),
 )
 _BY_NAME = {option.name: option for option in OPTIONS}
@@ -247,7 +298,7 @@ class Settings:
     max_lag: float
     max_blocked: float
     cpu_allowance: float
-    allow: tuple[str, ...]
+    allow: Mapping[str, str | None]
     timeout: float
     mode: str
     transport: str
@@ -255,6 +306,9 @@ class Settings:
     inconclusive: str
     watch: bool
     report: tuple[str, ...]
+    baseline: str | None
+    update_baseline: bool
+    require: int
     origins: Mapping[str, str]
 
     @property
@@ -331,8 +385,6 @@ def from_config(config: pytest.Config) -> Settings:
 def _raw(config: pytest.Config, option: Option) -> tuple[Any, str]:
     from_flag = config.getoption(option.ini)
     if from_flag is not None:
-        if option.name == "allow":
-            from_flag = ",".join(from_flag)
         return from_flag, option.flag
     overrides: Iterable[str] = config.getoption("override_ini") or ()
     overriding = [word.split("=", 1)[1] for word in overrides if word.startswith(f"{option.ini}=")]

@@ -37,7 +37,13 @@ _MANY_LOOPS = (
 )
 
 
-def measure(body: SyncBody, used: LoopsUsed, limits: Limits, sentinel: Sentinel) -> Evidence:
+def measure(
+    body: SyncBody,
+    used: LoopsUsed,
+    limits: Limits,
+    sentinel: Sentinel,
+    progress: scenario.Progress | None = None,
+) -> Evidence:
     """Run ``body`` as often as the verdict asks for, its copies in threads of their own.
 
     It has been run before, and ``used`` the loops that have been seen to serve its requests then.
@@ -46,7 +52,7 @@ def measure(body: SyncBody, used: LoopsUsed, limits: Limits, sentinel: Sentinel)
     """
     loops = used.running
     if len(loops) == 1 and not used.ended:
-        return _on_shared_loop(body, limits, sentinel, loops[0])
+        return _on_shared_loop(body, limits, sentinel, loops[0], progress)
     if not loops and not used.ended:
         return Evidence(unmeasured=_NO_LOOP)
     why = _MANY_LOOPS.format(len(loops)) if len(loops) > 1 else _LOOP_EACH
@@ -54,7 +60,11 @@ def measure(body: SyncBody, used: LoopsUsed, limits: Limits, sentinel: Sentinel)
 
 
 def _on_shared_loop(
-    body: SyncBody, limits: Limits, sentinel: Sentinel, loop: asyncio.AbstractEventLoop
+    body: SyncBody,
+    limits: Limits,
+    sentinel: Sentinel,
+    loop: asyncio.AbstractEventLoop,
+    progress: scenario.Progress | None,
 ) -> Evidence:
     driver_cpu_ns: list[int] = []
     calls = _PortalCalls()
@@ -64,7 +74,9 @@ def _on_shared_loop(
         await _run_in_thread(body, driver_cpu_ns)
 
     calibration = Calibration(clock=clock_name())
-    measuring = scenario.measure(in_thread, limits, sentinel, calibration=calibration)
+    measuring = scenario.measure(
+        in_thread, limits, sentinel, calibration=calibration, progress=progress
+    )
     future = asyncio.run_coroutine_threadsafe(measuring, loop)
     calls.install()
     try:

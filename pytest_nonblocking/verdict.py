@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from .demand import Demand, demand_of, pool_waited_for
 from .results import (
@@ -105,6 +105,16 @@ class _Stalls:
         """How many guilty runs have the same cause."""
         causes = Counter(stall.cause for stall in self.guilty)
         return max(causes.values(), default=0)
+
+
+def _allowed(evidence: Evidence, limits: Limits, demands: Iterable[Demand]) -> tuple[str, ...]:
+    """Return the causes that were found and are accepted by ``limits.allow``."""
+    strict = replace(limits, allow=())
+    runs = (*evidence.solos, *evidence.bursts)
+    stalls = Counter(s.cause for run in runs if (s := stall_of(run, evidence, strict)) is not None)
+    found = {cause for cause, times in stalls.items() if 2 * times > len(runs)}
+    found.update(cause for demand in demands for cause in demand.allowed)
+    return tuple(sorted(found.intersection(limits.allow)))
 
 
 def _stalls(runs: Sequence[Run], evidence: Evidence, limits: Limits) -> _Stalls:
@@ -221,6 +231,7 @@ def _judge_lone_runs(evidence: Evidence, limits: Limits) -> Judgement:
         word,
         reasons=reasons,
         cause=cause if word == "fail" else None,
+        allowed=_allowed(evidence, limits, ()),
         guilty_runs=len(stalls.guilty),
         judged_runs=stalls.runs,
         max_lag=_max_lag(evidence),
@@ -296,7 +307,7 @@ def _judge_runs(evidence: Evidence, limits: Limits) -> Judgement:
         serial_fraction=demand.serial / demand.alone,
         excess=demand.high if word != "fail" else demand.low,
         excess_fraction=(demand.high if word != "fail" else demand.low) / demand.alone,
-        allowed=tuple(sorted({name for d in tally.demands for name in d.allowed})),
+        allowed=_allowed(evidence, limits, tally.demands),
         guilty_runs=guilty,
         judged_runs=stalls.runs if stalled else len(tally.demands),
         offloaded=demand.offloaded,

@@ -2,55 +2,110 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from importlib import util
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
 from ..settings import Settings
-from . import json_report
+from .atomic import write_text
+from .json_report import document
 
-WRITERS: dict[str, Callable[[Path, Sequence[dict[str, Any]]], None]] = {
-    ".json": json_report.write,
+
+class _Writer(NamedTuple):
+    """A module with ``render(document) -> str``, and the extra with what it needs, if any."""
+
+    module: str
+    extra: str | None = None
+    needs: tuple[str, ...] = ()
+
+    def missing(self) -> str | None:
+        """Return what is not installed."""
+        return next((name for name in self.needs if util.find_spec(name) is None), None)
+
+
+WRITERS = {
+    ".json": _Writer("json_report"),
+    ".html": _Writer("html_report", "html", ("jinja2", "pygal")),
+    ".md": _Writer("markdown_report"),
+    ".sarif": _Writer("sarif_report", "sarif", ("sarif_pydantic",)),
 }
 
 
+class CannotWriteError(Exception):
+    """A file cannot be written; the text says which and why."""
+
+
+def check(path: Path) -> None:
+    """Raise CannotWriteError for a file that could not be written later."""
+    writer = WRITERS.get(path.suffix)
+    if writer is None:
+        raise CannotWriteError(
+            f"cannot write {path.name!r}: the ending must be one of {', '.join(WRITERS)}"
+        )
+    if name := writer.missing():
+        raise CannotWriteError(
+            f"cannot write {path.name!r}: {name} is not installed: "
+            f"pip install 'pytest-nonblocking[{writer.extra}]'"
+        )
+    check_place(path)
+
+
+def check_place(path: Path) -> None:
+    """Raise CannotWriteError where no file can be put in place of ``path``."""
+    if path.is_dir():
+        raise CannotWriteError(f"cannot write {path}: it is a folder")
+    if path.exists() and not os.access(path, os.W_OK):
+        raise CannotWriteError(f"cannot write {path}: it is read-only")
+    try:
+        with tempfile.TemporaryFile(dir=path.parent):
+            pass
+    except OSError as error:
+        raise CannotWriteError(f"cannot write {path}: {error}") from None
+
+
+def write(path: Path, report: dict[str, Any]) -> None:
+    """Write a report whole or not at all; raises OSError."""
+    module = importlib.import_module(f".{WRITERS[path.suffix].module}", __package__)
+    write_text(path, module.render(report))
+
+
+def resolved(name: str, option: str, settings: Settings, config: pytest.Config) -> Path:
+    """Return a path of a setting: a flag's is relative to where pytest was called.
+
+    An ini value is relative to the folder of the ini file.
+    """
+    from_flag = settings.origins[option].startswith("--")
+    return (config.invocation_params.dir if from_flag else config.rootpath) / name
+
+
 def _paths(settings: Settings, config: pytest.Config) -> list[Path]:
-    # A flag is relative to where pytest was called, an ini value to the ini file.
-    from_flag = settings.origins["report"].startswith("--")
-    base = config.invocation_params.dir if from_flag else config.rootpath
-    return [base / name for name in settings.report]
+    return [resolved(name, "report", settings, config) for name in settings.report]
 
 
 def check_paths(settings: Settings, config: pytest.Config) -> None:
     """Raise pytest.UsageError for a file that could not be written at the end of the run."""
-    origin = settings.origins["report"]
-    for path in _paths(settings, config):
-        if path.suffix not in WRITERS:
-            raise pytest.UsageError(
-                f"{origin}: cannot write {path.name!r}: the ending must be one of "
-                f"{', '.join(WRITERS)}"
-            )
-        if path.is_dir():
-            raise pytest.UsageError(f"{origin}: cannot write {path}: it is a folder")
-        if path.exists() and not os.access(path, os.W_OK):
-            raise pytest.UsageError(f"{origin}: cannot write {path}: it is read-only")
-        try:
-            with tempfile.TemporaryFile(dir=path.parent):
-                pass
-        except OSError as error:
-            raise pytest.UsageError(f"{origin}: cannot write {path}: {error}") from None
-
-
-def write_all(settings: Settings, config: pytest.Config, records: list[dict[str, Any]]) -> None:
-    """Write every report; a file that fails now is told and does not keep the others."""
     for path in _paths(settings, config):
         try:
-            WRITERS[path.suffix](path, records)
-        except OSError as error:
-            config.issue_config_time_warning(
-                pytest.PytestWarning(f"nonblocking: the report {path} was not written: {error}"), 2
-            )
+            check(path)
+        except CannotWriteError as error:
+            raise pytest.UsageError(f"{settings.origins['report']}: {error}") from None
+
+
+def write_all(
+    settings: Settings, config: pytest.Config, records: Sequence[dict[str, Any]]
+) -> list[str]:
+    """Write every report; return what to tell of those that could not be written."""
+    report = document(records)
+    told = []
+    for path in _paths(settings, config):
+        try:
+            write(path, report)
+        except Exception as error:  # of a library's too: the run's own result must stand
+            told.append(f"the report {path} was not written: {type(error).__name__}: {error}")
+    return told

@@ -6,14 +6,14 @@ import json
 import os
 import platform
 import statistics
-import tempfile
 from collections.abc import Sequence
 from importlib import metadata, resources
 from pathlib import Path
 from typing import Any
 
 from ..results import Budget, Calibration, Outcome, Run
-from .failure import relative
+from . import details
+from .failure import failure_text, relative
 
 SCHEMA_VERSION = 1
 _BUDGET = ("cpu", "blocked", "gil", "gc", "descheduled", "idle", "other_cpu")
@@ -61,7 +61,11 @@ def record(outcome: Outcome, rootdir: Path) -> dict[str, Any]:
             "calls": list(culprit.calls),
             "samples": culprit.samples,
             "of": culprit.of,
+            "source": details.source(culprit),
         },
+        "message": failure_text(outcome, rootdir) if judgement.word == "fail" else None,
+        "accepted_by": outcome.accepted_by,
+        "allowed": list(judgement.allowed),
         "notes": list(outcome.notes),
         "serial_fraction": _rounded(judgement.serial_fraction),
         "excess_fraction": _rounded(judgement.excess_fraction),
@@ -75,6 +79,8 @@ def record(outcome: Outcome, rootdir: Path) -> dict[str, Any]:
             name: {"value": limit.value, "from": limit.origin}
             for name, limit in outcome.limits.items()
         },
+        "timeline": details.timeline(evidence),
+        "stacks": details.stacks(evidence, judgement.cause, rootdir),
         "environment": environment(evidence.calibration),
     }
 
@@ -83,6 +89,10 @@ def document(records: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """Return the whole report."""
     tests = [dict(entry) for entry in records]
     environments = [entry.pop("environment") for entry in tests]
+    # A test that was not measured knows nothing of the machine.
+    environments = [
+        found for found, entry in zip(environments, tests, strict=True) if entry["levels"]
+    ] or environments
     return {
         "schema_version": SCHEMA_VERSION,
         "tool": {"name": "pytest-nonblocking", "version": metadata.version("pytest-nonblocking")},
@@ -91,25 +101,9 @@ def document(records: Sequence[dict[str, Any]]) -> dict[str, Any]:
     }
 
 
-def write(path: Path, records: Sequence[dict[str, Any]]) -> None:
-    """Write the report whole or not at all; raises OSError."""
-    text = json.dumps(document(records), indent=2, ensure_ascii=False) + "\n"
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    os.close(handle)
-    unfinished = Path(name)
-    try:
-        unfinished.write_text(text, encoding="utf-8")
-        unfinished.chmod(0o666 & ~_umask())
-        unfinished.replace(path)
-    except BaseException:
-        unfinished.unlink()
-        raise
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+def render(document: dict[str, Any]) -> str:
+    """Return the text of the file."""
+    return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
 
 
 def _by_level(outcome: Outcome) -> dict[int, list[Run]]:

@@ -23,7 +23,7 @@ from .stacks import is_user_code, suspended_stack
 from .syscalls import State
 
 _READ_EVERY_NS = 1_000_000
-_STEPS_KEPT = 32
+_STEPS_KEPT = 64
 _YIELDS_KEPT = 256
 _SAMPLES_KEPT = 2048
 _NEVER = 1 << 62
@@ -252,6 +252,7 @@ class Probe(abc.ABC):
                     copy=origin.copy,
                     stacks=tuple(s.stack for s in seen),
                     witnessed=waited.witnessed and waited.blocked > 0,
+                    began_ns=now - lasted,
                 )
             )
         self._mark()

@@ -7,14 +7,17 @@ from __future__ import annotations
 
 import functools
 import gc
+import itertools
+import operator
 import os
 import site
 import sys
 import sysconfig
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from types import CodeType, FrameType
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..results import Frame, Stack
 
@@ -22,73 +25,90 @@ _DEEPEST = 200
 _AWAITS = {"cr": "cr_await", "gi": "gi_yieldfrom", "ag": "ag_await"}
 
 
-def _described(frame: FrameType) -> Frame:
-    code = frame.f_code
+class _Look(NamedTuple):
+    """What is told of one frame: nothing that keeps it alive."""
+
+    code: CodeType
+    line: int | None
+    namespace: dict[str, Any]
+
+
+_look_at = operator.attrgetter("f_code", "f_lineno", "f_globals")
+
+
+def _described(look: _Look) -> Frame:
+    code = look.code
     return Frame(
         code.co_filename,
-        frame.f_lineno or code.co_firstlineno,
+        look.line or code.co_firstlineno,
         getattr(code, "co_qualname", code.co_name),  # CPython 3.11 and later
-        str(frame.f_globals.get("__name__", "")),
+        str(look.namespace.get("__name__", "")),
     )
 
 
-def walk(innermost: FrameType | None) -> Stack:
-    """Return the stack that ends in ``innermost``, outermost frame first."""
-    frames: list[Frame] = []
-    frame = innermost
-    while frame is not None and len(frames) < _DEEPEST:
-        # CPython 3.11.7 was once seen to give another object for the code of a frame of a thread
-        # that ran on meanwhile.
-        if type(frame.f_code) is not CodeType:
-            return ()
-        frames.append(_described(frame))
-        frame = frame.f_back
-    frames.reverse()
-    return tuple(frames)
+def _without_collection(collect: Callable[[Iterator[Any]], None], looks: Iterator[Any]) -> None:
+    """Have ``collect`` take ``looks`` without a collection meanwhile, on CPython before 3.12.
 
-
-if sys.version_info >= (3, 12):
-    _current_frames = sys._current_frames
-else:
-
-    def _current_frames() -> dict[int, FrameType]:
-        """Return the innermost frame of each thread.
-
-        CPython before 3.12 holds a lock of the runtime meanwhile and may begin a collection. Its
-        callbacks can let go of the GIL, and a thread that is being started then waits for that
-        lock with the GIL, for ever (gh-106883; seen once in 1,000 verdicts under load).
-        """
-        collects = gc.isenabled()
+    There ``sys._current_frames`` holds a lock of the runtime and may begin one. Its callbacks can
+    let go of the GIL, and a thread that is being started then waits for that lock with the GIL, for
+    ever (gh-106883; seen once in 1,000 verdicts under load). Later versions never begin a
+    collection while they allocate.
+    """
+    collects = gc.isenabled() and sys.version_info < (3, 12)
+    if collects:
         gc.disable()
-        try:
-            return sys._current_frames()
-        finally:
-            if collects:
-                gc.enable()
+    try:
+        _at_once(collect, looks)
+    finally:
+        if collects:
+            gc.enable()
+
+
+def _at_once(collect: Callable[[Iterator[Any]], None], looks: Iterator[Any]) -> None:
+    with suppress(AttributeError):  # None follows the outermost frame
+        collect(looks)
+
+
+def _thread_frames(ident: int) -> list[_Look]:
+    """Return what the frames of a thread tell, the innermost first; nothing for one that is gone.
+
+    One call of ``extend`` does it all, in C, so that no other thread runs meanwhile. CPython 3.11
+    was seen to crash where the thread went on while its frames were walked one by one in Python
+    (once in 5,000 verdicts), and to give another object for a frame's code.
+    """
+    now = itertools.starmap(sys._current_frames, ((),))
+    innermost = map(operator.methodcaller("get", ident), now)
+    outwards = itertools.repeat("f_back", _DEEPEST - 1)
+    frames = itertools.accumulate(itertools.chain(innermost, outwards), getattr)
+    found: list[tuple[CodeType, int | None, dict[str, Any]]] = []
+    _without_collection(found.extend, map(_look_at, frames))
+    return [_Look(*look) for look in found]
+
+
+def _thread_idents() -> set[int]:
+    idents: set[int] = set()
+    now = itertools.starmap(sys._current_frames, ((),))
+    _without_collection(idents.update, itertools.chain.from_iterable(now))
+    return idents
 
 
 def thread_stack(thread_ident: int) -> Stack:
     """Return the stack of the thread with the identifier given, empty where it has none."""
-    return walk(_current_frames().get(thread_ident))
+    return tuple(map(_described, reversed(_thread_frames(thread_ident))))
 
 
 def other_thread_stacks(excluded: set[int]) -> list[Stack]:
     """Return the stacks of all threads but those with the identifiers given."""
-    return [walk(f) for ident, f in _current_frames().items() if ident not in excluded]
+    return [thread_stack(ident) for ident in _thread_idents() - excluded]
 
 
 def threads_in(code: CodeType) -> set[int]:
     """Return the identifiers of the threads in whose stacks a call of ``code`` is."""
-    return {ident for ident, frame in _current_frames().items() if _is_in(code, frame)}
-
-
-def _is_in(code: CodeType, innermost: FrameType | None) -> bool:
-    frame = innermost
-    while frame is not None:
-        if frame.f_code is code:
-            return True
-        frame = frame.f_back
-    return False
+    return {
+        ident
+        for ident in _thread_idents()
+        if any(look.code is code for look in _thread_frames(ident))
+    }
 
 
 def _kind(awaitable: Any) -> str | None:
@@ -115,7 +135,8 @@ def suspended_frames(awaitable: Any) -> Iterator[FrameType]:
 
 def suspended_stack(coroutine: Any) -> Stack:
     """Return where a suspended coroutine waits, its outermost frame first."""
-    return tuple(_described(frame) for frame in suspended_frames(coroutine))
+    frames = suspended_frames(coroutine)
+    return tuple(_described(_Look(*_look_at(frame))) for frame in frames)
 
 
 def _library_roots() -> tuple[str, ...]:

@@ -1,10 +1,17 @@
 """A small application for the plugin's tests."""
 
+import contextlib
+
 import pytest
 
 # Loaded before the first inner run: what is first imported in one is imported anew in the next,
 # and the package would still hold the old modules.
-import pytest_nonblocking.measuring  # noqa: F401
+import pytest_nonblocking.gate
+import pytest_nonblocking.measuring
+
+with contextlib.suppress(ImportError):
+    import pytest_nonblocking.reporting.html_report
+    import pytest_nonblocking.reporting.sarif_report  # noqa: F401
 
 APP = """
 import asyncio

@@ -31,6 +31,111 @@ def test_the_examples_of_the_reference(pytester, number):
     pytester.runpytest("--asyncio-mode=auto").assert_outcomes(passed=1)
 
 
+def texts(name):
+    """Return the outputs in a page as patterns in which each number stands for any."""
+    found = re.findall(r"```text\n(.*?)```", (ROOT / name).read_text("utf-8"), re.DOTALL)
+    return [
+        [re.sub(r"\\?\d+(\\?\.\d+)?", r"[\\d.]+", re.escape(line)) for line in text.splitlines()]
+        for text in found
+    ]
+
+
+def write(pytester, block):
+    """Write a block into the file that its first line names."""
+    first = block.partition("\n")[0]
+    (pytester.path / first.removeprefix("# ")).write_text(block, "utf-8")
+
+
+def test_the_tutorial(pytester):
+    pytest.importorskip("fastapi", reason="fastapi is not installed")
+    app, ordinary, conftest, marked, mended = blocks("docs/tutorial.md")
+    failure, summary = texts("docs/tutorial.md")
+    pytester.makeini("[pytest]\npythonpath = .\n")
+    write(pytester, app)
+    write(pytester, ordinary)
+    pytester.runpytest_subprocess().assert_outcomes(passed=1)
+    write(pytester, conftest)
+    write(pytester, marked)
+    result = pytester.runpytest_subprocess()
+    result.assert_outcomes(passed=1, failed=1)
+    result.stdout.re_match_lines(failure)
+    write(pytester, mended)
+    result = pytester.runpytest_subprocess("-v")
+    result.assert_outcomes(passed=2)
+    result.stdout.re_match_lines(["pass *test_nonblocking.*", ".*note: all 40 threads.*", *summary])
+
+
+SHOP = """
+import asyncio
+
+from fastapi import FastAPI
+
+app = FastAPI()
+customers = set()
+
+
+@app.get("/fast")
+async def fast():
+    await asyncio.sleep(0.01)
+
+
+@app.get("/slow/{item}")
+async def with_a_parameter(item: str):
+    pass
+
+
+@app.post("/orders", status_code=201)
+async def order(order: dict[str, str]):
+    customers.add(order["customer"])
+    await asyncio.sleep(0.01)
+"""
+
+
+def test_the_examples_of_the_how_to(pytester):
+    pytest.importorskip("fastapi", reason="fastapi is not installed")
+    pytester.mkpydir("myapp")
+    (pytester.path / "myapp" / "main.py").write_text(SHOP, "utf-8")
+    for block in blocks("docs/how-to.md"):
+        write(pytester, block)
+    result = pytester.runpytest_subprocess(
+        *("-v", "--asyncio-mode=auto", "-o", "pythonpath=.", "--nonblocking-app=myapp.main:app")
+    )
+    result.assert_outcomes(passed=4)
+    result.stdout.fnmatch_lines(
+        [
+            "*test_endpoint[[]/fast]*",
+            "*note: serialised-wait was found and is accepted by allow (from marker)*",
+            "nonblocking: 4 measured: 4 pass",
+        ]
+    )
+
+
+PAGES = ["README.md", "CHANGELOG.md", *(f"docs/{p.name}" for p in (ROOT / "docs").glob("*.md"))]
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_links_to_files_and_headings_of_ours_lead_somewhere(page):
+    path = ROOT / page
+    for link in re.findall(r"\]\(([^)\s]+)\)", path.read_text("utf-8")):
+        if "://" in link:
+            continue
+        name, _, heading = link.partition("#")
+        target = path.parent / name if name else path
+        assert target.is_file(), link
+        if heading:
+            titles = re.findall(r"^#+ (.*)", target.read_text("utf-8"), re.MULTILINE)
+            assert heading in {re.sub(r"[^\w -]", "", t).lower().replace(" ", "-") for t in titles}
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_flags_in_the_docs_exist(page):
+    from pytest_nonblocking.settings import OPTIONS
+
+    text = (ROOT / page).read_text("utf-8")
+    flags = set(re.findall(r"--nonblocking-[a-z-]*[a-z]", text))
+    assert flags <= {option.flag for option in OPTIONS}
+
+
 def test_the_readme_lists_every_setting():
     from pytest_nonblocking.settings import OPTIONS
 

@@ -18,9 +18,10 @@ LAYERS = [
     {"client"},
     {"attribution", "advice", "scenario"},
     {"calibration", "reporting", "threads"},
-    {"runner"},
+    {"baseline", "comparison"},
+    {"runner", "gate", "cli"},
     {"measuring"},
-    {"plugin"},
+    {"plugin", "__main__"},
 ]
 
 

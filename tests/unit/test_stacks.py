@@ -12,7 +12,7 @@ from pytest_nonblocking.sentinel.stacks import (
     is_user_code,
     other_thread_stacks,
     thread_stack,
-    walk,
+    threads_in,
 )
 
 
@@ -47,7 +47,7 @@ def test_no_collection_begins_while_the_stacks_of_all_threads_are_read(eager_col
             other_thread_stacks(set())
     finally:
         gc.callbacks.remove(note)
-    assert "_current_frames" not in begun
+    assert "_at_once" not in begun
     assert gc.isenabled()
 
 
@@ -60,11 +60,60 @@ def test_a_collector_that_was_off_stays_off():
         gc.enable()
 
 
-def test_a_frame_whose_code_is_no_code_ends_the_look_without_a_fault():
-    class Broken:
-        f_code, f_lineno, f_globals, f_back = object(), 1, {}, None
+def deep(calls, event, leave):
+    if calls > 1:
+        deep(calls - 1, event, leave)
+    else:
+        event.set()
+        leave.wait()
 
-    assert walk(Broken()) == ()
+
+@pytest.fixture
+def parked():
+    """Park a thread so many calls deep, and return its identifier."""
+    leave = threading.Event()
+    threads = []
+
+    def park(calls):
+        event = threading.Event()
+        threads.append(threading.Thread(target=deep, args=(calls, event, leave)))
+        threads[-1].start()
+        event.wait()
+        return threads[-1].ident
+
+    yield park
+    leave.set()
+    for thread in threads:
+        thread.join()
+
+
+def test_a_stack_is_told_from_the_outside_in(parked):
+    stack = thread_stack(parked(3))
+    assert stack[0].function.endswith("_bootstrap")
+    mine = [frame for frame in stack if frame.file == __file__]
+    assert [frame.function for frame in mine] == ["deep"] * 3
+    assert mine[0].line < mine[2].line
+    assert mine[0].module == __name__
+
+
+def test_of_a_very_deep_stack_the_innermost_calls_are_told(parked):
+    stack = thread_stack(parked(400))
+    assert len(stack) == 200
+    assert stack[-1].module == "threading"
+    assert stack[0].function == "deep"
+
+
+def test_threads_are_known_by_what_they_run(parked):
+    ident = parked(1)
+    assert threads_in(deep.__code__) == {ident}
+    assert [s[-1].module for s in other_thread_stacks({threading.get_ident()})].count("threading")
+
+
+def test_a_thread_that_is_gone_has_no_stack():
+    thread = threading.Thread(target=int)
+    thread.start()
+    thread.join()
+    assert thread_stack(thread.ident) == ()
 
 
 def test_a_library_made_by_cython_is_not_the_users_code():

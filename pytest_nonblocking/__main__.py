@@ -1,0 +1,7 @@
+"""``python -m pytest_nonblocking`` is the command ``pytest-nonblocking``."""
+
+import sys
+
+from .cli import main
+
+sys.exit(main())

@@ -1,0 +1,33 @@
+"""Text in the columns of a terminal, where some characters take two of them and some none."""
+
+from __future__ import annotations
+
+import unicodedata
+
+_CUT = "…"
+
+
+def width(text: str) -> int:
+    """Return how many columns ``text`` takes."""
+    return sum(_width(character) for character in text)
+
+
+def _width(character: str) -> int:
+    if unicodedata.category(character) in ("Mn", "Me", "Cf"):
+        return 0
+    return 2 if unicodedata.east_asian_width(character) in ("F", "W") else 1
+
+
+def fitted(text: str, columns: int) -> str:
+    """Return ``text`` padded to ``columns``, or its end where it is too long.
+
+    The end of a test's id and of a path tells it from its neighbours, the beginning seldom does.
+    """
+    if width(text) > columns:
+        kept = len(text)
+        room = columns - 1
+        while kept and _width(text[kept - 1]) <= room:
+            kept -= 1
+            room -= _width(text[kept])
+        text = _CUT + text[kept:]
+    return text + " " * (columns - width(text))

@@ -1,0 +1,110 @@
+"""What a page shows beside the figures: one burst as it went, where samples fell, the source."""
+
+from __future__ import annotations
+
+import linecache
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from ..results import Cause, Culprit, Evidence, Frame, Run, Stack, Step
+from ..sentinel import is_own_code, is_user_code
+from .failure import judged_burst, relative
+
+_LINES_AROUND = 4
+_COPIES_SHOWN = 100
+_STACKS_SHOWN = 24
+_DEEPEST_SHOWN = 40
+_CUT = 0.005
+"""Seconds by which a copy may end after the step in which it does, as both are read."""
+
+
+def source(culprit: Culprit) -> dict[str, Any] | None:
+    """Return the lines around the culprit's, None where its file cannot be read."""
+    lines = linecache.getlines(culprit.file)
+    if not 0 < culprit.line <= len(lines):
+        return None
+    first = max(1, culprit.line - _LINES_AROUND)
+    shown = lines[first - 1 : culprit.line + _LINES_AROUND]
+    return {"first": first, "lines": [line.rstrip() for line in shown]}
+
+
+def timeline(evidence: Evidence) -> dict[str, Any] | None:
+    """Return how the burst that is shown went for each of its copies, None where there was none.
+
+    A copy waits from the release to its end, but for its steps that kept the loop for long: each
+    is ``[start, length, blocked]`` in milliseconds from the release.
+    """
+    if not evidence.bursts:
+        return None
+    burst = judged_burst(evidence)
+    ends = dict(zip(burst.ended, burst.latencies, strict=False))
+    steps: dict[int, list[list[float]]] = {}
+    for step in sorted(burst.steps, key=lambda step: step.began_ns):
+        copy = _ended_in(step, burst) if step.copy is None else step.copy
+        if copy is not None and step.began_ns >= burst.released_ns:
+            steps.setdefault(copy, []).append(_segment(step, burst))
+    copies = [
+        {"end_ms": _ms(ends[copy]) if copy in ends else None, "steps_ms": steps.get(copy, [])}
+        for copy in range(min(burst.concurrency, _COPIES_SHOWN))
+    ]
+    return {
+        "concurrency": burst.concurrency,
+        "makespan_ms": _ms(burst.makespan),
+        "copies": copies,
+    }
+
+
+def _ended_in(step: Step, burst: Run) -> int | None:
+    """Return the copy that ended in ``step``, which the end of the burst has cut short."""
+    began = (step.began_ns - burst.released_ns) / 1e9
+    ended = zip(burst.ended, burst.latencies, strict=False)
+    return next((copy for copy, end in ended if began < end <= began + step.wall + _CUT), None)
+
+
+def _segment(step: Step, burst: Run) -> list[float]:
+    began = (step.began_ns - burst.released_ns) / 1e9
+    return [_ms(began), _ms(step.wall), _ms(step.blocked)]
+
+
+def stacks(evidence: Evidence, cause: Cause | None, rootdir: Path) -> list[dict[str, Any]]:
+    """Return where what ``cause`` names was seen: stacks from the user's first line on, counted."""
+    seen: Counter[tuple[str, ...]] = Counter()
+    for stack, times in _witnesses(evidence, cause):
+        if frames := _shown(stack):
+            seen[tuple(_named(frame, rootdir) for frame in frames)] += times
+    return [
+        {"frames": list(frames), "count": count}
+        for frames, count in seen.most_common(_STACKS_SHOWN)
+    ]
+
+
+def _witnesses(evidence: Evidence, cause: Cause | None) -> Iterable[tuple[Stack, int]]:
+    runs = (*evidence.solos, *evidence.bursts)
+    if cause in ("serialised-wait", "thread-pool"):
+        return ((w.stack, w.count) for run in runs for w in run.waiters)
+    if cause == "gil-contention":
+        return ((stack, 1) for run in runs for stack in run.thread_samples)
+    return ((stack, 1) for run in runs for stack in run.samples)
+
+
+def _shown(stack: Stack) -> Stack:
+    """Return ``stack`` from the first line of the user's on, below the last one of ours.
+
+    What the plugin calls is the app, or where there is none of it, the test. Nothing is left of a
+    stack that ends in the plugin, or has no line of the user's.
+    """
+    below = max((n for n, frame in enumerate(stack) if is_own_code(frame.file)), default=-1) + 1
+    numbered = enumerate(stack[below:], start=below)
+    first = next((n for n, frame in numbered if is_user_code(frame.file)), len(stack))
+    return stack[first : first + _DEEPEST_SHOWN]
+
+
+def _named(frame: Frame, rootdir: Path) -> str:
+    where = relative(frame.file, rootdir) if is_user_code(frame.file) else frame.module
+    return f"{frame.function} ({where}:{frame.line})"
+
+
+def _ms(seconds: float) -> float:
+    return round(seconds * 1000, 2)

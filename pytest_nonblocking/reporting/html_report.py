@@ -1,0 +1,210 @@
+"""The report as one page that opens offline: all it needs is in it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import markupsafe
+import pygal  # type: ignore[import-untyped]  # it has no hints
+
+from .terminal import summary
+
+_PARTS = {
+    "cpu": "on the CPU",
+    "blocked": "blocked",
+    "gil": "waiting for the GIL",
+    "gc": "garbage collector",
+    "descheduled": "kept waiting by the machine",
+    "idle": "idle",
+}
+_WORST_FIRST = ("fail", "inconclusive", "not-measured", "pass")
+_LATENCIES = ("slowest copy", "median copy", "if none waits (ideal)", "if all wait in line")
+_WIDTH, _HEIGHT = 440, 260
+_ROW = 8
+"""Height of a copy in the timeline, in units of its drawing."""
+
+
+def render(document: dict[str, Any]) -> str:
+    """Return the whole page of a report."""
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    tests = [_Test(number, test) for number, test in enumerate(document["tests"], start=1)]
+    tests.sort(key=lambda test: _WORST_FIRST.index(test.record["verdict"]))
+    return environment.get_template("report.html.j2").render(
+        report=document,
+        tests=tests,
+        parts=_PARTS,
+        latencies=_LATENCIES,
+        summary=summary(document["tests"])[0].removeprefix("nonblocking: ") if tests else None,
+        verdicts=_counts(test.record["verdict"] for test in tests),
+        causes=_counts(test.record["cause"] for test in tests if test.record["cause"]),
+    )
+
+
+def _counts(words: Iterable[str]) -> list[tuple[str, int]]:
+    return sorted(Counter(words).items())
+
+
+@dataclass(frozen=True, slots=True)
+class _Test:
+    """One measurement as the page shows it."""
+
+    number: int
+    record: dict[str, Any]
+
+    @property
+    def levels(self) -> list[dict[str, Any]]:
+        return list(self.record["levels"])
+
+    @property
+    def source(self) -> list[tuple[int, str, bool]]:
+        """The lines around the culprit's: number, text, and whether it is the one."""
+        culprit = self.record["culprit"]
+        source = culprit and culprit.get("source")
+        if not source:
+            return []
+        numbered = enumerate(source["lines"], start=source["first"])
+        return [(number, text, number == culprit["line"]) for number, text in numbered]
+
+    @property
+    def budget(self) -> markupsafe.Markup | None:
+        """The budget of the loop's time against the concurrency, as a drawing."""
+        if not self.levels:
+            return None
+        chart = pygal.StackedBar(
+            **_look("Milliseconds of the loop's time"), x_title="copies at once"
+        )
+        chart.x_labels = [str(level["concurrency"]) for level in self.levels]
+        for name, title in _PARTS.items():
+            chart.add(title, [level["budget_ms"][name] for level in self.levels])
+        return _drawn(chart, f"Where the loop's time goes, {_told(self.levels, 'makespan_ms')}")
+
+    @property
+    def latency(self) -> markupsafe.Markup | None:
+        """The latency against the concurrency, beside the ideal and the worst."""
+        if len(self.levels) < 2 or self.levels[0]["concurrency"] != 1:
+            return None
+        alone, most = self.levels[0]["makespan_ms"], self.levels[-1]["concurrency"]
+        chart = pygal.XY(**_look("Milliseconds from the release"), x_title="copies at once")
+        chart.x_labels = [level["concurrency"] for level in self.levels]
+        for title, name in zip(_LATENCIES, ("max", "p50"), strict=False):
+            points = [(level["concurrency"], level["latency_ms"][name]) for level in self.levels]
+            chart.add(title, [point for point in points if point[1] is not None])
+        chart.add(_LATENCIES[2], [(1, alone), (most, alone)], show_dots=False)
+        chart.add(_LATENCIES[3], [(1, alone), (most, most * alone)], show_dots=False)
+        return _drawn(chart, f"Latency against concurrency, {_told(self.levels, 'makespan_ms')}")
+
+    @property
+    def timeline(self) -> _Timeline | None:
+        """One burst, a bar for each copy."""
+        shown = self.record.get("timeline")
+        if not shown or not shown["makespan_ms"]:
+            return None
+        scale = 1000 / shown["makespan_ms"]
+        bars = []
+        for copy in shown["copies"]:
+            end = shown["makespan_ms"] if copy["end_ms"] is None else copy["end_ms"]
+            steps = []
+            for start, length, blocked in copy["steps_ms"]:
+                loop = max(0.0, length - blocked)
+                steps.append((start * scale, loop * scale, (start + loop) * scale, blocked * scale))
+            bars.append(_Bar(end * scale, steps))
+        return _Timeline(shown["concurrency"], shown["makespan_ms"], bars)
+
+    @property
+    def flames(self) -> list[_Flame]:
+        """The merged stacks: what is called lies below what calls it."""
+        root = _Flame("", 0)
+        for stack in self.record.get("stacks", ()):
+            root.add(stack["frames"], stack["count"])
+        return root.below
+
+
+@dataclass(frozen=True, slots=True)
+class _Bar:
+    """One copy: when it ended, and its steps as (x, width) on the loop and (x, width) blocked."""
+
+    end: float
+    steps: list[tuple[float, float, float, float]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Timeline:
+    concurrency: int
+    makespan_ms: float
+    bars: list[_Bar]
+
+    @property
+    def height(self) -> int:
+        return _ROW * len(self.bars)
+
+
+@dataclass(slots=True)
+class _Flame:
+    """A frame, how often it was seen, and what it called."""
+
+    name: str
+    count: int
+    below: list[_Flame] = field(default_factory=list)
+
+    def add(self, frames: Sequence[str], count: int) -> None:
+        """Merge a stack into the tree."""
+        if not frames:
+            return
+        child = next((one for one in self.below if one.name == frames[0]), None)
+        if child is None:
+            child = _Flame(frames[0], 0)
+            self.below.append(child)
+        child.count += count
+        child.add(frames[1:], count)
+        self.below.sort(key=lambda one: -one.count)
+
+
+def _look(y_title: str) -> dict[str, Any]:
+    return {
+        "js": [],
+        "css": [],  # the page has one style for all charts, in light and dark
+        "disable_xml_declaration": True,
+        "width": _WIDTH,
+        "height": _HEIGHT,
+        "y_title": y_title,
+        "show_legend": False,  # the page has its own, which wraps
+        "max_scale": 6,
+        "include_x_axis": True,
+        "margin": 8,
+    }
+
+
+def _drawn(chart: Any, told: str) -> markupsafe.Markup:
+    """Return the chart as an element of the page, with ``told`` for who cannot see it."""
+
+    def fit(root: Any) -> Any:
+        root.set("role", "img")
+        root.set("aria-label", told)
+        for parent in root.iter():
+            parent.attrib.pop("id", None)  # the same in each chart
+            for child in list(parent):
+                name = str(child.tag).rpartition("}")[2]
+                if name in ("script", "style", "title", "desc") or child.get("class") in (
+                    "tooltip",
+                    "tooltip-overlay",
+                ):
+                    parent.remove(child)
+        return root
+
+    chart.add_xml_filter(fit)
+    return markupsafe.Markup(chart.render(is_unicode=True))
+
+
+def _told(levels: Sequence[dict[str, Any]], name: str) -> str:
+    return ", ".join(f"{level['concurrency']} at once: {level[name]:.1f} ms" for level in levels)

@@ -1,0 +1,139 @@
+"""The command pytest-nonblocking, as a user calls it."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+from reported import failing, record, report
+
+
+@pytest.fixture
+def call(tmp_path):
+    """Call the command in a folder with reports and return what it did."""
+    files = {
+        "a.json": report(record()),
+        "b.json": report(record(), failing()),
+        "known.json": report(failing(accepted_by="baseline")),
+        "empty.json": report(),
+    }
+    for name, content in files.items():
+        (tmp_path / name).write_text(json.dumps(content), encoding="utf-8")
+
+    def run(*arguments, **kwargs):
+        return subprocess.run(
+            [sys.executable, "-m", "pytest_nonblocking", *arguments],
+            cwd=tmp_path,
+            env=os.environ | {"PYTHONIOENCODING": "utf-8"},
+            capture_output=True,
+            encoding="utf-8",
+            timeout=60,
+            check=False,
+            **kwargs,
+        )
+
+    run.folder = tmp_path
+    return run
+
+
+def test_show_prints_what_the_terminal_said(call):
+    done = call("show", "b.json")
+    assert done.returncode == 1
+    assert "nonblocking: GET /export blocks the event loop" in done.stdout
+    assert "shop/app.py:41" in done.stdout
+    assert done.stdout.endswith("nonblocking: 2 measured: 1 pass, 1 fail\n")
+
+
+@pytest.mark.parametrize("name", ["a.json", "known.json", "empty.json"])
+def test_show_of_what_has_no_new_failure_is_fine(call, name):
+    assert call("show", name).returncode == 0
+
+
+def test_compare_tells_what_got_worse(call):
+    done = call("compare", "a.json", "b.json")
+    assert done.returncode == 1
+    assert done.stdout.splitlines() == [
+        "worse    test_shop.py::test_export  is new: fail (blocking-call at shop/app.py:41)",
+        "nonblocking: 2 measurements compared: 1 worse",
+    ]
+
+
+def test_compare_of_the_same_is_fine(call):
+    done = call("compare", "b.json", "b.json")
+    assert done.returncode == 0
+    assert "no difference beyond noise" in done.stdout
+
+
+def test_html_writes_a_page_beside_the_report(call):
+    pytest.importorskip("pygal", reason="the extra html is not installed")
+    assert call("html", "b.json").returncode == 0
+    assert "test_shop.py::test_export" in (call.folder / "b.html").read_text("utf-8")
+
+
+def test_html_replaces_no_file_unless_told(call):
+    pytest.importorskip("pygal", reason="the extra html is not installed")
+    page = call.folder / "page.html"
+    page.write_text("mine", encoding="utf-8")
+    done = call("html", "b.json", "-o", "page.html")
+    assert (done.returncode, page.read_text("utf-8")) == (2, "mine")
+    assert "page.html is there already" in done.stderr
+    assert call("html", "b.json", "-o", "page.html", "--force").returncode == 0
+    assert page.read_text("utf-8").startswith("<!doctype html>")
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (None, "cannot read"),
+        ("", "is not JSON"),
+        ("[" * 100_000, "is not JSON"),
+        ("3", "has no schema_version"),
+        ('{"schema_version": 7}', "has schema_version 7, this pytest-nonblocking reads up to 1"),
+        ('{"schema_version": 1, "failures": []}', "has no 'tool'"),
+        (json.dumps(report({"nodeid": 3})), "'nodeid' is '3'"),
+    ],
+)
+@pytest.mark.parametrize("command", [["show"], ["html"], ["compare", "a.json"]], ids=" ".join)
+def test_a_bad_file_is_named_with_the_reason(call, command, content, told):
+    path = call.folder / "bad.json"
+    if content is not None:
+        path.write_text(content, encoding="utf-8")
+    done = call(*command, "bad.json")
+    assert done.returncode == 2
+    assert done.stderr.startswith("pytest-nonblocking: error: ")
+    assert "bad.json" in done.stderr
+    assert told in done.stderr
+    assert not (call.folder / "bad.html").exists()
+    assert "Traceback" not in done.stderr
+
+
+def test_a_folder_is_no_report(call):
+    assert "cannot read" in call("show", ".").stderr
+
+
+@pytest.mark.parametrize("arguments", [[], ["show"], ["compare", "a.json"], ["burn", "a.json"]])
+def test_bad_usage_exits_with_2(call, arguments):
+    assert call(*arguments).returncode == 2
+
+
+def test_help_tells_the_exit_statuses(call):
+    done = call("compare", "--help")
+    assert done.returncode == 0
+    assert "exit status: 0 if nothing is wrong" in done.stdout.replace("\n", " ")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="there is no sh")
+def test_a_reader_that_leaves_is_no_fault(call):
+    many = report(*(record(f"test_{n}.py::t") for n in range(20_000)))
+    (call.folder / "many.json").write_text(json.dumps(many), encoding="utf-8")
+    command = f"{sys.executable} -m pytest_nonblocking show many.json | head -1"
+    done = subprocess.run(
+        ["sh", "-c", command],
+        cwd=call.folder,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.stderr == ""

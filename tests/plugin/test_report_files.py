@@ -1,0 +1,113 @@
+"""The files of --nonblocking-report, as a user asks for them."""
+
+import json
+import os
+
+import pytest
+
+SUITE = """
+import asyncio, time, pytest
+
+@pytest.mark.nonblocking(concurrency=8)
+@pytest.mark.parametrize("n", range(3))
+async def test_healthy(n):
+    await asyncio.sleep(0.01)
+
+@pytest.mark.nonblocking(concurrency=8)
+async def test_blocking():
+    time.sleep(0.05)
+"""
+ENDINGS = ("json", "html", "md", "sarif")
+FLAGS = [f"--nonblocking-report=out.{ending}" for ending in ENDINGS]
+
+
+@pytest.fixture
+def suite(pytester):
+    pytest.importorskip("pygal", reason="the extra html is not installed")
+    pytest.importorskip("sarif_pydantic", reason="the extra sarif is not installed")
+    pytester.makepyfile(test_it=SUITE)
+    return pytester
+
+
+def texts(pytester):
+    return {e: (pytester.path / f"out.{e}").read_text("utf-8") for e in ENDINGS}
+
+
+@pytest.mark.parametrize("flags", [[], ["-n4"]], ids=["plain", "xdist"])
+def test_all_formats_at_once(suite, flags):
+    if flags:
+        pytest.importorskip("xdist", reason="pytest-xdist is not installed")
+    suite.runpytest_subprocess(*FLAGS, *flags).assert_outcomes(passed=3, failed=1)
+    written = texts(suite)
+    assert len(json.loads(written["json"])["tests"]) == 4
+    (run,) = json.loads(written["sarif"])["runs"]
+    place = run["results"][0]["locations"][0]["physicalLocation"]
+    assert (place["artifactLocation"]["uri"], place["region"]["startLine"]) == ("test_it.py", 10)
+    assert "4 measured: 3 pass, 1 fail" in written["md"]
+    for ending in ("html", "md"):
+        assert written[ending].count("blocks the event loop") == 1
+    assert sorted(p.name for p in suite.path.iterdir() if p.name.startswith((".out", "out"))) == [
+        "out.html",
+        "out.json",
+        "out.md",
+        "out.sarif",
+    ]
+
+
+def test_the_json_report_has_what_the_page_shows(suite):
+    suite.runpytest(*FLAGS)
+    test = json.loads(texts(suite)["json"])["tests"][-1]
+    assert test["message"].startswith("nonblocking: test_blocking blocks the event loop")
+    assert test["culprit"]["source"]["lines"][10 - test["culprit"]["source"]["first"]] == (
+        "    time.sleep(0.05)"
+    )
+    assert test["stacks"][0]["frames"][0].endswith("(test_it.py:10)")
+    timeline = test["timeline"]
+    assert timeline["concurrency"] == 8
+    ends = sorted(copy["end_ms"] for copy in timeline["copies"])
+    assert ends[-1] == pytest.approx(timeline["makespan_ms"], rel=0.2)
+    for copy in timeline["copies"]:
+        ((start, length, blocked),) = copy["steps_ms"]
+        assert length >= blocked >= 40
+        assert start + length <= copy["end_ms"] + 1
+
+
+@pytest.mark.parametrize(
+    ("package", "ending", "extra"),
+    [("pygal", "html", "html"), ("sarif_pydantic", "sarif", "sarif")],
+)
+def test_a_missing_extra_is_a_usage_error_that_names_it(suite, monkeypatch, package, ending, extra):
+    from importlib import util
+
+    real = util.find_spec
+    monkeypatch.setattr(
+        util, "find_spec", lambda name, *rest: None if name == package else real(name, *rest)
+    )
+    result = suite.runpytest(f"--nonblocking-report=out.{ending}")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines([f"*{package} is not installed: *pytest-nonblocking?{extra}?'"])
+
+
+@pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="root may write anywhere")
+def test_a_read_only_file_is_a_usage_error(suite):
+    report = suite.path / "out.json"
+    report.write_text("{}", encoding="utf-8")
+    report.chmod(0o400)
+    result = suite.runpytest("--nonblocking-report=out.json")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["*cannot write*out.json: it is read-only"])
+
+
+def test_a_report_that_fails_at_the_end_is_told_and_the_others_are_written(suite):
+    suite.makeconftest(
+        """
+        import pathlib
+        def pytest_runtestloop():
+            pathlib.Path("reports").rmdir()
+        """
+    )
+    suite.mkdir("reports")
+    result = suite.runpytest("--nonblocking-report=reports/out.md", *FLAGS)
+    result.assert_outcomes(passed=3, failed=1)
+    result.stdout.fnmatch_lines(["nonblocking: the report *reports?out.md was not written: *"])
+    assert len(texts(suite)) == 4

@@ -1,0 +1,106 @@
+"""Reports made of literal figures, for tests of what is made of them."""
+
+LIMITS = {
+    "concurrency": {"value": 50, "from": "default"},
+    "max_serial_fraction": {"value": 0.1, "from": "pyproject.toml"},
+    "allow": {"value": {}, "from": "default"},
+}
+
+
+def level(concurrency, makespan, **parts):
+    """One level whose time was spent on ``parts``, in milliseconds."""
+    budget = dict.fromkeys(("cpu", "blocked", "gil", "gc", "descheduled", "idle", "other_cpu"), 0.0)
+    return {
+        "concurrency": concurrency,
+        "rounds": 3,
+        "makespan_ms": makespan,
+        "latency_ms": {"min": 20.0, "p50": makespan / 2, "p95": makespan, "max": makespan},
+        "budget_ms": budget | parts,
+    }
+
+
+def record(nodeid="test_shop.py::test_ok", **changes):
+    """A healthy measurement with ``changes``."""
+    healthy = {
+        "nodeid": nodeid,
+        "target": "GET /ok",
+        "verdict": "pass",
+        "reasons": [],
+        "cause": None,
+        "culprit": None,
+        "message": None,
+        "accepted_by": None,
+        "allowed": [],
+        "notes": [],
+        "serial_fraction": 0.01,
+        "excess_fraction": 0.0,
+        "serial_ms": 0.2,
+        "ceiling_rps": 5000.0,
+        "max_lag_ms": 0.0,
+        "max_blocked_ms": 0.0,
+        "wall_s": 0.2,
+        "levels": [level(1, 20.0, idle=19.0, cpu=1.0), level(50, 30.0, idle=20.0, cpu=10.0)],
+        "limits": LIMITS,
+        "timeline": None,
+        "stacks": [],
+    }
+    return healthy | changes
+
+
+def culprit(**changes):
+    """A culprit with ``changes``."""
+    return {
+        "file": "shop/app.py",
+        "line": 41,
+        "function": "export",
+        "code": "time.sleep(0.05)",
+        "calls": ["time.sleep"],
+        "samples": 24,
+        "of": 24,
+        "source": {"first": 40, "lines": ["async def export():", "    time.sleep(0.05)", ""]},
+    } | changes
+
+
+def failing(nodeid="test_shop.py::test_export", **changes):
+    """A blocking handler with ``changes``."""
+    facts = {
+        "verdict": "fail",
+        "reasons": ["scaling", "lag", "blocked"],
+        "cause": "blocking-call",
+        "culprit": culprit(),
+        "message": "nonblocking: GET /export blocks the event loop\n  cause    blocking-call",
+        "serial_fraction": 1.0,
+        "serial_ms": 50.0,
+        "ceiling_rps": 20.0,
+        "max_lag_ms": 50.0,
+        "max_blocked_ms": 49.0,
+        "levels": [level(1, 50.0, blocked=49.0, cpu=1.0), level(8, 400.0, blocked=390.0, cpu=10.0)],
+        "timeline": {
+            "concurrency": 8,
+            "makespan_ms": 400.0,
+            "copies": [
+                {"end_ms": 50.0 * (n + 1), "steps_ms": [[50.0 * n, 50.0, 49.0]]} for n in range(8)
+            ],
+        },
+        "stacks": [
+            {"frames": ["export (shop/app.py:41)", "sleep (time:1)"], "count": 20},
+            {"frames": ["export (shop/app.py:42)"], "count": 4},
+        ],
+    }
+    return record(nodeid, **facts | changes)
+
+
+def report(*tests, machine_factor=1.0):
+    """A whole report of ``tests``."""
+    return {
+        "schema_version": 1,
+        "tool": {"name": "pytest-nonblocking", "version": "0.1.0"},
+        "environment": {
+            "python": "3.12.1",
+            "platform": "Linux",
+            "loop": "asyncio",
+            "clock": "schedstat",
+            "machine_factor": machine_factor,
+        },
+        "tests": list(tests),
+    }

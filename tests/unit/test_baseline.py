@@ -1,0 +1,154 @@
+"""Which known failures are accepted, from literal records."""
+
+import json
+from dataclasses import replace
+
+import pytest
+from reported import culprit, failing, record
+
+from pytest_nonblocking.baseline import Baseline, known_of, load
+from pytest_nonblocking.reporting.loading import BadFileError
+
+EXPORT = failing()
+
+
+@pytest.fixture
+def known(tmp_path):
+    return Baseline(tmp_path / "known.json", (known_of(EXPORT),))
+
+
+def test_a_known_failure_is_accepted(known):
+    assert known.objection(EXPORT) is None
+
+
+def test_a_known_failure_is_accepted_where_its_line_has_moved(known):
+    assert known.objection(failing(culprit=culprit(line=99, code="sleep()"))) is None
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        failing("test_shop.py::test_other"),
+        failing(cause="cpu-on-loop"),
+        failing(culprit=culprit(function="other")),
+        failing(culprit=culprit(file="shop/other.py")),
+    ],
+)
+def test_another_failure_is_new(known, other):
+    assert known.objection(other) == "not among the 1 known failures in known.json: new"
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_a_culprit_that_only_one_of_two_runs_names_is_no_other(known, named):
+    nameless = failing(culprit=None)
+    if named:
+        known = replace(known, known=(known_of(nameless),))
+        assert known.objection(EXPORT) is None
+    assert known.objection(nameless) is None
+
+
+def test_a_method_is_the_same_where_the_interpreter_does_not_tell_its_class(known):
+    assert known.objection(failing(culprit=culprit(function="Shop.export"))) is None
+
+
+@pytest.mark.parametrize(("serial_ms", "accepted"), [(99.0, True), (101.0, False)])
+def test_a_known_failure_that_got_worse_fails(known, serial_ms, accepted):
+    objection = known.objection(failing(serial_ms=serial_ms))
+    assert (objection is None) is accepted
+    if not accepted:
+        assert objection == (
+            "known, but worse: each request adds 101 ms, 50 ms when it was accepted "
+            "(limit 2 times that, worse_factor in known.json)"
+        )
+
+
+def test_without_scaling_the_longest_step_tells_what_is_worse(known):
+    known = replace(known, known=(replace(known.known[0], serial_ms=None),))
+    assert known.objection(failing(serial_ms=None, max_lag_ms=60.0)) is None
+    assert "the longest step takes 120 ms" in known.objection(failing(max_lag_ms=120.0))
+
+
+def test_a_growth_of_less_than_a_millisecond_is_noise(known):
+    known = replace(known, known=(replace(known.known[0], serial_ms=0.3),))
+    assert known.objection(failing(serial_ms=1.2)) is None
+
+
+def test_what_passes_now_is_fixed(known):
+    assert known.fixed([record(EXPORT["nodeid"])]) == [known.known[0]]
+
+
+@pytest.mark.parametrize(
+    "records",
+    [
+        [],
+        [EXPORT],
+        [record()],
+        [record(EXPORT["nodeid"], verdict="inconclusive")],
+        [record(EXPORT["nodeid"]), record(EXPORT["nodeid"], verdict="not-measured")],
+    ],
+    ids=["not-run", "fails", "another-test", "inconclusive", "in-part"],
+)
+def test_what_was_not_seen_to_pass_is_not_fixed(known, records):
+    assert known.fixed(records) == []
+
+
+def test_an_update_adds_the_new_drops_the_fixed_and_keeps_what_was_not_run(known):
+    not_run = known_of(failing("test_shop.py::test_not_run"))
+    new = failing("test_shop.py::test_a", accepted_by="baseline")
+    before = replace(known, known=(*known.known, not_run))
+    updated = before.updated([record(EXPORT["nodeid"]), new])
+    assert updated.known == (known_of(new), not_run)
+
+
+def test_an_update_leaves_out_a_fail_that_no_test_failed_for(known):
+    looked_at = failing("test_shop.py::test_that_measures_and_expects_a_fail")
+    assert known.updated([looked_at]).known == known.known
+
+
+def test_an_update_keeps_the_worst_of_several_measurements(known):
+    runs = [failing(serial_ms=ms, accepted_by="baseline") for ms in (40.0, 70.0, 60.0)]
+    (kept,) = known.updated(runs).known
+    assert kept.serial_ms == 70.0
+
+
+def test_the_file_is_read_as_it_was_written(known):
+    known.write()
+    assert load(known.path) == known
+
+
+def test_the_file_is_the_same_in_whatever_order_the_tests_ran(known):
+    runs = [failing(f"test_{name}.py::t", accepted_by="baseline") for name in "cab"]
+    assert known.updated(runs).text() == known.updated(runs[::-1]).text()
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (b"", "is not JSON"),
+        (b"\xff\xfe", "is not UTF-8"),
+        (b"[]", "has no schema_version"),
+        (b'{"schema_version": "1"}', "schema_version is '1'"),
+        (b'{"schema_version": 2}', "has schema_version 2, this pytest-nonblocking reads up to 1"),
+        (b'{"schema_version": 1, "tests": []}', "has no 'worse_factor'"),
+        (b'{"schema_version": 1, "worse_factor": 2, "failures": [1]}', "'1' is no object"),
+        (b'{"schema_version": 1, "worse_factor": 0.5, "failures": []}', "must be 1 or more"),
+        (b'{"schema_version": 1, "worse_factor": 2, "failures": [{"test": 1}]}', "'test' is '1'"),
+    ],
+)
+def test_a_bad_file_is_named_with_the_reason(tmp_path, content, told):
+    path = tmp_path / "known.json"
+    path.write_bytes(content)
+    with pytest.raises(BadFileError) as error:
+        load(path)
+    assert str(path) in str(error.value)
+    assert told in str(error.value)
+    assert path.read_bytes() == content
+
+
+def test_a_missing_number_in_an_entry_is_told(known):
+    known.write()
+    content = json.loads(known.path.read_text("utf-8"))
+    del content["failures"][0]["serial_ms"]
+    known.path.write_text(json.dumps(content), encoding="utf-8")
+    with pytest.raises(BadFileError, match="an entry has no 'serial_ms'"):
+        load(known.path)
