@@ -181,9 +181,11 @@ def report(results: Path, markdown: Path | None) -> int:
     """Print the table and the problems and write the page, if asked for; return the status."""
     found = read(results)
     print(table(found))
-    print("\n".join(problems(found)))
+    print("\n".join([*problems(found), *lost(results)]))
     if markdown:
-        page = _PAGE.format(table=table(found), runs=_described(results), problems=_listed(found))
+        page = _PAGE.format(
+            table=table(found), runs=_described(results), problems=_listed(found, results)
+        )
         markdown.write_text(page, "utf-8")
     wrong = ("wrong fail", "wrong pass")
     return int(any(f.wrong in wrong for findings in found.values() for f in findings))
@@ -197,8 +199,28 @@ def _described(results: Path) -> str:
     return f"{len(files)} runs of the corpus, CPython {pythons}, {cores} cores, Linux"
 
 
-def _listed(found: dict[tuple[str, str], list[Finding]]) -> str:
-    return "\n".join(f"- {line}" for line in problems(found)) or "Nothing."
+def lost(results: Path) -> list[str]:
+    """Return which runs ended without a result, and what they said of it; they are not counted."""
+    told = []
+    for log in sorted(results.glob("*.json.log")):
+        if not log.with_suffix("").exists():
+            condition, python, _ = log.name.split("_")
+            lines = log.read_text("utf-8", errors="replace").splitlines()
+            why = next((line for line in lines if "Fatal Python error" in line), "no result")
+            told.append(f"lost: {condition} {python}: {why.lstrip('.')}")
+    return told
+
+
+def _listed(found: dict[tuple[str, str], list[Finding]], results: Path) -> str:
+    lines = [*problems(found), *lost(results)]
+    return "\n".join(f"- {_shortened(line)}" for line in lines) or "Nothing."
+
+
+def _shortened(line: str) -> str:
+    return line if len(line) <= _LONGEST else f"{line[:_LONGEST]} …"
+
+
+_LONGEST = 240
 
 
 _PAGE = """# Truth under noise

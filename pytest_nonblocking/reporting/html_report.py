@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -13,6 +14,10 @@ import markupsafe
 import pygal  # type: ignore[import-untyped]  # it has no hints
 
 from .terminal import summary
+
+# It adds a finder for its plug-ins to the interpreter's, of a kind of which CPython 3.11 warns
+# at every import that is not found later.
+sys.meta_path[:] = [f for f in sys.meta_path if not isinstance(f, pygal.PluginImportFixer)]
 
 _PARTS = {
     "cpu": "on the CPU",
