@@ -45,8 +45,9 @@ def check(path: Path) -> None:
     """Raise CannotWriteError for a file that could not be written later."""
     writer = WRITERS.get(path.suffix)
     if writer is None:
+        junit = "; for JUnit's XML use pytest's own --junitxml" if path.suffix == ".xml" else ""
         raise CannotWriteError(
-            f"cannot write {path.name!r}: the ending must be one of {', '.join(WRITERS)}"
+            f"cannot write {path.name!r}: the ending must be one of {', '.join(WRITERS)}{junit}"
         )
     if name := writer.missing():
         raise CannotWriteError(

@@ -14,6 +14,8 @@ from ..results import Evidence, Limits
 from ..verdict import LEAD, SMALL_BURST, SOLOS
 from .columns import width
 
+_LEAST = 24
+"""The columns that must be free for a line that is cut to tell anything."""
 _AFTER = 1.0
 """Seconds after which a measurement is long enough to be told of."""
 
@@ -53,12 +55,14 @@ def seconds_left(evidence: Evidence, level: int, limits: Limits) -> float | None
 
 
 def progress_text(evidence: Evidence, level: int, limits: Limits) -> str:
-    """Return the next round in words: its copies, its number, and the time left."""
-    seen = sum(run.concurrency == level for run in (*evidence.solos, *evidence.bursts))
+    """Return the copies done, those of the next round and its number, and the time left."""
+    runs = (*evidence.solos, *evidence.bursts)
+    done = sum(run.concurrency for run in runs)
+    seen = sum(run.concurrency == level for run in runs)
     what = "alone" if level == 1 else f"{level} at once"
     left = seconds_left(evidence, level, limits)
     time = "" if left is None else f", about {max(1, round(left))} s left"
-    return f"[nonblocking: {what}, round {seen + 1}{time}]"
+    return f"[nonblocking: {done} done, {what}, round {seen + 1}{time}]"
 
 
 class Progress:
@@ -91,8 +95,8 @@ class Progress:
             return
         # The last column stays free: a terminal that wraps there could not go back.
         room = self._writer.fullwidth - self._writer.width_of_current_line - 2
-        if text and width(text) > room:
-            text = ""
+        if width(text) > room:
+            text = text[:room] if room >= _LEAST else ""
         erased = "\b" * self._shown + " " * self._shown + "\b" * self._shown
         # A terminal that is gone, or its stream, is no reason to fail a test.
         with contextlib.suppress(OSError, ValueError), self._capture.global_and_fixture_disabled():
@@ -113,4 +117,8 @@ def _is_wanted(config: pytest.Config) -> bool:
     # Else a test's own output or its log would come in between.
     option: Any = config.option
     logs = config.pluginmanager.has_plugin("logging-plugin") and config.getini("log_cli")
-    return option.capture == "fd" and not logs and getattr(option, "log_cli_level", None) is None
+    return (
+        getattr(option, "capture", None) == "fd"
+        and not logs
+        and getattr(option, "log_cli_level", None) is None
+    )

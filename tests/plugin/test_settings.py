@@ -89,6 +89,7 @@ def test_the_closer_marker_wins_keyword_by_keyword(pytester):
         ("--nonblocking-allow=locks", "*must be one or more of blocking-call, cpu-on-loop*"),
         ("--nonblocking-app=shop", "*must be module:attribute*"),
         ("--nonblocking-report=out.pdf", "*'out.pdf': the ending must be one of .json*"),
+        ("--nonblocking-report=out.xml", "*one of .json*; for JUnit's XML use*--junitxml"),
         ("--nonblocking-report=missing/out.json", "*cannot write*missing*"),
         ("--nonblocking-report=.", "*the ending must be*"),
     ],
