@@ -13,6 +13,7 @@ from ..clocks import CLOCKS
 from ..results import Evidence, Limits
 from ..verdict import LEAD, SMALL_BURST, SOLOS
 from .columns import width
+from .units import plural
 
 _LEAST = 24
 """The columns that must be free for a line that is cut to tell anything."""
@@ -55,14 +56,13 @@ def seconds_left(evidence: Evidence, level: int, limits: Limits) -> float | None
 
 
 def progress_text(evidence: Evidence, level: int, limits: Limits) -> str:
-    """Return the copies done, those of the next round and its number, and the time left."""
+    """Return the copies done, those of the next round, and the time left."""
     runs = (*evidence.solos, *evidence.bursts)
     done = sum(run.concurrency for run in runs)
-    seen = sum(run.concurrency == level for run in runs)
     what = "alone" if level == 1 else f"{level} at once"
     left = seconds_left(evidence, level, limits)
     time = "" if left is None else f", about {max(1, round(left))} s left"
-    return f"[nonblocking: {done} done, {what}, round {seen + 1}{time}]"
+    return f"[{plural(done, 'copy', 'copies')} done, {what}{time}]"
 
 
 class Progress:
