@@ -75,7 +75,7 @@ EXPECTED: dict[str, Expected] = {
         "serialised-wait", "behind_a_semaphore", "queues.py", "async with request.state.semaphore"
     ),
     "test_queues.py::test_queue[small-pool]": _fail(
-        "serialised-wait", "with_a_small_pool", "queues.py", "small_pool.acquire()"
+        "serialised-wait", "acquire", "queues.py", "await self._free.get()"
     ),
     "test_queues.py::test_queue[pool]": PASS,
     "test_queues.py::test_accepted_lock": Expected("pass", note="accepted"),
