@@ -17,6 +17,7 @@ from .reporting import loading
 from .reporting.atomic import write_text
 from .reporting.files import CannotWriteError, check_place, resolved
 from .reporting.units import milliseconds
+from .results import CONCLUSIVE
 from .settings import Settings
 
 SCHEMA_VERSION = 1
@@ -25,7 +26,6 @@ WORSE_FACTOR = 2.0
 neighbour, and a laptop and a CI runner differ as much."""
 _LEAST_GROWTH_MS = 1.0
 
-_CONCLUSIVE = ("pass", "fail")
 _NUMBER = (int, float)
 _SHAPE: dict[str, tuple[type, ...]] = {
     "test": (str,),
@@ -158,7 +158,7 @@ def _by_test(records: Iterable[dict[str, Any]]) -> tuple[dict[str, bool], list[K
     failing = []
     for record in records:
         test, word = record["nodeid"], record["verdict"]
-        conclusive[test] = conclusive.get(test, True) and word in _CONCLUSIVE
+        conclusive[test] = conclusive.get(test, True) and word in CONCLUSIVE
         if word == "fail":
             failing.append(known_of(record))
     return conclusive, failing

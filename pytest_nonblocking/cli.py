@@ -21,6 +21,7 @@ file that cannot be read or written, or bad usage
 """
 _NUMBER = (int, float)
 _MAYBE = (int, float, type(None))
+_REPORT: dict[str, tuple[type, ...]] = {"tool": (dict,), "environment": (dict,), "tests": (list,)}
 _TEST: dict[str, tuple[type, ...]] = {
     "nodeid": (str,),
     "verdict": (str,),
@@ -79,8 +80,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _report(path: Path) -> dict[str, Any]:
     report = loading.load(path, "report", SCHEMA_VERSION)
-    loading.checked(path, "report", report, {"tool": (dict,), "tests": (list,)})
-    loading.checked(path, "report", report, {"environment": (dict,)})
+    loading.checked(path, "report", report, _REPORT)
     loading.checked(path, "report", report["environment"], {"machine_factor": _NUMBER})
     for test in report["tests"]:
         loading.checked(path, "report", test, _TEST)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from .reporting.units import milliseconds
+from .results import CONCLUSIVE
 
 NOISE_FACTOR = {"fail": 2.0, "pass": 4.0}
 """Growth of a number from which it counts, widened where the second machine was the slower one. In
@@ -66,7 +67,7 @@ def _changes(old: dict[str, Any], new: dict[str, Any], slower: float) -> list[Ch
         if words[1] == "fail":
             return [Change("worse", test, text)]
         return [Change("better" if words[1] == "pass" else "unclear", test, text)]
-    if words[1] not in ("pass", "fail"):
+    if words[1] not in CONCLUSIVE:
         return []
     if old["cause"] != new["cause"] or _function(old) != _function(new):
         return [Change("worse", test, text)]

@@ -11,9 +11,8 @@ import pytest
 from .baseline import BASELINE, Baseline
 from .reporting.files import write_all
 from .reporting.units import plural
+from .results import CONCLUSIVE
 from .settings import Settings
-
-_CONCLUSIVE = ("pass", "fail")
 
 
 class Line(NamedTuple):
@@ -44,7 +43,7 @@ def conclude(
     lines += [Line(f"nonblocking: {text}", "yellow") for text in unused_allowances(records)]
     if not records and marked:
         lines.append(Line(_nothing_measured(settings, marked), "yellow"))
-    conclusive = sum(record["verdict"] in _CONCLUSIVE for record in records)
+    conclusive = sum(record["verdict"] in CONCLUSIVE for record in records)
     failed = conclusive < settings.require
     if failed:
         lines.append(Line(_too_few(settings, conclusive), "red"))
@@ -111,7 +110,7 @@ def unused_allowances(records: Sequence[dict[str, Any]]) -> list[str]:
     used: defaultdict[tuple[str, str, str], bool] = defaultdict(bool)
     for record in records:
         limit = record["limits"].get("allow")
-        if limit is None or record["verdict"] not in _CONCLUSIVE:
+        if limit is None or record["verdict"] not in CONCLUSIVE:
             continue
         origin = limit["from"]
         owner = record["nodeid"] if origin in ("marker", "nonblocking.measure()") else ""

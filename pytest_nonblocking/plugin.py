@@ -37,9 +37,8 @@ def pytest_configure(config: pytest.Config) -> None:
     """Check the settings before any work is done."""
     keywords = ", ".join(f"{name}=…" for name in _settings.MARKER_KEYWORDS)
     config.addinivalue_line("markers", _MARKER.format(keywords))
-    config.stash[SETTINGS] = _settings.from_config(config)
+    settings = config.stash[SETTINGS] = _settings.from_config(config)
     config.stash[RECORDS] = {}
-    settings = config.stash[SETTINGS]
     if settings.report and not hasattr(config, "workerinput"):
         from .reporting.files import check_paths
 

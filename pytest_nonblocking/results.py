@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 Word = Literal["pass", "fail", "inconclusive", "not-measured"]
+CONCLUSIVE: tuple[Word, ...] = ("pass", "fail")
+"""The verdicts that prove something."""
 Reason = Literal["scaling", "lag", "blocked", "timeout"]
 Cause = Literal["blocking-call", "cpu-on-loop", "gil-contention", "thread-pool", "serialised-wait"]
 CAUSES: tuple[Cause, ...] = (
@@ -284,5 +286,3 @@ class Outcome:
     culprit: Culprit | None = None
     notes: tuple[str, ...] = ()
     wall: float = 0.0
-    accepted_by: str | None = None
-    """What accepts the failure, where something does: the baseline."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import inspect
 import threading
@@ -21,7 +20,6 @@ from .calibration import calibrate
 from .client import ASGITransport, make_client, make_live_client
 from .clocks import CLOCKS
 from .live import LiveServer
-from .reporting.failure import failure_text
 from .reporting.json_report import record
 from .reporting.progress import Progress
 from .results import Calibration, Culprit, Evidence, Judgement, Limit, Limits, Outcome
@@ -70,12 +68,8 @@ class TestRun:
         self._clients: list[tuple[Any, ASGITransport | LiveServer]] = []
         self._live: LiveServer | None = None
         self.outcomes: list[Outcome] = []
+        self.records: list[dict[str, Any]] = []  # the outcomes as plain data
         self.sentinel = Sentinel(settings.max_lag, settings.max_blocked)
-
-    @property
-    def records(self) -> list[dict[str, Any]]:
-        """The outcomes as plain data."""
-        return [record(outcome, self._rootdir) for outcome in self.outcomes]
 
     @property
     def _transports(self) -> list[ASGITransport | LiveServer]:
@@ -260,10 +254,12 @@ class TestRun:
             judgement = verdict.judge(evidence, limits_of(settings))
             culprit = attribution.find(evidence, judgement, place)
             outcome = self._outcome(evidence, settings, judgement, culprit, wall)
-            record(outcome, self._rootdir)  # a fault in the words must not come after the verdict
+            told = record(outcome, self._rootdir)
         except Exception as error:
             outcome = self._unmeasured(_why_unmeasured(error), settings, wall)
+            told = record(outcome, self._rootdir)
         self.outcomes.append(outcome)
+        self.records.append(told)
         return outcome
 
     def _unmeasured(self, why: str, settings: Settings, wall: float = 0.0) -> Outcome:
@@ -304,11 +300,14 @@ class TestRun:
         word = outcome.judgement.word
         enforced = self.settings.mode == "enforce"
         if word == "fail":
-            text = failure_text(outcome, self._rootdir)
+            told = self._record_of(outcome)
+            text = told["message"]
             if (baseline := self._item.config.stash.get(BASELINE, None)) is not None:
-                objection = baseline.objection(record(outcome, self._rootdir))
+                objection = baseline.objection(told)
                 if objection is None:
-                    self._accept(outcome, f"known failure, accepted by {baseline.path.name}")
+                    if not told["accepted_by"]:
+                        told["accepted_by"] = "baseline"
+                        told["notes"] += [f"known failure, accepted by {baseline.path.name}"]
                     return
                 text += f"\n  baseline {objection}"
             if enforced:
@@ -322,11 +321,11 @@ class TestRun:
                 PytestNonblockingWarning(text), None, str(self._item.path), self._line()
             )
 
-    def _accept(self, outcome: Outcome, note: str) -> None:
-        accepted = dataclasses.replace(
-            outcome, accepted_by="baseline", notes=(*outcome.notes, note)
-        )
-        self.outcomes = [accepted if one is outcome else one for one in self.outcomes]
+    def _record_of(self, outcome: Outcome) -> dict[str, Any]:
+        for one, told in zip(self.outcomes, self.records, strict=True):
+            if one is outcome:
+                return told
+        return record(outcome, self._rootdir)  # another test's
 
     def _line(self) -> int:
         return (self._item.location[1] or 0) + 1

@@ -47,16 +47,19 @@ def _positive_duration(raw: Any) -> float:
     return seconds
 
 
-def _concurrency(raw: Any) -> int:
-    try:
-        if isinstance(raw, bool) or (isinstance(raw, float) and not raw.is_integer()):
-            raise ValueError
-        number = int(raw)
-        if number < 2:
-            raise ValueError
-    except (TypeError, ValueError, OverflowError):
-        raise ValueError("a whole number of 2 or more") from None
-    return number
+def _whole_number(least: int) -> Callable[[Any], int]:
+    def parse(raw: Any) -> int:
+        try:
+            if isinstance(raw, bool) or (isinstance(raw, float) and not raw.is_integer()):
+                raise ValueError
+            number = int(raw)
+            if number < least:
+                raise ValueError
+        except (TypeError, ValueError, OverflowError):
+            raise ValueError(f"a whole number of {least} or more") from None
+        return number
+
+    return parse
 
 
 def _fraction(raw: Any) -> float:
@@ -114,15 +117,6 @@ def _transport(raw: Any) -> str:
     return name
 
 
-def _count(raw: Any) -> int:
-    try:
-        if isinstance(raw, bool) or int(raw) != float(raw) or int(raw) < 0:
-            raise ValueError
-    except (TypeError, ValueError, OverflowError):
-        raise ValueError("a whole number of 0 or more") from None
-    return int(raw)
-
-
 def _path(raw: Any) -> str:
     if not isinstance(raw, str) or not raw.strip():
         raise ValueError("a file name")
@@ -175,7 +169,7 @@ class Option(NamedTuple):
 
 
 OPTIONS = (
-    Option("concurrency", 50, _concurrency, "N", "copies in the largest burst"),
+    Option("concurrency", 50, _whole_number(2), "N", "copies in the largest burst"),
     Option(
         "max_serial_fraction",
         0.1,
@@ -279,7 +273,7 @@ OPTIONS = (
     Option(
         "require",
         0,
-        _count,
+        _whole_number(0),
         "N",
         "fail the run where fewer than N measurements came to pass or fail",
         marker=False,

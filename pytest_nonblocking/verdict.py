@@ -109,6 +109,8 @@ class _Stalls:
 
 def _allowed(evidence: Evidence, limits: Limits, demands: Iterable[Demand]) -> tuple[str, ...]:
     """Return the causes that were found and are accepted by ``limits.allow``."""
+    if not limits.allow:
+        return ()
     strict = replace(limits, allow=())
     runs = (*evidence.solos, *evidence.bursts)
     stalls = Counter(s.cause for run in runs if (s := stall_of(run, evidence, strict)) is not None)

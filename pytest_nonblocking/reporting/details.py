@@ -16,8 +16,6 @@ _LINES_AROUND = 4
 _COPIES_SHOWN = 100
 _STACKS_SHOWN = 24
 _DEEPEST_SHOWN = 40
-_CUT = 0.005
-"""Seconds by which a copy may end after the step in which it does, as both are read."""
 
 
 def source(culprit: Culprit) -> dict[str, Any] | None:
@@ -42,9 +40,8 @@ def timeline(evidence: Evidence) -> dict[str, Any] | None:
     ends = dict(zip(burst.ended, burst.latencies, strict=False))
     steps: dict[int, list[list[float]]] = {}
     for step in sorted(burst.steps, key=lambda step: step.began_ns):
-        copy = _ended_in(step, burst) if step.copy is None else step.copy
-        if copy is not None and step.began_ns >= burst.released_ns:
-            steps.setdefault(copy, []).append(_segment(step, burst))
+        if step.copy is not None and step.began_ns >= burst.released_ns:
+            steps.setdefault(step.copy, []).append(_segment(step, burst))
     copies = [
         {"end_ms": _ms(ends[copy]) if copy in ends else None, "steps_ms": steps.get(copy, [])}
         for copy in range(min(burst.concurrency, _COPIES_SHOWN))
@@ -54,13 +51,6 @@ def timeline(evidence: Evidence) -> dict[str, Any] | None:
         "makespan_ms": _ms(burst.makespan),
         "copies": copies,
     }
-
-
-def _ended_in(step: Step, burst: Run) -> int | None:
-    """Return the copy that ended in ``step``, which the end of the burst has cut short."""
-    began = (step.began_ns - burst.released_ns) / 1e9
-    ended = zip(burst.ended, burst.latencies, strict=False)
-    return next((copy for copy, end in ended if began < end <= began + step.wall + _CUT), None)
 
 
 def _segment(step: Step, burst: Run) -> list[float]:

@@ -13,7 +13,7 @@ import jinja2
 import markupsafe
 import pygal  # type: ignore[import-untyped]  # it has no hints
 
-from .terminal import summary
+from .terminal import BEST_FIRST
 
 # It adds a finder for its plug-ins to the interpreter's, of a kind of which CPython 3.11 warns
 # at every import that is not found later.
@@ -27,11 +27,8 @@ _PARTS = {
     "descheduled": "kept waiting by the machine",
     "idle": "idle",
 }
-_WORST_FIRST = ("fail", "inconclusive", "not-measured", "pass")
 _LATENCIES = ("slowest copy", "median copy", "if none waits (ideal)", "if all wait in line")
 _WIDTH, _HEIGHT = 440, 260
-_ROW = 8
-"""Height of a copy in the timeline, in units of its drawing."""
 
 
 def render(document: dict[str, Any]) -> str:
@@ -44,13 +41,12 @@ def render(document: dict[str, Any]) -> str:
         lstrip_blocks=True,
     )
     tests = [_Test(number, test) for number, test in enumerate(document["tests"], start=1)]
-    tests.sort(key=lambda test: _WORST_FIRST.index(test.record["verdict"]))
+    tests.sort(key=lambda test: -BEST_FIRST.index(test.record["verdict"]))
     return environment.get_template("report.html.j2").render(
         report=document,
         tests=tests,
         parts=_PARTS,
         latencies=_LATENCIES,
-        summary=summary(document["tests"])[0].removeprefix("nonblocking: ") if tests else None,
         verdicts=_counts(test.record["verdict"] for test in tests),
         causes=_counts(test.record["cause"] for test in tests if test.record["cause"]),
     )
@@ -92,7 +88,7 @@ class _Test:
         chart.x_labels = [str(level["concurrency"]) for level in self.levels]
         for name, title in _PARTS.items():
             chart.add(title, [level["budget_ms"][name] for level in self.levels])
-        return _drawn(chart, f"Where the loop's time goes, {_told(self.levels, 'makespan_ms')}")
+        return _drawn(chart, f"Where the loop's time goes, {_told(self.levels)}")
 
     @property
     def latency(self) -> markupsafe.Markup | None:
@@ -107,7 +103,7 @@ class _Test:
             chart.add(title, [point for point in points if point[1] is not None])
         chart.add(_LATENCIES[2], [(1, alone), (most, alone)], show_dots=False)
         chart.add(_LATENCIES[3], [(1, alone), (most, most * alone)], show_dots=False)
-        return _drawn(chart, f"Latency against concurrency, {_told(self.levels, 'makespan_ms')}")
+        return _drawn(chart, f"Latency against concurrency, {_told(self.levels)}")
 
     @property
     def timeline(self) -> _Timeline | None:
@@ -148,10 +144,6 @@ class _Timeline:
     concurrency: int
     makespan_ms: float
     bars: list[_Bar]
-
-    @property
-    def height(self) -> int:
-        return _ROW * len(self.bars)
 
 
 @dataclass(slots=True)
@@ -211,5 +203,6 @@ def _drawn(chart: Any, told: str) -> markupsafe.Markup:
     return markupsafe.Markup(chart.render(is_unicode=True))
 
 
-def _told(levels: Sequence[dict[str, Any]], name: str) -> str:
-    return ", ".join(f"{level['concurrency']} at once: {level[name]:.1f} ms" for level in levels)
+def _told(levels: Sequence[dict[str, Any]]) -> str:
+    took = ((level["concurrency"], level["makespan_ms"]) for level in levels)
+    return ", ".join(f"{copies} at once: {makespan:.1f} ms" for copies, makespan in took)

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, Protocol
 from .columns import fitted, width
 
 _COLOURS = {"pass": "green", "fail": "red", "inconclusive": "yellow", "not-measured": "yellow"}
-_BEST_FIRST = ("pass", "not-measured", "inconclusive", "fail")
+BEST_FIRST = ("pass", "not-measured", "inconclusive", "fail")
 _GAP = "  "
 _LEAST = 16
 """The columns that are left of a test's id, or of a place, however narrow the terminal is."""
@@ -83,7 +83,7 @@ def summary(records: Sequence[dict[str, Any]]) -> tuple[str, str]:
 
 def _print_table(screen: Screen, records: Sequence[dict[str, Any]], fullwidth: int | None) -> None:
     # The worst last: it is what stands on the screen when the run is over.
-    ordered = sorted(records, key=lambda record: _BEST_FIRST.index(record["verdict"]))
+    ordered = sorted(records, key=lambda record: BEST_FIRST.index(record["verdict"]))
     head, *lines = table(ordered, fullwidth)
     screen.write_line(head.rstrip(), bold=True)
     for record, line in zip(ordered, lines, strict=True):

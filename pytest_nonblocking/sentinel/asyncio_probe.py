@@ -90,9 +90,7 @@ class AsyncioProbe(LoopProbe):
         selector.select = select
         self._restore_select = restore
 
-    def _origin(self, step: events.Handle | None) -> Origin:
-        if step is None:
-            return Origin(None, None)
+    def _origin(self, step: events.Handle) -> Origin:
         return Origin(coroutine_of(step._callback), step._context.get(COPY))  # type: ignore[attr-defined]
 
     def runnable_copies(self) -> int | None:

@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 from ..clocks import CLOCKS
 from ..results import Frame, Stack, Step
 from .clock import FallbackThreadClock, ThreadClock, Usage, thread_clock
+from .copies import COPY
 from .stacks import is_user_code, suspended_stack
 from .syscalls import State
 
@@ -120,7 +121,7 @@ class Probe(abc.ABC):
 
     @abc.abstractmethod
     def _origin(self, step: Any) -> Origin:
-        """Return for whom ``step`` was made, as ``tick`` was told of it."""
+        """Return for whom ``step`` was made, which ``tick`` was told of."""
 
     @abc.abstractmethod
     def call_soon(self, action: Callable[[], None]) -> None:
@@ -240,7 +241,8 @@ class Probe(abc.ABC):
             return
         # The quick callbacks before this step are taken to have been on the processor.
         cpu = max(0, own_cpu - quick)
-        origin = self._origin(step)
+        # Without a step it is the one that runs now: a burst ends within that of its last copy.
+        origin = Origin(None, COPY.get()) if step is None else self._origin(step)
         self._note_yield(origin.coroutine)
         if cpu + waited.blocked >= self._notice_ns:
             self._keep(

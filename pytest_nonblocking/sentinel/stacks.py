@@ -102,13 +102,9 @@ def other_thread_stacks(excluded: set[int]) -> list[Stack]:
     return [thread_stack(ident) for ident in _thread_idents() - excluded]
 
 
-def threads_in(code: CodeType) -> set[int]:
-    """Return the identifiers of the threads in whose stacks a call of ``code`` is."""
-    return {
-        ident
-        for ident in _thread_idents()
-        if any(look.code is code for look in _thread_frames(ident))
-    }
+def is_in(code: CodeType, thread_ident: int) -> bool:
+    """Return whether a call of ``code`` is in the stack of the thread."""
+    return any(look.code is code for look in _thread_frames(thread_ident))
 
 
 def _kind(awaitable: Any) -> str | None:

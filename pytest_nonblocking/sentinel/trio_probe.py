@@ -64,8 +64,8 @@ class TrioProbe(Probe, trio.abc.Instrument):
 
     # For the budget
 
-    def _origin(self, step: Task | None) -> Origin:
-        return Origin(None, None) if step is None else Origin(step.coro, step.context.get(COPY))
+    def _origin(self, step: Task) -> Origin:
+        return Origin(step.coro, step.context.get(COPY))
 
     def call_soon(self, action: Callable[[], None]) -> None:
         """Have ``action`` called in the next iteration."""

@@ -98,7 +98,5 @@ class UvloopProbe(LoopProbe):
 
         return call
 
-    def _origin(self, step: _Call | None) -> Origin:
-        if step is None:
-            return Origin(None, None)
+    def _origin(self, step: _Call) -> Origin:
         return Origin(coroutine_of(step.callback), step.copy)

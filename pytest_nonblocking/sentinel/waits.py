@@ -11,7 +11,7 @@ from typing import Any
 
 from ..results import Pool, Stack, Waiters
 from .probe import Probe
-from .stacks import other_thread_stacks, suspended_frames, suspended_stack, threads_in
+from .stacks import is_in, other_thread_stacks, suspended_frames, suspended_stack
 
 _PLACES_KEPT = 16
 _RUN = executors._WorkItem.run.__code__
@@ -105,14 +105,17 @@ def _limiters(coroutines: list[Any], default: Any) -> list[tuple[str, Pool]]:
 def _executors(default: Any) -> list[tuple[str, Pool]]:
     """Return the standard thread pools that have work waiting; ``default`` is the loop's own."""
     # The one place where every worker of every ThreadPoolExecutor is known: thread -> its queue.
-    workers: defaultdict[Any, list[int | None]] = defaultdict(list)
+    workers: defaultdict[Any, list[int]] = defaultdict(list)
     for thread, queue in list(executors._threads_queues.items()):
-        workers[queue].append(thread.ident)
+        workers[queue].append(thread.ident or 0)
     default = getattr(default, "_work_queue", None)
     pools = []
     for queue, idents in workers.items():
         # Work that was given to a pool just now has a free thread, which has not taken it yet.
-        if queue.qsize() and (waiting := queue.qsize() - _free(idents)) > 0:
+        if (
+            queue.qsize()
+            and (waiting := queue.qsize() - sum(not is_in(_RUN, ident) for ident in idents)) > 0
+        ):
             size = len(idents)
             is_default = queue is default
             pool = Pool(
@@ -124,9 +127,3 @@ def _executors(default: Any) -> list[tuple[str, Pool]]:
             )
             pools.append((f"executor {id(queue)}", pool))
     return pools
-
-
-def _free(idents: list[int | None]) -> int:
-    """Return how many of these threads of an executor run no work."""
-    running = threads_in(_RUN)
-    return sum(ident not in running for ident in idents)
