@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 
-from .demand import fullest_pool
+from .analysis.queues import fullest_pool
+from .analysis.verdict import is_blind, machine_share
 from .results import Cause, Culprit, Evidence, Judgement, Limit
-from .verdict import is_blind, machine_share
 
 OFFLOAD = "make the handler `def`, or await anyio.to_thread.run_sync(…)"
 
@@ -85,7 +85,7 @@ def notes_for(
             + (f": {reason}" if reason else "")
         )
     if judgement.word == "inconclusive":
-        notes.append(_why_inconclusive(evidence))
+        notes.append(_why_inconclusive(judgement, evidence))
     notes += _pool_notes(judgement, evidence)
     if judgement.word == "pass" and judgement.offloaded >= _WORTH_TELLING:
         notes.append(_ceiling_of_offloaded_work(judgement.offloaded))
@@ -130,7 +130,7 @@ def _pool_notes(judgement: Judgement, evidence: Evidence) -> list[str]:
     ]
 
 
-def _why_inconclusive(evidence: Evidence) -> str:
+def _why_inconclusive(judgement: Judgement, evidence: Evidence) -> str:
     if is_blind(evidence):
         return (
             f"the machine took {machine_share(evidence):.0%} of the time, and this system does not "
@@ -139,6 +139,8 @@ def _why_inconclusive(evidence: Evidence) -> str:
         )
     burst = max(evidence.bursts or evidence.solos, key=lambda run: run.concurrency)
     budget = burst.budget
+    if judgement.near:
+        return f"{judgement.near}; too near to tell, on this machine"
     return (
         f"{len(evidence.bursts)} bursts did not agree: the machine kept the loop waiting for "
         f"{budget.descheduled * 1000:.0f} ms and other threads for {budget.other_delay * 1000:.0f} "

@@ -42,11 +42,10 @@ class Exchange:
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """The loop-time budget of a window: ``wall`` is the sum of the six parts, exactly.
+    """The loop-time budget of a window: its parts sum to the length of the window.
 
-    The remaining fields tell about the rest of the process and are not part of the sum:
-    ``other_cpu`` and ``other_delay`` are processor time and run-queue delay of the process's
-    other threads, ``child_cpu`` and ``child_delay`` the same for its child processes.
+    ``own`` is the time that the plugin itself takes on the loop; it is charged to nobody. The
+    fields below ``own`` describe the rest of the process and are not part of the sum.
     """
 
     cpu: float = 0.0
@@ -55,19 +54,44 @@ class Budget:
     gc: float = 0.0
     descheduled: float = 0.0
     idle: float = 0.0
+    own: float = 0.0
     other_cpu: float = 0.0
+    """Processor time of the process's other threads."""
     other_delay: float = 0.0
+    """Run-queue delay of the process's other threads."""
     child_cpu: float = 0.0
+    """Processor time of the child processes, live and reaped."""
     child_delay: float = 0.0
+    """Run-queue delay of the live child processes."""
     driver_cpu: float = 0.0
     """Processor time of the test's own side of the requests, where that is in other threads."""
+    idle_cpu: float = 0.0
+    """The part of ``other_cpu`` that was used while the loop was idle."""
+    gil_cpu: float = 0.0
+    """The part of ``other_cpu`` that was used in steps that may have waited for the GIL."""
+    gil_seen: float = 0.0
+    """The part of ``gil_cpu`` in steps that were seen to wait for the GIL."""
     unwitnessed: float = 0.0
     """The share of ``blocked`` in steps too short for a stack sample to have confirmed it."""
 
     @property
     def wall(self) -> float:
-        """The length of the window in seconds."""
-        return self.cpu + self.blocked + self.gil + self.gc + self.descheduled + self.idle
+        """The sum of the parts in seconds."""
+        return (
+            self.cpu + self.blocked + self.gil + self.gc + self.descheduled + self.idle + self.own
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Pressure:
+    """For how long the machine kept any task waiting in a window, in seconds.
+
+    ``waiting`` is the growth of the kernel's pressure counter, or a coarser bound where there is
+    none; ``stolen`` is what a hypervisor took.
+    """
+
+    waiting: float = 0.0
+    stolen: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +107,10 @@ class Frame:
 Stack = tuple[Frame, ...]
 """Frames from the outermost to the innermost."""
 
+State = Literal["blocked", "lock", "gil", "running", "starting", "unknown"]
+"""What a thread does. ``lock``: it waits for a lock that is not the GIL; ``starting``: it waits
+until a thread or a process of its own has begun."""
+
 
 @dataclass(frozen=True, slots=True)
 class Step:
@@ -93,7 +121,7 @@ class Step:
     blocked: float
     gil: float
     copy: int | None
-    stacks: tuple[Stack, ...] = ()
+    samples: tuple[Sample, ...] = ()
     witnessed: bool = False
     """Whether a sample taken during the step confirms that it waited in a blocking call."""
     began_ns: int = 0
@@ -107,10 +135,14 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Waiters:
-    """Tasks that waited at one line when the burst was in its middle, or when it timed out."""
+    """Tasks that waited at one place, by all looks at the burst together.
+
+    ``waited`` is the queue length integrated over the burst without its first pass, in seconds.
+    """
 
     stack: Stack
     count: int
+    waited: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,30 +154,60 @@ class Pool:
     busy: int
     waiting: int
     sized_by_cpu_count: bool = False
+    waited: float = 0.0
+    """The length of its queue integrated over the burst without its first pass, in seconds."""
 
 
 @dataclass(frozen=True, slots=True)
-class GilUse:
-    """What a watching thread saw of the GIL while the loop slept.
+class Looks:
+    """What a watching thread saw of the other threads and processes while the loop was idle.
 
-    Of ``watched`` seconds it waited ``waited`` for the GIL when it had nothing to do but wake up.
-    ``wanting`` and ``running`` count the other threads that it saw waiting for the GIL, and
-    running without it; both are 0 where the system does not tell.
+    Every duration is the time in seconds for which the looks stand. ``held`` and ``tried`` are of
+    the looks in which the loop was idle or waited for the GIL, the others of those in which it was
+    idle. ``saturated`` is the time in
+    which as many threads as there are cores ran or wanted to run without the GIL, and
+    ``maybe_saturated`` the same with the holder of the GIL counted as one of them. ``free`` is the
+    integral of how many ran without the GIL, at most as many as there are cores. ``held`` is the
+    time in which some thread held the GIL. ``late`` is by how much the watching thread itself woke
+    up late because the machine did not run it. Without thread states only ``held`` and ``late`` are
+    known, and ``states`` is False.
     """
 
+    count: int = 0
     watched: float = 0.0
-    waited: float = 0.0
-    wanting: int = 0
-    running: int = 0
+    saturated: float = 0.0
+    maybe_saturated: float = 0.0
+    free: float = 0.0
+    held: float = 0.0
+    tried: float = 0.0
+    late: float = 0.0
+    external: int = 0
+    """How many looks found the loop waiting for a file descriptor of another process."""
+    states: bool = True
 
-    def since(self, before: GilUse) -> GilUse:
+    def since(self, before: Looks) -> Looks:
         """Return what was added after ``before``."""
-        return GilUse(
+        return Looks(
+            self.count - before.count,
             self.watched - before.watched,
-            self.waited - before.waited,
-            self.wanting - before.wanting,
-            self.running - before.running,
+            self.saturated - before.saturated,
+            self.maybe_saturated - before.maybe_saturated,
+            self.free - before.free,
+            self.held - before.held,
+            self.tried - before.tried,
+            self.late - before.late,
+            self.external - before.external,
+            self.states,
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """A stack, what its thread was doing, and the time in seconds for which the sample stands."""
+
+    stack: Stack
+    state: State
+    weight: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,19 +224,21 @@ class Run:
     ended: tuple[int, ...] = ()
     """The indices of the copies in the order in which they ended."""
     steps: tuple[Step, ...] = ()
-    samples: tuple[Stack, ...] = ()
-    yields: tuple[tuple[Frame, int], ...] = ()
-    """Lines at which tasks gave the loop back after steps of a millisecond or more."""
-    thread_samples: tuple[Stack, ...] = ()
+    samples: tuple[Sample, ...] = ()
+    yields: tuple[tuple[Stack, float], ...] = ()
+    """Where tasks gave the loop back after steps of a millisecond or more, and the steps' CPU."""
+    thread_samples: tuple[Sample, ...] = ()
     waiters: tuple[Waiters, ...] = ()
-    pool: Pool | None = None
-    """The fullest pool with work waiting when ``waiters`` was seen."""
     pools: tuple[Pool, ...] = ()
-    workers: tuple[Stack, ...] = ()
-    """The stacks of all threads but the loop's when the fullest pool had work waiting."""
+    workers: tuple[Sample, ...] = ()
+    """What worker threads were seen to do whenever it was looked at where the tasks wait."""
     queued: float = 0.0
     """Share of the unfinished copies, late in the burst, that had nothing to run: they waited."""
-    gil: GilUse = GilUse()
+    looks: Looks = Looks()
+    after: Budget = Budget()
+    """The budget from the end of the last copy until the application worked on no request."""
+    after_looks: Looks = Looks()
+    pressure: Pressure = Pressure()
     requests: int = 0
     background: float = 0.0
     exchanges: tuple[Exchange, ...] = ()
@@ -184,6 +248,11 @@ class Run:
     stuck: Stack | None = None
     """Where the loop itself was stuck when the time-out came."""
 
+    @property
+    def residual(self) -> float:
+        """What the parts of the budget do not account for, in seconds."""
+        return self.makespan - self.budget.wall
+
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
@@ -191,12 +260,15 @@ class Calibration:
 
     ``factor`` is the machine factor, 1.0 or more: how many times slower than the reference this
     interpreter executes Python. ``tracer`` is the coverage tool or debugger that was suspended.
-    ``driver_cpu`` is the driver's own loop CPU per request.
+    ``driver_cpu`` is the driver's own loop CPU per request. ``cores`` is how many processors this
+    process may use, by its affinity and its quota. ``switch_interval`` is the interpreter's.
     """
 
     factor: float = 1.0
     tracer: str | None = None
     driver_cpu: float = 0.0
+    cores: float = 1.0
+    switch_interval: float = 0.005
     clock: str = "schedstat"
     loop: str = "asyncio"
 
@@ -248,6 +320,20 @@ class Culprit:
     calls: tuple[str, ...]
     samples: int
     of: int
+    library: bool = False
+    """Whether it is in a library: no line of the user's own is below the route's handler."""
+    route: str | None = None
+    """The handler's own definition, "file:line in function", where no place is agreed on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """The figure that was judged: an estimate, its bounds, and the limit, all as fractions."""
+
+    fraction: float
+    low: float
+    high: float
+    limit: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -257,12 +343,14 @@ class Judgement:
     word: Word
     reasons: tuple[Reason, ...] = ()
     cause: Cause | None = None
+    causes: tuple[tuple[Cause, float], ...] = ()
+    """All causes with their shares of the excess, the largest first."""
     serial: float | None = None
     """Serial demand per request, S, in seconds; its inverse is the ceiling in requests/s."""
     serial_fraction: float | None = None
     excess: float | None = None
     """The part of the serial demand that is judged, in seconds."""
-    excess_fraction: float | None = None
+    judged: Judged | None = None
     max_lag: float = 0.0
     max_blocked: float = 0.0
     allowed: tuple[str, ...] = ()
@@ -270,6 +358,8 @@ class Judgement:
     """CPU per request in worker threads and processes that run in parallel, in seconds."""
     one_off: float = 0.0
     """The longest step over a limit that did not come back in most runs, in seconds."""
+    near: str = ""
+    """What lies too near its limit to tell, in words, where the verdict is inconclusive for it."""
     guilty_runs: int = 0
     judged_runs: int = 0
 

@@ -13,8 +13,9 @@ from typing import Any
 import anyio
 import pytest
 
-from . import attribution, scenario, threads, verdict
+from . import scenario, threads
 from .advice import notes_for
+from .analysis import attribution, verdict
 from .baseline import BASELINE
 from .calibration import calibrate
 from .client import ASGITransport, make_client, make_live_client

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import gc
 import statistics
+import sys
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import Any, Protocol
@@ -11,11 +14,19 @@ from typing import Any, Protocol
 import anyio
 import anyio.lowlevel
 
-from . import verdict
+from .analysis import verdict
 from .clocks import CLOCKS
 from .machine import machine_factor
-from .results import Budget, Calibration, Evidence, Exchange, Limits, Run, Stack, Step
-from .sentinel import COPY, LoopStuck, LoopUnreachableError, Reading, Sentinel, clock_name
+from .results import Budget, Calibration, Evidence, Exchange, Limits, Looks, Run, Stack, Step
+from .sentinel import (
+    COPY,
+    LoopStuck,
+    LoopUnreachableError,
+    Reading,
+    Sentinel,
+    clock_name,
+    cores,
+)
 from .tasks import running_tasks
 
 Body = Callable[[], Awaitable[object]]
@@ -25,6 +36,9 @@ Progress = Callable[[Evidence, int], None]
 _BREAK_EVERY = 0.02
 _EARLY_LOOKS = 8
 _LATE = 1.5
+_LOOK_EVERY = 0.010
+_LOOK_DUTY = 20
+"""A look at all tasks is followed by this many times as long without one."""
 
 
 class Transport(Protocol):
@@ -79,8 +93,10 @@ class _Burst:
         self._alone = alone
         self._early_looks = _EARLY_LOOKS
         # The median: after one slow lone run there would be no look before the end.
-        self._late_after = _LATE * statistics.median(alone or (0.0,))
-        self._late_looks = 0
+        self._first_pass = statistics.median(alone or (0.0,))
+        self._late_after = _LATE * self._first_pass
+        self._count_at = 3 * self._late_after
+        self._look_cost = 0.0
         self._gate = anyio.Event()
         self._ready = 0
         self._left = concurrency
@@ -94,16 +110,13 @@ class _Burst:
         self._timed_out = False
         self._stuck: Stack | None = None
         self._opened: Reading | None = None
+        self._closed: Reading | None = None
+        self._looks = self._looks_at_end = Looks()
         self._result: dict[str, Any] = {}
 
     async def run(self) -> Run:
         """Run the burst; raises BodyFailedError with what the first failing copy raised."""
-        watchdog = self._sentinel.watchdog
-        before = watchdog.counts()
-        watchdog.thread_samples.clear()
-        probe = self._sentinel.probe
-        probe.samples.clear()
-        probe.yields.clear()
+        watchdog, probe = self._sentinel.watchdog, self._sentinel.probe
         try:
             with self._scope:
                 async with anyio.create_task_group() as self._copies:
@@ -115,7 +128,9 @@ class _Burst:
                     if self._alone:
                         watchdog.call_after(self._late_after, self._on_late)
                     self._opened = self._sentinel.reading()
-                    self._sentinel.on_loop(probe.take_steps)
+                    self._sentinel.on_loop(self._forget)
+                    self._waits.from_ns = self._opened.wall_ns + int(self._first_pass * 1e9)
+                    self._looks = watchdog.looks()
                     self._gate.set()
                     if self._alone and not self._sentinel.is_remote:
                         self._look_at_pools_soon()
@@ -123,6 +138,7 @@ class _Burst:
                     await self._settle()
         finally:
             watchdog.forget_calls()
+            self._waits.close()
         exchanges = [e for transport in self._transports for e in transport.drain()]
         if self._timed_out:
             exchanges += [e for transport in self._transports for e in transport.in_flight()]
@@ -135,15 +151,13 @@ class _Burst:
             released_ns=0 if self._opened is None else self._opened.wall_ns,
             ended=tuple(self._ended),
             steps=self._steps(),
-            samples=tuple(sample.stack for sample in probe.samples[:] if sample.stack),
-            yields=tuple(probe.yields.most_common()),
-            thread_samples=tuple(watchdog.thread_samples),
+            samples=probe.take_samples(),
+            yields=probe.take_yields(),
+            thread_samples=watchdog.take_thread_samples(),
             waiters=self._waits.waiters,
-            pool=self._waits.pool,
-            pools=tuple(self._waits.pools.values()),
-            workers=self._waits.workers,
+            pools=self._waits.pools,
+            workers=tuple(self._waits.workers),
             queued=self._waits.queued,
-            gil=watchdog.counts().since(before),
             requests=len(exchanges),
             background=max((_background(e) for e in exchanges), default=0.0),
             exchanges=tuple(exchanges),
@@ -153,12 +167,29 @@ class _Burst:
             **self._result,
         )
 
+    def _forget(self) -> None:
+        """Forget what was seen before the release."""
+        probe = self._sentinel.probe
+        probe.take_steps()
+        probe.take_samples()
+        probe.take_yields()
+        self._sentinel.watchdog.take_thread_samples()
+
     async def _settle(self) -> None:
+        """Wait until the app works on no request, and measure what it does until then."""
         for transport in self._transports:
             try:
                 await transport.settle()
             except Exception as error:  # what the app raised after its response
                 self._failure = BodyFailedError(error, 0, self._concurrency)
+        if self._closed is not None and not self._timed_out:
+            try:
+                window = self._sentinel.close_window(self._closed)
+            except LoopUnreachableError:
+                return
+            self._result["after"] = window.budget
+            looks = self._sentinel.watchdog.looks()
+            self._result["after_looks"] = looks.since(self._looks_at_end)
 
     def _steps(self) -> tuple[Step, ...]:
         try:
@@ -199,21 +230,29 @@ class _Burst:
     def _close(self) -> None:
         """End the window of the budget: with the last copy, not with what comes after it."""
         assert self._opened is not None
-        now = CLOCKS.wall_ns()
-        if not self._result:
-            self._result["makespan"] = (now - self._opened.wall_ns) / 1e9
-            try:
-                budget = self._sentinel.close_window(self._opened)
-            except LoopUnreachableError:
-                budget = Budget(blocked=self._result["makespan"])
-            self._result["budget"] = budget
+        if self._result:
+            return
+        makespan = (CLOCKS.wall_ns() - self._opened.wall_ns) / 1e9
+        try:
+            window = self._sentinel.close_window(self._opened)
+        except LoopUnreachableError:
+            self._result |= {"makespan": makespan, "budget": Budget(blocked=makespan)}
+            return
+        self._closed = window.closed
+        self._looks_at_end = self._sentinel.watchdog.looks()
+        self._result |= {
+            "makespan": window.wall,
+            "budget": window.budget,
+            "pressure": window.pressure,
+            "looks": self._looks_at_end.since(self._looks),
+        }
 
     def _look_at_pools_soon(self) -> None:
         """Look how full the thread pools are in the iterations in which all copies ask for them.
 
         A healthy burst soon has its threads back, on a busy machine before any other thread looks.
         """
-        self._sentinel.probe.unaccounted(self._waits.look_at_pools)
+        self._sentinel.probe.as_own(self._waits.look_at_pools)
         self._early_looks -= 1
         if self._early_looks:
             self._sentinel.probe.call_soon(self._look_at_pools_soon)
@@ -235,15 +274,16 @@ class _Burst:
         """Look where tasks wait, once the burst takes longer than a healthy one would."""
         if self._sentinel.probe.idle:
             self._post(self._look)
+        opened = self._opened
+        age = 0.0 if opened is None else (CLOCKS.wall_ns() - opened.wall_ns) / 1e9
         if (
-            self._late_looks
+            age >= self._count_at
             and not self._sentinel.is_remote
             and self._left >= self._concurrency / 5
         ):
+            self._count_at = 2 * age
             self._post(self._count_queued)
-        self._late_looks += 1
-        self._late_after *= 2
-        return self._late_after
+        return max(self._late_after / 2, _LOOK_EVERY, _LOOK_DUTY * self._look_cost)
 
     def _post(self, action: Callable[[], None]) -> None:
         self._sentinel.probe.call_soon_threadsafe(action)
@@ -251,10 +291,12 @@ class _Burst:
     # On the loop's thread, posted by the watchdog
 
     def _look(self) -> None:
-        self._sentinel.probe.unaccounted(self._waits.look)
+        began = CLOCKS.wall_ns()
+        self._sentinel.probe.as_own(self._waits.look)
+        self._look_cost = (CLOCKS.wall_ns() - began) / 1e9
 
     def _count_queued(self) -> None:
-        self._sentinel.probe.unaccounted(lambda: self._waits.count_queued(self._left))
+        self._sentinel.probe.as_own(lambda: self._waits.count_queued(self._left))
         if not self._waits.waiters:  # the loop was not idle whenever it was looked at
             self._look()
 
@@ -269,6 +311,24 @@ def _background(exchange: Exchange) -> float:
     if exchange.app_return_ns is None or exchange.last_byte_ns is None:
         return 0.0
     return max(0, exchange.app_return_ns - exchange.last_byte_ns) / 1e9
+
+
+@contextlib.contextmanager
+def frozen_heap() -> Iterator[None]:
+    """Keep the objects that are there from being collected again, within the block.
+
+    What collections cost in it then comes from objects that the requests make, and not from a heap
+    that happens to be large (108 of 175 ms were seen). A heap that the application has frozen
+    itself stays as it is: it could not be told from ours afterwards.
+    """
+    freezes = gc.get_freeze_count() == 0
+    if freezes:
+        gc.freeze()
+    try:
+        yield
+    finally:
+        if freezes:
+            gc.unfreeze()
 
 
 async def measure(
@@ -291,7 +351,7 @@ async def measure(
     evidence = Evidence(calibration=calibration)
     try:
         warm_up = await run_burst(body, 1, limits, sentinel, transports)
-        with sentinel.without_tracers() as tracer:
+        with sentinel.without_tracers() as tracer, frozen_heap():
             # Anew for each test: a virtual machine was seen to lose a third of its speed within a
             # minute, and CPython 3.12 and later go on to pay for a tracer as long as any other
             # thread has one.
@@ -300,6 +360,8 @@ async def measure(
                 factor=machine_factor(),
                 tracer=tracer,
                 loop=sentinel.probe.loop_name,
+                cores=cores(),
+                switch_interval=sys.getswitchinterval(),
             )
             evidence = dataclasses.replace(evidence, calibration=calibration)
             if warm_up.timed_out:
@@ -374,7 +436,7 @@ def lone_run(sentinels: Sequence[Sentinel], took: float) -> Run:
         latencies=(took,),
         budget=Budget(**totals),
         steps=tuple(sorted(steps, key=lambda step: -step.keep)),
-        samples=tuple(s.stack for probe in probes for s in probe.samples[:] if s.stack),
+        samples=tuple(sample for probe in probes for sample in probe.take_samples()),
     )
 
 

@@ -13,11 +13,11 @@ from typing import Any
 from anyio.from_thread import BlockingPortal
 
 from . import scenario
+from .analysis.verdict import SINGLES
 from .clocks import CLOCKS
 from .machine import machine_factor
 from .results import Budget, Calibration, Evidence, Limits, Run
 from .sentinel import COPY, Driver, LoopsUsed, Sentinel, clock_name, tracers
-from .verdict import SOLOS
 
 SyncBody = Callable[[], object]
 
@@ -177,7 +177,7 @@ def _alone(body: SyncBody, limits: Limits, why: str) -> Evidence:
     with tracers.suspended() as tracer:
         calibration = Calibration(machine_factor(), tracer, clock=clock_name())
         evidence = Evidence(calibration=calibration, scaling_unmeasured=why)
-        for _ in range(SOLOS):
+        for _ in range(SINGLES):
             sentinels: list[Sentinel] = []
 
             def follow(sentinels: list[Sentinel] = sentinels) -> None:

@@ -64,7 +64,7 @@ def judge(record: dict[str, Any], case: str, label: Label) -> Finding:
         where = f"{culprit['function']}:{culprit['line']}" if culprit else "no line"
         detail = f"{cause} {record['reasons']} {where}"
     elif not failed and label.cause is not None:
-        wrong, detail = "wrong pass", f"excess {record.get('excess_fraction')}"
+        wrong, detail = "wrong pass", f"judged {record.get('judged')}"
     elif failed and cause != label.cause:
         wrong, detail = "wrong cause", f"{cause} for {label.cause}"
     elif failed and label.has_line and not _is_at(culprit, case, label.file):

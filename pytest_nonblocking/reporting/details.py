@@ -75,8 +75,8 @@ def _witnesses(evidence: Evidence, cause: Cause | None) -> Iterable[tuple[Stack,
     if cause in ("serialised-wait", "thread-pool"):
         return ((w.stack, w.count) for run in runs for w in run.waiters)
     if cause == "gil-contention":
-        return ((stack, 1) for run in runs for stack in run.thread_samples)
-    return ((stack, 1) for run in runs for stack in run.samples)
+        return ((sample.stack, 1) for run in runs for sample in run.thread_samples)
+    return ((sample.stack, 1) for run in runs for sample in run.samples)
 
 
 def _shown(stack: Stack) -> Stack:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ..advice import fix_for
-from ..demand import pool_waited_for
+from ..analysis.queues import pool_waited_for
 from ..results import Cause, Culprit, Evidence, Judgement, Limit, Outcome, Run
 from .units import milliseconds, plural, rate
 
@@ -75,7 +75,8 @@ def _measured(outcome: Outcome) -> list[str]:
     limit = outcome.limits["max_serial_fraction"]
     share = f"serial fraction {judgement.serial_fraction:.2f}, "
     if judgement.excess is not None and judgement.excess < 0.9 * judgement.serial:
-        share += f"{judgement.excess_fraction:.2f} beyond the CPU allowance, "
+        beyond = judgement.judged.fraction if judgement.judged else 0.0
+        share += f"{beyond:.2f} beyond the CPU allowance, "
     rows = [
         f"  {each} {serial}: {burst.concurrency} at once took {milliseconds(burst.makespan)}, "
         f"one takes {milliseconds(alone)} ({share}{limit_text(f'{limit.value:.2f}', limit)})"
@@ -147,7 +148,7 @@ def _counted(culprit: Culprit, judgement: Judgement) -> str:
 
 
 def _library(outcome: Outcome) -> str:
-    stacks = [s for run in outcome.evidence.bursts for s in run.samples if s]
+    stacks = [s.stack for run in outcome.evidence.bursts for s in run.samples if s.stack]
     if not stacks:
         return "it is in the libraries that the request goes through"
     names = [f"{stack[-1].module}.{stack[-1].function}" for stack in stacks]

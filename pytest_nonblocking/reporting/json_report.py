@@ -16,7 +16,7 @@ from . import details
 from .failure import failure_text, relative
 
 SCHEMA_VERSION = 1
-_BUDGET = ("cpu", "blocked", "gil", "gc", "descheduled", "idle", "other_cpu")
+_BUDGET = ("cpu", "blocked", "gil", "gc", "descheduled", "idle", "own", "other_cpu")
 
 
 def schema() -> dict[str, Any]:
@@ -68,7 +68,13 @@ def record(outcome: Outcome, rootdir: Path) -> dict[str, Any]:
         "allowed": list(judgement.allowed),
         "notes": list(outcome.notes),
         "serial_fraction": _rounded(judgement.serial_fraction),
-        "excess_fraction": _rounded(judgement.excess_fraction),
+        "judged": None
+        if judgement.judged is None
+        else {
+            name: _rounded(getattr(judgement.judged, name))
+            for name in ("fraction", "low", "high", "limit")
+        },
+        "causes": [{"cause": cause, "share": round(share, 3)} for cause, share in judgement.causes],
         "serial_ms": None if serial is None else _ms(serial),
         "ceiling_rps": None if not serial else round(1 / serial, 1),
         "max_lag_ms": _ms(judgement.max_lag),
@@ -127,6 +133,8 @@ def _level(concurrency: int, runs: list[Run]) -> dict[str, Any]:
             "max": _ms(_quantile(latencies, 1.0)),
         },
         "budget_ms": _budget(middle.budget),
+        "pressure_ms": _ms(middle.pressure.waiting),
+        "residual_ms": _ms(middle.residual),
     }
 
 

@@ -8,7 +8,6 @@ _FACTS = (
     "verdict",
     "cause",
     "serial_fraction",
-    "excess_fraction",
     "serial_ms",
     "ceiling_rps",
     "max_lag_ms",
@@ -19,6 +18,8 @@ _FACTS = (
 def properties(record: dict[str, Any]) -> list[tuple[str, str]]:
     """Return what is known, by names that begin with ``nonblocking_``."""
     facts = {name: record[name] for name in _FACTS}
+    if record["judged"] is not None:
+        facts |= {f"judged_{name}": value for name, value in record["judged"].items()}
     facts["reasons"] = ", ".join(record["reasons"]) or None
     facts["notes"] = "; ".join(record["notes"]) or None
     culprit = record["culprit"]

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
+from ..analysis.verdict import QUIETEST, SINGLES, SMALL_BURST
 from ..clocks import CLOCKS
 from ..results import Evidence, Limits
-from ..verdict import LEAD, SMALL_BURST, SOLOS
 from .columns import width
 from .units import plural
 
@@ -28,10 +28,10 @@ def rounds_left(evidence: Evidence, level: int, limits: Limits) -> list[int]:
     """
     if level == 1:
         bursts = [min(SMALL_BURST, limits.concurrency), limits.concurrency]
-        return [1] * (SOLOS - len(evidence.solos)) + sorted(set(bursts))
+        return [1] * (SINGLES - len(evidence.solos)) + sorted(set(bursts))
     seen = sum(run.concurrency == level for run in evidence.bursts)
     if seen:  # it is made again, so the first one has not decided
-        return [level] * max(1, LEAD - seen)
+        return [level] * max(1, QUIETEST - seen)
     return [level] if level == limits.concurrency else [level, limits.concurrency]
 
 

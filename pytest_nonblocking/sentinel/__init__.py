@@ -1,7 +1,7 @@
 """The loop-time budget: what keeps an event loop, and where."""
 
 from . import tracers
-from .clock import clock_name
+from .clock import clock_name, cores
 from .copies import COPY
 from .discovery import LoopsUsed
 from .loops import UnsupportedLoopError
@@ -20,6 +20,7 @@ __all__ = [
     "UnsupportedLoopError",
     "Waits",
     "clock_name",
+    "cores",
     "is_own_code",
     "is_user_code",
     "tracers",

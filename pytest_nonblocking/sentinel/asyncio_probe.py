@@ -103,6 +103,13 @@ class AsyncioProbe(LoopProbe):
         copies = {handle._context.get(COPY) for handle in (*ready, *timers)} - {None}
         return len(copies) + len(self._loop._selector.select(0))  # type: ignore[attr-defined]
 
+    def waits_for_files(self) -> bool:
+        """Return whether a descriptor is registered besides the one that wakes the loop up."""
+        try:
+            return len(self._loop._selector.get_map()) > 1  # type: ignore[attr-defined]
+        except (AttributeError, TypeError):
+            return True  # closed meanwhile, or a selector of another kind
+
     @property
     def default_executor(self) -> Any:
         """The executor of ``run_in_executor(None, …)``."""

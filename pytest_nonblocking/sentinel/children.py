@@ -3,10 +3,34 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
-from pathlib import Path
 
-from .clock import Usage, has_schedstat, names_in, schedstat
+from .clock import Usage, has_schedstat, names_in, read_small, schedstat
+
+if sys.platform != "win32":
+    import resource
+
+
+def any_child() -> bool:
+    """Return whether this process has a child, live or not yet reaped; one system call."""
+    if not hasattr(os, "waitid"):
+        return True
+    try:
+        os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    except ChildProcessError:
+        return False
+    except OSError:
+        return True
+    return True
+
+
+def reaped_cpu() -> float:
+    """Return the processor time in seconds of all children that have been waited for."""
+    if sys.platform == "win32":
+        return 0.0
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
 
 
 def child_processes() -> dict[str, Usage]:
@@ -15,11 +39,13 @@ def child_processes() -> dict[str, Usage]:
     Worker processes of a pool look like idle serialisation unless their CPU is counted. Where
     there is no schedstat they are by "process", and their delay is unknown.
     """
+    if not any_child():
+        return {}
     if not has_schedstat():
         return _by_psutil()
     return {
         f"{pid}/{tid}": schedstat(f"/proc/{pid}/task/{tid}/schedstat")
-        for pid in _descendants(os.getpid())
+        for pid in descendants()
         for tid in names_in(f"/proc/{pid}/task")
     }
 
@@ -29,10 +55,7 @@ def is_runnable(key: str) -> bool:
     pid, _, tid = key.partition("/")
     if not tid:
         return _status(int(pid)) == "running"
-    try:
-        stat = Path(f"/proc/{pid}/task/{tid}/stat").read_bytes()
-    except OSError:
-        return False
+    stat = read_small(f"/proc/{pid}/task/{tid}/stat")
     return stat.rpartition(b")")[2].split()[:1] == [b"R"]
 
 
@@ -60,12 +83,10 @@ def _status(pid: int) -> str:
         return ""
 
 
-def _descendants(pid: int) -> Iterator[int]:
-    for tid in names_in(f"/proc/{pid}/task"):
-        try:
-            children = Path(f"/proc/{pid}/task/{tid}/children").read_bytes().split()
-        except OSError:
-            continue
-        for child in children:
+def descendants(pid: int | None = None) -> Iterator[int]:
+    """Yield the process ids of all live descendants of this process, or of ``pid``."""
+    parent = os.getpid() if pid is None else pid
+    for tid in names_in(f"/proc/{parent}/task"):
+        for child in read_small(f"/proc/{parent}/task/{tid}/children").split():
             yield int(child)
-            yield from _descendants(int(child))
+            yield from descendants(int(child))

@@ -19,6 +19,9 @@ _TASKS = "/proc/self/task"
 _FALLBACK = os.environ.get("PYTEST_NONBLOCKING_CLOCK") == "fallback"
 """A switch for tests: measure on Linux as on systems that tell nothing of their scheduler."""
 
+# The kernel's own encoding of a process's or a thread's processor-time clock (clock_getres(2)).
+_PROCESS_CLOCK, _THREAD_CLOCK = 2, 6
+
 
 class Usage(NamedTuple):
     """Processor time and run-queue delay in nanoseconds.
@@ -91,6 +94,11 @@ class FallbackThreadClock:
         """Do nothing: there is no descriptor to close."""
 
 
+def forced_fallback() -> bool:
+    """Return whether Linux is to measure as systems do that tell nothing of their scheduler."""
+    return _FALLBACK
+
+
 @functools.cache
 def has_schedstat() -> bool:
     """Return whether this kernel tells the run-queue delay of a thread."""
@@ -112,28 +120,71 @@ def clock_name() -> str:
     return "schedstat" if has_schedstat() else "thread_time with a canary thread"
 
 
+def cores() -> float:
+    """Return how many processors this process may use, by its affinity and its quota."""
+    try:
+        usable = float(len(os.sched_getaffinity(0)))
+    except AttributeError:  # not on Linux
+        usable = float(os.cpu_count() or 1)
+    try:
+        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text("ascii").split()
+        usable = min(usable, int(quota) / int(period))
+    except (OSError, ValueError):  # no such group, or no quota
+        pass
+    return max(usable, 0.1)
+
+
+def cpu_of_thread(thread_id: int) -> int:
+    """Return the processor time of a thread of this process in nanoseconds, exact even while it
+    runs; raises OSError for one that is gone."""
+    return CLOCKS.clock_ns(~thread_id << 3 | _THREAD_CLOCK)
+
+
+def cpu_of_process(pid: int) -> int:
+    """Return the processor time of a process in nanoseconds, its ended threads included; up to
+    a tick late; raises OSError for one that is gone."""
+    return CLOCKS.clock_ns(~pid << 3 | _PROCESS_CLOCK)
+
+
+def read_small(path: str) -> bytes:
+    """Return the beginning of a file of ``/proc``, empty where it cannot be read."""
+    try:
+        file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return b""
+    try:
+        return os.read(file, 4096)
+    except OSError:
+        return b""
+    finally:
+        os.close(file)
+
+
 def schedstat(path: str) -> Usage:
     """Return what a schedstat file tells; zero where it cannot be read."""
     try:
-        fields = Path(path).read_bytes().split()
+        fields = read_small(path).split()
         return Usage(int(fields[0]), int(fields[1]))
-    except (OSError, IndexError, ValueError):
+    except (IndexError, ValueError):
         return Usage(0, 0)
+
+
+def thread_ids() -> list[int]:
+    """Return the native ids of all threads of this process."""
+    return [int(name) for name in names_in(_TASKS)]
 
 
 def other_threads(excluded: set[int]) -> dict[str, Usage]:
     """Return the usage of this process's threads but for those with the native ids given."""
     if _FALLBACK:
         return {}
-    return {
-        i: schedstat(f"{_TASKS}/{i}/schedstat") for i in names_in(_TASKS) if int(i) not in excluded
-    }
+    return {str(i): schedstat(f"{_TASKS}/{i}/schedstat") for i in thread_ids() if i not in excluded}
 
 
 def names_in(folder: str) -> list[str]:
     """Return the names in ``folder``, none where it cannot be read."""
     try:
-        return [path.name for path in Path(folder).iterdir()]
+        return os.listdir(folder)  # noqa: PTH208  a tenth of the time of Path.iterdir
     except OSError:
         return []
 

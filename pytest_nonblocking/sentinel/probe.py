@@ -12,57 +12,28 @@ import abc
 import gc
 import heapq
 import threading
-from collections import Counter
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from ..clocks import CLOCKS
-from ..results import Frame, Stack, Step
-from .clock import FallbackThreadClock, ThreadClock, Usage, thread_clock
+from ..results import Frame, Sample, Stack, State, Step
+from .accounting import Parts, Reading, slice_of_sleep, slice_of_steps
+from .clock import FallbackThreadClock, ThreadClock, thread_clock
 from .copies import COPY
-from .stacks import is_user_code, suspended_stack
-from .syscalls import State
+from .stacks import suspended_stack
 
 _READ_EVERY_NS = 1_000_000
 _STEPS_KEPT = 64
 _YIELDS_KEPT = 256
 _SAMPLES_KEPT = 2048
 _NEVER = 1 << 62
-_PREEMPTED = 1 / 3
-"""Processor time for each second off the processor from which a step was preempted."""
-_SURE = 2
-"""How many times as long as the canary was ever late a wait must be to be called blocking."""
 
 
-class Sample(NamedTuple):
+class _Seen(NamedTuple):
     """What the watchdog saw of the loop thread during the step that began at ``step_ns``."""
 
     step_ns: int
-    state: State
-    stack: Stack
-
-
-class Parts:
-    """Running totals of the budget in nanoseconds since the probe was installed."""
-
-    __slots__ = ("blocked", "cpu", "descheduled", "gc", "gil", "idle", "unwitnessed")
-
-    def __init__(self) -> None:
-        self.cpu = self.blocked = self.gil = self.gc = self.descheduled = self.idle = 0
-        self.unwitnessed = 0
-
-    def snapshot(self) -> dict[str, int]:
-        """Return the totals now."""
-        return {name: getattr(self, name) for name in self.__slots__}
-
-    def seconds(self) -> dict[str, float]:
-        """Return the totals now, in seconds."""
-        return {name: ns / 1e9 for name, ns in self.snapshot().items()}
-
-    @staticmethod
-    def between(before: dict[str, int], after: dict[str, int]) -> dict[str, float]:
-        """Return the parts in seconds that gathered between two snapshots."""
-        return {name: (after[name] - before[name]) / 1e9 for name in before}
+    sample: Sample
 
 
 class Origin(NamedTuple):
@@ -85,8 +56,11 @@ class Probe(abc.ABC):
         self.thread_id = threading.get_native_id()
         self.idle = False
         self.parts = Parts()
-        self.samples: list[Sample] = []
-        self.yields: Counter[Frame] = Counter()
+        self.yields: dict[Stack, float] = {}
+        self.window_end: dict[str, int] = {}
+        self.window_end_ns = 0  # when ``as_own`` was called last, and the totals then
+        self.helper_cpu_ns = 0  # of the watchdog's thread, which counts for nobody
+        self._seen: list[_Seen] = []
         self.fault: BaseException | None = None
         self._notice_ns = int(notice * 1e9)
         self._steps: list[tuple[float, int, Step]] = []
@@ -94,8 +68,6 @@ class Probe(abc.ABC):
         self._clock: ThreadClock | FallbackThreadClock = thread_clock(self.thread_id)
         self._gc_cpu = 0
         self._gc_began: int | None = None
-        self._other_gc_began: int | None = None
-        self.other_gc_cpu = 0
         self.step_ns = self.due_ns = 0  # start of the current step; when to tick
         self._mark()
 
@@ -167,17 +139,36 @@ class Probe(abc.ABC):
 
     def _mark(self) -> None:
         """Read all clocks: what follows is accounted from here."""
-        process_ns = CLOCKS.process_cpu_ns()
-        usage = self._clock.read()
-        self._mark_at(CLOCKS.wall_ns(), usage, process_ns)
+        self._mark_at(self._read(CLOCKS.wall_ns()))
 
-    def _mark_at(self, now: int, usage: Usage, process_ns: int) -> None:
-        self._mark_ns = self.step_ns = now
-        self._usage = usage
-        self._process_ns = process_ns
+    def _read(self, now: int) -> Reading:
+        cpu, delay, sleeps = self._clock.read()
+        return Reading(now, cpu, delay, sleeps, CLOCKS.process_cpu_ns() - self.helper_cpu_ns)
+
+    def _mark_at(self, reading: Reading) -> None:
+        self._before = reading
+        self.step_ns = reading.wall
         self._gc_cpu = 0
-        self._other_gc_before = self.other_gc_cpu
-        self.due_ns = _NEVER if self.fault else now + _READ_EVERY_NS
+        self.due_ns = _NEVER if self.fault else reading.wall + _READ_EVERY_NS
+
+    def _resume(self, reading: Reading) -> None:
+        """Charge what was done since ``reading`` to the plugin, and go on from here."""
+        wall, cpu = CLOCKS.wall_ns(), CLOCKS.thread_cpu_ns()
+        took, used = wall - reading.wall, cpu - reading.cpu
+        if took - used > _READ_EVERY_NS:  # it was descheduled meanwhile
+            self._skip(reading)
+            return
+        self.parts.own += took
+        self._mark_at(reading._replace(wall=wall, cpu=cpu, process=reading.process + used))
+
+    def _skip(self, before: Reading) -> None:
+        """Charge the time since ``before`` to the plugin, but for what the machine took of it."""
+        reading = self._read(CLOCKS.wall_ns())
+        took = reading.wall - before.wall
+        delay = min(took, reading.delay - before.delay)
+        self.parts.descheduled += delay
+        self.parts.own += took - delay
+        self._mark_at(reading)
 
     def _guard(self, work: Callable[..., None], *args: Any) -> None:
         try:
@@ -194,79 +185,50 @@ class Probe(abc.ABC):
         self._guard(self._tick, now, step, asleep_ns)
 
     def _tick(self, now: int, step: Any, asleep_ns: int) -> None:
-        usage = self._clock.read()
-        process_ns = CLOCKS.process_cpu_ns()
-        cpu_ns = usage.cpu - self._usage.cpu
+        reading = self._read(now)
+        before = self._before
         lasted = now - self.step_ns - asleep_ns
-        quick = self.step_ns - self._mark_ns
-        parts = self.parts
-        # Only the collector's processor time is the collector's: counted by the wall, what the
-        # machine took from it would stand in two parts (seen: 12 of 16 ms of CPU gone).
-        collector = min(self._gc_cpu, cpu_ns)
-        own_cpu = cpu_ns - collector
-        delay = usage.delay - self._usage.delay
-        off = now - self._mark_ns - cpu_ns - delay
-        asleep = max(0, min(off, asleep_ns))
-        off -= asleep
-        parts.idle += asleep
-        if off < 0:  # the clocks are read one after the other, not at one instant
-            delay = max(0, delay + off)
-            own_cpu = now - self._mark_ns - collector - delay
-            off = 0
-        elif usage.sleeps is not None and usage.sleeps == self._usage.sleeps:
-            # It never left the processor: a hypervisor took the processor itself away (seen with
-            # busy neighbours: 1 ms per request, in neither the CPU time nor the run-queue delay).
-            delay += off
-            off = 0
-        elif usage.sleeps is None and cpu_ns >= off * _PREEMPTED:
-            # Nobody tells why it left the processor, but a step that computes is more likely to
-            # have been preempted (four busy processes on two cores: 26 ms of CPU, 28 ms without).
-            delay += off
-            off = 0
+        quick = self.step_ns - before.wall
         seen = self._samples_of(self.step_ns) if lasted >= _READ_EVERY_NS else []
-        other_gc = self.other_gc_cpu - self._other_gc_before
-        elsewhere = min(off, other_gc)
-        off -= elsewhere
-        other_cpu = process_ns - self._process_ns - cpu_ns - other_gc
-        waited = _divided(off, max(0, other_cpu), seen, _SURE * self._clock.worst_ns)
-        parts.cpu += own_cpu
-        parts.gc += collector + elsewhere
-        parts.descheduled += delay + waited.machine
-        parts.gil += waited.gil
-        parts.blocked += waited.blocked
-        if not waited.witnessed:
-            parts.unwitnessed += waited.blocked
-        if lasted < _READ_EVERY_NS:
-            self._mark_at(now, usage, process_ns)
-            return
-        # The quick callbacks before this step are taken to have been on the processor.
-        cpu = max(0, own_cpu - quick)
+        part = slice_of_steps(
+            before,
+            reading,
+            collector=self._gc_cpu,
+            asleep=asleep_ns,
+            seen=[sample.state for sample in seen],
+            worst=self._clock.worst_ns,
+        )
+        self.parts.add(part)
         # Without a step it is the one that runs now: a burst ends within that of its last copy.
         origin = Origin(None, COPY.get()) if step is None else self._origin(step)
-        self._note_yield(origin.coroutine)
-        if cpu + waited.blocked >= self._notice_ns:
-            self._keep(
-                Step(
-                    wall=lasted / 1e9,
-                    cpu=cpu / 1e9,
-                    blocked=waited.blocked / 1e9,
-                    gil=waited.gil / 1e9,
-                    copy=origin.copy,
-                    stacks=tuple(s.stack for s in seen),
-                    witnessed=waited.witnessed and waited.blocked > 0,
-                    began_ns=now - lasted,
+        if not seen:
+            self._note_yield(origin.coroutine, part.cpu / 1e9)
+        if lasted >= _READ_EVERY_NS:
+            # The quick callbacks before this step are taken to have been on the processor.
+            cpu = max(0, part.cpu - quick)
+            if cpu + part.blocked >= self._notice_ns:
+                self._keep(
+                    Step(
+                        wall=lasted / 1e9,
+                        cpu=cpu / 1e9,
+                        blocked=part.blocked / 1e9,
+                        gil=part.gil / 1e9,
+                        copy=origin.copy,
+                        samples=tuple(seen),
+                        witnessed=part.witnessed and part.blocked > 0,
+                        began_ns=now - lasted,
+                    )
                 )
-            )
-        self._mark()
+        self._resume(reading)
 
     def _samples_of(self, step_ns: int) -> list[Sample]:
         seen: list[Sample] = []
         # A copy, since the watchdog may add another sample at any moment.
-        for sample in reversed(self.samples[:]):
-            if sample.step_ns < step_ns:
+        for one in reversed(self._seen[:]):
+            if one.step_ns < step_ns:
                 break
-            if sample.step_ns == step_ns:
-                seen.append(sample)
+            if one.step_ns == step_ns:
+                seen.append(one.sample)
         return seen
 
     def _keep(self, step: Step) -> None:
@@ -277,15 +239,15 @@ class Probe(abc.ABC):
         else:
             heapq.heappushpop(self._steps, entry)
 
-    def _note_yield(self, coroutine: Any) -> None:
-        """Remember at which line of the user's the task that just ran gave the loop back.
+    def _note_yield(self, coroutine: Any, cpu: float) -> None:
+        """Remember where the task that just ran gave the loop back.
 
         CPU work in slices shorter than the watchdog's interval leaves no stack samples: the
         watchdog needs the GIL, which such a task gives up only between its slices.
         """
-        frames = [f for f in suspended_stack(coroutine) if is_user_code(f.file)]
-        if frames and (len(self.yields) < _YIELDS_KEPT or frames[-1] in self.yields):
-            self.yields[frames[-1]] += 1
+        stack = suspended_stack(coroutine)
+        if stack and (len(self.yields) < _YIELDS_KEPT or stack in self.yields):
+            self.yields[stack] = self.yields.get(stack, 0.0) + cpu
 
     def begin_idle(self) -> None:
         """Take it that the loop goes to sleep now."""
@@ -298,22 +260,13 @@ class Probe(abc.ABC):
         self.idle = False
 
     def _account_idle(self) -> None:
-        now = CLOCKS.wall_ns()
-        usage = self._clock.read()
-        process_ns = CLOCKS.process_cpu_ns()
-        wall = now - self._mark_ns
-        cpu = min(wall, usage.cpu - self._usage.cpu)
-        delay = min(wall - cpu, usage.delay - self._usage.delay)
-        collector = min(wall - cpu - delay, self.other_gc_cpu - self._other_gc_before)
-        self.parts.cpu += cpu
-        self.parts.descheduled += delay
-        self.parts.gc += collector
-        self.parts.idle += wall - cpu - delay - collector
-        self._mark_at(now, usage, process_ns)
+        reading = self._read(CLOCKS.wall_ns())
+        self.parts.add(slice_of_sleep(self._before, reading, collector=self._gc_cpu))
+        self._resume(reading)
 
     def _on_gc(self, phase: str, info: dict[str, int]) -> None:
-        mine = threading.get_ident() == self.thread_ident
-        self._guard(self._account_gc if mine else self._account_other_gc, phase)
+        if threading.get_ident() == self.thread_ident:
+            self._guard(self._account_gc, phase)
 
     def _account_gc(self, phase: str) -> None:
         if phase == "start":
@@ -322,31 +275,20 @@ class Probe(abc.ABC):
             self._gc_cpu += CLOCKS.thread_cpu_ns() - self._gc_began
             self._gc_began = None
 
-    def _account_other_gc(self, phase: str) -> None:
-        """Account for a collection in another thread, which keeps the GIL from the loop's.
-
-        A collection that a driver's thread began made a healthy burst wait 276 ms for the GIL. Its
-        CPU counts and not its wall: this callback may let go of the GIL, and forty threads that
-        compete for it may have it before the collection begins (25 of 36 ms a request were seen).
-        """
-        if phase == "start":
-            self._other_gc_began = CLOCKS.thread_cpu_ns()
-        elif self._other_gc_began is not None:
-            self.other_gc_cpu += CLOCKS.thread_cpu_ns() - self._other_gc_began
-            self._other_gc_began = None
-
     # From the watchdog's thread
 
-    def sampled(self, step_ns: int, state: State, stack: Stack) -> None:
+    def sampled(self, step_ns: int, state: State, stack: Stack, weight: float) -> None:
         """Remember what the loop thread did during the step that began at ``step_ns``."""
         # Thread.start() waits until the new thread has had the GIL (3.10: 31 ms of "blocked" were
         # seen when two busy threads had it in turn), Popen() until the child has begun (11 ms
         # with busy neighbours): no blocking call of anybody's.
-        if state in ("blocked", "unknown") and any(_is_start(frame) for frame in stack[-4:]):
+        if state in ("blocked", "lock", "unknown") and any(
+            _is_start(frame) for frame in stack[-4:]
+        ):
             state = "starting"
-        if len(self.samples) >= _SAMPLES_KEPT:
-            del self.samples[: _SAMPLES_KEPT // 2]
-        self.samples.append(Sample(step_ns, state, stack))
+        if len(self._seen) >= _SAMPLES_KEPT:
+            del self._seen[: _SAMPLES_KEPT // 2]
+        self._seen.append(_Seen(step_ns, Sample(stack, state, weight)))
 
     # For the window of a measurement, on the loop thread
 
@@ -355,22 +297,33 @@ class Probe(abc.ABC):
         self.tick(CLOCKS.wall_ns(), None)
         return self.parts.snapshot()
 
-    def unaccounted(self, work: Callable[[], None]) -> None:
-        """Do ``work`` of the plugin's own, on the loop's thread, without counting its CPU.
-
-        What it waits for counts: the loop would have waited for the GIL without it too.
-        """
+    def as_own(self, work: Callable[[], None]) -> None:
+        """Do ``work`` of the plugin's own, on the loop's thread, and charge it to nobody."""
         self.tick(CLOCKS.wall_ns(), None)
-        cpu, collector, steps = self.parts.cpu, self.parts.gc, list(self._steps)
+        before = self._before
+        self.window_end, self.window_end_ns = self.parts.snapshot(), before.wall
         self._guard(work)
-        self.tick(CLOCKS.wall_ns(), None)
-        self.parts.cpu, self.parts.gc, self._steps = cpu, collector, steps
+        self._guard(self._skip, before)
 
     def take_steps(self) -> tuple[Step, ...]:
         """Return the longest steps seen so far, longest first, and forget them."""
         steps = tuple(step for _, _, step in sorted(self._steps, reverse=True))
         self._steps.clear()
         return steps
+
+    def take_samples(self) -> tuple[Sample, ...]:
+        """Return what the watchdog saw of this thread so far, and forget it."""
+        seen, self._seen = self._seen, []
+        return tuple(one.sample for one in seen if one.sample.stack)
+
+    def take_yields(self) -> tuple[tuple[Stack, float], ...]:
+        """Return where tasks gave the loop back, the most costly first, and forget it."""
+        yields, self.yields = self.yields, {}
+        return tuple(sorted(yields.items(), key=lambda item: -item[1]))
+
+    def waits_for_files(self) -> bool:
+        """Return whether the loop waits for a file descriptor other than its own, if it tells."""
+        return True
 
 
 _STARTS = {
@@ -382,31 +335,3 @@ _STARTS = {
 
 def _is_start(frame: Frame) -> bool:
     return (frame.module, frame.function.rpartition(".")[2]) in _STARTS
-
-
-class _Off(NamedTuple):
-    """What time off the processor was spent on, and whether that was seen."""
-
-    blocked: int
-    gil: int
-    machine: int
-    witnessed: bool
-
-
-def _divided(off: int, other_cpu: int, seen: list[Sample], noise: int) -> _Off:
-    """Divide the time off the processor.
-
-    What the kernel showed the thread to wait for decides. Without such a witness the other
-    threads' processor time over the same interval is what the GIL may have been held for. Where
-    the kernel shows nothing at all, a stack that was seen is a witness for more than ``noise``.
-    """
-    states = Counter(sample.state for sample in seen)
-    held = min(off, other_cpu)
-    if states["starting"] > max(states["blocked"], states["gil"]):
-        return _Off(0, held, off - held, True)
-    if states["blocked"] or states["gil"]:
-        # The watchdog itself holds the GIL when a wait ends under its eyes: one such sample
-        # among many is its own doing.
-        gil = off if states["gil"] > states["blocked"] else 0
-        return _Off(off - gil, gil, 0, True)
-    return _Off(off - held, held, 0, states["unknown"] > 0 and off > noise)

@@ -4,23 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from types import FrameType, TracebackType
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import anyio
 
 from ..clocks import CLOCKS
-from ..results import Budget, Stack, Step
+from ..results import Budget, Pressure, Stack, Step
 from ..tasks import running_tasks
 from . import tracers
-from .children import child_processes, is_runnable
-from .clock import Usage, grown, other_threads
+from .accounting import Parts
+from .children import child_processes, is_runnable, reaped_cpu
+from .clock import Usage, cores, grown, other_threads
 from .loops import probe_of_running_loop
+from .pressure import Gauge, waited
 from .probe import Probe
 from .stacks import thread_stack
 from .waits import Waits
@@ -64,18 +67,45 @@ class Driver:
 
 
 class Reading:
-    """The totals of a sentinel at the beginning of a window; made on the loop's thread."""
+    """The totals of a sentinel at the beginning of a window; made on the loop's thread.
 
-    __slots__ = ("children", "driver_cpu_ns", "other_cpu_ns", "parts", "threads", "wall_ns")
+    What takes long to read is read before the window begins and after it has ended, so that its
+    cost falls into no window.
+    """
+
+    __slots__ = (
+        "children",
+        "driver_cpu_ns",
+        "other_cpu_ns",
+        "parts",
+        "pressure",
+        "reaped",
+        "threads",
+        "wall_ns",
+    )
 
     def __init__(self, sentinel: Sentinel, driver_cpu_ns: int) -> None:
         self.driver_cpu_ns = driver_cpu_ns
-        # What is slow to read comes first: the window begins with the last line.
         self.children: dict[str, Usage] = sentinel.children()
+        self.reaped = reaped_cpu()
         self.threads: dict[str, Usage] = other_threads(sentinel.own_threads())
+        self.pressure = sentinel.gauge.read()
         self.other_cpu_ns = sentinel.other_cpu_ns()
-        self.parts = sentinel.probe.take_reading()
-        self.wall_ns = CLOCKS.wall_ns()
+        self.begin(sentinel.probe)
+
+    def begin(self, probe: Probe) -> None:
+        """Begin the window now."""
+        self.parts = probe.parts.snapshot()
+        self.wall_ns = probe.step_ns
+
+
+class Window(NamedTuple):
+    """What was measured between two readings."""
+
+    budget: Budget
+    wall: float
+    pressure: Pressure
+    closed: Reading
 
 
 class Sentinel:
@@ -102,6 +132,7 @@ class Sentinel:
         self.driver = Driver()
         self.probe: Probe
         self.watchdog: Watchdog
+        self.gauge = Gauge.closed()
 
     # Life
 
@@ -114,7 +145,8 @@ class Sentinel:
         """Begin to measure the running loop; may be nested."""
         if self._users == 0:
             self.probe = self.on_loop(lambda: probe_of_running_loop(self._notice))
-            self.watchdog = Watchdog(self.probe, self._notice)
+            self.watchdog = Watchdog(self.probe, self._notice, cores(), self._not_the_apps)
+            self.gauge = Gauge()
             self._steps = ()
             self._users = 1
             try:
@@ -140,6 +172,7 @@ class Sentinel:
             self._disarm()
             self.probe.remove()
             self.watchdog.stop()
+            self.gauge.close()
 
     def abandon(self) -> None:
         """Undo everything whatever the nesting; for paths on which ``stop`` was never reached."""
@@ -187,7 +220,15 @@ class Sentinel:
     def reading(self) -> Reading:
         """Return the totals now, for the beginning of a window."""
         driver_cpu_ns = self.driver.cpu_ns()
-        return self.on_loop(lambda: Reading(self, driver_cpu_ns))
+        return self.on_loop(lambda: self._reading(driver_cpu_ns))
+
+    def _reading(self, driver_cpu_ns: int) -> Reading:
+        made: list[Reading] = []
+        self.probe.as_own(lambda: made.append(Reading(self, driver_cpu_ns)))
+        if not made:
+            raise self.probe.fault or RuntimeError("no reading was made")
+        made[0].begin(self.probe)
+        return made[0]
 
     @contextmanager
     def without_tracers(self) -> Iterator[str | None]:
@@ -239,54 +280,60 @@ class Sentinel:
 
     def since(self, reading: Reading) -> Budget:
         """Return the budget since ``reading``, up to this instant."""
-        driver_cpu_ns = self.driver.cpu_ns() - reading.driver_cpu_ns
-        return self.on_loop(lambda: self._since(reading, max(0, driver_cpu_ns)))
+        return self.close_window(reading).budget
 
-    def close_window(self, reading: Reading) -> Budget:
-        """Return the budget since ``reading``, and do not count what it costs to ask for it.
+    def close_window(self, opened: Reading) -> Window:
+        """Return what was measured since ``opened``, and the reading with which the next begins.
 
-        To ask for other processes is no step of the app's (psutil: 20 ms).
+        What it takes to ask for the rest of the process is charged to nobody (psutil: 20 ms).
         """
-        driver_cpu_ns = self.driver.cpu_ns() - reading.driver_cpu_ns
-        budgets: list[Budget] = []
+        driver_cpu_ns = self.driver.cpu_ns()
+        return self.on_loop(lambda: self._close(opened, driver_cpu_ns))
 
-        def read() -> None:
-            budgets.append(self._since(reading, max(0, driver_cpu_ns)))
-
-        self.on_loop(lambda: self.probe.unaccounted(read))
-        return budgets[0] if budgets else Budget()
-
-    def _since(self, reading: Reading, driver_cpu_ns: int) -> Budget:
-        parts = self.probe.parts.between(reading.parts, self.probe.take_reading())
-        other_cpu_ns = self.other_cpu_ns() - reading.other_cpu_ns - driver_cpu_ns
-        threads = grown(reading.threads, other_threads(self.own_threads()))
-        children = grown(reading.children, self.children())
+    def _close(self, opened: Reading, driver_cpu_ns: int) -> Window:
+        closed = self._reading(driver_cpu_ns)
+        # ``as_own`` has accounted for all that was before it did anything else.
+        wall = (self.probe.window_end_ns - opened.wall_ns) / 1e9
+        parts = Parts.between(opened.parts, self.probe.window_end)
+        driver = max(0, closed.driver_cpu_ns - opened.driver_cpu_ns)
+        other = max(0, closed.other_cpu_ns - opened.other_cpu_ns - driver)
+        threads = grown(opened.threads, closed.threads)
+        children = grown(opened.children, closed.children)
+        # What a child had used before the window comes with it when it is reaped.
+        gone = sum(use.cpu for key, use in opened.children.items() if key not in closed.children)
+        reaped = max(0.0, closed.reaped - opened.reaped - gone / 1e9)
         # A thread that has ended has taken its record along (aiosqlite makes one per connection):
         # its delay is taken to be what the loop's own thread met, per second of CPU.
-        ended_cpu = max(0, other_cpu_ns - threads.cpu) / 1e9
+        ended_cpu = max(0, other - threads.cpu) / 1e9
         ended_delay = ended_cpu * parts["descheduled"] / max(parts["cpu"], 1e-6)
-        return Budget(
+        budget = Budget(
             **parts,
-            other_cpu=max(0, other_cpu_ns) / 1e9,
-            driver_cpu=driver_cpu_ns / 1e9,
+            other_cpu=other / 1e9,
+            driver_cpu=driver / 1e9,
             other_delay=threads.delay / 1e9 + ended_delay,
-            child_cpu=children.cpu / 1e9,
+            child_cpu=children.cpu / 1e9 + reaped,
             child_delay=children.delay / 1e9,
         )
+        pressure = Pressure(
+            waited(opened.pressure, closed.pressure, os.cpu_count() or 1),
+            max(0.0, closed.pressure.stolen - opened.pressure.stolen),
+        )
+        return Window(budget, wall, pressure, closed)
 
     def other_cpu_ns(self) -> int:
         """Return the CPU of the process's other threads so far, those that have ended included.
 
-        The watchdog's is not counted, nor the collector's.
-
-        Call it on the loop's thread.
+        The watchdog's is not counted. Call it on the loop's thread.
         """
-        others = CLOCKS.process_cpu_ns() - CLOCKS.thread_cpu_ns() - self.watchdog.cpu_ns
-        return others - self.probe.other_gc_cpu
+        own = CLOCKS.thread_cpu_ns() + self.probe.helper_cpu_ns
+        return CLOCKS.process_cpu_ns() - own
 
     def own_threads(self) -> set[int]:
         """Return the native ids of the loop's thread, the watchdog's and the test's own."""
         return {self.probe.thread_id, self.watchdog.thread_id, *self.driver.threads}
+
+    def _not_the_apps(self) -> tuple[set[int], set[str]]:
+        return self.own_threads(), self._always_busy
 
     def waits(self) -> Waits:
         """Return a fresh record of where the tasks of the loop wait."""

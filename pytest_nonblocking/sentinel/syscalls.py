@@ -10,13 +10,10 @@ from __future__ import annotations
 
 import os
 import platform
-from typing import Literal
 
+from ..results import State
 from .clock import has_schedstat
 from .procfs import reader
-
-State = Literal["blocked", "gil", "running", "starting", "unknown"]
-"""What a thread does; ``starting``: it waits until a thread or a process of its own has begun."""
 
 # The runtime structure holds the main interpreter's state and its GIL (3.12 and later) or the
 # only GIL (3.10, 3.11). Its size is not exported; it is below 1 MiB in each of these versions.
@@ -44,6 +41,17 @@ class Witness:
         except (ImportError, ValueError, AttributeError, OSError):
             return
 
+    @property
+    def tells(self) -> bool:
+        """Whether the kernel tells anything."""
+        return bool(self._runtime)
+
+    def forget(self, thread_id: int) -> None:
+        """Close what is open for a thread that has ended."""
+        file = self._files.pop(thread_id, -1)
+        if file >= 0:
+            os.close(file)
+
     def state(self, thread_id: int) -> State:
         """Return what the thread does right now: one read of about a microsecond."""
         if not self._runtime:
@@ -54,12 +62,13 @@ class Witness:
             file = self._files[thread_id] = self._open(path, os.O_RDONLY | os.O_CLOEXEC)
         fields = self._read(file).split()
         if not fields:
+            self.forget(thread_id)
             return "unknown"
         if fields[0] in (b"running", b"-1"):
             return "running"
         if fields[0] == _FUTEX:
             offset = int(fields[1], 16) - self._runtime
-            return "gil" if 0 <= offset < _RUNTIME_SIZE else "blocked"
+            return "gil" if 0 <= offset < _RUNTIME_SIZE else "lock"
         return "blocked"
 
     def close(self) -> None:

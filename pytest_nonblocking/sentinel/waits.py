@@ -7,20 +7,28 @@ import os
 import sys
 import threading
 from collections import Counter, defaultdict
+from dataclasses import replace
 from typing import Any
 
-from ..results import Pool, Stack, Waiters
+from ..clocks import CLOCKS
+from ..results import Pool, Sample, Stack, Waiters
 from .probe import Probe
-from .stacks import is_in, other_thread_stacks, suspended_frames, suspended_stack
+from .stacks import is_in, suspended_frames, suspended_stack, thread_stack
+from .syscalls import Witness
 
 _PLACES_KEPT = 16
+_WORKERS_A_LOOK = 16
+_WORKERS_KEPT = 512
 _RUN = executors._WorkItem.run.__code__
 
 
 class Waits:
-    """The fullest state seen of where tasks wait and of the thread pools of one loop.
+    """Where the tasks of one loop wait during a burst, and how full the thread pools are.
 
-    Make it within a task of that loop.
+    Every look stands for the time since the one before, so that what is summed up is the length
+    of each queue integrated over time. The first look stands for the time since ``from_ns``, when
+    the first pass was over: before that, all copies stand before whatever comes first. Make it
+    within a task of that loop, and close it.
     """
 
     def __init__(self, probe: Probe) -> None:
@@ -28,12 +36,29 @@ class Waits:
         self._own = probe.running()
         # Looked up here because it can only be found from within a task.
         self._limiter = _default_limiter()
+        self._witness = Witness()
+        self.from_ns = CLOCKS.wall_ns()
         self._most = 0
-        self.waiters: tuple[Waiters, ...] = ()
-        self.pool: Pool | None = None
-        self.pools: dict[str, Pool] = {}
-        self.workers: tuple[Stack, ...] = ()
+        self._fullest: Counter[Stack] = Counter()
+        self._waited: dict[Stack, float] = {}
+        self._pools: dict[str, Pool] = {}
+        self._turn = 0
+        self.workers: list[Sample] = []
         self._queued: list[float] = []
+
+    @property
+    def waiters(self) -> tuple[Waiters, ...]:
+        """The places where most tasks waited, and how many did when most of them waited."""
+        ordered = sorted(self._waited, key=lambda stack: -self._waited[stack])
+        return tuple(
+            Waiters(stack, self._fullest[stack], self._waited[stack])
+            for stack in ordered[:_PLACES_KEPT]
+        )
+
+    @property
+    def pools(self) -> tuple[Pool, ...]:
+        """The pools of threads, each as it was when most work waited for it."""
+        return tuple(self._pools.values())
 
     @property
     def queued(self) -> float:
@@ -53,29 +78,48 @@ class Waits:
 
     def look(self) -> None:
         """Look now; call it from the loop's thread, between its steps."""
+        now = CLOCKS.wall_ns()
+        stands = max(0, now - self.from_ns) / 1e9
+        self.from_ns = max(now, self.from_ns)
         coroutines = [c for c in self._probe.coroutines() if c is not self._own]
         places: Counter[Stack] = Counter(suspended_stack(c) for c in coroutines)
-        waiters = [Waiters(stack, n) for stack, n in places.most_common(_PLACES_KEPT) if stack]
-        pools = [*_limiters(coroutines, self._limiter), *_executors(self._probe.default_executor)]
-        self._note_pools(pools)
+        del places[()]
         # The middle of a burst is when most of its tasks still wait; a later look sees fewer.
-        if sum(w.count for w in waiters) > self._most:
-            self._most = sum(w.count for w in waiters)
-            self.waiters = tuple(waiters)
-            full = (pool for _, pool in pools if pool.waiting)
-            self.pool = max(full, key=lambda pool: pool.waiting, default=None)
-        if any(pool.waiting for _, pool in pools):
-            self.workers = tuple(other_thread_stacks({threading.get_ident()}))
+        if places.total() > self._most:
+            self._most, self._fullest = places.total(), places
+        for stack, count in places.items():
+            self._waited[stack] = self._waited.get(stack, 0.0) + count * stands
+        self._note_pools(
+            [*_limiters(coroutines, self._limiter), *_executors(self._probe.default_executor)],
+            stands,
+        )
+        self._look_at_workers(stands)
 
     def look_at_pools(self) -> None:
         """Look only at the pools that can be found without walking the tasks: cheap."""
-        self._note_pools([*_limiters([], self._limiter), *_executors(self._probe.default_executor)])
+        found = [*_limiters([], self._limiter), *_executors(self._probe.default_executor)]
+        self._note_pools(found, 0.0)
 
-    def _note_pools(self, pools: list[tuple[str, Pool]]) -> None:
+    def close(self) -> None:
+        """Close what is open; may be called twice."""
+        self._witness.close()
+
+    def _note_pools(self, pools: list[tuple[str, Pool]], stands: float) -> None:
         for key, pool in pools:
-            seen = self.pools.get(key)
-            if seen is None or pool.waiting > seen.waiting:
-                self.pools[key] = pool
+            seen = self._pools.get(key)
+            waited = pool.waiting * stands + (seen.waited if seen else 0.0)
+            fuller = pool if seen is None or pool.waiting > seen.waiting else seen
+            self._pools[key] = replace(fuller, waited=waited)
+
+    def _look_at_workers(self, stands: float) -> None:
+        """Look at some of the worker threads, at others each time: each costs 30 microseconds."""
+        workers = [t for t in threading.enumerate() if t.ident != threading.get_ident()]
+        self._turn = (self._turn + _WORKERS_A_LOOK) % max(1, len(workers))
+        turned = (*workers[self._turn :], *workers[: self._turn])
+        for thread in turned[:_WORKERS_A_LOOK]:
+            state = self._witness.state(thread.native_id or 0)
+            if len(self.workers) < _WORKERS_KEPT and (stack := thread_stack(thread.ident or 0)):
+                self.workers.append(Sample(stack, state, stands))
 
 
 def _default_limiter() -> Any:

@@ -10,18 +10,21 @@ import _thread
 import sys
 import threading
 from collections.abc import Callable
+from dataclasses import replace
+from math import ceil
 from typing import Protocol
 
 from ..clocks import CLOCKS
-from ..results import GilUse, Stack
+from ..results import Looks, Sample, Stack, State
 from .clock import FallbackThreadClock, thread_clock
-from .stacks import other_thread_stacks, thread_stack
-from .syscalls import State, Witness
+from .crowd import Count, Crowd
+from .stacks import thread_stack
+from .syscalls import Witness
 
 _LONGEST_NAP_NS = 250_000_000
 _GIL_LATE_NS = 1_000_000
 _SAMPLES_KEPT = 512
-_COUNT_THREADS_EVERY = 4
+_STACKS_A_LOOK = 8
 
 
 class Watched(Protocol):
@@ -36,35 +39,43 @@ class Watched(Protocol):
     def clock(self) -> object:
         """The clock of the watched thread."""
 
-    def sampled(self, step_ns: int, state: State, stack: Stack) -> None:
+    helper_cpu_ns: int
+
+    def sampled(self, step_ns: int, state: State, stack: Stack, weight: float) -> None:
         """Take what was seen of the step that began at ``step_ns``."""
+
+    def waits_for_files(self) -> bool:
+        """Return whether the loop waits for a file descriptor other than its own."""
 
 
 class Watchdog:
     """Looks at ``probe``'s thread every ``interval`` seconds, and at doublings within one step.
 
-    ``watched`` is the time in seconds over which it slept while the loop slept too, and
-    ``gil_waited`` the part of it for which this thread, though due and not kept by the machine,
-    waited for the GIL: some other thread held it. ``thread_samples`` are the stacks of all other
-    threads at those moments, and when the loop was seen to wait for the GIL. ``want_gil`` and
-    ``run_free`` count the other threads that, while the loop slept and this thread had the GIL,
-    waited for the GIL or ran without it. ``cpu_ns`` is what the looks have cost so far.
+    ``thread_samples`` are the stacks of all other threads when the loop was idle and some thread
+    held the GIL, and when the loop was seen to wait for the GIL. ``excluded`` returns which threads
+    and child processes are not the application's.
     """
 
-    def __init__(self, probe: Watched, interval: float) -> None:
+    def __init__(
+        self,
+        probe: Watched,
+        interval: float,
+        cores: float = 1.0,
+        excluded: Callable[[], tuple[set[int], set[str]]] = lambda: (set(), set()),
+    ) -> None:
         self._probe = probe
         self._interval_ns = int(interval * 1e9)
+        self._cores = max(1, ceil(cores))
+        self._excluded = excluded
         self._stop = _thread.allocate_lock()
         self._stop.acquire()
         self._thread = threading.Thread(
             target=self._guarded, name="pytest-nonblocking-watchdog", daemon=True
         )
         self.fault: BaseException | None = None
-        self.watched = self.gil_waited = 0.0
-        self.want_gil = self.run_free = 0
-        self._looks = 0
-        self.cpu_ns = 0
-        self.thread_samples: list[Stack] = []
+        self._looks = Looks()
+        self._turn = 0
+        self.thread_samples: list[Sample] = []
         self._alarms: list[tuple[int, Callable[[], float | None]]] = []
 
     @property
@@ -83,9 +94,14 @@ class Watchdog:
         if self._thread.ident is not None:
             self._thread.join()
 
-    def counts(self) -> GilUse:
-        """Return the counts so far."""
-        return GilUse(self.watched, self.gil_waited, self.want_gil, self.run_free)
+    def looks(self) -> Looks:
+        """Return what has been seen so far."""
+        return self._looks
+
+    def take_thread_samples(self) -> tuple[Sample, ...]:
+        """Return the stacks of other threads seen so far, and forget them."""
+        samples, self.thread_samples = self.thread_samples, []
+        return tuple(samples)
 
     def call_after(self, delay: float, action: Callable[[], float | None]) -> None:
         """Call ``action`` from this thread in ``delay`` seconds.
@@ -110,6 +126,9 @@ class Watchdog:
     def _run(self) -> None:
         clock = thread_clock(threading.get_native_id())
         witness = Witness()
+        crowd = None
+        if witness.tells:
+            crowd = Crowd(witness, self._probe.thread_id, self._excluded)
         wall_ns = CLOCKS.wall_ns
         canary = self._probe.clock if isinstance(self._probe.clock, FallbackThreadClock) else None
         nap = self._interval_ns
@@ -121,16 +140,17 @@ class Watchdog:
                 if self._stop.acquire(True, nap / 1e9):
                     return
                 now = wall_ns()
-                late = now - before - nap
+                late = max(0, now - before - nap)
                 if canary is not None:
                     # Late because this process had the processor: it waited for the GIL.
                     used = CLOCKS.process_cpu_ns() - cpu_before
-                    canary.late(max(0, late - used - _GIL_LATE_NS))
+                    machine = max(0, late - used - _GIL_LATE_NS)
+                    canary.late(machine)
                 else:
-                    late -= clock.read().delay - delay_before
-                nap = self._look(witness, now, now - before, late)
+                    machine = clock.read().delay - delay_before
+                nap = self._look(witness, crowd, now, now - before, late - machine, machine)
                 self._ring(now)
-                self.cpu_ns = CLOCKS.thread_cpu_ns()
+                self._probe.helper_cpu_ns = CLOCKS.thread_cpu_ns()
         finally:
             clock.close()
             witness.close()
@@ -147,36 +167,65 @@ class Watchdog:
                 if again is not None:
                     self.call_after(again, action)
 
-    def _look(self, witness: Witness, now: int, slept: int, late: int) -> int:
+    def _look(
+        self,
+        witness: Witness,
+        crowd: Crowd | None,
+        now: int,
+        slept: int,
+        gil_late: int,
+        machine_late: int,
+    ) -> int:
         """Look once and return for how many nanoseconds to sleep."""
         probe = self._probe
         if probe.idle:
-            self.watched += slept / 1e9
-            self._looks += 1
-            if self._looks % _COUNT_THREADS_EVERY == 0 or late >= _GIL_LATE_NS:
-                self._count_threads(witness)
-            if late >= _GIL_LATE_NS:
-                self.gil_waited += late / 1e9
-                self._sample_threads()
+            count = Count(0, 0) if crowd is None else crowd.look(self._cores)
+            held = count.wanting > 0 or gil_late >= _GIL_LATE_NS
+            self._note(count, slept / 1e9, held, machine_late / 1e9, crowd is not None)
+            if held:
+                self._sample_threads(witness, slept / 1e9)
             return self._interval_ns
         step_ns = probe.step_ns
         state = witness.state(probe.thread_id)
-        probe.sampled(step_ns, state, thread_stack(probe.thread_ident))
+        weight = min(max(now - step_ns, 0), slept) / 1e9
+        probe.sampled(step_ns, state, thread_stack(probe.thread_ident), weight)
         if state == "gil":
-            self._sample_threads()
+            stands = slept / 1e9
+            before = self._looks
+            self._looks = replace(before, held=before.held + stands, tried=before.tried + stands)
+            self._sample_threads(witness, weight)
         age = now - step_ns
         return min(max(age, self._interval_ns), _LONGEST_NAP_NS)
 
-    def _sample_threads(self) -> None:
-        if len(self.thread_samples) < _SAMPLES_KEPT:
-            mine = {self._probe.thread_ident, threading.get_ident()}
-            self.thread_samples += other_thread_stacks(mine)
+    def _note(self, count: Count, stands: float, held: bool, late: float, states: bool) -> None:
+        before, cores = self._looks, self._cores
+        full = count.free >= cores
+        maybe = full or (count.free > 0 and count.free + (count.wanting > 0) >= cores)
+        self._looks = Looks(
+            count=before.count + 1,
+            watched=before.watched + stands,
+            saturated=before.saturated + full * stands,
+            maybe_saturated=before.maybe_saturated + maybe * stands,
+            free=before.free + min(count.free, cores) * stands,
+            held=before.held + held * stands,
+            tried=before.tried + stands,
+            late=before.late + late,
+            external=before.external + self._probe.waits_for_files(),
+            states=states,
+        )
 
-    def _count_threads(self, witness: Witness) -> None:
-        own = (self._probe.thread_ident, threading.get_ident())
-        for thread in threading.enumerate():
-            if thread.ident in own or not thread.native_id:
-                continue
-            state = witness.state(thread.native_id)
-            self.want_gil += state == "gil"
-            self.run_free += state == "running"
+    def _sample_threads(self, witness: Witness, stands: float) -> None:
+        if len(self.thread_samples) >= _SAMPLES_KEPT:
+            return
+        mine = (self._probe.thread_ident, threading.get_ident())
+        threads = [t for t in threading.enumerate() if t.ident is not None and t.ident not in mine]
+        # Others each time: forty stacks at once would hold the GIL for a millisecond.
+        self._turn = (self._turn + _STACKS_A_LOOK) % max(1, len(threads))
+        taken = 0
+        for thread in (*threads[self._turn :], *threads[: self._turn]):
+            state = witness.state(thread.native_id or 0)
+            if state not in ("blocked", "lock") and (stack := thread_stack(thread.ident or 0)):
+                self.thread_samples.append(Sample(stack, state, stands))
+                taken += 1
+                if taken >= _STACKS_A_LOOK:
+                    return

@@ -7,8 +7,8 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from .results import Cause, Culprit, Evidence, Frame, Judgement, Run, Stack
-from .sentinel import is_own_code, is_user_code
+from ..results import Cause, Culprit, Evidence, Frame, Judgement, Run, Sample, Stack
+from ..sentinel import is_own_code, is_user_code
 
 Place = tuple[str, str]
 """A file and the name of a function in it."""
@@ -67,14 +67,14 @@ def find(evidence: Evidence, judgement: Judgement, body: Place | None = None) ->
     if sampled is not None and sampled.samples >= sampled.of / 2:
         return sampled
     # Work in slices shorter than the watchdog's interval is seen where it gives the loop back.
-    yields = _most_common([[_Seen(frame, (frame,), n) for frame, n in run.yields] for run in runs])
+    yields = _most_common([[_user_line(stack) for stack, _ in run.yields] for run in runs])
     return yields or sampled
 
 
-def _in_threads(runs: Iterable[Sequence[Stack]]) -> Culprit | None:
+def _in_threads(runs: Iterable[Sequence[Sample]]) -> Culprit | None:
     # A thread without a line of the user's waits for work: it is no sample of any. Nor is one of
     # the plugin's own, in which a copy of a test that is a plain function waits for its response.
-    lines = [[_user_line(s) for s in stacks if not _has_own(s)] for stacks in runs]
+    lines = [[_user_line(s.stack) for s in samples if not _has_own(s.stack)] for samples in runs]
     return _most_common([[seen for seen in run if seen] for run in lines])
 
 
@@ -84,11 +84,11 @@ def _stall_lines(run: Run, cause: Cause) -> list[_Seen | None]:
         steps = [step for step in run.steps if step.witnessed and step.blocked >= step.cpu]
     else:
         steps = [step for step in run.steps if step.cpu > step.blocked]
-    return [_user_line(s) for step in steps for s in step.stacks if not _is_own(s)]
+    return [_user_line(s.stack) for step in steps for s in step.samples if not _is_own(s.stack)]
 
 
 def _all_lines(run: Run) -> list[_Seen | None]:
-    return [_user_line(stack) for stack in run.samples if not _is_own(stack)]
+    return [_user_line(s.stack) for s in run.samples if not _is_own(s.stack)]
 
 
 def _is_own(stack: Stack) -> bool:

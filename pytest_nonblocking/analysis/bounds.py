@@ -1,0 +1,308 @@
+"""Every tolerance of the analysis, with its derivation, and the bounds that are made of them.
+
+A verdict is a proof, so every figure in it is a bound: a pass rests on the upper bound, from
+which no noise is taken, and a fail on the lower bound, from which all is taken that noise can
+explain.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ..results import Calibration, Cause, Limits, Looks, Pool, Run
+from .growth import Growth, growth_of
+
+LEAST_EXCESS = 0.001
+"""Seconds per request below which nothing fails for scaling: 1,000 requests/s on one core."""
+
+CPU_SPREAD = 0.08
+"""By which share the processor time of the same code differs from one measurement to the next:
+caches, clock speed, and the measured slowdown itself. The operating curve (docs/operating-curve.md)
+shows what it buys: no flip at a spread of 2.5 % (standard deviation), as measured."""
+
+MARGIN = 0.10
+"""By which share the judged figure must clear its limit, on either side. It covers what differs
+between two measurements of the same waits; see the operating curve."""
+
+CONFIDENCE = 3.0
+"""Standard deviations of the bounds of a share that was sampled: 1 in 740 on each side."""
+
+SERVER_WAKEUPS = 4
+"""How often a server of another process wakes up for one request at most: accept, read, a worker,
+write. Each of them is as late as the watching thread was."""
+
+FREELY_HELD = 0.41
+"""For which share of the time the GIL is held where threads compute without it, at most: 40 threads
+that hash on two cores beside four busy processes, whose holder of the GIL waits for a core too.
+Where it is held for all of the time, it is the bottleneck."""
+
+RESIDUAL_SHARE, RESIDUAL_SECONDS = 0.01, 0.001
+"""What the parts of a run may leave unaccounted: one reading of the clocks at either end (20 us),
+and the kernel's accounting tick of 1 to 4 ms in the worst case, once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """An estimate between its lower and its upper bound."""
+
+    low: float
+    estimate: float
+    high: float
+
+    def __add__(self, other: Bounds) -> Bounds:
+        return Bounds(self.low + other.low, self.estimate + other.estimate, self.high + other.high)
+
+
+def share_between(part: float, whole: float, count: int) -> tuple[float, float]:
+    """Return the bounds of the share of ``whole`` that ``part`` is, seen in ``count`` samples.
+
+    Wilson's score interval; from 0 to 1 where there were no samples.
+    """
+    if count <= 0 or whole <= 0:
+        return 0.0, 1.0
+    share, z2 = min(1.0, part / whole), CONFIDENCE**2
+    middle = (share + z2 / (2 * count)) / (1 + z2 / count)
+    spread = math.sqrt(share * (1 - share) / count + z2 / (4 * count**2))
+    half = CONFIDENCE * spread / (1 + z2 / count)
+    return max(0.0, middle - half), min(1.0, middle + half)
+
+
+def is_evidence(run: Run) -> bool:
+    """Return whether the parts of ``run`` account for its makespan."""
+    return abs(run.residual) <= RESIDUAL_SHARE * run.makespan + RESIDUAL_SECONDS
+
+
+def alone_bounds(singles: Sequence[Run], slowdown: float) -> Bounds:
+    """Return T(1) in seconds, with its bounds, without what the machine and the plugin added.
+
+    Its CPU is divided by the slowdown, as is the excess that is compared with it. The loop's idle
+    time holds the wait of its worker threads for a processor, which only the upper bound keeps:
+    with busy neighbours a request of 20 ms of work in a thread was seen to take 100 ms.
+    """
+    high = [_undisturbed(run, slowdown) for run in singles]
+    low = [
+        max(taken - min(run.budget.idle, run.budget.other_delay + run.budget.child_delay), 1e-6)
+        for taken, run in zip(high, singles, strict=True)
+    ]
+    return Bounds(statistics.median(low), statistics.median(low), max(high))
+
+
+def _undisturbed(run: Run, slowdown: float) -> float:
+    budget = run.budget
+    own_pace = budget.wall - budget.descheduled - budget.own
+    return max(own_pace - (budget.cpu + budget.gc) * (1 - 1 / slowdown), 1e-6)
+
+
+@dataclass(frozen=True, slots=True)
+class _Idle:
+    """How the idle time of a burst divides, as shares of it."""
+
+    cores_low: float
+    cores_high: float
+    gil_low: float
+    gil: float
+
+
+def _idle_shares(run: Run, looks: Looks, calibration: Calibration) -> _Idle:
+    """Return which share of the idle time the cores explain, and which one the GIL.
+
+    The machine is a resource too: while as many threads or processes of ours as there are cores
+    run or want to, more cores would help. What their processor time proves holds on any machine;
+    what the looks saw holds beside busy neighbours too, which keep our threads from running.
+    """
+    budget = run.budget
+    idle = budget.idle
+    if idle <= 0:
+        return _Idle(0.0, 1.0, 0.0, 0.0)
+    cores = calibration.cores
+    busy = budget.cpu + budget.gc + budget.own
+    away = budget.blocked + budget.gil + budget.descheduled
+    children = max(0.0, budget.child_cpu - (cores - 1) * busy - cores * away)
+    computed = budget.idle_cpu + children
+    certain = max(0.0, computed - (math.ceil(cores) - 1) * idle) / idle
+    runnable = computed + budget.other_delay + budget.child_delay
+    at_most = runnable / (cores * idle)
+    held = looks.held / looks.tried if looks.tried > 0 else 0.0
+    gil_low = budget.idle_cpu / idle * _bottleneck_gil(looks)
+    gil = min(budget.idle_cpu / idle, held)
+    if looks.states and looks.count:
+        seen, _ = share_between(looks.saturated, looks.watched, looks.count)
+        certain = max(certain, seen)
+        _, seen_most = share_between(looks.maybe_saturated, looks.watched, looks.count)
+        at_most = min(at_most, seen_most)
+        most = math.ceil(cores)
+        _, free = share_between(looks.free, most * looks.watched, looks.count)
+        gil_low = max(gil_low, budget.idle_cpu / idle - most * free)
+    certain = min(1.0, certain)
+    at_most = min(1.0, max(certain, at_most))
+    gil_low = min(gil_low, 1 - certain)
+    return _Idle(certain, at_most, gil_low, max(gil_low, min(gil, 1 - certain)))
+
+
+def _bottleneck_gil(looks: Looks) -> float:
+    """Return for how much of the time the GIL was certainly the bottleneck, from 0 to 1."""
+    held, _ = share_between(looks.held, looks.tried, looks.count)
+    return max(0.0, (held - FREELY_HELD) / (1 - FREELY_HELD))
+
+
+@dataclass(frozen=True, slots=True)
+class Excess:
+    """The serial demand per request that is judged, in seconds, by cause."""
+
+    parts: dict[Cause, Bounds]
+    alone: Bounds
+    growth: Growth
+    offloaded: float
+
+    @property
+    def total(self) -> Bounds:
+        """The sum of all causes."""
+        return sum(self.parts.values(), Bounds(0.0, 0.0, 0.0))
+
+    def without(self, causes: Sequence[str]) -> Excess:
+        """Return the same without the causes that are accepted."""
+        kept = {name: part for name, part in self.parts.items() if name not in causes}
+        return Excess(kept, self.alone, self.growth, self.offloaded)
+
+    def convicts(self, limits: Limits) -> bool:
+        """Whether this burst alone speaks for a fail."""
+        limit = max(LEAST_EXCESS, limits.max_serial_fraction * self.alone.high)
+        return self.total.low > limit * (1 + MARGIN)
+
+    def acquits(self, limits: Limits) -> bool:
+        """Whether this burst alone speaks for a pass."""
+        limit = max(LEAST_EXCESS, limits.max_serial_fraction * self.alone.low)
+        return self.total.high * (1 + MARGIN) <= limit
+
+
+def excess_of(
+    burst: Run,
+    singles: Sequence[Run],
+    looks: Looks,
+    later_looks: Looks,
+    limits: Limits,
+    calibration: Calibration,
+    waits_for: tuple[Cause, Pool | None],
+) -> Excess:
+    """Return the excess that ``burst`` shows.
+
+    ``looks`` are those of all bursts of its level together, ``waits_for`` is the cause that idle
+    time has, and the pool behind it.
+    """
+    growth = growth_of(burst, singles)
+    alone = alone_bounds(singles, calibration.factor)
+    idle = _idle_shares(burst, looks, calibration)
+    gil = _gil(burst, growth, idle, _bottleneck_gil(looks), later_looks)
+    cpu = _spread(growth.cpu, CPU_SPREAD)
+    allowance = limits.cpu_allowance * max(1.0, burst.requests / burst.concurrency)
+    cpu_excess, gil_excess = _beyond(allowance, cpu, gil, calibration.factor)
+    wait_cause, pool = waits_for
+    parts: dict[Cause, Bounds] = {
+        "cpu-on-loop": cpu_excess,
+        "blocking-call": Bounds(
+            max(0.0, growth.blocked - growth.unwitnessed), growth.blocked, growth.blocked
+        ),
+        "gil-contention": gil_excess,
+        wait_cause: _less(
+            _wait(burst, growth, idle, looks, _left(allowance, cpu, gil, calibration.factor)),
+            _by_chance(pool, alone),
+        ),
+    }
+    offloaded = growth.offloaded * (1 - idle.gil)
+    return Excess(parts, alone, growth, offloaded)
+
+
+def _spread(value: float, share: float) -> Bounds:
+    return Bounds(value / (1 + share), value, value * (1 + share))
+
+
+def _gil(burst: Run, growth: Growth, idle: _Idle, bottleneck: float, later_looks: Looks) -> Bounds:
+    """Return what waiting for the GIL adds per request, in steps and while the loop is idle.
+
+    In steps that were seen to wait for the GIL, the other threads' CPU bounds what they can have
+    held it for; a wait beyond that is the machine's doing, which kept the holder from running.
+    """
+    later_held = later_looks.held / later_looks.tried if later_looks.tried > 0 else 0.0
+    _, later_free = (
+        share_between(later_looks.free, later_looks.watched, later_looks.count)
+        if later_looks.states and later_looks.count
+        else (0.0, 1.0)
+    )
+    later = min(growth.later_idle, growth.later_idle_cpu)
+    later_low = max(0.0, later - growth.later_idle * later_free)
+    in_idle = Bounds(
+        growth.idle * idle.gil_low,
+        growth.idle * idle.gil,
+        # For the upper bound, what is not proved to be the GIL's counts as a wait.
+        growth.idle * idle.gil_low,
+    )
+    proved = min(growth.gil, growth.gil_seen)
+    proved += bottleneck * max(0.0, min(growth.gil, growth.gil_cpu) - proved)
+    unproved = (growth.gil - proved) * (1 - idle.cores_low)
+    in_steps = Bounds(proved, proved + unproved, proved + unproved)
+    return in_idle + in_steps + Bounds(later_low, max(later_low, later * later_held), later)
+
+
+def _beyond(allowance: float, cpu: Bounds, gil: Bounds, slowdown: float) -> tuple[Bounds, Bounds]:
+    """Return what CPU on the loop and waits for the GIL add beyond the allowance they share.
+
+    Threads that work for a request need the GIL too: what the loop waits for it is CPU work of
+    the request like its own.
+    """
+
+    def divided(cpu: float, gil: float) -> tuple[float, float]:
+        cpu, gil = cpu / slowdown, gil / slowdown
+        left = max(0.0, allowance - cpu)
+        return max(0.0, cpu - allowance), max(0.0, gil - left)
+
+    low, mid, high = (
+        divided(cpu.low, gil.low),
+        divided(cpu.estimate, gil.estimate),
+        divided(cpu.high, gil.high),
+    )
+    return Bounds(low[0], mid[0], high[0]), Bounds(low[1], mid[1], high[1])
+
+
+def _left(allowance: float, cpu: Bounds, gil: Bounds, slowdown: float) -> float:
+    """Return what is left of the allowance, at most."""
+    return max(0.0, allowance - (cpu.low + gil.low) / slowdown)
+
+
+def _wait(burst: Run, growth: Growth, idle: _Idle, looks: Looks, left: float) -> Bounds:
+    """Return what waiting adds per request while the loop is idle or kept from running.
+
+    What may be a wait for the GIL shares what is ``left`` of the CPU allowance.
+    While the machine keeps the loop from running, a timer or an answer on its way comes nearer:
+    such time hides idle time where copies are seen to wait (a pool of 5 at 0.10 instead of 0.14).
+    """
+    late = looks.late / looks.count if looks.count and looks.external else 0.0
+    noise = growth.delay + min(SERVER_WAKEUPS * late, growth.pressure)
+    seen = min(growth.idle, growth.middle_idle)
+    perhaps_gil = min(left, growth.idle * (idle.gil - idle.gil_low))
+    low = seen * (1 - idle.cores_high) - growth.idle * idle.gil_low - perhaps_gil - noise
+    cores = (idle.cores_low + idle.cores_high) / 2
+    hidden = growth.descheduled * burst.queued * (1 - idle.cores_low)
+    return Bounds(
+        max(0.0, low),
+        max(0.0, growth.idle * (1 - cores - idle.gil)),
+        max(0.0, growth.idle * (1 - idle.cores_low - idle.gil_low) + hidden),
+    )
+
+
+def _by_chance(pool: Pool | None, alone: Bounds) -> float:
+    """Return what a pool costs per request that another machine would make larger.
+
+    asyncio's default executor has as many threads as the machine has cores, and four.
+    """
+    if pool is None or not pool.sized_by_cpu_count:
+        return 0.0
+    return 1.5 * alone.estimate / pool.size
+
+
+def _less(bounds: Bounds, part: float) -> Bounds:
+    return Bounds(
+        max(0.0, bounds.low - part), max(0.0, bounds.estimate - part), max(0.0, bounds.high - part)
+    )

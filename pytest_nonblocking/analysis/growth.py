@@ -1,0 +1,81 @@
+"""What each further request of a burst adds, by part of the loop-time budget.
+
+A closed burst of N copies takes T(N) = W + N * S, where S is the serial demand per request. The
+budget is additive, so is its slope.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from ..results import Run
+
+
+@dataclass(frozen=True, slots=True)
+class Growth:
+    """Seconds per further request of one burst; the fields are those of the budget.
+
+    Collections on the loop's thread are in ``cpu``: the heap from before is frozen, so they come
+    from objects that the requests made. Work that goes on after the last response is in ``cpu``,
+    ``blocked`` and ``gil`` too, and its waits are in ``later_idle``. ``middle_idle`` is how much
+    each request adds until the copy in the middle ends: it is near ``idle`` in a queue, and near
+    zero where a few waits of random length are long.
+    """
+
+    cpu: float = 0.0
+    blocked: float = 0.0
+    unwitnessed: float = 0.0
+    gil: float = 0.0
+    gil_cpu: float = 0.0
+    gil_seen: float = 0.0
+    idle: float = 0.0
+    middle_idle: float = 0.0
+    idle_cpu: float = 0.0
+    descheduled: float = 0.0
+    delay: float = 0.0
+    offloaded: float = 0.0
+    later_idle: float = 0.0
+    later_idle_cpu: float = 0.0
+    pressure: float = 0.0
+
+    @property
+    def serial(self) -> float:
+        """S: the sum of all parts that grow with each further request."""
+        return self.cpu + self.blocked + self.gil + self.idle
+
+
+def growth_of(burst: Run, singles: Sequence[Run]) -> Growth:
+    """Return what each request of ``burst`` adds to the median of the single runs."""
+
+    def slope(part: Callable[[Run], float]) -> float:
+        alone = statistics.median(part(run) for run in singles)
+        return max(0.0, (part(burst) - alone) / (burst.concurrency - 1))
+
+    return Growth(
+        cpu=slope(lambda r: r.budget.cpu + r.budget.gc + r.after.cpu + r.after.gc),
+        blocked=slope(lambda r: r.budget.blocked + r.after.blocked),
+        unwitnessed=slope(lambda r: r.budget.unwitnessed + r.after.unwitnessed),
+        gil=slope(lambda r: r.budget.gil + r.after.gil),
+        gil_cpu=slope(lambda r: r.budget.gil_cpu + r.after.gil_cpu),
+        gil_seen=slope(lambda r: r.budget.gil_seen + r.after.gil_seen),
+        idle=slope(lambda r: r.budget.idle),
+        middle_idle=_middle_slope(burst, singles),
+        idle_cpu=slope(lambda r: r.budget.idle_cpu),
+        descheduled=slope(lambda r: r.budget.descheduled),
+        delay=slope(lambda r: r.budget.other_delay + r.budget.child_delay),
+        offloaded=slope(lambda r: r.budget.other_cpu + r.budget.child_cpu),
+        later_idle=slope(lambda r: r.after.idle),
+        later_idle_cpu=slope(lambda r: r.after.idle_cpu),
+        pressure=slope(lambda r: r.pressure.waiting),
+    )
+
+
+def _middle_slope(burst: Run, singles: Sequence[Run]) -> float:
+    """Return by how much each request before it delays the copy that ends in the middle."""
+    if len(burst.latencies) < burst.concurrency:  # some did not end
+        return burst.makespan / burst.concurrency
+    alone = max(run.makespan for run in singles)
+    before = (burst.concurrency - 1) / 2
+    return max(0.0, (statistics.median(burst.latencies) - alone) / before)

@@ -1,0 +1,505 @@
+"""What the evidence proves, and what to run next."""
+
+from __future__ import annotations
+
+import statistics
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+
+from ..results import (
+    Cause,
+    Evidence,
+    Judged,
+    Judgement,
+    Limits,
+    Looks,
+    Reason,
+    Run,
+    Step,
+    Word,
+)
+from .bounds import CPU_SPREAD, LEAST_EXCESS, MARGIN, Bounds, Excess, excess_of, is_evidence
+from .queues import pool_waited_for, waits_for
+
+SINGLES = 3
+MORE_SINGLES = 5
+"""Single runs where a wait is to convict: the shortest of three waits of random length may be
+short by chance."""
+SMALL_BURST = 8
+CONVICTING = 2
+"""Bursts that must agree on a fail, where the single runs do not show it themselves."""
+MOST = 5
+"""Bursts of one level at most."""
+QUIETEST = 3
+"""How many bursts of one level are heard, those with the least pressure."""
+
+_IMPORT = "importlib._bootstrap"
+_BLIND = 0.1
+"""Share of the time that the machine may take where it does not tell for what."""
+
+
+def machine_share(evidence: Evidence) -> float:
+    """Return which share of all runs the machine took from the loop, from 0 to 1."""
+    runs = (*evidence.solos, *evidence.bursts)
+    wall = sum(run.budget.wall for run in runs)
+    return sum(run.budget.descheduled for run in runs) / wall if wall > 0 else 0.0
+
+
+def is_blind(evidence: Evidence) -> bool:
+    """Return whether time off the processor tells nothing here.
+
+    Without schedstat nobody knows why a thread left the processor; with busy neighbours healthy
+    handlers then looked blocked in 7 of 44 cases. Processor time is exact anywhere.
+    """
+    return evidence.calibration.clock != "schedstat" and machine_share(evidence) > _BLIND
+
+
+# Steps that keep the loop
+
+
+@dataclass(frozen=True, slots=True)
+class Stall:
+    """The worst step of a run against its limits."""
+
+    step: Step
+    reasons: tuple[Reason, ...]
+    cause: Cause
+    over: bool
+    """Whether its lower bound is over a limit, and not only its upper one."""
+    nearest: float
+    """Its figure as a multiple of the limit that it breaks."""
+
+
+def stall_of(run: Run, evidence: Evidence, limits: Limits) -> Stall | None:
+    """Return the worst step of ``run`` that breaks a limit or may do so, or None.
+
+    A wait that no sample confirms does not count: where the machine is busy, a wait for the GIL
+    whose holder was descheduled looks the same. CPU is divided by the slowdown.
+    """
+    stalls = (
+        _stall(step, evidence, limits)
+        for step in run.steps
+        if not (evidence.watched and _imports(step))
+    )
+    broken = [stall for stall in stalls if stall is not None]
+    return max(broken, key=lambda stall: (stall.over, stall.step.keep), default=None)
+
+
+def _stall(step: Step, evidence: Evidence, limits: Limits) -> Stall | None:
+    blocked = step.blocked if step.witnessed else 0.0
+    cpu = step.cpu / evidence.calibration.factor
+    cause: Cause = "blocking-call" if blocked >= cpu else "cpu-on-loop"
+    figures: dict[Reason, tuple[Bounds, float]] = {
+        "lag": (
+            Bounds(
+                cpu / (1 + CPU_SPREAD) + blocked, cpu + blocked, cpu * (1 + CPU_SPREAD) + blocked
+            ),
+            limits.max_lag,
+        ),
+        "blocked": (Bounds(blocked, blocked, blocked), limits.max_blocked),
+    }
+    over = tuple(name for name, (it, limit) in figures.items() if it.low > limit * (1 + _STEP))
+    near = tuple(name for name, (it, limit) in figures.items() if it.high * (1 + _STEP) > limit)
+    reasons: tuple[Reason, ...] = over or near
+    if not reasons:
+        return None
+    if "blocked" in reasons:
+        cause = "blocking-call"
+    if cause in limits.allow:
+        return None
+    nearest = max(figures[name][0].estimate / figures[name][1] for name in reasons)
+    return Stall(step, reasons, cause, bool(over), nearest)
+
+
+_STEP = 0.02
+"""By which share a step must clear its limit: a timer ends up to 1 ms late, of 50."""
+
+
+def _imports(step: Step) -> bool:
+    """Return whether ``step`` was mostly the first import of a module, which happens only once.
+
+    It matters where there is no run before the one that is judged.
+    """
+    importing = sum(any(f.module == _IMPORT for f in s.stack) for s in step.samples)
+    return 2 * importing > len(step.samples)
+
+
+@dataclass(frozen=True, slots=True)
+class _Stalls:
+    """The stalls of a set of runs of the same kind."""
+
+    guilty: tuple[Stall, ...]
+    near: tuple[Stall, ...]
+    runs: int
+
+    @property
+    def same(self) -> int:
+        """How many guilty runs have the same cause."""
+        return max(Counter(stall.cause for stall in self.guilty).values(), default=0)
+
+    @property
+    def undecided(self) -> bool:
+        """Whether most runs have a step that may be over its limit."""
+        return 2 * (len(self.guilty) + len(self.near)) > self.runs
+
+
+def _stalls(runs: Sequence[Run], evidence: Evidence, limits: Limits) -> _Stalls:
+    found = [s for run in runs if (s := stall_of(run, evidence, limits)) is not None]
+    return _Stalls(
+        tuple(s for s in found if s.over), tuple(s for s in found if not s.over), len(runs)
+    )
+
+
+def _singles_convict(evidence: Evidence, limits: Limits) -> bool:
+    stalls = _stalls(evidence.solos, evidence, limits)
+    return stalls.runs >= SINGLES and stalls.same == stalls.runs
+
+
+def _bursts_convict_for_stalls(evidence: Evidence, limits: Limits) -> bool:
+    stalls = _stalls(evidence.bursts, evidence, limits)
+    return stalls.same >= CONVICTING and stalls.same > stalls.runs / 2
+
+
+# Scaling
+
+
+@dataclass(frozen=True, slots=True)
+class _Level:
+    """What the bursts of one level say, the quietest of them first."""
+
+    excesses: tuple[Excess, ...]
+    made: int
+    strict: tuple[Excess, ...]
+    """The same without accepted causes taken out."""
+
+    def votes(self, limits: Limits) -> tuple[int, int]:
+        """Return how many bursts speak for a fail, and how many for a pass."""
+        return (
+            sum(excess.convicts(limits) for excess in self.excesses),
+            sum(excess.acquits(limits) for excess in self.excesses),
+        )
+
+    @property
+    def middle(self) -> Excess:
+        """The burst in the middle by its excess."""
+        ordered = sorted(self.excesses, key=lambda excess: excess.total.estimate)
+        return ordered[(len(ordered) - 1) // 2]
+
+    def convicts(self, limits: Limits, corroborated: bool) -> bool:
+        """Whether the bursts prove a fail; one is enough where the single runs show the same."""
+        fails, passes = self.votes(limits)
+        return (
+            fails >= (1 if corroborated else CONVICTING)
+            and passes == 0
+            and (2 * fails > len(self.excesses))
+        )
+
+    def acquits(self, limits: Limits) -> bool:
+        """Whether the bursts prove a pass."""
+        fails, passes = self.votes(limits)
+        return fails == 0 and 2 * passes > len(self.excesses)
+
+
+def _level(concurrency: int, evidence: Evidence, limits: Limits) -> _Level:
+    runs = [r for r in evidence.bursts if r.concurrency == concurrency and is_evidence(r)]
+    quietest = sorted(runs, key=lambda r: r.pressure.waiting / max(r.makespan, 1e-9))[:QUIETEST]
+    looks, later = _together(r.looks for r in runs), _together(r.after_looks for r in runs)
+    cause = waits_for(runs)
+    strict = tuple(
+        excess_of(run, evidence.solos, looks, later, limits, evidence.calibration, cause)
+        for run in quietest
+    )
+    return _Level(tuple(e.without(limits.allow) for e in strict), len(runs), strict)
+
+
+def _together(looks: Iterable[Looks]) -> Looks:
+    total = Looks()
+    for one in looks:
+        total = Looks(
+            total.count + one.count,
+            total.watched + one.watched,
+            total.saturated + one.saturated,
+            total.maybe_saturated + one.maybe_saturated,
+            total.free + one.free,
+            total.held + one.held,
+            total.tried + one.tried,
+            total.late + one.late,
+            total.external + one.external,
+            one.states,
+        )
+    return total
+
+
+def _corroborated(evidence: Evidence, limits: Limits) -> bool:
+    """Return whether each single run shows by itself a demand of the loop that is over the limit.
+
+    What a lone request computes and blocks on the loop, no second one can do meanwhile.
+    """
+    slowdown = evidence.calibration.factor
+    for run in evidence.solos:
+        budget = run.budget
+        cpu = (budget.cpu + budget.gc) / slowdown / (1 + CPU_SPREAD)
+        cpu -= limits.cpu_allowance * max(1, run.requests)
+        blocked = budget.blocked - budget.unwitnessed
+        parts = {"cpu-on-loop": max(0.0, cpu), "blocking-call": max(0.0, blocked)}
+        demand = sum(part for cause, part in parts.items() if cause not in limits.allow)
+        limit = max(LEAST_EXCESS, limits.max_serial_fraction * run.makespan)
+        if demand <= limit * (1 + MARGIN):
+            return False
+    return bool(evidence.solos)
+
+
+def next_level(evidence: Evidence, limits: Limits) -> int | None:
+    """Return how many copies to run next, or None where the evidence is enough.
+
+    Alone three times, then a small burst. What convicts there is replicated there, so that a
+    handler that blocks never pays for the largest burst; everything else goes on to it.
+    """
+    if evidence.unmeasured or any(run.timed_out for run in (*evidence.solos, *evidence.bursts)):
+        return None
+    if len(evidence.solos) < SINGLES:
+        return 1
+    small, top = min(SMALL_BURST, limits.concurrency), limits.concurrency
+    if _singles_convict(evidence, limits):
+        return None if evidence.bursts else small
+    corroborated = _corroborated(evidence, limits)
+    made = Counter(run.concurrency for run in evidence.bursts)
+    if small < top and not made[top]:
+        if not made[small]:
+            return small
+        level = _level(small, evidence, limits)
+        fails, passes = level.votes(limits)
+        if fails and not passes:
+            if _mostly_waits(level) and len(evidence.solos) < MORE_SINGLES:
+                return 1
+            if level.convicts(limits, corroborated):
+                return None
+            if made[small] < QUIETEST:
+                return small
+        return top
+    if not made[top]:
+        return top
+    level = _level(top, evidence, limits)
+    stalled = _stalls([r for r in evidence.bursts if r.concurrency == top], evidence, limits)
+    if level.acquits(limits):
+        return top if (stalled.guilty or stalled.near) and made[top] < QUIETEST else None
+    fails, passes = level.votes(limits)
+    if fails and not passes and _mostly_waits(level) and len(evidence.solos) < MORE_SINGLES:
+        return 1
+    if level.convicts(limits, corroborated) or made[top] >= MOST:
+        return None
+    # Where the machine is quiet, a figure that is too near to its limit stays there.
+    if made[top] >= QUIETEST and not fails and not passes and _is_quiet(evidence):
+        return None
+    return top
+
+
+def _mostly_waits(level: _Level) -> bool:
+    parts = level.middle.parts
+    waits = sum(b.low for c, b in parts.items() if c in ("serialised-wait", "thread-pool"))
+    return 2 * waits > sum(b.low for b in parts.values())
+
+
+def _is_quiet(evidence: Evidence) -> bool:
+    waiting = sum(run.pressure.waiting for run in evidence.bursts)
+    return waiting <= MARGIN * sum(run.makespan for run in evidence.bursts)
+
+
+# What it all proves
+
+
+def judge(evidence: Evidence, limits: Limits) -> Judgement:
+    """Return what the evidence proves."""
+    runs = (*evidence.solos, *evidence.bursts)
+    if evidence.unmeasured:
+        return Judgement("not-measured")
+    late = [run for run in runs if run.timed_out]
+    if late:
+        return _judge_timeout(late[0], evidence)
+    if evidence.watched or evidence.scaling_unmeasured:
+        return _judge_single_runs(evidence, limits)
+    if len(evidence.solos) < SINGLES or not evidence.bursts:
+        return Judgement("not-measured")
+    return _judge_runs(evidence, limits)
+
+
+def _allowed(evidence: Evidence, limits: Limits, excesses: Iterable[Excess]) -> tuple[str, ...]:
+    """Return the causes that were found and are accepted by ``limits.allow``."""
+    if not limits.allow:
+        return ()
+    strict = replace(limits, allow=())
+    runs = (*evidence.solos, *evidence.bursts)
+    stalls = Counter(
+        s.cause for run in runs if (s := stall_of(run, evidence, strict)) is not None and s.over
+    )
+    found: set[str] = {cause for cause, times in stalls.items() if 2 * times > len(runs)}
+    found.update(
+        cause
+        for excess in excesses
+        for cause, part in excess.parts.items()
+        if part.low >= LEAST_EXCESS
+    )
+    return tuple(sorted(found.intersection(limits.allow)))
+
+
+def _judge_single_runs(evidence: Evidence, limits: Limits) -> Judgement:
+    """Judge lag and blocking; what is seen in all runs convicts."""
+    stalls = _stalls(evidence.solos, evidence, limits)
+    word: Word = "pass" if evidence.watched else "not-measured"
+    reasons: tuple[Reason, ...] = ()
+    cause: Cause | None = None
+    near = ""
+    if stalls.runs and stalls.same == stalls.runs:
+        cause = stalls.guilty[0].cause
+        word = "inconclusive" if is_blind(evidence) and cause != "cpu-on-loop" else "fail"
+        if word == "fail":
+            reasons = _reasons(stalls)
+    elif evidence.watched and stalls.undecided:
+        word, near = "inconclusive", _near_step(stalls)
+    return Judgement(
+        word,
+        reasons=reasons,
+        cause=cause if word == "fail" else None,
+        causes=((cause, 1.0),) if word == "fail" and cause else (),
+        allowed=_allowed(evidence, limits, ()),
+        near=near,
+        guilty_runs=len(stalls.guilty),
+        judged_runs=stalls.runs,
+        max_lag=_max_lag(evidence),
+        max_blocked=_max_blocked(evidence),
+    )
+
+
+def _reasons(stalls: _Stalls) -> tuple[Reason, ...]:
+    kinds: tuple[Reason, ...] = ("lag", "blocked")
+    return tuple(kind for kind in kinds if any(kind in stall.reasons for stall in stalls.guilty))
+
+
+def _near_step(stalls: _Stalls) -> str:
+    nearest = statistics.median(stall.nearest for stall in (*stalls.guilty, *stalls.near))
+    return f"the longest step is within {abs(nearest - 1):.0%} of its limit"
+
+
+def _judge_timeout(run: Run, evidence: Evidence) -> Judgement:
+    cause: Cause
+    if run.stuck is not None:
+        cause = "blocking-call" if run.budget.blocked >= run.budget.cpu else "cpu-on-loop"
+    else:
+        cause = "thread-pool" if pool_waited_for([run]) else "serialised-wait"
+    return Judgement(
+        "fail",
+        reasons=("timeout",),
+        cause=cause,
+        causes=((cause, 1.0),),
+        guilty_runs=1,
+        judged_runs=1,
+        max_lag=_max_lag(evidence),
+        max_blocked=_max_blocked(evidence),
+    )
+
+
+def _steps(evidence: Evidence) -> Iterable[Step]:
+    return (step for run in (*evidence.solos, *evidence.bursts) for step in run.steps)
+
+
+def _max_lag(evidence: Evidence) -> float:
+    kept = (s.cpu + (s.blocked if s.witnessed else 0.0) for s in _steps(evidence))
+    return max(kept, default=0.0)
+
+
+def _max_blocked(evidence: Evidence) -> float:
+    return max((s.blocked for s in _steps(evidence) if s.witnessed), default=0.0)
+
+
+def _judge_runs(evidence: Evidence, limits: Limits) -> Judgement:
+    level = _level(max(run.concurrency for run in evidence.bursts), evidence, limits)
+    if not level.excesses:
+        return Judgement("not-measured", max_lag=_max_lag(evidence))
+    singles_convict = _singles_convict(evidence, limits)
+    corroborated = singles_convict or _corroborated(evidence, limits)
+    scales = level.convicts(limits, corroborated)
+    stalled = singles_convict or _bursts_convict_for_stalls(evidence, limits)
+    stalls = _stalls((*evidence.solos, *evidence.bursts), evidence, limits)
+    top = [r for r in evidence.bursts if r.concurrency == limits.concurrency]
+    near_step = not stalled and bool(top) and _stalls(top, evidence, limits).undecided
+    causes = _causes(level)
+
+    reasons: list[Reason] = ["scaling"] if scales else []
+    cause = causes[0][0] if scales and causes else None
+    if stalled:
+        common = Counter(stall.cause for stall in stalls.guilty).most_common(1)[0][0]
+        cause = common if cause is None else cause
+        reasons += _reasons(stalls)
+    fails, _ = level.votes(limits)
+    word: Word
+    near = ""
+    if reasons and is_blind(evidence) and cause != "cpu-on-loop" and not singles_convict:
+        word, guilty, reasons, cause = "inconclusive", fails, [], None
+    elif reasons:
+        word, guilty = "fail", len(stalls.guilty) if stalled else fails
+    elif level.acquits(limits) and not near_step:
+        word, guilty = "pass", 0
+    else:
+        word, guilty = "inconclusive", fails
+        near = _near_step(_stalls(top, evidence, limits)) if near_step else ""
+    middle = level.middle
+    judged = _judged(level, limits)
+    if word == "inconclusive" and not near:
+        near = _near_limit(judged)
+    if word == "fail" and not causes and cause is not None:
+        causes = ((cause, 1.0),)
+    return Judgement(
+        word,
+        reasons=tuple(reasons),
+        cause=cause,
+        causes=causes if word == "fail" else (),
+        serial=middle.growth.serial,
+        serial_fraction=middle.growth.serial / middle.alone.estimate,
+        excess=middle.total.estimate,
+        judged=judged,
+        near=near,
+        allowed=_allowed(evidence, limits, level.strict),
+        guilty_runs=guilty,
+        judged_runs=stalls.runs if stalled else len(level.excesses),
+        offloaded=middle.offloaded,
+        one_off=max((s.step.keep for s in stalls.guilty), default=0.0) if not stalled else 0.0,
+        max_lag=_max_lag(evidence),
+        max_blocked=_max_blocked(evidence),
+    )
+
+
+def _judged(level: _Level, limits: Limits) -> Judged:
+    """Return the medians of what the bursts show, as fractions of the lone request's latency."""
+
+    def median(figure: Callable[[Excess], float]) -> float:
+        return statistics.median(figure(excess) for excess in level.excesses)
+
+    return Judged(
+        fraction=median(lambda e: e.total.estimate / e.alone.estimate),
+        low=median(lambda e: e.total.low / e.alone.high / (1 + MARGIN)),
+        high=median(lambda e: e.total.high / e.alone.low * (1 + MARGIN)),
+        limit=median(lambda e: max(limits.max_serial_fraction, LEAST_EXCESS / e.alone.estimate)),
+    )
+
+
+def _near_limit(judged: Judged) -> str:
+    """Return how near to its limit a figure is that cannot be told from it."""
+    off = abs(judged.fraction / judged.limit - 1)
+    figure = f"{judged.fraction:.2f}, between {judged.low:.2f} and {judged.high:.2f}"
+    if off < 0.5:
+        return f"the serial fraction is {figure}: within {off:.0%} of the limit {judged.limit:.2f}"
+    return f"the serial fraction is {figure}, and the limit {judged.limit:.2f} lies between"
+
+
+def _causes(level: _Level) -> tuple[tuple[Cause, float], ...]:
+    """Return the causes with their shares of the excess over all bursts, the largest first."""
+    weights: Counter[Cause] = Counter()
+    for excess in level.excesses:
+        for cause, part in excess.parts.items():
+            weights[cause] += part.estimate  # type: ignore[assignment]  # seconds add up too
+    total = sum(weights.values())
+    if total <= 0:
+        return ()
+    shares = ((cause, weight / total) for cause, weight in weights.most_common())
+    return tuple((cause, share) for cause, share in shares if share >= 0.005)
