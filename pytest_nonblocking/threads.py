@@ -17,6 +17,7 @@ from .analysis.verdict import SINGLES
 from .clocks import CLOCKS
 from .machine import machine_factor
 from .results import Budget, Calibration, Evidence, Limits, Run
+from .schedule import Progress
 from .sentinel import COPY, Driver, LoopsUsed, Sentinel, clock_name, tracers
 
 SyncBody = Callable[[], object]
@@ -42,7 +43,7 @@ def measure(
     used: LoopsUsed,
     limits: Limits,
     sentinel: Sentinel,
-    progress: scenario.Progress | None = None,
+    progress: Progress | None = None,
 ) -> Evidence:
     """Run ``body`` as often as the verdict asks for, its copies in threads of their own.
 
@@ -64,7 +65,7 @@ def _on_shared_loop(
     limits: Limits,
     sentinel: Sentinel,
     loop: asyncio.AbstractEventLoop,
-    progress: scenario.Progress | None,
+    progress: Progress | None,
 ) -> Evidence:
     driver_cpu_ns: list[int] = []
     calls = _PortalCalls()

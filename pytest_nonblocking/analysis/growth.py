@@ -21,7 +21,8 @@ class Growth:
     from objects that the requests made. Work that goes on after the last response is in ``cpu``,
     ``blocked`` and ``gil`` too, and its waits are in ``later_idle``. ``middle_idle`` is how much
     each request adds until the copy in the middle ends: it is near ``idle`` in a queue, and near
-    zero where a few waits of random length are long.
+    zero where a few waits of random length are long. ``spread_idle`` is by how much each copy ends
+    after the one before it: near ``idle`` in a queue, and near zero where all are late together.
     """
 
     cpu: float = 0.0
@@ -32,6 +33,7 @@ class Growth:
     gil_seen: float = 0.0
     idle: float = 0.0
     middle_idle: float = 0.0
+    spread_idle: float = 0.0
     idle_cpu: float = 0.0
     descheduled: float = 0.0
     delay: float = 0.0
@@ -62,6 +64,7 @@ def growth_of(burst: Run, singles: Sequence[Run]) -> Growth:
         gil_seen=slope(lambda r: r.budget.gil_seen + r.after.gil_seen),
         idle=slope(lambda r: r.budget.idle),
         middle_idle=_middle_slope(burst, singles),
+        spread_idle=_spread_slope(burst),
         idle_cpu=slope(lambda r: r.budget.idle_cpu),
         descheduled=slope(lambda r: r.budget.descheduled),
         delay=slope(lambda r: r.budget.other_delay + r.budget.child_delay),
@@ -70,6 +73,13 @@ def growth_of(burst: Run, singles: Sequence[Run]) -> Growth:
         later_idle_cpu=slope(lambda r: r.after.idle_cpu),
         pressure=slope(lambda r: r.pressure.waiting),
     )
+
+
+def _spread_slope(burst: Run) -> float:
+    """Return by how much each copy ends after the one before it, on average."""
+    if len(burst.latencies) < 2:
+        return 0.0
+    return (max(burst.latencies) - min(burst.latencies)) / (len(burst.latencies) - 1)
 
 
 def _middle_slope(burst: Run, singles: Sequence[Run]) -> float:

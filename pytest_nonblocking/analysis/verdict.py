@@ -19,7 +19,16 @@ from ..results import (
     Step,
     Word,
 )
-from .bounds import CPU_SPREAD, LEAST_EXCESS, MARGIN, Bounds, Excess, excess_of, is_evidence
+from .bounds import (
+    CPU_SPREAD,
+    LEAST_EXCESS,
+    MARGIN,
+    Bounds,
+    Excess,
+    excess_of,
+    is_evidence,
+    pressed,
+)
 from .queues import pool_waited_for, waits_for
 
 SINGLES = 3
@@ -187,13 +196,11 @@ class _Level:
         return ordered[(len(ordered) - 1) // 2]
 
     def convicts(self, limits: Limits, corroborated: bool) -> bool:
-        """Whether the bursts prove a fail; one is enough where the single runs show the same."""
+        """Whether the bursts prove a fail; ``corroborated``: the single runs show the same."""
         fails, passes = self.votes(limits)
-        return (
-            fails >= (1 if corroborated else CONVICTING)
-            and passes == 0
-            and (2 * fails > len(self.excesses))
-        )
+        enough = corroborated or any(excess.convicts_alone(limits) for excess in self.excesses)
+        agree = passes == 0 and 2 * fails > len(self.excesses)
+        return agree and fails >= (1 if enough else CONVICTING)
 
     def acquits(self, limits: Limits) -> bool:
         """Whether the bursts prove a pass."""
@@ -203,7 +210,7 @@ class _Level:
 
 def _level(concurrency: int, evidence: Evidence, limits: Limits) -> _Level:
     runs = [r for r in evidence.bursts if r.concurrency == concurrency and is_evidence(r)]
-    quietest = sorted(runs, key=lambda r: r.pressure.waiting / max(r.makespan, 1e-9))[:QUIETEST]
+    quietest = sorted(runs, key=pressed)[:QUIETEST]
     looks, later = _together(r.looks for r in runs), _together(r.after_looks for r in runs)
     cause = waits_for(runs)
     strict = tuple(
@@ -477,8 +484,8 @@ def _judged(level: _Level, limits: Limits) -> Judged:
 
     return Judged(
         fraction=median(lambda e: e.total.estimate / e.alone.estimate),
-        low=median(lambda e: e.total.low / e.alone.high / (1 + MARGIN)),
-        high=median(lambda e: e.total.high / e.alone.low * (1 + MARGIN)),
+        low=median(lambda e: e.total.low / e.alone.high / (1 + e.margin)),
+        high=median(lambda e: e.total.high / e.alone.low * (1 + e.margin)),
         limit=median(lambda e: max(limits.max_serial_fraction, LEAST_EXCESS / e.alone.estimate)),
     )
 
