@@ -19,9 +19,6 @@ class Runner(Protocol):
     async def run(self, concurrency: int, alone: tuple[float, ...]) -> Run:
         """Make one run; ``alone`` are the makespans of the single runs, in seconds."""
 
-    def slowdown(self) -> float:
-        """Return how many times slower than the reference this machine computes now."""
-
     def fault(self) -> str | None:
         """Return why nothing that was measured means anything, None where all is well."""
 
@@ -40,11 +37,5 @@ async def replicate(
         if level == 1:
             evidence = dataclasses.replace(evidence, solos=(*evidence.solos, run))
             continue
-        if any(burst.concurrency == level for burst in evidence.bursts):
-            # Processors share their units with a neighbour that comes and goes: twice the CPU
-            # time for the same requests was seen in three bursts after a slowdown of 1.0.
-            slowest = max(evidence.calibration.factor, runner.slowdown())
-            calibration = dataclasses.replace(evidence.calibration, factor=slowest)
-            evidence = dataclasses.replace(evidence, calibration=calibration)
         evidence = dataclasses.replace(evidence, bursts=(*evidence.bursts, run))
     return evidence

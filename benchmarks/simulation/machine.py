@@ -87,7 +87,7 @@ class SimulatedMachine:
 
     def slowdown(self) -> float:
         """Return the slowdown as it is measured: the pace with an error of its own."""
-        return max(1.0, self._about(self._pace, self._noise.slowdown))
+        return self._about(self._pace, self._noise.slowdown)
 
     def fault(self) -> str | None:
         """Return None: nothing of it fails."""
@@ -110,7 +110,7 @@ class SimulatedMachine:
         python, free = copies * handler.python * pace, copies * handler.free * pace
         starved = noise.starved * self._about(1.0, 0.3)
         loop = cpu + collector + blocked
-        # The loop wakes up late: after each piece that blocks, each hand-over of a lock, each answer.
+        # The loop wakes up late after each piece that blocks, and at each hand-over of a lock.
         wakeups = 1 + copies * ((handler.pieces if blocked else 0) + (handler.hold > 0))
         taken = (cpu + collector) * starved + self._random.expovariate(1 / noise.stolen)
         taken += sum(self._random.expovariate(1 / noise.delay) for _ in range(wakeups))
@@ -149,6 +149,7 @@ class SimulatedMachine:
             steps=self._steps(copies, pace),
             looks=self._looks(budget, python > 0, free > 0),
             pressure=Pressure(budget.wall * noise.pressed * self._random.uniform(0.8, 1.0), 0.0),
+            slowdown=self.slowdown(),
             requests=copies,
             queued=self._random.uniform(0.8, 1.0) if handler.hold or python else 0.1,
         )

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from ..results import Calibration, Cause, Limits, Looks, Pool, Run
-from .growth import Growth, growth_of
+from .growth import Growth, growth_of, pace_of
 
 LEAST_EXCESS = 0.001
 """Seconds per request below which nothing fails for scaling: 1,000 requests/s on one core."""
@@ -76,14 +76,14 @@ def is_evidence(run: Run) -> bool:
     return abs(run.residual) <= RESIDUAL_SHARE * run.makespan + RESIDUAL_SECONDS
 
 
-def alone_bounds(singles: Sequence[Run], slowdown: float) -> Bounds:
+def alone_bounds(singles: Sequence[Run], calibration: Calibration) -> Bounds:
     """Return T(1) in seconds, with its bounds, without what the machine and the plugin added.
 
     Its CPU is divided by the slowdown, as is the excess that is compared with it. The loop's idle
     time holds the wait of its worker threads for a processor, which only the upper bound keeps:
     with busy neighbours a request of 20 ms of work in a thread was seen to take 100 ms.
     """
-    high = [_undisturbed(run, slowdown) for run in singles]
+    high = [_undisturbed(run, pace_of(run, calibration)) for run in singles]
     low = [
         max(taken - min(run.budget.idle, run.budget.other_delay + run.budget.child_delay), 1e-6)
         for taken, run in zip(high, singles, strict=True)
@@ -219,13 +219,15 @@ def excess_of(
     ``looks`` are those of all bursts of its level together, ``waits_for`` is the cause that idle
     time has, and the pool behind it.
     """
-    growth = growth_of(burst, singles)
-    alone = alone_bounds(singles, calibration.factor)
+    growth = growth_of(burst, singles, calibration)
+    alone = alone_bounds(singles, calibration)
     idle = _idle_shares(burst, looks, calibration)
-    gil = _gil(burst, growth, idle, _bottleneck_gil(looks, calibration), later_looks)
-    cpu = _spread(growth.cpu, CPU_SPREAD + CPU_SPREAD_PRESSED * pressed(burst))
+    slowdown = pace_of(burst, calibration)
+    waits = _gil(growth, idle, _bottleneck_gil(looks, calibration), later_looks)
+    gil = Bounds(waits.low / slowdown, waits.estimate / slowdown, waits.high / slowdown)
+    cpu = _spread(growth.paced_cpu, CPU_SPREAD + CPU_SPREAD_PRESSED * pressed(burst))
     allowance = limits.cpu_allowance * max(1.0, burst.requests / burst.concurrency)
-    cpu_excess, gil_excess = _beyond(allowance, cpu, gil, calibration.factor)
+    cpu_excess, gil_excess = _beyond(allowance, cpu, gil)
     wait_cause, pool = waits_for
     parts: dict[Cause, Bounds] = {
         "cpu-on-loop": cpu_excess,
@@ -234,9 +236,7 @@ def excess_of(
         ),
         "gil-contention": gil_excess,
         wait_cause: _less(
-            _wait(
-                burst, singles, growth, idle, looks, _left(allowance, cpu, gil, calibration.factor)
-            ),
+            _wait(burst, singles, growth, idle, looks, _left(allowance, cpu, gil)),
             _by_chance(pool, alone),
         ),
     }
@@ -249,7 +249,7 @@ def _spread(value: float, share: float) -> Bounds:
     return Bounds(value / (1 + share), value, value * (1 + share))
 
 
-def _gil(burst: Run, growth: Growth, idle: _Idle, bottleneck: float, later_looks: Looks) -> Bounds:
+def _gil(growth: Growth, idle: _Idle, bottleneck: float, later_looks: Looks) -> Bounds:
     """Return what waiting for the GIL adds per request, in steps and while the loop is idle.
 
     In steps that were seen to wait for the GIL, the other threads' CPU bounds what they can have
@@ -276,7 +276,7 @@ def _gil(burst: Run, growth: Growth, idle: _Idle, bottleneck: float, later_looks
     return in_idle + in_steps + Bounds(later_low, max(later_low, later * later_held), later)
 
 
-def _beyond(allowance: float, cpu: Bounds, gil: Bounds, slowdown: float) -> tuple[Bounds, Bounds]:
+def _beyond(allowance: float, cpu: Bounds, gil: Bounds) -> tuple[Bounds, Bounds]:
     """Return what CPU on the loop and waits for the GIL add beyond the allowance they share.
 
     Threads that work for a request need the GIL too: what the loop waits for it is CPU work of
@@ -284,7 +284,6 @@ def _beyond(allowance: float, cpu: Bounds, gil: Bounds, slowdown: float) -> tupl
     """
 
     def divided(cpu: float, gil: float) -> tuple[float, float]:
-        cpu, gil = cpu / slowdown, gil / slowdown
         left = max(0.0, allowance - cpu)
         return max(0.0, cpu - allowance), max(0.0, gil - left)
 
@@ -296,9 +295,9 @@ def _beyond(allowance: float, cpu: Bounds, gil: Bounds, slowdown: float) -> tupl
     return Bounds(low[0], mid[0], high[0]), Bounds(low[1], mid[1], high[1])
 
 
-def _left(allowance: float, cpu: Bounds, gil: Bounds, slowdown: float) -> float:
+def _left(allowance: float, cpu: Bounds, gil: Bounds) -> float:
     """Return what is left of the allowance, at most."""
-    return max(0.0, allowance - (cpu.low + gil.low) / slowdown)
+    return max(0.0, allowance - cpu.low - gil.low)
 
 
 def _wait(

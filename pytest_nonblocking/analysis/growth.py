@@ -10,7 +10,9 @@ import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from ..results import Run
+from ..results import Calibration, Run
+
+_REFERENCE = Calibration()
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +20,8 @@ class Growth:
     """Seconds per further request of one burst; the fields are those of the budget.
 
     Collections on the loop's thread are in ``cpu``: the heap from before is frozen, so they come
-    from objects that the requests made. Work that goes on after the last response is in ``cpu``,
+    from objects that the requests made. ``paced_cpu`` is that CPU as the reference machine would
+    have used it. Work that goes on after the last response is in ``cpu``,
     ``blocked`` and ``gil`` too, and its waits are in ``later_idle``. ``middle_idle`` is how much
     each request adds until the copy in the middle ends: it is near ``idle`` in a queue, and near
     zero where a few waits of random length are long. ``spread_idle`` is by how much each copy ends
@@ -26,6 +29,7 @@ class Growth:
     """
 
     cpu: float = 0.0
+    paced_cpu: float = 0.0
     blocked: float = 0.0
     unwitnessed: float = 0.0
     gil: float = 0.0
@@ -48,7 +52,17 @@ class Growth:
         return self.cpu + self.blocked + self.gil + self.idle
 
 
-def growth_of(burst: Run, singles: Sequence[Run]) -> Growth:
+def cpu_of(run: Run) -> float:
+    """Return the CPU on the loop in seconds, with collections and what follows the response."""
+    return run.budget.cpu + run.budget.gc + run.after.cpu + run.after.gc
+
+
+def pace_of(run: Run, calibration: Calibration) -> float:
+    """Return how many times slower than the reference the process computed about ``run``."""
+    return calibration.factor if run.slowdown is None else run.slowdown
+
+
+def growth_of(burst: Run, singles: Sequence[Run], calibration: Calibration = _REFERENCE) -> Growth:
     """Return what each request of ``burst`` adds to the median of the single runs."""
 
     def slope(part: Callable[[Run], float]) -> float:
@@ -56,7 +70,8 @@ def growth_of(burst: Run, singles: Sequence[Run]) -> Growth:
         return max(0.0, (part(burst) - alone) / (burst.concurrency - 1))
 
     return Growth(
-        cpu=slope(lambda r: r.budget.cpu + r.budget.gc + r.after.cpu + r.after.gc),
+        cpu=slope(cpu_of),
+        paced_cpu=slope(lambda r: cpu_of(r) / pace_of(r, calibration)),
         blocked=slope(lambda r: r.budget.blocked + r.after.blocked),
         unwitnessed=slope(lambda r: r.budget.unwitnessed + r.after.unwitnessed),
         gil=slope(lambda r: r.budget.gil + r.after.gil),

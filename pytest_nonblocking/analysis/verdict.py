@@ -29,6 +29,7 @@ from .bounds import (
     is_evidence,
     pressed,
 )
+from .growth import pace_of
 from .queues import pool_waited_for, waits_for
 
 SINGLES = 3
@@ -87,7 +88,7 @@ def stall_of(run: Run, evidence: Evidence, limits: Limits) -> Stall | None:
     whose holder was descheduled looks the same. CPU is divided by the slowdown.
     """
     stalls = (
-        _stall(step, evidence, limits)
+        _stall(step, pace_of(run, evidence.calibration), limits)
         for step in run.steps
         if not (evidence.watched and _imports(step))
     )
@@ -95,9 +96,9 @@ def stall_of(run: Run, evidence: Evidence, limits: Limits) -> Stall | None:
     return max(broken, key=lambda stall: (stall.over, stall.step.keep), default=None)
 
 
-def _stall(step: Step, evidence: Evidence, limits: Limits) -> Stall | None:
+def _stall(step: Step, slowdown: float, limits: Limits) -> Stall | None:
     blocked = step.blocked if step.witnessed else 0.0
-    cpu = step.cpu / evidence.calibration.factor
+    cpu = step.cpu / slowdown
     cause: Cause = "blocking-call" if blocked >= cpu else "cpu-on-loop"
     figures: dict[Reason, tuple[Bounds, float]] = {
         "lag": (
@@ -243,9 +244,8 @@ def _corroborated(evidence: Evidence, limits: Limits) -> bool:
 
     What a lone request computes and blocks on the loop, no second one can do meanwhile.
     """
-    slowdown = evidence.calibration.factor
     for run in evidence.solos:
-        budget = run.budget
+        budget, slowdown = run.budget, pace_of(run, evidence.calibration)
         cpu = (budget.cpu + budget.gc) / slowdown / (1 + CPU_SPREAD)
         cpu -= limits.cpu_allowance * max(1, run.requests)
         blocked = budget.blocked - budget.unwitnessed
