@@ -395,7 +395,7 @@ class _BurstRunner:
         before = self._slowdown
         if concurrency > 1:
             self._slowdown = self._sentinel.on_loop(machine_factor)
-        return dataclasses.replace(run, slowdown=(before + self._slowdown) / 2)
+        return dataclasses.replace(run, slowdowns=(before, self._slowdown))
 
     def fault(self) -> str | None:
         """Return what is told of a fault of the sentinel's own."""

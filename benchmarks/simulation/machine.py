@@ -149,7 +149,7 @@ class SimulatedMachine:
             steps=self._steps(copies, pace),
             looks=self._looks(budget, python > 0, free > 0),
             pressure=Pressure(budget.wall * noise.pressed * self._random.uniform(0.8, 1.0), 0.0),
-            slowdown=self.slowdown(),
+            slowdowns=(self.slowdown(), self.slowdown()),
             requests=copies,
             queued=self._random.uniform(0.8, 1.0) if handler.hold or python else 0.1,
         )

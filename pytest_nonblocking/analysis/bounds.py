@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from ..results import Calibration, Cause, Limits, Looks, Pool, Run
-from .growth import Growth, growth_of, pace_of
+from .growth import Growth, growth_of, pace_of, pace_spread
 
 LEAST_EXCESS = 0.001
 """Seconds per request below which nothing fails for scaling: 1,000 requests/s on one core."""
@@ -222,10 +222,10 @@ def excess_of(
     growth = growth_of(burst, singles, calibration)
     alone = alone_bounds(singles, calibration)
     idle = _idle_shares(burst, looks, calibration)
-    slowdown = pace_of(burst, calibration)
-    waits = _gil(growth, idle, _bottleneck_gil(looks, calibration), later_looks)
-    gil = Bounds(waits.low / slowdown, waits.estimate / slowdown, waits.high / slowdown)
-    cpu = _spread(growth.paced_cpu, CPU_SPREAD + CPU_SPREAD_PRESSED * pressed(burst))
+    gil = _paced(
+        _gil(growth, idle, _bottleneck_gil(looks, calibration), later_looks), burst, calibration
+    )
+    cpu = _spread(growth.paced_cpu, cpu_spread(burst))
     allowance = limits.cpu_allowance * max(1.0, burst.requests / burst.concurrency)
     cpu_excess, gil_excess = _beyond(allowance, cpu, gil)
     wait_cause, pool = waits_for
@@ -243,6 +243,21 @@ def excess_of(
     offloaded = growth.offloaded * (1 - idle.gil)
     margin = MARGIN + MARGIN_PRESSED * pressed(burst)
     return Excess(parts, alone, growth, offloaded, margin)
+
+
+def cpu_spread(run: Run) -> float:
+    """Return by which share the processor time of ``run`` may differ from what it is usually."""
+    return CPU_SPREAD + CPU_SPREAD_PRESSED * pressed(run) + pace_spread(run)
+
+
+def _paced(bounds: Bounds, run: Run, calibration: Calibration) -> Bounds:
+    """Return what the reference machine would have shown."""
+    slowdown, spread = pace_of(run, calibration), 1 + pace_spread(run)
+    return Bounds(
+        bounds.low / slowdown / spread,
+        bounds.estimate / slowdown,
+        bounds.high / slowdown * spread,
+    )
 
 
 def _spread(value: float, share: float) -> Bounds:

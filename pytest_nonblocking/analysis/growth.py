@@ -59,7 +59,18 @@ def cpu_of(run: Run) -> float:
 
 def pace_of(run: Run, calibration: Calibration) -> float:
     """Return how many times slower than the reference the process computed about ``run``."""
-    return calibration.factor if run.slowdown is None else run.slowdown
+    return statistics.mean(run.slowdowns) if run.slowdowns else calibration.factor
+
+
+def pace_spread(run: Run) -> float:
+    """Return by which share the slowdown about ``run`` differs from its mean, on either side.
+
+    Where the other thread of a core comes or goes meanwhile, nobody knows at which pace the run was
+    made: between the two.
+    """
+    if not run.slowdowns:
+        return 0.0
+    return max(run.slowdowns) / statistics.mean(run.slowdowns) - 1
 
 
 def growth_of(burst: Run, singles: Sequence[Run], calibration: Calibration = _REFERENCE) -> Growth:

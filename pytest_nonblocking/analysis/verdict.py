@@ -20,11 +20,11 @@ from ..results import (
     Word,
 )
 from .bounds import (
-    CPU_SPREAD,
     LEAST_EXCESS,
     MARGIN,
     Bounds,
     Excess,
+    cpu_spread,
     excess_of,
     is_evidence,
     pressed,
@@ -88,7 +88,7 @@ def stall_of(run: Run, evidence: Evidence, limits: Limits) -> Stall | None:
     whose holder was descheduled looks the same. CPU is divided by the slowdown.
     """
     stalls = (
-        _stall(step, pace_of(run, evidence.calibration), limits)
+        _stall(step, pace_of(run, evidence.calibration), cpu_spread(run), limits)
         for step in run.steps
         if not (evidence.watched and _imports(step))
     )
@@ -96,17 +96,13 @@ def stall_of(run: Run, evidence: Evidence, limits: Limits) -> Stall | None:
     return max(broken, key=lambda stall: (stall.over, stall.step.keep), default=None)
 
 
-def _stall(step: Step, slowdown: float, limits: Limits) -> Stall | None:
+def _stall(step: Step, slowdown: float, spread: float, limits: Limits) -> Stall | None:
     blocked = step.blocked if step.witnessed else 0.0
     cpu = step.cpu / slowdown
     cause: Cause = "blocking-call" if blocked >= cpu else "cpu-on-loop"
+    lag = Bounds(cpu / (1 + spread) + blocked, cpu + blocked, cpu * (1 + spread) + blocked)
     figures: dict[Reason, tuple[Bounds, float]] = {
-        "lag": (
-            Bounds(
-                cpu / (1 + CPU_SPREAD) + blocked, cpu + blocked, cpu * (1 + CPU_SPREAD) + blocked
-            ),
-            limits.max_lag,
-        ),
+        "lag": (lag, limits.max_lag),
         "blocked": (Bounds(blocked, blocked, blocked), limits.max_blocked),
     }
     over = tuple(name for name, (it, limit) in figures.items() if it.low > limit * (1 + _STEP))
@@ -246,7 +242,7 @@ def _corroborated(evidence: Evidence, limits: Limits) -> bool:
     """
     for run in evidence.solos:
         budget, slowdown = run.budget, pace_of(run, evidence.calibration)
-        cpu = (budget.cpu + budget.gc) / slowdown / (1 + CPU_SPREAD)
+        cpu = (budget.cpu + budget.gc) / slowdown / (1 + cpu_spread(run))
         cpu -= limits.cpu_allowance * max(1, run.requests)
         blocked = budget.blocked - budget.unwitnessed
         parts = {"cpu-on-loop": max(0.0, cpu), "blocking-call": max(0.0, blocked)}
