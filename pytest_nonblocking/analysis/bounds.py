@@ -53,6 +53,11 @@ class Bounds:
     estimate: float
     high: float
 
+    def in_order(self) -> Bounds:
+        """Return the same with the estimate between the bounds, and the upper not below the lower."""
+        high = max(self.low, self.high)
+        return Bounds(self.low, min(max(self.low, self.estimate), high), high)
+
     def __add__(self, other: Bounds) -> Bounds:
         return Bounds(self.low + other.low, self.estimate + other.estimate, self.high + other.high)
 
@@ -88,7 +93,8 @@ def alone_bounds(singles: Sequence[Run], calibration: Calibration) -> Bounds:
         max(taken - min(run.budget.idle, run.budget.other_delay + run.budget.child_delay), 1e-6)
         for taken, run in zip(high, singles, strict=True)
     ]
-    return Bounds(statistics.median(low), statistics.median(low), max(high))
+    usual = statistics.median(low)
+    return Bounds(usual, usual, max(*low, statistics.median(high)))
 
 
 def _undisturbed(run: Run, slowdown: float) -> float:
@@ -132,7 +138,7 @@ def _idle_shares(run: Run, looks: Looks, calibration: Calibration) -> _Idle:
     runnable = computed + budget.other_delay + budget.child_delay
     at_most = runnable / (cores * idle)
     held = looks.held / looks.tried if looks.tried > 0 else 0.0
-    gil_low = budget.idle_cpu / idle * _bottleneck_gil(looks, calibration)
+    gil_low = budget.idle_cpu / idle * _bottleneck_gil(looks, Looks(), calibration)
     gil = min(budget.idle_cpu / idle, held)
     if looks.states and looks.count:
         seen, _ = share_between(looks.saturated, looks.watched, looks.count)
@@ -148,14 +154,15 @@ def _idle_shares(run: Run, looks: Looks, calibration: Calibration) -> _Idle:
     return _Idle(certain, at_most, gil_low, max(gil_low, min(gil, 1 - certain)))
 
 
-def _bottleneck_gil(looks: Looks, calibration: Calibration) -> float:
+def _bottleneck_gil(looks: Looks, later: Looks, calibration: Calibration) -> float:
     """Return for how much of the time the GIL was certainly the bottleneck, from 0 to 1.
 
     The watching thread measures how long it waits for the GIL, which changes hands once in a
     switch interval: so many samples its waits are worth.
     """
-    samples = int(looks.tried / calibration.switch_interval)
-    held, _ = share_between(looks.held, looks.tried, samples)
+    tried = looks.tried + later.tried
+    samples = int(tried / calibration.switch_interval)
+    held, _ = share_between(looks.held + later.held, tried, samples)
     return max(0.0, (held - FREELY_HELD) / (1 - FREELY_HELD))
 
 
@@ -223,7 +230,9 @@ def excess_of(
     alone = alone_bounds(singles, calibration)
     idle = _idle_shares(burst, looks, calibration)
     gil = _paced(
-        _gil(growth, idle, _bottleneck_gil(looks, calibration), later_looks), burst, calibration
+        _gil(growth, idle, _bottleneck_gil(looks, later_looks, calibration), later_looks),
+        burst,
+        calibration,
     )
     cpu = _spread(growth.paced_cpu, cpu_spread(burst))
     allowance = limits.cpu_allowance * max(1.0, burst.requests / burst.concurrency)
@@ -240,6 +249,7 @@ def excess_of(
             _by_chance(pool, alone),
         ),
     }
+    parts = {cause: part.in_order() for cause, part in parts.items()}
     offloaded = growth.offloaded * (1 - idle.gil)
     margin = MARGIN + MARGIN_PRESSED * pressed(burst)
     return Excess(parts, alone, growth, offloaded, margin)

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from ..results import Cause, Pool, Run, Sample
 
+_WORKER_MODULES = ("concurrent.futures.thread", "anyio._backends")
 _POOL_PACKAGES = frozenset(("threading", "queue", "concurrent", "anyio", "asyncio", "selectors"))
 _RESULTS = frozenset(("result", "_wait_for_tstate_lock", "join", "start"))
 """Functions of ``threading`` in which a thread waits for an end, and not for its turn."""
@@ -52,11 +53,14 @@ def waits_for_lock(sample: Sample) -> bool:
 
 def workers_wait_for_locks(runs: Sequence[Run]) -> bool:
     """Return whether most of the threads that work for requests wait for their turn at a lock."""
-    workers = [sample for run in runs for sample in run.workers if not is_idle_worker(sample)]
+    workers = [sample for run in runs for sample in run.workers if works_in_a_pool(sample)]
     waiting = sum(sample.weight for sample in workers if waits_for_lock(sample))
     return waiting > sum(sample.weight for sample in workers) / 2
 
 
-def is_idle_worker(sample: Sample) -> bool:
-    """Return whether a thread has no work: all of its stack is its pool's own code."""
-    return all(frame.module.partition(".")[0] in _POOL_PACKAGES for frame in sample.stack)
+def works_in_a_pool(sample: Sample) -> bool:
+    """Return whether a thread of a pool has work: a frame below the pool's own code."""
+    modules = [frame.module for frame in sample.stack]
+    return any(module.startswith(_WORKER_MODULES) for module in modules) and any(
+        module.partition(".")[0] not in _POOL_PACKAGES for module in modules
+    )

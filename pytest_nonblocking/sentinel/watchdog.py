@@ -21,7 +21,7 @@ from .crowd import Count, Crowd
 from .stacks import thread_stack
 from .syscalls import Witness
 
-_LONGEST_NAP_NS = 250_000_000
+_LONGEST_NAP_NS = 20_000_000
 _GIL_LATE_NS = 1_000_000
 _SAMPLES_KEPT = 512
 _STACKS_A_LOOK = 8
@@ -189,13 +189,18 @@ class Watchdog:
         state = witness.state(probe.thread_id)
         weight = min(max(now - step_ns, 0), slept) / 1e9
         probe.sampled(step_ns, state, thread_stack(probe.thread_ident), weight)
-        if state == "gil":
-            stands = slept / 1e9
-            before = self._looks
-            self._looks = replace(before, held=before.held + stands, tried=before.tried + stands)
-            self._sample_threads(witness, weight)
+        if state not in ("running", "unknown"):
+            # The loop's thread is off the processor: whoever has the GIL is another.
+            held = state == "gil" or gil_late >= _GIL_LATE_NS
+            self._tried(slept / 1e9, held)
+            if held:
+                self._sample_threads(witness, weight)
         age = now - step_ns
         return min(max(age, self._interval_ns), _LONGEST_NAP_NS)
+
+    def _tried(self, stands: float, held: bool) -> None:
+        before = self._looks
+        self._looks = replace(before, held=before.held + held * stands, tried=before.tried + stands)
 
     def _note(self, count: Count, stands: float, held: bool, late: float, states: bool) -> None:
         before, cores = self._looks, self._cores

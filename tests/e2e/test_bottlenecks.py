@@ -1,0 +1,182 @@
+"""Which resource limits an application, where several could: locks, pools, the GIL, the cores."""
+
+import asyncio
+import concurrent.futures
+import hashlib
+import json
+import multiprocessing
+import threading
+import time
+
+import pytest
+from anyio import to_thread
+from fastapi import BackgroundTasks, FastAPI
+from fastapi.responses import PlainTextResponse
+from judged import PASS, fail, said
+
+pytestmark = pytest.mark.asyncio
+
+
+def rounds_in(work, milliseconds):
+    """Return for how many rounds ``work`` takes so long on an idle processor."""
+    took = []
+    for _ in range(5):
+        began = time.thread_time()
+        work(20_000)
+        took.append(time.thread_time() - began)
+    return int(20_000 * milliseconds / 1000 / min(took))
+
+
+def hashing(rounds):
+    return hashlib.pbkdf2_hmac("sha256", b"secret", b"salt", rounds)
+
+
+def python(rounds):
+    total = 0
+    for value in range(rounds):
+        total = (total + value * 31) % 65_521
+    return total
+
+
+HASH_20, HASH_13, HASH_3 = (rounds_in(hashing, ms) for ms in (20, 13, 3))
+PYTHON_22, PYTHON_9 = rounds_in(python, 22), rounds_in(python, 9.5)
+DOCUMENTS = json.dumps([{"id": n, "tags": [str(n), "a"], "name": f"n{n}"} for n in range(14_000)])
+
+
+def compute(rounds):
+    total = 0
+    for value in range(rounds):
+        total = (total + value * 31) % 65_521  # computes
+    return total
+
+
+def build_app(pools):
+    app = FastAPI(default_response_class=PlainTextResponse)
+    lock, first, second = asyncio.Lock(), asyncio.Lock(), asyncio.Lock()
+    in_threads = threading.Lock()
+    get = app.get
+
+    @get("/hashing-behind-a-lock")
+    async def hashing_behind_a_lock():
+        async with lock:  # hashes one at a time
+            await to_thread.run_sync(hashing, HASH_13)
+        return "ok"
+
+    @get("/hashing-in-one-thread")
+    async def hashing_in_one_thread():
+        loop = asyncio.get_running_loop()
+        await loop.run_in_executor(pools["one"], hashing, HASH_20)  # one thread
+        return "ok"
+
+    @get("/hashing-in-threads")
+    async def hashing_in_threads():
+        await to_thread.run_sync(hashing, HASH_20)
+        return "ok"
+
+    @get("/hashing-in-processes")
+    async def hashing_in_processes():
+        await asyncio.get_running_loop().run_in_executor(pools["processes"], hashing, HASH_20)
+        return "ok"
+
+    @get("/lock-in-threads")
+    def lock_in_threads():
+        with in_threads:  # a lock of threads
+            time.sleep(0.010)
+        hashing(HASH_3)
+        return "ok"
+
+    @get("/python-in-a-thread")
+    async def python_in_a_thread():
+        await to_thread.run_sync(compute, PYTHON_22)
+        return "ok"
+
+    @get("/python-after-the-response")
+    async def python_after_the_response(tasks: BackgroundTasks):
+        tasks.add_task(compute, PYTHON_22)
+        return "ok"
+
+    @get("/parsing")
+    async def parsing():
+        assert len(json.loads(DOCUMENTS)) == 14_000  # parses
+        return "ok"
+
+    @get("/three-parts")
+    async def three_parts():
+        python(PYTHON_9)
+        time.sleep(0.004)
+        async with lock:
+            await asyncio.sleep(0.004)
+        return "ok"
+
+    @get("/two-locks")
+    async def two_locks():
+        async with first:
+            await asyncio.sleep(0.005)
+        async with second:  # the slower one
+            await asyncio.sleep(0.032)
+        return "ok"
+
+    return app
+
+
+@pytest.fixture(scope="module")
+def pools():
+    context = multiprocessing.get_context("spawn")
+    with (
+        concurrent.futures.ThreadPoolExecutor(1) as one,
+        concurrent.futures.ProcessPoolExecutor(2, context) as processes,
+    ):
+        list(processes.map(hashing, [10, 10]))
+        yield {"one": one, "processes": processes}
+
+
+@pytest.fixture
+def nonblocking_app(pools):
+    return build_app(pools)
+
+
+@pytest.mark.parametrize("path", ["/hashing-in-threads", "/hashing-in-processes"])
+async def test_work_that_uses_all_cores_passes(measure, get, path):
+    assert said(await measure(get(path))) == PASS
+
+
+@pytest.mark.parametrize(
+    ("path", "mark", "cause"),
+    [
+        ("/hashing-behind-a-lock", "# hashes one at a time", "serialised-wait"),
+        ("/hashing-in-one-thread", "# one thread", "thread-pool"),
+        ("/lock-in-threads", "# a lock of threads", "serialised-wait"),
+        ("/python-in-a-thread", "# computes", "gil-contention"),
+        ("/python-after-the-response", "# computes", "gil-contention"),
+        ("/parsing", "# parses", "cpu-on-loop"),
+        ("/two-locks", "# the slower one", "serialised-wait"),
+    ],
+)
+async def test_the_resource_that_limits_is_named_with_its_line(measure, get, path, mark, cause):
+    assert said(await measure(get(path))) == fail(__file__, mark, cause)
+
+
+async def test_a_sum_fails_whichever_way_it_divides(measure, get):
+    judgement = (await measure(get("/three-parts"))).judgement
+    assert judgement.word == "fail"
+    assert {cause for cause, share in judgement.causes if share > 0.15} == {
+        "cpu-on-loop",
+        "blocking-call",
+        "serialised-wait",
+    }
+
+
+@pytest.mark.parametrize("threads", [0, 400])
+async def test_idle_threads_are_charged_to_nobody(measure, threads):
+    over = threading.Event()
+    idle = [threading.Thread(target=over.wait, daemon=True) for _ in range(threads)]
+    for thread in idle:
+        thread.start()
+    try:
+        outcome = await measure(lambda: asyncio.sleep(0.02))
+    finally:
+        over.set()
+        for thread in idle:
+            thread.join()
+    assert said(outcome) == PASS
+    assert outcome.judgement.max_lag < 0.01
