@@ -12,7 +12,7 @@ from typing import Literal
 
 from ..results import Culprit, Evidence, Frame, Judgement, Run, Sample, Waiters
 from .places import Place, Reader, Seen, calls_below, code_at, definition_of, place_of
-from .queues import is_idle_worker, waits_for_lock, workers_wait_for_locks
+from .queues import waits_for_lock, workers_wait_for_locks, works_in_a_pool
 from .user_code import leaf
 from .votes import Path, Vote, length, longest, majority
 
@@ -22,12 +22,6 @@ _LOCKS = ("asyncio.locks", "asyncio.queues", "anyio._backends", "anyio._core._sy
 _FOR_THREADS = frozenset(("run_sync_in_worker_thread", "to_thread_run_sync"))
 """Functions in which a task waits for a thread, or for what the thread does."""
 _SLEEPS = frozenset(("sleep", "__sleep0", "sleep_until", "sleep_forever"))
-_WORKERS = (
-    ("anyio._backends", "run"),
-    ("concurrent.futures.thread", "_worker"),
-    ("trio._core._thread_cache", "_work"),
-)
-"""What runs the work of a pool's thread: how the module's name begins, and the function."""
 _BESIDE = 4
 """A queue of the user's is named before one in a library that is up to so many times as long: a
 framework has tasks of its own that wait beside each handler."""
@@ -102,7 +96,7 @@ def _computing_on_loop(runs: Sequence[Run], reader: Reader) -> list[Seen]:
 
 def _computing_in_threads(runs: Sequence[Run], reader: Reader) -> list[Seen]:
     """Return the stacks of threads that run Python or want to: who sleeps has no part in it."""
-    every = [s for run in runs for s in run.thread_samples if not is_idle_worker(s)]
+    every = [s for run in runs for s in run.thread_samples]
     known = [s for s in every if s.state in ("running", "gil")]
     # Where no kernel tells of states, all that were looked at are taken.
     samples = known or [s for s in every if s.state == "unknown"]
@@ -133,8 +127,8 @@ def _queue(runs: Sequence[Run], reader: Reader, route: _Routes) -> Culprit | Non
     tasks = _waiting_tasks(runs, reader)
     if workers_wait_for_locks(runs):
         # The tasks wait for threads, and these for a lock: it is the end of the chain.
-        locked = [s for run in runs for s in run.workers if waits_for_lock(s)]
-        threads = _users(_in_pools(locked, reader))
+        locked = (s for run in runs for s in run.workers if waits_for_lock(s))
+        threads = _working_in_pools(locked, reader)
         if length(threads) >= length(_at_locks(_users(tasks))) and (vote := longest(threads)):
             return _culprit(vote, [seen for seen, _ in threads], "threads")
     return _of_tasks(tasks, runs, route)
@@ -146,7 +140,7 @@ def _pool(runs: Sequence[Run], reader: Reader, route: _Routes) -> Culprit | None
     # The line in which a test's own side waits is no place, nor is the framework's.
     if waiting is not None and not waiting.library and not waiting.is_route:
         return waiting
-    threads = _users(_working_in_pools(runs, reader))
+    threads = _working_in_pools((s for run in runs for s in run.workers), reader)
     vote = longest(threads)
     return waiting if vote is None else _culprit(vote, [seen for seen, _ in threads], "threads")
 
@@ -196,22 +190,9 @@ def _at_locks(paths: Sequence[Path]) -> list[Path]:
     ]
 
 
-def _working_in_pools(runs: Sequence[Run], reader: Reader) -> list[Seen]:
-    working = [s for run in runs for s in run.workers if not is_idle_worker(s)]
-    return _in_pools(working, reader)
-
-
-def _in_pools(samples: Iterable[Sample], reader: Reader) -> list[Seen]:
+def _working_in_pools(samples: Iterable[Sample], reader: Reader) -> list[Path]:
     """Return the threads of pools: another that waits in a line of the user's is no worker."""
-    return reader.read_all([s for s in samples if _is_in_pool(s)], on_loop=False)
-
-
-def _is_in_pool(sample: Sample) -> bool:
-    return any(
-        frame.module.startswith(module) and leaf(frame) == function
-        for frame in sample.stack
-        for module, function in _WORKERS
-    )
+    return _users(reader.read_all(filter(works_in_a_pool, samples), on_loop=False))
 
 
 # The handler
@@ -247,7 +228,8 @@ class _Routes:
 
     def _in_threads(self) -> Frame | None:
         """Return with what most worker threads begin: a `def` handler is given to them."""
-        working = _users(_working_in_pools(self._runs, self._reader))
+        every = (sample for run in self._runs for sample in run.workers)
+        working = _working_in_pools(every, self._reader)
         vote = majority([(seen, path[:1]) for seen, path in working])
         return None if vote is None else definition_of(vote.frame)
 
