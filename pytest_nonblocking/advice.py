@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+import statistics
 
-from .analysis.queues import fullest_pool
+from .analysis.queues import fullest_pool, hangs_alone
 from .analysis.verdict import is_blind, machine_share
 from .results import Cause, Culprit, Evidence, Judgement, Limit
 
@@ -46,8 +47,13 @@ _IN_THE_LINE = {
 }
 
 
-def fix_for(cause: Cause, culprit: Culprit | None) -> str:
+def fix_for(cause: Cause, culprit: Culprit | None, evidence: Evidence) -> str:
     """Return one line that says what to do about ``cause``."""
+    if hangs_alone(evidence):
+        return (
+            "see what should end that wait (a lock it holds already, an event that nobody sets, "
+            "an answer that never comes), and give it a time-out: anyio.fail_after(…)"
+        )
     if cause == "blocking-call":
         twin = _async_twin(culprit)
         return f"{twin}, {OFFLOAD}" if twin else OFFLOAD
@@ -89,10 +95,9 @@ def notes_for(
     notes += _pool_notes(judgement, evidence)
     if judgement.word == "pass" and judgement.offloaded >= _WORTH_TELLING:
         notes.append(_ceiling_of_offloaded_work(judgement.offloaded))
-    background = max((run.background for run in evidence.bursts), default=0.0)
-    if background >= _WORTH_TELLING:
+    if background := _background(evidence):
         notes.append(
-            f"work went on for up to {background * 1000:.0f} ms after the response (background "
+            f"work went on for {background * 1000:.0f} ms after the response (background "
             "tasks); it is not counted in the latency"
         )
     if judgement.one_off:
@@ -104,6 +109,21 @@ def notes_for(
 
 
 _WORTH_TELLING = 0.001
+_BACKGROUND = 0.005
+_BACKGROUND_SHARE = 0.1
+
+
+def _background(evidence: Evidence) -> float:
+    """Return for how long an app worked on after its response, 0 where that is not worth telling.
+
+    Any app returns a moment after its last byte. In a burst the other requests delay that moment,
+    so it is the lone runs that tell.
+    """
+    if not evidence.solos:
+        return 0.0
+    after = statistics.median(run.background for run in evidence.solos)
+    alone = statistics.median(run.makespan for run in evidence.solos)
+    return after if after >= max(_BACKGROUND, _BACKGROUND_SHARE * alone) else 0.0
 
 
 def _ceiling_of_offloaded_work(each: float) -> str:

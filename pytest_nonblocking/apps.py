@@ -1,8 +1,10 @@
-"""Finding the application under test from ``module:attribute``."""
+"""Finding the application under test from ``module:attribute``, and what it is made of."""
 
 from __future__ import annotations
 
 import importlib
+from collections.abc import Collection, Iterable
+from contextlib import suppress
 from typing import Any
 
 
@@ -36,3 +38,42 @@ MISSING = (
     "nonblocking: no application is given. Define a fixture `nonblocking_app` that returns it, "
     "or set `nonblocking_app = module:attribute` in the ini file (--nonblocking-app)."
 )
+
+
+_ENOUGH = 10_000
+
+
+def packages_of(apps: Iterable[Any], frameworks: Collection[str]) -> frozenset[str]:
+    """Return the top-level packages that ``apps`` are made of: their own, and their handlers'.
+
+    An app may be wrapped in middlewares, whose attribute ``app`` is the one below. One of
+    ``frameworks`` is nobody's app: there it is the endpoints that tell.
+    """
+    names: set[str] = set()
+    left, known = list(apps), set[int]()
+    while left and len(known) < _ENOUGH:
+        one = left.pop()
+        if one is None or id(one) in known:
+            continue
+        known.add(id(one))
+        # Whatever an app makes of its attributes: it is only looked at.
+        with suppress(Exception):
+            names.add(_package(one))
+            left += _inside(one)
+    return frozenset(names - {"", "builtins", "functools", *frameworks})
+
+
+def _inside(app: Any) -> list[Any]:
+    """Return what ``app`` passes its requests to: the wrapped app, its routes, and their handlers.
+
+    ``view_functions`` is Quart's.
+    """
+    views = getattr(app, "view_functions", None)
+    found = [getattr(app, name, None) for name in ("app", "endpoint", "func", "router")]
+    found += list(getattr(app, "routes", None) or ())
+    return found + (list(views.values()) if isinstance(views, dict) else [])
+
+
+def _package(app: Any) -> str:
+    module = getattr(app, "__module__", None) or type(app).__module__
+    return str(module).partition(".")[0]

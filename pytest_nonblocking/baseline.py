@@ -16,6 +16,7 @@ import pytest
 from .reporting import loading
 from .reporting.atomic import write_text
 from .reporting.files import CannotWriteError, check_place, resolved
+from .reporting.place import place_of
 from .reporting.units import milliseconds
 from .results import CONCLUSIVE
 from .settings import Settings
@@ -40,9 +41,10 @@ BASELINE: pytest.StashKey[Baseline] = pytest.StashKey()
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """One failure: the test, its cause, the file and function of the culprit, and how bad it is.
+    """One failure: the test and its cause, which are what it is known by, and how bad it is.
 
-    There is no line in it, so that it stays known where lines shift.
+    ``where``, the file and function of the culprit, is told to readers. Which of two helpers costs
+    more may change from run to run, and lines shift: neither makes it another failure.
     """
 
     test: str
@@ -52,15 +54,8 @@ class Known:
     max_lag_ms: float
 
     def is_same(self, other: Known) -> bool:
-        """Return whether both are the same failure; a culprit may be known to only one of them."""
-        same_place = None in (self.where, other.where) or self._place == other._place
-        return (self.test, self.cause) == (other.test, other.cause) and same_place
-
-    @property
-    def _place(self) -> str:
-        # CPython tells a method's class from 3.11 on.
-        file, _, function = (self.where or "").rpartition(" in ")
-        return f"{file} in {function.rpartition('.')[2]}"
+        """Return whether both are the same failure."""
+        return (self.test, self.cause) == (other.test, other.cause)
 
     def growth(self, now: Known) -> tuple[str, float, float]:
         """Return what is compared, and how many milliseconds it was and is."""
@@ -71,11 +66,11 @@ class Known:
 
 def known_of(record: dict[str, Any]) -> Known:
     """Return the failure in a record."""
-    culprit = record["culprit"]
+    place = place_of(record)
     return Known(
         test=record["nodeid"],
         cause=record["cause"],
-        where=None if culprit is None else f"{culprit['file']} in {culprit['function']}",
+        where=None if place is None else f"{place.file} in {place.function}",
         serial_ms=record["serial_ms"],
         max_lag_ms=record["max_lag_ms"],
     )
@@ -129,13 +124,13 @@ class Baseline:
             for known in self.known
             if known not in fixed and not any(known.is_same(one) for one in failing)
         ]
-        worst: dict[tuple[str, str, str | None], Known] = {}
+        worst: dict[tuple[str, str], Known] = {}
         for known in (*kept, *failing):
-            key = (known.test, known.cause, known.where)
+            key = (known.test, known.cause)
             other = worst.get(key)
             if other is None or known.growth(other)[1] > other.growth(known)[1]:
                 worst[key] = known
-        ordered = sorted(worst.values(), key=lambda one: (one.test, one.cause, one.where or ""))
+        ordered = sorted(worst.values(), key=lambda one: (one.test, one.cause))
         return replace(self, known=tuple(ordered))
 
     def text(self) -> str:

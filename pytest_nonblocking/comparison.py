@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from .reporting.place import place_of
 from .reporting.units import milliseconds
 from .results import CONCLUSIVE
 
@@ -83,14 +84,14 @@ def _changes(old: dict[str, Any], new: dict[str, Any], slower: float) -> list[Ch
 
 
 def _function(record: dict[str, Any]) -> tuple[str, str] | None:
-    culprit = record["culprit"]
+    place = place_of(record)
     # CPython tells a method's class from 3.11 on.
-    return culprit and (culprit["file"], culprit["function"].rpartition(".")[2])
+    return place and (place.file, place.function.rpartition(".")[2])
 
 
 def _told(record: dict[str, Any]) -> str:
-    culprit, cause = record["culprit"], record["cause"]
+    place, cause = place_of(record), record["cause"]
     told = str(record["verdict"])
     told += f" ({cause}" if cause else ""
-    told += f" at {culprit['file']}:{culprit['line']}" if cause and culprit else ""
+    told += f" at {place}" if cause and place else ""
     return told + (")" if cause else "")

@@ -314,7 +314,12 @@ class Evidence:
 
 @dataclass(frozen=True, slots=True)
 class Culprit:
-    """The line in the user's own code to which the cost goes, and the library calls below it."""
+    """The place to which the cost goes, and the library calls below it.
+
+    It is a line of the user's own, or else, where ``library`` says so, one of a library, with the
+    calls that lead there. Where most samples agree on no place it is the definition of the handler,
+    which is ``route`` then too.
+    """
 
     file: str
     line: int
@@ -323,10 +328,17 @@ class Culprit:
     calls: tuple[str, ...]
     samples: int
     of: int
+    counted: Literal["samples", "copies", "threads"] = "samples"
+    """What ``samples`` and ``of`` count: stacks, each by the time that it stands for, copies that
+    wait, or looks at worker threads."""
     library: bool = False
-    """Whether it is in a library: no line of the user's own is below the route's handler."""
-    route: str | None = None
-    """The handler's own definition, "file:line in function", where no place is agreed on."""
+    route: Frame | None = None
+    """The definition of the route's handler, where the place is none of the user's own lines."""
+
+    @property
+    def is_route(self) -> bool:
+        """Whether no place is agreed on, and only the handler is known."""
+        return self.route is not None and not self.library
 
 
 @dataclass(frozen=True, slots=True)
@@ -379,3 +391,5 @@ class Outcome:
     culprit: Culprit | None = None
     notes: tuple[str, ...] = ()
     wall: float = 0.0
+    packages: frozenset[str] = frozenset()
+    """The top-level packages that the application is made of."""

@@ -13,9 +13,11 @@ from typing import Any
 import anyio
 import pytest
 
-from . import scenario, threads
+from . import apps, scenario, threads
 from .advice import notes_for
 from .analysis import attribution, verdict
+from .analysis.places import Place
+from .analysis.user_code import FRAMEWORKS
 from .baseline import BASELINE
 from .calibration import calibrate
 from .client import ASGITransport, make_client, make_live_client
@@ -68,6 +70,7 @@ class TestRun:
         self._rootdir = Path(item.config.rootpath)
         self._clients: list[tuple[Any, ASGITransport | LiveServer]] = []
         self._live: LiveServer | None = None
+        self._apps: list[Any] = []
         self.outcomes: list[Outcome] = []
         self.records: list[dict[str, Any]] = []  # the outcomes as plain data
         self.sentinel = Sentinel(settings.max_lag, settings.max_blocked)
@@ -84,6 +87,7 @@ class TestRun:
 
     def client_for(self, app: Any) -> Any:
         """Return a new client on ``app``, whose lifespan spans the body of the test."""
+        self._apps.append(app)
         server = self.settings.transport
         if server == "asgi":
             client, transport = make_client(app)
@@ -157,7 +161,7 @@ class TestRun:
         evidence, wall = await self._evidence(body, settings)
         return self._conclude(evidence, settings, _place_of(body), wall)
 
-    async def _watch_test(self, body: scenario.Body, place: attribution.Place | None) -> None:
+    async def _watch_test(self, body: scenario.Body, place: Place | None) -> None:
         __tracebackhide__ = True
         evidence = Evidence(watched=True)
         began = CLOCKS.wall_ns()
@@ -171,7 +175,7 @@ class TestRun:
             evidence = scenario.watched(self.sentinel, self._transports, wall)
         self._conclude(evidence, self.settings, place, wall)
 
-    async def _measure_test(self, body: scenario.Body, place: attribution.Place | None) -> None:
+    async def _measure_test(self, body: scenario.Body, place: Place | None) -> None:
         __tracebackhide__ = True
         evidence, wall = await self._evidence(body, self.settings)
         self._conclude(evidence, self.settings, place, wall)
@@ -248,13 +252,14 @@ class TestRun:
         self,
         evidence: Evidence,
         settings: Settings,
-        place: attribution.Place | None,
+        place: Place | None,
         wall: float,
     ) -> Outcome:
         try:
             judgement = verdict.judge(evidence, limits_of(settings))
-            culprit = attribution.find(evidence, judgement, place)
-            outcome = self._outcome(evidence, settings, judgement, culprit, wall)
+            packages = self._packages()
+            culprit = attribution.find(evidence, judgement, place, packages)
+            outcome = self._outcome(evidence, settings, judgement, culprit, wall, packages)
             told = record(outcome, self._rootdir)
         except Exception as error:
             outcome = self._unmeasured(_why_unmeasured(error), settings, wall)
@@ -262,6 +267,17 @@ class TestRun:
         self.outcomes.append(outcome)
         self.records.append(told)
         return outcome
+
+    def _packages(self) -> frozenset[str]:
+        """Return the top-level packages of the apps that the test uses, as far as it shows them.
+
+        A client of another make holds its app as an attribute, or its transport does.
+        """
+        fixtures = list(self._item.funcargs.values())
+        transports = [getattr(one, "_transport", None) for one in fixtures]
+        held = [getattr(one, "app", None) for one in (*fixtures, *transports)]
+        named = self._item.funcargs.get("nonblocking_app")
+        return apps.packages_of([*self._apps, named, *held], FRAMEWORKS)
 
     def _unmeasured(self, why: str, settings: Settings, wall: float = 0.0) -> Outcome:
         evidence = Evidence(unmeasured=why)
@@ -274,6 +290,7 @@ class TestRun:
         judgement: Judgement,
         culprit: Culprit | None,
         wall: float,
+        packages: frozenset[str] = frozenset(),
     ) -> Outcome:
         limits = {
             name: Limit(getattr(settings, name), settings.origins[name]) for name in _SHOWN_LIMITS
@@ -287,6 +304,7 @@ class TestRun:
             culprit=culprit,
             notes=notes_for(judgement, evidence, limits),
             wall=wall,
+            packages=packages,
         )
 
     def _enforce(self) -> None:
@@ -336,7 +354,7 @@ def _seconds_since(began_ns: int) -> float:
     return (CLOCKS.wall_ns() - began_ns) / 1e9
 
 
-def _place_of(test: Callable[..., object]) -> attribution.Place | None:
+def _place_of(test: Callable[..., object]) -> Place | None:
     while isinstance(test, functools.partial):
         test = test.func
     code = getattr(inspect.unwrap(test), "__code__", None)

@@ -1,31 +1,30 @@
-"""Which line of the user's code the cost goes to: from sampled stacks to one culprit."""
+"""Which place the cost goes to: from the evidence to one culprit.
+
+A stack counts for a cause only if its thread was seen in the state that makes the cause, and by the
+time that it stands for. A function is named on which most of that time agrees.
+"""
 
 from __future__ import annotations
 
-import linecache
-from collections import Counter
-from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterable, Sequence
+from typing import Literal
 
-from ..results import Cause, Culprit, Evidence, Frame, Judgement, Run, Sample, Stack
-from ..sentinel import is_own_code, is_user_code
+from ..results import Culprit, Evidence, Frame, Judgement, Run, Sample, Waiters
+from .places import Place, Reader, Seen, calls_below, code_at, definition_of, place_of
+from .queues import waits_for_lock, workers_wait_for_locks, works_in_a_pool
+from .user_code import leaf
+from .votes import Path, Vote, length, longest, majority
 
-Place = tuple[str, str]
-"""A file and the name of a function in it."""
+Counted = Literal["samples", "copies", "threads"]
 
-# Frames below which another task of the same request does the waiting.
-_PASS_ON = ("starlette", "fastapi", "anyio.streams")
 _LOCKS = ("asyncio.locks", "asyncio.queues", "anyio._backends", "anyio._core._sync", "trio._sync")
-# A client passes a request on to the app, or really waits for a server.
-_TRANSPORTS = ("pytest_nonblocking", "httpx._transports.asgi", "httpx2._transports.asgi")
-
-
-class _Seen(NamedTuple):
-    """A line of the user's, the stack in which it was seen, and how often."""
-
-    frame: Frame
-    stack: Stack
-    times: int
+_FOR_THREADS = frozenset(("run_sync_in_worker_thread", "to_thread_run_sync"))
+"""Functions in which a task waits for a thread, or for what the thread does."""
+_SLEEPS = frozenset(("sleep", "__sleep0", "sleep_until", "sleep_forever"))
+_BESIDE = 4
+"""A queue of the user's is named before one in a library that is up to so many times as long: a
+framework has tasks of its own that wait beside each handler."""
 
 
 def target(evidence: Evidence) -> str | None:
@@ -38,191 +37,268 @@ def target(evidence: Evidence) -> str | None:
     return most if len(asked) == 1 else f"{most} (and {len(asked) - 1} more)"
 
 
-def find(evidence: Evidence, judgement: Judgement, body: Place | None = None) -> Culprit | None:
-    """Return the culprit of a fail, or None where the samples name none.
+def find(
+    evidence: Evidence,
+    judgement: Judgement,
+    body: Place | None = None,
+    packages: Collection[str] = (),
+) -> Culprit | None:
+    """Return the culprit of a fail, or None where nothing tells of the app or the test.
 
     ``body`` is the test function: what it waits for is what the app does, so its own line is
-    named only for what it does itself.
+    named only for what it does itself. ``packages`` are the top-level packages of the app.
     """
     if judgement.word != "fail" or judgement.cause is None:
         return None
+    reader = Reader(packages, body)
+    route = _Routes(evidence, reader)
     bursts = evidence.bursts or evidence.solos
     if "timeout" in judgement.reasons:
         late = [run for run in (*evidence.solos, *evidence.bursts) if run.timed_out]
-        if late[0].stuck is not None:
-            return _most_common([[_user_line(late[0].stuck)]])
-        return _waiting(late, body)
+        if (stuck := late[0].stuck) is not None:
+            return _voted(reader.read_all([Sample(stuck, "unknown", 1.0)]), route)
+        return _queue(late, reader, route)
     if judgement.cause == "thread-pool":
-        # A `def` handler waits in the framework, and only its client in a line of the user's:
-        # what the workers do names it.
-        in_app = _waiting(bursts, body, of_client=False)
-        return in_app or _in_threads([run.workers for run in bursts]) or _waiting(bursts, body)
+        return _pool(bursts, reader, route)
     if judgement.cause == "serialised-wait":
-        return _waiting(bursts, body)
-    if judgement.cause == "gil-contention":
-        return _in_threads([run.thread_samples for run in bursts])
+        return _queue(bursts, reader, route)
     runs = (*evidence.solos, *evidence.bursts)
-    sampled = _most_common([_stall_lines(run, judgement.cause) for run in runs])
-    sampled = sampled or _most_common([_all_lines(run) for run in runs])
-    if sampled is not None and sampled.samples >= sampled.of / 2:
-        return sampled
-    # Work in slices shorter than the watchdog's interval is seen where it gives the loop back.
-    yields = _most_common([[_user_line(stack) for stack, _ in run.yields] for run in runs])
-    return yields or sampled
+    seen = {
+        "blocking-call": _blocked_on_loop,
+        "cpu-on-loop": _computing_on_loop,
+        "gil-contention": _computing_in_threads,
+    }[judgement.cause](runs, reader)
+    return _voted(seen, route)
 
 
-def _in_threads(runs: Iterable[Sequence[Sample]]) -> Culprit | None:
-    # A thread without a line of the user's waits for work: it is no sample of any. Nor is one of
-    # the plugin's own, in which a copy of a test that is a plain function waits for its response.
-    lines = [[_user_line(s.stack) for s in samples if not _has_own(s.stack)] for samples in runs]
-    return _most_common([[seen for seen in run if seen] for run in lines])
+# Which stacks count for a cause
 
 
-def _stall_lines(run: Run, cause: Cause) -> list[_Seen | None]:
-    """Return what was sampled in the long steps of ``run`` that show ``cause``."""
-    if cause == "blocking-call":
-        steps = [step for step in run.steps if step.witnessed and step.blocked >= step.cpu]
-    else:
-        steps = [step for step in run.steps if step.cpu > step.blocked]
-    return [_user_line(s.stack) for step in steps for s in step.samples if not _is_own(s.stack)]
+def _blocked_on_loop(runs: Sequence[Run], reader: Reader) -> list[Seen]:
+    """Return the loop's stacks that wait off the processor in steps that are witnessed."""
+    in_steps = [s for run in runs for step in run.steps if step.witnessed for s in step.samples]
+    waits = [sample for sample in in_steps if sample.state in ("blocked", "lock")]
+    # Where no kernel tells of states, the step as a whole does. The steps of short waits are not
+    # kept, and their samples are.
+    waits = waits or [sample for sample in in_steps if sample.state == "unknown"]
+    every = (sample for run in runs for sample in run.samples)
+    return reader.read_all(waits or [s for s in every if s.state in ("blocked", "lock")])
 
 
-def _all_lines(run: Run) -> list[_Seen | None]:
-    return [_user_line(s.stack) for s in run.samples if not _is_own(s.stack)]
+def _computing_on_loop(runs: Sequence[Run], reader: Reader) -> list[Seen]:
+    """Return the loop's stacks that compute, and the slices that are too short for a look."""
+    samples = [s for run in runs for s in run.samples if s.state in ("running", "gil")]
+    steps = (step for run in runs for step in run.steps if step.cpu > step.blocked)
+    samples += [s for step in steps for s in step.samples if s.state == "unknown"]
+    slices = [Sample(stack, "running", cpu) for run in runs for stack, cpu in run.yields]
+    return [one for one in reader.read_all([*samples, *slices]) if not one.is_clients]
 
 
-def _is_own(stack: Stack) -> bool:
-    return bool(stack) and is_own_code(stack[-1].file)
+def _computing_in_threads(runs: Sequence[Run], reader: Reader) -> list[Seen]:
+    """Return the stacks of threads that run Python or want to: who sleeps has no part in it."""
+    every = [s for run in runs for s in run.thread_samples]
+    known = [s for s in every if s.state in ("running", "gil")]
+    # Where no kernel tells of states, all that were looked at are taken.
+    samples = known or [s for s in every if s.state == "unknown"]
+    seen = reader.read_all(samples, on_loop=False)
+    return [one for one in seen if one.side != "test" and (one.users or one.library)]
 
 
-def _has_own(stack: Stack) -> bool:
-    return any(is_own_code(frame.file) for frame in stack)
+def _voted(seen: Sequence[Seen], route: _Routes) -> Culprit | None:
+    """Return the place that most of ``seen`` agree on by weight, else the handler."""
+    users, total = _users(seen), sum(one.weight for one in seen)
+    if users and 2 * sum(one.weight for one, _ in users) >= total:
+        vote = majority(users)
+        if vote is not None and vote.sure:
+            return _culprit(vote, seen)
+        function = None if vote is None else definition_of(vote.frame)
+        return _definition(route.handler() or function, seen)
+    vote = majority(_libraries(seen), total)
+    if vote is None:
+        return _definition(route.handler(), seen)
+    return _culprit(vote, seen, library=True, route=route.handler())
 
 
-def _user_line(stack: Stack) -> _Seen | None:
-    frame = next((f for f in reversed(stack) if is_user_code(f.file)), None)
-    return None if frame is None else _Seen(frame, stack, 1)
+# Queues
 
 
-def _place(seen: _Seen) -> Place:
-    return seen.frame.file, seen.frame.function
+def _queue(runs: Sequence[Run], reader: Reader, route: _Routes) -> Culprit | None:
+    """Return the line at which most tasks wait, or the threads that work for them."""
+    tasks = _waiting_tasks(runs, reader)
+    if workers_wait_for_locks(runs):
+        # The tasks wait for threads, and these for a lock: it is the end of the chain.
+        locked = (s for run in runs for s in run.workers if waits_for_lock(s))
+        threads = _working_in_pools(locked, reader)
+        if length(threads) >= length(_at_locks(_users(tasks))) and (vote := longest(threads)):
+            return _culprit(vote, [seen for seen, _ in threads], "threads")
+    return _of_tasks(tasks, runs, route)
 
 
-def _most_common(runs: Sequence[Sequence[_Seen | None]]) -> Culprit | None:
-    """Return the function that most runs agree on, at its most common line."""
-    tops: Counter[Place] = Counter()
-    total: Counter[Place] = Counter()
-    of = 0
-    for run in runs:
-        in_run: Counter[Place] = Counter()
-        for seen in run:
-            of += seen.times if seen else 1
-            if seen is not None:
-                in_run[_place(seen)] += seen.times
-        total.update(in_run)
-        if in_run:
-            tops[in_run.most_common(1)[0][0]] += 1
-    if not tops:
-        return None
-    place, agreeing = max(tops.items(), key=lambda item: (item[1], total[item[0]]))
-    if agreeing <= sum(tops.values()) / 2:
-        return None
-    lines = [seen for run in runs for seen in run if seen is not None and _place(seen) == place]
-    return _culprit(lines, total[place], of)
+def _pool(runs: Sequence[Run], reader: Reader, route: _Routes) -> Culprit | None:
+    """Return where tasks wait for a thread, or what the threads do for a `def` handler."""
+    waiting = _of_tasks(_waiting_tasks(runs, reader), runs, route)
+    # The line in which a test's own side waits is no place, nor is the framework's.
+    if waiting is not None and not waiting.library and not waiting.is_route:
+        return waiting
+    threads = _working_in_pools((s for run in runs for s in run.workers), reader)
+    vote = longest(threads)
+    return waiting if vote is None else _culprit(vote, [seen for seen, _ in threads], "threads")
 
 
-def _culprit(lines: Sequence[_Seen], samples: int, of: int) -> Culprit:
-    at: Counter[int] = Counter()
-    for seen in lines:
-        at[seen.frame.line] += seen.times
-    line = at.most_common(1)[0][0]
-    calls = Counter(calls_below(seen) for seen in lines if seen.frame.line == line)
-    frame = next(seen.frame for seen in lines if seen.frame.line == line)
+def _of_tasks(tasks: Sequence[Seen], runs: Sequence[Run], route: _Routes) -> Culprit | None:
+    """Return where the longest queue of tasks is."""
+    copies = sum(run.concurrency for run in runs if run.waiters)
+    app = [one for one in tasks if one.side != "test"]
+    mine, others = _users(app), _libraries(app)
+    if mine and _BESIDE * length(mine) >= length(others):
+        vote = longest(mine, _at_locks(mine))
+    elif not any(one.side == "app" for one in app) and (tests := _users(tasks)):
+        # No request was made: it is the test itself that waits.
+        vote = longest(tests, _at_locks(tests))
+    elif vote := longest(others):
+        return _culprit(vote, tasks, "copies", copies=copies, library=True, route=route.handler())
+    if vote is None:
+        return _definition(route.handler(), tasks)
+    return _culprit(vote, tasks, "copies", copies=copies)
+
+
+def _waiting_tasks(runs: Sequence[Run], reader: Reader) -> list[Seen]:
+    """Return where tasks wait for their turn: not those that sleep or wait for the client."""
+    waiters = [w for run in runs for w in run.waiters]
+    first_pass = not any(w.waited for w in waiters)  # nobody looked after it
+    read = (reader.read(w.stack, _length(w, first_pass), w.count) for w in waiters)
+    tasks = [one for one in read if one is not None]
+    turns = [one for one in tasks if not one.for_client and not _sleeps(one)]
+    return turns or [one for one in tasks if not one.for_client] or tasks
+
+
+def _length(waiters: Waiters, first_pass: bool) -> float:
+    return float(waiters.count) if first_pass else waiters.waited
+
+
+def _sleeps(seen: Seen) -> bool:
+    return leaf(seen.frames[-1]) in _SLEEPS
+
+
+def _at_locks(paths: Sequence[Path]) -> list[Path]:
+    """Return those that wait for a lock or a queue, and not for a thread."""
+    return [
+        (seen, path)
+        for seen, path in paths
+        if seen.frames[-1].module.startswith(_LOCKS)
+        and not any(leaf(frame) in _FOR_THREADS for frame in seen.frames)
+    ]
+
+
+def _working_in_pools(samples: Iterable[Sample], reader: Reader) -> list[Path]:
+    """Return the threads of pools: another that waits in a line of the user's is no worker."""
+    return _users(reader.read_all(filter(works_in_a_pool, samples), on_loop=False))
+
+
+# The handler
+
+
+class _Routes:
+    """Which handler the requests go to, as far as the stacks of a scenario show it."""
+
+    def __init__(self, evidence: Evidence, reader: Reader) -> None:
+        self._runs = (*evidence.solos, *evidence.bursts)
+        self._reader = reader
+
+    def handler(self) -> Frame | None:
+        """Return the definition of the handler on which most stacks agree."""
+        frames: dict[Place, Frame] = {}
+        times: Counter[Place] = Counter()
+        for stack, count in self._stacks():
+            seen = self._reader.read(stack, 0.0)
+            frame = None if seen is None else seen.handler
+            if frame is not None:
+                frames.setdefault(place_of(frame), frame)
+                times[place_of(frame)] += count
+        if not times:
+            return self._in_threads()
+        place, most = times.most_common(1)[0]
+        return definition_of(frames[place]) if 2 * most > times.total() else None
+
+    def _stacks(self) -> Iterable[tuple[tuple[Frame, ...], int]]:
+        for run in self._runs:
+            yield from ((waiters.stack, waiters.count) for waiters in run.waiters)
+            yield from ((stack, 1) for stack, _ in run.yields)
+            yield from ((sample.stack, 1) for sample in run.samples)
+
+    def _in_threads(self) -> Frame | None:
+        """Return with what most worker threads begin: a `def` handler is given to them."""
+        every = (sample for run in self._runs for sample in run.workers)
+        working = _working_in_pools(every, self._reader)
+        vote = majority([(seen, path[:1]) for seen, path in working])
+        return None if vote is None else definition_of(vote.frame)
+
+
+# The culprit
+
+
+def _users(seen: Iterable[Seen]) -> list[Path]:
+    return [(one, one.users) for one in seen if one.users]
+
+
+def _libraries(seen: Iterable[Seen]) -> list[Path]:
+    return [(one, one.library) for one in seen if not one.users and one.library]
+
+
+def _culprit(
+    vote: Vote,
+    of: Sequence[Seen],
+    counted: Counted = "samples",
+    *,
+    copies: int | None = None,
+    library: bool = False,
+    route: Frame | None = None,
+) -> Culprit:
+    frame = vote.frame
+    weights: defaultdict[tuple[str, ...], float] = defaultdict(float)
+    for seen in vote.agreeing:
+        if frame in seen.frames:
+            weights[_calls(seen, frame, library)] += seen.weight
+    total = sum(seen.times for seen in of) if copies is None else copies
+    agreeing = sum(seen.times for seen in vote.agreeing)
+    if copies is None and (weight := sum(seen.weight for seen in of)):
+        # A slice of a tenth of a millisecond is no half of what two samples say.
+        agreeing = round(total * sum(seen.weight for seen in vote.agreeing) / weight)
     return Culprit(
         file=frame.file,
-        line=line,
+        line=frame.line,
         function=frame.function,
-        code=linecache.getline(frame.file, line).strip(),
-        calls=calls.most_common(1)[0][0],
-        samples=samples,
-        of=of,
+        code=code_at(frame),
+        calls=max(weights, key=lambda calls: weights[calls], default=()),
+        samples=min(total, agreeing),
+        of=total,
+        counted=counted,
+        library=library,
+        route=route,
     )
 
 
-def _waiting(runs: Sequence[Run], body: Place | None, *, of_client: bool = True) -> Culprit | None:
-    """Return the line at which most tasks wait, in the task that waits and not its callers.
+def _calls(seen: Seen, frame: Frame, library: bool) -> tuple[str, ...]:
+    """Return the calls below a line of the user's, or those that lead to one of a library."""
+    if library:
+        return calls_below(seen.library[: seen.library.index(frame) + 1])
+    innermost = len(seen.frames) - 1 - seen.frames[::-1].index(frame)
+    return calls_below(seen.frames[innermost + 1 :])
 
-    Where only clients wait for the app, it is theirs, unless ``of_client`` says otherwise.
-    """
-    seen: list[_Seen] = []
-    copies = 0
-    for run in runs:
-        if run.waiters:
-            copies += run.concurrency
-        for waiters in run.waiters:
-            line = _user_line(waiters.stack)
-            if line is not None:
-                seen.append(line._replace(times=waiters.count))
-    others = [s for s in seen if not _is_body(s, body)]
-    lines = [s for s in others if not _passes_on(s)]
-    if of_client:
-        lines = lines or others or seen
-    if not lines:
+
+def _definition(function: Frame | None, seen: Sequence[Seen]) -> Culprit | None:
+    """Return the definition of a function, where no place in it is agreed on."""
+    if function is None:
         return None
-    place, count = _places(lines).most_common(1)[0]
-    # A middleware that waits for a task of its framework's waits as often as the handler that
-    # the task runs: the one that waits for a lock or a queue is meant.
-    for_locks = _places(line for line in lines if line.stack[-1].module.startswith(_LOCKS))
-    if for_locks and for_locks.most_common(1)[0][1] >= count / 2:
-        place, count = for_locks.most_common(1)[0]
-    there = [line for line in lines if _place(line) == place]
-    return _culprit(there, min(count, copies), copies)
-
-
-def _places(lines: Iterable[_Seen]) -> Counter[Place]:
-    counts: Counter[Place] = Counter()
-    for line in lines:
-        counts[_place(line)] += line.times
-    return counts
-
-
-def _is_body(seen: _Seen, body: Place | None) -> bool:
-    return body is not None and _place(seen) == body
-
-
-def _passes_on(seen: _Seen) -> bool:
-    below = seen.stack[seen.stack.index(seen.frame) + 1 :]
-    if not below:
-        return False
-    to_app = any(frame.module.startswith(_TRANSPORTS) for frame in below)
-    return to_app or below[0].module.startswith(_PASS_ON)
-
-
-def calls_below(seen: _Seen) -> tuple[str, ...]:
-    """Return the library calls below the user's line, one entry a package: first to innermost."""
-    position = len(seen.stack) - 1 - seen.stack[::-1].index(seen.frame)
-    below = seen.stack[position + 1 :]
-    groups: list[list[Frame]] = []
-    for frame in below:
-        if groups and _package(groups[-1][0]) == _package(frame):
-            groups[-1].append(frame)
-        else:
-            groups.append([frame])
-    names = []
-    for number, group in enumerate(groups):
-        if number == 0:
-            names.append(_call(group[0]))
-        if number == len(groups) - 1:
-            if len(group) > 1 or number > 0:
-                names.append(_call(group[-1]))
-        elif number > 0:
-            names.append(f"{_package(group[0])} …")
-    return tuple(names)
-
-
-def _package(frame: Frame) -> str:
-    return frame.module.partition(".")[0] or "?"
-
-
-def _call(frame: Frame) -> str:
-    return f"{_package(frame)}.{frame.function.rpartition('.')[2]}"
+    place = place_of(function)
+    inside = (one.times for one in seen if any(place_of(frame) == place for frame in one.frames))
+    return Culprit(
+        file=function.file,
+        line=function.line,
+        function=function.function,
+        code=code_at(function),
+        calls=(),
+        samples=sum(inside),
+        of=sum(one.times for one in seen),
+        route=function,
+    )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from ..results import Cause, Pool, Run, Sample
+from ..results import Cause, Evidence, Pool, Run, Sample
 
 _WORKER_MODULES = ("concurrent.futures.thread", "anyio._backends")
 _POOL_PACKAGES = frozenset(("threading", "queue", "concurrent", "anyio", "asyncio", "selectors"))
@@ -41,6 +41,12 @@ def waits_for(runs: Sequence[Run]) -> tuple[Cause, Pool | None]:
     """Return the cause of the loop's idle time, and the pool behind it if it is one."""
     pool = pool_waited_for(runs)
     return ("serialised-wait", None) if pool is None else ("thread-pool", pool)
+
+
+def hangs_alone(evidence: Evidence) -> bool:
+    """Return whether a lone run did not end while its loop was idle: it queues behind nobody."""
+    late = next((run for run in (*evidence.solos, *evidence.bursts) if run.timed_out), None)
+    return late is not None and late.concurrency == 1 and late.stuck is None
 
 
 def waits_for_lock(sample: Sample) -> bool:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import linecache
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Any
 
+from ..analysis.user_code import is_own_code, is_user_code, owner_of
 from ..results import Cause, Culprit, Evidence, Frame, Run, Stack, Step
-from ..sentinel import is_own_code, is_user_code
 from .failure import judged_burst, relative
 
 _LINES_AROUND = 4
@@ -58,11 +58,13 @@ def _segment(step: Step, burst: Run) -> list[float]:
     return [_ms(began), _ms(step.wall), _ms(step.blocked)]
 
 
-def stacks(evidence: Evidence, cause: Cause | None, rootdir: Path) -> list[dict[str, Any]]:
+def stacks(
+    evidence: Evidence, cause: Cause | None, rootdir: Path, packages: Collection[str] = ()
+) -> list[dict[str, Any]]:
     """Return where what ``cause`` names was seen: stacks from the user's first line on, counted."""
     seen: Counter[tuple[str, ...]] = Counter()
     for stack, times in _witnesses(evidence, cause):
-        if frames := _shown(stack):
+        if frames := _shown(stack, packages):
             seen[tuple(_named(frame, rootdir) for frame in frames)] += times
     return [
         {"frames": list(frames), "count": count}
@@ -79,15 +81,16 @@ def _witnesses(evidence: Evidence, cause: Cause | None) -> Iterable[tuple[Stack,
     return ((sample.stack, 1) for run in runs for sample in run.samples)
 
 
-def _shown(stack: Stack) -> Stack:
-    """Return ``stack`` from the first line of the user's on, below the last one of ours.
+def _shown(stack: Stack, packages: Collection[str]) -> Stack:
+    """Return ``stack`` from the first line of the user's or the app's on, below the last of ours.
 
     What the plugin calls is the app, or where there is none of it, the test. Nothing is left of a
     stack that ends in the plugin, or has no line of the user's.
     """
     below = max((n for n, frame in enumerate(stack) if is_own_code(frame.file)), default=-1) + 1
     numbered = enumerate(stack[below:], start=below)
-    first = next((n for n, frame in numbered if is_user_code(frame.file)), len(stack))
+    mine = (n for n, frame in numbered if owner_of(frame, packages) in ("user", "app"))
+    first = next(mine, len(stack))
     return stack[first : first + _DEEPEST_SHOWN]
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from ..advice import fix_for
-from ..analysis.queues import pool_waited_for
-from ..results import Cause, Culprit, Evidence, Judgement, Limit, Outcome, Run
+from ..analysis.queues import hangs_alone, pool_waited_for
+from ..analysis.user_code import in_library
+from ..results import Cause, Culprit, Evidence, Frame, Judgement, Limit, Outcome, Run
 from .units import milliseconds, plural, rate
 
 _HEADLINES: dict[Cause, str] = {
@@ -16,6 +17,10 @@ _HEADLINES: dict[Cause, str] = {
     "thread-pool": "runs out of worker threads",
     "serialised-wait": "makes its requests wait for one another",
 }
+
+
+_WORTH_MENDING = 0.1
+_NO_LINE = "most samples agree on no line of yours"
 
 
 def limit_text(value: str, limit: Limit) -> str:
@@ -29,17 +34,32 @@ def failure_text(outcome: Outcome, rootdir: Path) -> str:
     """Return the whole text of a failed verdict."""
     judgement = outcome.judgement
     assert judgement.cause is not None
-    late = "timeout" in judgement.reasons
-    headline = "does not finish" if late else _HEADLINES[judgement.cause]
     rows = [
-        f"nonblocking: {outcome.target} {headline}",
+        f"nonblocking: {outcome.target} {_headline(outcome, judgement.cause)}",
         *_measured(outcome),
         _row("cause", f"{judgement.cause}: {_explained(outcome)}"),
+        *_others(judgement),
         *_where(outcome, rootdir),
         _row("machine", _machine(outcome.evidence)),
-        _row("fix", fix_for(judgement.cause, outcome.culprit)),
+        _row("fix", fix_for(judgement.cause, outcome.culprit, outcome.evidence)),
     ]
     return "\n".join(rows)
+
+
+def _headline(outcome: Outcome, cause: Cause) -> str:
+    if hangs_alone(outcome.evidence):
+        return "hangs, alone as it is"
+    return "does not finish" if "timeout" in outcome.judgement.reasons else _HEADLINES[cause]
+
+
+def _others(judgement: Judgement) -> list[str]:
+    """Return the row of the other causes, where one has a share that is worth mending."""
+    told = [
+        f"{cause} {share:.0%}".replace("%", " %")
+        for cause, share in judgement.causes
+        if cause != judgement.cause and share >= _WORTH_MENDING
+    ]
+    return [_row("others", ", ".join(told))] if told else []
 
 
 def _row(label: str, text: str) -> str:
@@ -89,6 +109,8 @@ def _measured(outcome: Outcome) -> list[str]:
 def _explained(outcome: Outcome) -> str:
     judgement, limits = outcome.judgement, outcome.limits
     burst = judged_burst(outcome.evidence)
+    if hangs_alone(outcome.evidence):
+        return "it hangs alone: nothing else was running, and the loop is idle while it waits"
     if judgement.cause == "blocking-call":
         if "blocked" in judgement.reasons:
             limit = limits["max_blocked"]
@@ -128,19 +150,33 @@ def _where(outcome: Outcome, rootdir: Path) -> list[str]:
     culprit = outcome.culprit
     if culprit is None:
         return [_row("where", "no line of yours was seen in most samples: " + _library(outcome))]
-    below = "      → " + " → ".join(culprit.calls) if culprit.calls else ""
-    rows = [
-        _row("where", f"{relative(culprit.file, rootdir)}:{culprit.line} in {culprit.function}"),
-        f"               {culprit.code}{below}",
-    ]
+    place = f"{relative(culprit.file, rootdir)}:{culprit.line} in {culprit.function}"
+    if culprit.library:
+        path = [*([f"handler {route_text(culprit.route, rootdir)}"] if culprit.route else [])]
+        rows = [
+            _row("where", f"in a library: {place}"),
+            f"               {' → '.join([*path, *culprit.calls])}",
+        ]
+    elif culprit.is_route:
+        return [_row("where", f"{place}: {_NO_LINE}"), f"               {culprit.code}"]
+    else:
+        below = "      → " + " → ".join(culprit.calls) if culprit.calls else ""
+        rows = [_row("where", place), f"               {culprit.code}{below}"]
     if culprit.of:
         rows.append(f"           {_counted(culprit, outcome.judgement)}")
     return rows
 
 
+def route_text(route: Frame, rootdir: Path) -> str:
+    """Return the definition of a handler: "file:line in function"."""
+    return f"{relative(route.file, rootdir)}:{route.line} in {route.function}"
+
+
 def _counted(culprit: Culprit, judgement: Judgement) -> str:
-    if judgement.cause in ("serialised-wait", "thread-pool"):
+    if culprit.counted == "copies":
         return f"{culprit.samples} of {plural(culprit.of, 'copy', 'copies')} wait there"
+    if culprit.counted == "threads":
+        return f"{culprit.samples} of {plural(culprit.of, 'look')} at worker threads"
     return (
         f"{culprit.samples} of {plural(culprit.of, 'sample')}, "
         f"{judgement.guilty_runs} of {plural(judgement.judged_runs, 'run')}"
@@ -170,7 +206,12 @@ def _machine(evidence: Evidence) -> str:
 
 
 def relative(file: str, rootdir: Path) -> str:
-    """Return ``file`` relative to ``rootdir`` where it lies below it, with forward slashes."""
+    """Return ``file`` relative to ``rootdir`` where it lies below it, with forward slashes.
+
+    What is installed is told from its library's folder on, wherever that is.
+    """
+    if (installed := in_library(file)) is not None:
+        return installed
     try:
         return Path(file).relative_to(rootdir).as_posix()
     except ValueError:

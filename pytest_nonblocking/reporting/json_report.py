@@ -13,7 +13,7 @@ from typing import Any
 
 from ..results import Budget, Calibration, Outcome, Run
 from . import details
-from .failure import failure_text, relative
+from .failure import failure_text, relative, route_text
 
 SCHEMA_VERSION = 1
 _BUDGET = ("cpu", "blocked", "gil", "gc", "descheduled", "idle", "own", "other_cpu")
@@ -61,6 +61,8 @@ def record(outcome: Outcome, rootdir: Path) -> dict[str, Any]:
             "calls": list(culprit.calls),
             "samples": culprit.samples,
             "of": culprit.of,
+            "library": culprit.library,
+            "route": None if culprit.route is None else route_text(culprit.route, rootdir),
             "source": details.source(culprit),
         },
         "message": failure_text(outcome, rootdir) if judgement.word == "fail" else None,
@@ -86,7 +88,7 @@ def record(outcome: Outcome, rootdir: Path) -> dict[str, Any]:
             for name, limit in outcome.limits.items()
         },
         "timeline": details.timeline(evidence),
-        "stacks": details.stacks(evidence, judgement.cause, rootdir),
+        "stacks": details.stacks(evidence, judgement.cause, rootdir, outcome.packages),
         "environment": environment(evidence.calibration),
     }
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from .place import place_of
+
 _FACTS = (
     "verdict",
     "cause",
@@ -22,7 +24,6 @@ def properties(record: dict[str, Any]) -> list[tuple[str, str]]:
         facts |= {f"judged_{name}": value for name, value in record["judged"].items()}
     facts["reasons"] = ", ".join(record["reasons"]) or None
     facts["notes"] = "; ".join(record["notes"]) or None
-    culprit = record["culprit"]
-    if culprit is not None:
-        facts["where"] = f"{culprit['file']}:{culprit['line']} in {culprit['function']}"
+    if place := place_of(record):
+        facts["where"] = f"{place} in {place.function}"
     return [(f"nonblocking_{name}", str(v)) for name, v in facts.items() if v is not None]

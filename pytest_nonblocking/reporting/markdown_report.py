@@ -6,6 +6,7 @@ import html
 from collections.abc import Sequence
 from typing import Any
 
+from .place import place_of
 from .terminal import summary
 
 _SIGNS = {"pass": "✅", "fail": "❌", "inconclusive": "⚠️", "not-measured": "⚠️"}
@@ -38,8 +39,6 @@ def _table(tests: Sequence[dict[str, Any]]) -> str:
         "|---|---|---|---|--:|--:|",
     ]
     for test in tests:
-        culprit = test["culprit"]
-        where = f"{culprit['file']}:{culprit['line']}" if culprit else ""
         fraction = "" if test["serial_fraction"] is None else f"{test['serial_fraction']:.2f}"
         ceiling = "" if test["ceiling_rps"] is None else f"{test['ceiling_rps']:.0f}/s"
         word = test["verdict"] + (" (known)" if test.get("accepted_by") else "")
@@ -47,7 +46,7 @@ def _table(tests: Sequence[dict[str, Any]]) -> str:
             f"{_SIGNS[test['verdict']]} {word}",
             _text(test["nodeid"]),
             _text(test["cause"] or ""),
-            _text(where),
+            _text(place_of(test) or ""),
             fraction,
             ceiling,
         )

@@ -11,6 +11,7 @@ from urllib.parse import quote
 import sarif_pydantic as sarif  # type: ignore[import-untyped]  # it has hints and no py.typed
 
 from ..results import CAUSES, Cause
+from .place import place_of
 
 _SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
 _BASE = "%SRCROOT%"
@@ -93,10 +94,10 @@ def _results(tests: Iterable[dict[str, Any]]) -> Iterable[Any]:
 
 def _location(test: dict[str, Any]) -> Any:
     """Return the culprit's line, or the first line of the test's file where there is none."""
-    culprit = test["culprit"]
     file, line = test["nodeid"].partition("::")[0], 1
-    if culprit is not None:
-        file, line = culprit["file"], culprit["line"]
+    place = place_of(test)
+    if place is not None and not place.library:  # which is no file of the repository's
+        file, line = place.file, place.line
     return sarif.PhysicalLocation(
         artifact_location=_artifact(file), region=sarif.Region(start_line=line)
     )
@@ -111,6 +112,6 @@ def _artifact(file: str) -> Any:
 
 def _fingerprint(test: dict[str, Any]) -> str:
     """Return what stays the same where lines shift."""
-    culprit = test["culprit"]
-    place = [culprit["file"], culprit["function"]] if culprit else []
+    found = place_of(test)
+    place = [found.file, found.function] if found else []
     return hashlib.sha256("\0".join([test["nodeid"], test["cause"], *place]).encode()).hexdigest()

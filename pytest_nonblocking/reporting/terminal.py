@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple, Protocol
 
 from .columns import fitted, width
+from .place import place_of
 
 _COLOURS = {"pass": "green", "fail": "red", "inconclusive": "yellow", "not-measured": "yellow"}
 BEST_FIRST = ("pass", "not-measured", "inconclusive", "fail")
@@ -95,16 +96,14 @@ def _print_table(screen: Screen, records: Sequence[dict[str, Any]], fullwidth: i
 
 
 def _row(record: dict[str, Any]) -> _Row:
-    fraction, ceiling, culprit = (
-        record[name] for name in ("serial_fraction", "ceiling_rps", "culprit")
-    )
+    fraction, ceiling = record["serial_fraction"], record["ceiling_rps"]
     return _Row(
         record["verdict"],
         record["nodeid"],
         record["cause"] or "-",
         "-" if fraction is None else f"{fraction:.2f}",
         "-" if ceiling is None else f"{ceiling:.0f}/s",
-        "" if culprit is None else f"{culprit['file']}:{culprit['line']}",
+        str(place_of(record) or ""),
     )
 
 

@@ -6,7 +6,6 @@ from .copies import COPY
 from .discovery import LoopsUsed
 from .loops import UnsupportedLoopError
 from .sentinel import Driver, LoopStuck, LoopUnreachableError, Reading, Sentinel
-from .stacks import is_own_code, is_user_code
 from .waits import Waits
 
 __all__ = [
@@ -21,7 +20,5 @@ __all__ = [
     "Waits",
     "clock_name",
     "cores",
-    "is_own_code",
-    "is_user_code",
     "tracers",
 ]

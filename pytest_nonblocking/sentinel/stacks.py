@@ -1,21 +1,16 @@
-"""Stacks of threads, places where suspended tasks wait, and whose code a frame is.
+"""Stacks of threads, and places where suspended tasks wait.
 
 Nothing here reads a source file, and no frame object outlives the call that looked at it.
 """
 
 from __future__ import annotations
 
-import functools
 import gc
 import itertools
 import operator
-import os
-import site
 import sys
-import sysconfig
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from pathlib import Path
 from types import CodeType, FrameType
 from typing import Any, NamedTuple
 
@@ -133,40 +128,3 @@ def suspended_stack(coroutine: Any) -> Stack:
     """Return where a suspended coroutine waits, its outermost frame first."""
     frames = suspended_frames(coroutine)
     return tuple(_described(_Look(*_look_at(frame))) for frame in frames)
-
-
-def _library_roots() -> tuple[str, ...]:
-    paths = {sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")}
-    paths.update(getattr(site, "getsitepackages", list)())
-    paths.add(site.getusersitepackages())
-    roots = {str(Path(path)) for path in paths if path}
-    # A version manager may keep the library elsewhere than sysconfig says; a module of it tells.
-    roots.add(str(Path(os.__file__).parent))
-    roots |= {str(Path(root).resolve()) for root in roots}
-    return tuple(_as_folder(root) for root in sorted(roots))
-
-
-def _as_folder(path: str) -> str:
-    return path.replace("\\", "/").rstrip("/") + "/"
-
-
-_OWN = _as_folder(str(Path(__file__).resolve().parent.parent))
-_LIBRARIES = (*_library_roots(), _OWN)
-_INSTALLED = ("/site-packages/", "/dist-packages/")
-
-
-@functools.lru_cache(maxsize=4096)
-def is_user_code(file: str) -> bool:
-    """Return whether ``file`` is the user's: not installed, not the standard library, not ours."""
-    if file.startswith("<"):
-        return False
-    # Modules made by Cython tell the name that their source had where they were built.
-    if not Path(file).is_absolute() and not Path(file).exists():
-        return False
-    path = file.replace("\\", "/")
-    return not (path.startswith(_LIBRARIES) or any(part in path for part in _INSTALLED))
-
-
-def is_own_code(file: str) -> bool:
-    """Return whether ``file`` belongs to this plugin."""
-    return file.replace("\\", "/").startswith(_OWN)

@@ -1,0 +1,216 @@
+"""From a sampled stack to what it says: on whose side it is, and its lines of the user's."""
+
+from __future__ import annotations
+
+import linecache
+import re
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from ..results import Frame, Sample, Stack
+from .user_code import Owner, calls_handlers, hands_on, leaf, owner_of, package_of
+
+Place = tuple[str, str]
+"""A file and the name of a function in it."""
+Side = Literal["app", "test", "loop"]
+"""``loop``: neither a transport nor a test is in the stack: a child task, or a thread."""
+
+# Where the test's side ends: what is below runs the app, and what is above belongs to the client.
+_TRANSPORTS = (
+    "pytest_nonblocking.client",
+    "pytest_nonblocking.tasks",
+    "pytest_nonblocking.live",
+    "httpx._transports.asgi",
+    "httpx2._transports.asgi",
+    "starlette.testclient",
+    "anyio.from_thread",
+)
+_RUNS_APP = {("pytest_nonblocking.call", "run"), ("pytest_nonblocking.lifespan", "_run")}
+# What calls the body of a test: below it is the test itself.
+_RUNS_TEST = (
+    "pytest_nonblocking.scenario",
+    "pytest_nonblocking.runner",
+    "pytest_nonblocking.threads",
+)
+# Where a loop calls what it has to do: what is above has started the loop.
+_LOOPS = frozenset(("asyncio.events", "asyncio.base_events", "asyncio.runners", "trio._core._run"))
+_RUNS_STEPS = frozenset(("_run", "_run_once", "run", "unrolled_run"))
+_CLIENTS = frozenset(("httpx", "httpx2", "httpx_ws"))
+_MACHINERY = frozenset(
+    ("threading", "queue", "concurrent", "anyio", "asyncio", "trio", "selectors", "contextlib",
+     "contextvars", "greenlet", "sniffio", "outcome", "uvloop")
+)  # fmt: skip
+"""Packages that run what others have written: none of them is ever the place."""
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What one stack says: its frames from the entry into the app or the test on.
+
+    ``weight`` is for how many seconds it stands, ``times`` how often it was seen.
+    """
+
+    frames: Stack
+    owners: tuple[Owner, ...]
+    side: Side
+    weight: float
+    times: int = 1
+    for_client: bool = False
+    """Whether it waits for the next event of the client."""
+
+    @property
+    def users(self) -> Stack:
+        """The frames of the user's own, outermost first, else those of the app's packages.
+
+        A middleware that passes the request on is none of them.
+        """
+        own = self._owned_by("user")
+        return own or self._owned_by("app")
+
+    def _owned_by(self, owner: Owner) -> Stack:
+        return tuple(
+            frame
+            for n, frame in enumerate(self.frames)
+            if self.owners[n] == owner and not self._passes_on(n)
+        )
+
+    def _passes_on(self, n: int) -> bool:
+        return n + 1 < len(self.frames) and hands_on(self.frames[n + 1])
+
+    @property
+    def library(self) -> Stack:
+        """The frames below the framework, outermost first, where none is the user's."""
+        return tuple(
+            frame
+            for frame, owner in zip(self.frames, self.owners, strict=True)
+            if owner == "library" and not hands_on(frame) and package_of(frame) not in _MACHINERY
+        )
+
+    @property
+    def is_clients(self) -> bool:
+        """Whether it is what the client in the test costs, which is not the test's own doing."""
+        return self.side == "test" and any(package_of(frame) in _CLIENTS for frame in self.frames)
+
+    @property
+    def handler(self) -> Frame | None:
+        """The frame of the route's handler: the first that the framework calls beside its own."""
+        for n in range(1, len(self.frames)):
+            mine = self.owners[n] in ("user", "app") and not self._passes_on(n)
+            if mine and calls_handlers(self.frames[n - 1]):
+                return self.frames[n]
+        return None
+
+
+class Reader:
+    """Reads stacks, knowing what the app's packages are and which function is the test.
+
+    The test's module, and conftest.py, are the test's side unless the app itself is in them.
+    """
+
+    def __init__(self, packages: Collection[str], body: Place | None) -> None:
+        self._packages = frozenset(packages)
+        self._test_file = None if body is None else body[0]
+
+    def read_all(self, samples: Iterable[Sample], *, on_loop: bool = True) -> list[Seen]:
+        """Return what those of ``samples`` say that say anything."""
+        read = (self.read(s.stack, s.weight, on_loop=on_loop) for s in samples)
+        return [seen for seen in read if seen is not None]
+
+    def read(
+        self, stack: Stack, weight: float, times: int = 1, *, on_loop: bool = True
+    ) -> Seen | None:
+        """Return what ``stack`` says, None where it says nothing of the app or the test.
+
+        ``on_loop`` says that it is the stack of the loop's thread, or of a task.
+        """
+        if any(_is_lifespan(frame) for frame in stack):
+            return None
+        start, side = _start(stack, on_loop)
+        below = stack[start:]
+        # Own code that the app calls, or in which a collection ends, counts for its caller.
+        frames = tuple(frame for frame in below if owner_of(frame, ()) != "own")
+        if not frames:
+            return None
+        owners = tuple(owner_of(frame, self._packages) for frame in frames)
+        if side == "loop" and self._is_the_tests(frames, owners):
+            side = "test"
+        for_client = any(frame.module == "pytest_nonblocking.call" for frame in below)
+        return Seen(frames, owners, side, weight, times, for_client)
+
+    def _is_the_tests(self, frames: Stack, owners: Sequence[Owner]) -> bool:
+        users = [f for f, owner in zip(frames, owners, strict=True) if owner == "user"]
+        return bool(users) and all(
+            package_of(frame) not in self._packages
+            and (frame.file == self._test_file or frame.file.endswith("conftest.py"))
+            for frame in users
+        )
+
+
+def _start(stack: Stack, on_loop: bool) -> tuple[int, Side]:
+    """Return where the app's or the test's own part of ``stack`` begins, and whose it is."""
+    for n in range(len(stack) - 1, -1, -1):
+        frame = stack[n]
+        if frame.module.startswith(_TRANSPORTS) or (frame.module, leaf(frame)) in _RUNS_APP:
+            return n + 1, "app"
+        if frame.module.startswith(_RUNS_TEST):
+            return n + 1, "test"
+        if on_loop and frame.module in _LOOPS and leaf(frame) in _RUNS_STEPS:
+            return n + 1, "loop"
+    return 0, "loop"
+
+
+def _is_lifespan(frame: Frame) -> bool:
+    """Return whether ``frame`` waits for the end of the app, all through a test."""
+    return frame.module == "pytest_nonblocking.lifespan" or (
+        leaf(frame) == "lifespan" and frame.module.startswith(("starlette.", "fastapi."))
+    )
+
+
+def place_of(frame: Frame) -> Place:
+    """Return the function that ``frame`` is in."""
+    return frame.file, frame.function
+
+
+def definition_of(frame: Frame) -> Frame:
+    """Return ``frame`` at the line where its function is defined, as far as its source tells."""
+    head = re.compile(rf"\s*(async\s+)?def\s+{re.escape(leaf(frame))}\b")
+    for line in range(frame.line, 0, -1):
+        if head.match(linecache.getline(frame.file, line)):
+            return replace(frame, line=line)
+    return frame
+
+
+def code_at(frame: Frame) -> str:
+    """Return the line of source that ``frame`` is at, "" where it cannot be read."""
+    return linecache.getline(frame.file, frame.line).strip()
+
+
+def calls_below(frames: Iterable[Frame]) -> tuple[str, ...]:
+    """Return library calls, one entry a package: first to innermost."""
+    groups = list(_by_package(frames))
+    names = []
+    for number, group in enumerate(groups):
+        if number == 0:
+            names.append(_call(group[0]))
+        if number == len(groups) - 1:
+            if len(group) > 1 or number > 0:
+                names.append(_call(group[-1]))
+        elif number > 0:
+            names.append(f"{package_of(group[0]) or '?'} …")
+    return tuple(names)
+
+
+def _by_package(frames: Iterable[Frame]) -> Iterator[list[Frame]]:
+    group: list[Frame] = []
+    for frame in frames:
+        if group and package_of(group[-1]) != package_of(frame):
+            yield group
+            group = []
+        group.append(frame)
+    if group:
+        yield group
+
+
+def _call(frame: Frame) -> str:
+    return f"{package_of(frame) or '?'}.{leaf(frame)}"
