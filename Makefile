@@ -2,7 +2,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint matrix truth truth-quick peers
+.PHONY: demo test lint matrix truth truth-quick truth-generated peers
 
 demo: $(VENV)/installed
 	$(BIN)/python examples/demo.py
@@ -29,6 +29,11 @@ truth-quick: $(VENV)/installed
 	rm -rf build/truth/quick
 	$(BIN)/python benchmarks/truth/run.py --results build/truth/quick --every 4 \
 	    --repetitions 1 --python "$$($(BIN)/python -c 'import sys; print("%d.%d" % sys.version_info[:2])')"
+
+# Endpoints composed at random, by seed: ARGS="--validate" confirms their labels without the plugin,
+# ARGS="--count 300 --condition busy --first-seed 0" judges them; goes on where it stopped.
+truth-generated: $(VENV)/installed
+	$(BIN)/python benchmarks/truth/generated/laboratory.py $(ARGS)
 
 # Side by side with other tools on the same cases.
 peers: $(VENV)/installed

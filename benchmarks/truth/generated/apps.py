@@ -14,7 +14,7 @@ FOLDER = Path(__file__).resolve().parents[3] / "build" / "truth" / "generated" /
 
 
 def write(case: Case, folder: Path = FOLDER) -> Path:
-    """Write the case's files, where they are not there as they should be, and return their place."""
+    """Write those of the case's files that are not as they should be; return their folder."""
     home = folder / package(case)
     home.mkdir(parents=True, exist_ok=True)
     sources = render.sources(case)

@@ -13,9 +13,9 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import re
 import sys
-import tempfile
 import time
 from pathlib import Path
 from typing import NamedTuple
@@ -26,10 +26,11 @@ sys.path[0] = str(_TRUTH)  # in place of this file's own folder
 import run
 import score
 from conditions import CONDITIONS, Condition
-from generated import apps, calibrate, compose, render
-from generated.validate import Ledger, validate
 from interpreters import Interpreter
 from slow_service import service
+
+from generated import apps, calibrate, compose, render
+from generated.validate import Ledger, validate
 
 _BUILD = apps.FOLDER.parent
 _NAMES = [condition.name for condition in CONDITIONS]
@@ -52,7 +53,7 @@ class Chunk(NamedTuple):
 
 def chunks(arguments: argparse.Namespace) -> list[Chunk]:
     """Return all chunks, condition after condition for the same seeds."""
-    python = Interpreter("%d.%d" % sys.version_info[:2], sys.executable)
+    python = Interpreter("{}.{}".format(*sys.version_info), sys.executable)
     first, last = arguments.first_seed, arguments.first_seed + arguments.count
     return [
         Chunk(condition, python, range(start, min(start + arguments.chunk, last)))
@@ -66,17 +67,26 @@ def judge(plan: list[Chunk], results: Path, variables: dict[str, str]) -> None:
     """Run the chunks that have no report yet."""
     todo = [chunk for chunk in plan if not (results / chunk.file).exists()]
     print(f"{len(plan)} chunks, {len(plan) - len(todo)} of them judged before")
+    rates = calibrate.variables()
     for number, chunk in enumerate(todo, 1):
-        started = time.monotonic()
-        seeds = {"TRUTH_SEEDS": json.dumps(list(chunk.seeds)), **calibrate.variables()}
+        started, waited = time.monotonic(), _pressure()
+        seeds = {"TRUTH_SEEDS": json.dumps(list(chunk.seeds)), **rates}
         test = _TRUTH / "generated" / "test_generated.py"
         status = run.run(chunk, results, {**variables, **seeds}, test)
         took = time.monotonic() - started
         print(
             f"[{number}/{len(todo)}] {chunk.condition.name} {chunk.seeds}: "
-            f"{took:.0f} s, pytest ended with {status}",
+            f"{took:.0f} s, pytest ended with {status}, "
+            f"some task waited for a processor in {(_pressure() - waited) / took:.0%} of the time",
             flush=True,
         )
+
+
+def _pressure() -> float:
+    """Return for how many seconds some task has waited for a processor; 0 where none tells."""
+    file = Path("/proc/pressure/cpu")
+    found = re.search(r"some .*total=(\d+)", file.read_text("ascii")) if file.exists() else None
+    return int(found.group(1)) / 1e6 if found else 0.0
 
 
 def findings(
@@ -115,7 +125,7 @@ def report(plan: list[Chunk], results: Path, ledger: Ledger, cases: list[compose
         print(score.table(found, total=False))
     by_name = {case.name: case for case in cases}
     for (condition, _), mine in found.items():
-        for finding in sorted(mine, key=lambda f: (score.KINDS + ("",)).index(f.wrong)):
+        for finding in sorted(mine, key=lambda f: (*score.KINDS, "").index(f.wrong)):
             if finding.wrong:
                 told = described(by_name[finding.case])
                 print(f"{condition}: {finding.wrong}: {told}: {finding.detail}")
@@ -152,8 +162,11 @@ def main() -> int:
     plan = [] if arguments.validate else chunks(arguments)
     for case in cases:
         apps.write(case)
-    with tempfile.TemporaryDirectory(), service() as port:
-        variables = {"TRUTH_PORT": str(port)}
+    with service() as port:
+        # The plugin of this tree is judged, wherever the installed one comes from.
+        tree = [str(_TRUTH.parents[1]), os.environ.get("PYTHONPATH", "")]
+        path = os.pathsep.join(filter(None, tree))
+        variables = {"TRUTH_PORT": str(port), "PYTHONPATH": path}
         if arguments.validate:
             validate(cases, ledger, variables)
         else:

@@ -131,7 +131,7 @@ PRIMITIVES: dict[str, Primitive] = {
         innocence=(1, 3),
         whole=True,
         imports=("import requests", "from corpus.services import url"),
-        overhead=1.2,
+        overhead=1.4,
         suspends=False,
     ),
     # The loop's thread works.
@@ -206,7 +206,8 @@ PRIMITIVES: dict[str, Primitive] = {
         innocence=(0.3, 3.5),
         imports=("from pydantic import BaseModel",),
         constants=("DOCUMENT", "MODELS"),
-        definitions="class Order_{n}(BaseModel):\n    id: int\n    name: str\n    tags: list[str]\n",
+        definitions="class Order_{n}(BaseModel):\n"
+        "    id: int\n    name: str\n    tags: list[str]\n",
         suspends=False,
     ),
     # The loop is idle, and requests queue.

@@ -70,7 +70,9 @@ class _Module:
         if self.name != "shared" and any("shared." in block for block in self._blocks):
             self.imports.add("from .shared import filled, shared")
         head = [f'"""{_SAYS[self.name]}"""', "from __future__ import annotations"]
-        imports = "\n".join(sorted(self.imports, key=lambda line: (line.startswith("from ."), line)))
+        imports = "\n".join(
+            sorted(self.imports, key=lambda line: (line.startswith("from ."), line))
+        )
         return "\n\n".join([*head, imports, *("\n" + block for block in self._blocks)]) + "\n"
 
 

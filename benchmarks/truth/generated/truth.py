@@ -21,6 +21,7 @@ _CORES = 2  # for which the labels are made
 _NEAR = (0.7, 1.4)
 _APART = 1.5
 _CORES_APART = 0.7
+_SHORT_CALLS = ("block-socket", "block-requests")
 FRAMEWORK = 0.3  # FastAPI's own loop CPU, and the client's
 _FRAMEWORKS = (0.1, FRAMEWORK, 1.2)
 # Processors that share their units, as the two threads of a core do, lose half of their speed while
@@ -120,15 +121,15 @@ class Unclear(Exception):  # noqa: N818  # not an error: another draw is made
 
 
 def demand(composition: Composition, framework: float = FRAMEWORK, scale: float = 1) -> Demand:
-    """Return what one request asks for; all CPU of the steps is multiplied by ``scale``."""
-    spent = {"wait": 0.0, "blocked": 0.0, "loop": framework, "gil": 0.0, "cores": 0.0}
+    """Return what one request asks for; all CPU is multiplied by ``scale``."""
+    spent = {"wait": 0.0, "blocked": 0.0, "loop": scale * framework, "gil": 0.0, "cores": 0.0}
     queues: dict[int, Queue] = {}
     threads = after = 0.0
     for number, step in enumerate(composition.steps):
         primitive = step.primitive
         took = step.ms * (scale if primitive.uses in ("loop", "gil", "cores") else 1)
         spent[primitive.uses] += took
-        spent["loop"] += primitive.overhead + PLACES[step.place]
+        spent["loop"] += scale * (primitive.overhead + PLACES[step.place])
         if step.width:
             queues[number] = Queue(took, step.width)
         if primitive.threads:
@@ -150,6 +151,7 @@ def demand(composition: Composition, framework: float = FRAMEWORK, scale: float 
 def label(composition: Composition) -> Label:
     """Return the label; raises Unclear where the margins are too small."""
     _check_margins(composition)
+    _check_service(composition)
     found: set[Label] = set()
     for framework, scale in itertools.product(_FRAMEWORKS, _CPU_SCALES):
         asked = demand(composition, framework, scale)
@@ -242,6 +244,13 @@ def _check_margins(composition: Composition) -> None:
         for cpu, blocked in _loop_steps(composition, merged):
             _check_far(cpu, MAX_LAG)
             _check_far(blocked, MAX_BLOCKED)
+
+
+def _check_service(composition: Composition) -> None:
+    """Reject short waits for the slow service beside work that takes all processors from it."""
+    asked = demand(composition)
+    if any(step.kind in _SHORT_CALLS and step.ms < MAX_BLOCKED for step in composition.steps):
+        _check_apart(MAX_BLOCKED, asked.cores + asked.gil)
 
 
 def _check_far(figure: float, limit: float) -> None:

@@ -33,7 +33,9 @@ def objections(measured: dict[str, Any], case: compose.Case, cores: int) -> list
     low, high = (demand(case.composition, scale=speed) for speed in measured["speed"])
     least, most = low.serial(COPIES, cores)[0], high.serial(COPIES, cores)[1]
     if high.gil + high.cores > _LEAST:
-        most = demand(case.composition, scale=_SHARED * measured["speed"][1]).serial(COPIES, cores)[1]
+        most = demand(case.composition, scale=_SHARED * measured["speed"][1]).serial(COPIES, cores)[
+            1
+        ]
     told = []
     if not _within(measured["slope"], least, most):
         told.append(f"slope {measured['slope']:.1f} ms for {least:.1f} to {most:.1f}")
@@ -94,21 +96,24 @@ class Ledger:
 def validate(cases: Sequence[compose.Case], ledger: Ledger, variables: dict[str, str]) -> None:
     """Measure the cases whose labels are not settled; the slow service has to run."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    variables = {**variables, **calibrate.variables()}
     for attempt in range(_ATTEMPTS):
         todo = [case for case in cases if not ledger.is_settled(case)]
         for start in range(0, len(todo), _AT_A_TIME):
             chunk = {case.seed: case for case in todo[start : start + _AT_A_TIME]}
             for measured in _driven(chunk, variables):
                 ledger.add(chunk[measured["seed"]], measured, cores or 1)
-            print(f"validated {start + len(chunk)} of {len(todo)}, attempt {attempt + 1}", flush=True)
+            print(
+                f"validated {start + len(chunk)} of {len(todo)}, attempt {attempt + 1}", flush=True
+            )
 
 
 def _driven(seeds: Iterable[int], variables: dict[str, str]) -> Iterator[dict[str, Any]]:
     """Yield what the driver, in a process of its own, tells of each seed."""
     left = list(seeds)
     command = [sys.executable, "-m", "generated.driver", *map(str, left)]
-    path = os.pathsep.join(filter(None, [str(_TRUTH), os.environ.get("PYTHONPATH", "")]))
-    env = {**os.environ, **variables, **calibrate.variables(), "PYTHONPATH": path}
+    path = os.pathsep.join((str(_TRUTH), variables["PYTHONPATH"]))
+    env = {**os.environ, **variables, "PYTHONPATH": path}
     try:
         done = subprocess.run(
             command, env=env, capture_output=True, text=True, timeout=_HUNG, check=False
