@@ -172,7 +172,9 @@ class _App:
                 f"class {name}:\n"
                 "    def __init__(self, app: ASGIApp) -> None:\n"
                 "        self._app = app\n\n"
-                "    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:\n"
+                "    async def __call__(\n"
+                "        self, scope: Scope, receive: Receive, send: Send\n"
+                "    ) -> None:\n"
                 f'        if scope["type"] == "http":\n{body}'
                 "        await self._app(scope, receive, send)\n",
                 "from starlette.types import ASGIApp, Receive, Scope, Send",
@@ -218,10 +220,8 @@ class _App:
                 "from fastapi.responses import StreamingResponse",
             )
             answer = "return StreamingResponse(rows())\n"
-        module.add(
-            f'@{app}.get("/asked")\n{"" if in_def else "async "}def asked({", ".join(parameters)}):\n'
-            + _indented(body + answer)
-        )
+        head = f"{'' if in_def else 'async '}def asked({', '.join(parameters)}):"
+        module.add(f'@{app}.get("/asked")\n{head}\n' + _indented(body + answer))
 
     def _main(self) -> None:
         lines = []

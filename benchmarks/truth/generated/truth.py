@@ -185,7 +185,7 @@ def _label(
 
 
 def _parts(asked: Demand, overlaps: bool) -> dict[Cause | int, float]:
-    """Return the judged excess by cause; a queue's cause is the number of its step (-1: threads)."""
+    """Return the judged excess by cause; a queue's is the number of its step, -1 for threads."""
     queues = {**asked.queues, -1: asked.threads}
     number = max(queues, key=lambda n: queues[n].demand)
     return {
