@@ -12,13 +12,15 @@ machine where nothing else runs; seeds whose label it does not confirm are not c
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import os
 import re
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 _TRUTH = Path(__file__).resolve().parents[1]
 sys.path[0] = str(_TRUTH)  # in place of this file's own folder
@@ -30,6 +32,7 @@ from interpreters import Interpreter
 from slow_service import service
 
 from generated import apps, calibrate, compose, render
+from generated.calm import await_calm, pressure
 from generated.validate import Ledger, validate
 
 _BUILD = apps.FOLDER.parent
@@ -42,51 +45,51 @@ class Chunk(NamedTuple):
 
     condition: Condition
     python: Interpreter
-    seeds: range
+    cases: Sequence[compose.Case]
+
+    @property
+    def seeds(self) -> list[int]:
+        """The numbers of the cases."""
+        return [case.seed for case in self.cases]
 
     @property
     def file(self) -> str:
-        """The name of its report."""
-        seeds = f"{self.seeds[0]:06}-{self.seeds[-1]:06}"
+        """The name of its report, which is another one where seeds are drawn otherwise."""
+        drawn = hashlib.sha256(repr(self.cases).encode()).hexdigest()[:8]
+        seeds = f"{self.seeds[0]:06}-{self.seeds[-1]:06}-{drawn}"
         return f"{self.condition.name}_{self.python.version}_{seeds}.json"
 
 
-def chunks(arguments: argparse.Namespace) -> list[Chunk]:
+def chunks(cases: Sequence[compose.Case], arguments: argparse.Namespace) -> list[Chunk]:
     """Return all chunks, condition after condition for the same seeds."""
     python = Interpreter("{}.{}".format(*sys.version_info), sys.executable)
-    first, last = arguments.first_seed, arguments.first_seed + arguments.count
     return [
-        Chunk(condition, python, range(start, min(start + arguments.chunk, last)))
-        for start in range(first, last, arguments.chunk)
+        Chunk(condition, python, cases[start : start + arguments.chunk])
+        for start in range(0, len(cases), arguments.chunk)
         for condition in CONDITIONS
         if condition.name in (arguments.condition or ["quiet", "busy"])
     ]
 
 
-def judge(plan: list[Chunk], results: Path, variables: dict[str, str]) -> None:
+def judge(plan: list[Chunk], results: Path, variables: dict[str, str], patience: float) -> None:
     """Run the chunks that have no report yet."""
     todo = [chunk for chunk in plan if not (results / chunk.file).exists()]
     print(f"{len(plan)} chunks, {len(plan) - len(todo)} of them judged before")
     rates = calibrate.variables()
     for number, chunk in enumerate(todo, 1):
-        started, waited = time.monotonic(), _pressure()
-        seeds = {"TRUTH_SEEDS": json.dumps(list(chunk.seeds)), **rates}
+        await_calm(patience)
+        started, waited = time.monotonic(), pressure()
+        seeds = {"TRUTH_SEEDS": json.dumps(chunk.seeds), **rates}
         test = _TRUTH / "generated" / "test_generated.py"
         status = run.run(chunk, results, {**variables, **seeds}, test)
         took = time.monotonic() - started
         print(
-            f"[{number}/{len(todo)}] {chunk.condition.name} {chunk.seeds}: "
+            f"[{number}/{len(todo)}] {chunk.condition.name}, "
+            f"seeds {chunk.seeds[0]} to {chunk.seeds[-1]}: "
             f"{took:.0f} s, pytest ended with {status}, "
-            f"some task waited for a processor in {(_pressure() - waited) / took:.0%} of the time",
+            f"some task waited for a processor in {(pressure() - waited) / took:.0%} of the time",
             flush=True,
         )
-
-
-def _pressure() -> float:
-    """Return for how many seconds some task has waited for a processor; 0 where none tells."""
-    file = Path("/proc/pressure/cpu")
-    found = re.search(r"some .*total=(\d+)", file.read_text("ascii")) if file.exists() else None
-    return int(found.group(1)) / 1e6 if found else 0.0
 
 
 def findings(
@@ -98,14 +101,22 @@ def findings(
         file = results / chunk.file
         if not file.exists():
             continue
-        for record in json.loads(file.read_text("utf-8"))["tests"]:
-            match = _SEED.search(record["nodeid"])
-            case = compose.case(int(match.group(1))) if match else None
-            if case is not None and ledger.is_confirmed(case) is not False:
-                label = score.Label(case.label.cause, render.culprit_file(case), has_line=True)
-                finding = score.judge(record, case.name, label, alone_ms=(0, 1000))
-                found.setdefault((chunk.condition.name, chunk.python.version), []).append(finding)
+        tests = json.loads(file.read_text("utf-8"))["tests"]
+        records = {int(m.group(1)): t for t in tests if (m := _SEED.search(t["nodeid"]))}
+        mine = found.setdefault((chunk.condition.name, chunk.python.version), [])
+        for case in chunk.cases:
+            if not ledger.against(case):
+                mine.append(_finding(case, records.get(case.seed)))
     return found
+
+
+def _finding(case: compose.Case, record: dict[str, Any] | None) -> score.Finding:
+    if record is None:
+        faulty = case.label.cause is not None
+        nothing = "its test left no verdict"
+        return score.Finding(case.name, faulty, "not-measured", nothing, False, True, None)
+    label = score.Label(case.label.cause, render.culprit_file(case), has_line=True)
+    return score.judge(record, case.name, label, alone_ms=(0, 1000))
 
 
 def described(case: compose.Case) -> str:
@@ -130,9 +141,9 @@ def report(plan: list[Chunk], results: Path, ledger: Ledger, cases: list[compose
                 told = described(by_name[finding.case])
                 print(f"{condition}: {finding.wrong}: {told}: {finding.detail}")
     for case in cases:
-        if ledger.is_confirmed(case) is False:
-            print(f"label not confirmed: {described(case)}: {ledger.against(case)}")
-    if unknown := sum(ledger.is_confirmed(case) is None for case in cases):
+        if against := ledger.against(case):
+            print(f"label not confirmed: {described(case)}: {'; '.join(against)}")
+    if unknown := sum(ledger.against(case) is None for case in cases):
         print(f"{unknown} labels were not validated")
     print("\n".join(score.lost(results)))
     wrong = ("wrong fail", "wrong pass")
@@ -144,22 +155,29 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--count", type=int, default=300)
     parser.add_argument("--first-seed", type=int, default=0)
+    parser.add_argument("--seed", type=int, action="append", help="only this one")
     parser.add_argument("--chunk", type=int, default=50)
     parser.add_argument("--condition", action="append", choices=_NAMES, help="quiet and busy")
     parser.add_argument("--validate", action="store_true", help="confirm the labels and end")
+    parser.add_argument(
+        "--patience", type=float, default=0, help="seconds to wait for a calm machine, each time"
+    )
+    parser.add_argument("--again", action="store_true", help="judge what was judged before")
     parser.add_argument("--show", action="store_true", help="list the compositions and end")
     parser.add_argument("--results", type=Path, default=_BUILD / "results")
     parser.add_argument("--labels", type=Path, default=_BUILD / "labels.json")
     arguments = parser.parse_args()
-    seeds = range(arguments.first_seed, arguments.first_seed + arguments.count)
-    cases = [compose.case(seed) for seed in seeds]
+    first = arguments.first_seed
+    cases = list(map(compose.case, arguments.seed or range(first, first + arguments.count)))
     if arguments.show:
         print("\n".join(map(described, cases)))
         return 0
     ledger = Ledger(arguments.labels)
     results = arguments.results.resolve()
     results.mkdir(parents=True, exist_ok=True)
-    plan = [] if arguments.validate else chunks(arguments)
+    plan = [] if arguments.validate else chunks(cases, arguments)
+    for chunk in plan if arguments.again else []:
+        (results / chunk.file).unlink(missing_ok=True)
     for case in cases:
         apps.write(case)
     with service() as port:
@@ -168,9 +186,9 @@ def main() -> int:
         path = os.pathsep.join(filter(None, tree))
         variables = {"TRUTH_PORT": str(port), "PYTHONPATH": path}
         if arguments.validate:
-            validate(cases, ledger, variables)
+            validate(cases, ledger, variables, arguments.patience)
         else:
-            judge(plan, results, variables)
+            judge(plan, results, variables, arguments.patience)
     return report(plan, results, ledger, cases)
 
 

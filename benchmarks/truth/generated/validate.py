@@ -15,13 +15,14 @@ from pathlib import Path
 from typing import Any
 
 from . import calibrate, compose
+from .calm import await_calm
 from .driver import COPIES
 from .truth import demand
 
 _SHARE, _LEAST = 0.25, 1.0
 _SHARED = 1.9  # how much slower two threads of a core are at once
 _ATTEMPTS = 3
-_AT_A_TIME = 25
+_AT_A_TIME = 10
 _HUNG = 300
 _TRUTH = Path(__file__).resolve().parents[1]
 
@@ -54,7 +55,7 @@ def _within(figure: float, least: float, most: float, least_tolerance: float = _
 
 
 class Ledger:
-    """What is known of the labels, in a file."""
+    """The last measurement of each case and how many there were, in a file."""
 
     def __init__(self, file: Path) -> None:
         self._file = file
@@ -64,26 +65,20 @@ class Ledger:
 
     def is_settled(self, case: compose.Case) -> bool:
         """Return whether the case, as it is drawn today, needs no further attempt."""
-        known = self._entry(case)
-        return bool(known) and (not known["against"] or known["attempts"] >= _ATTEMPTS)
+        return self.against(case) == [] or self._entry(case).get("attempts", 0) >= _ATTEMPTS
 
-    def is_confirmed(self, case: compose.Case) -> bool | None:
-        """Return whether the label is confirmed, or None where that was not tried."""
+    def against(self, case: compose.Case) -> list[str] | None:
+        """Return what speaks against the label; None where it was not measured."""
         known = self._entry(case)
-        return not known["against"] if known else None
-
-    def against(self, case: compose.Case) -> str:
-        """Return what speaks against the label."""
-        return "; ".join(self._entry(case).get("against", ()))
+        return objections(known["measured"], case, known["cores"]) if known else None
 
     def add(self, case: compose.Case, measured: dict[str, Any], cores: int) -> None:
         """Take note of one measurement."""
-        attempts = self._entry(case).get("attempts", 0) + 1
         self._known[case.name] = {
             "composition": repr(case.composition),
-            "attempts": attempts,
+            "attempts": self._entry(case).get("attempts", 0) + 1,
+            "cores": cores,
             "measured": measured,
-            "against": objections(measured, case, cores),
         }
         self._file.parent.mkdir(parents=True, exist_ok=True)
         self._file.write_text(json.dumps(self._known, indent=1), "utf-8")
@@ -93,7 +88,9 @@ class Ledger:
         return known if known.get("composition") == repr(case.composition) else {}
 
 
-def validate(cases: Sequence[compose.Case], ledger: Ledger, variables: dict[str, str]) -> None:
+def validate(
+    cases: Sequence[compose.Case], ledger: Ledger, variables: dict[str, str], patience: float
+) -> None:
     """Measure the cases whose labels are not settled; the slow service has to run."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     variables = {**variables, **calibrate.variables()}
@@ -101,6 +98,7 @@ def validate(cases: Sequence[compose.Case], ledger: Ledger, variables: dict[str,
         todo = [case for case in cases if not ledger.is_settled(case)]
         for start in range(0, len(todo), _AT_A_TIME):
             chunk = {case.seed: case for case in todo[start : start + _AT_A_TIME]}
+            await_calm(patience)
             for measured in _driven(chunk, variables):
                 ledger.add(chunk[measured["seed"]], measured, cores or 1)
             print(
