@@ -1,12 +1,13 @@
 """The loop-time budget: what keeps an event loop, and where."""
 
 from . import tracers
-from .clock import clock_name, cores
+from .clock import clock_name, cores, cpu_of_other_thread
 from .copies import COPY
 from .discovery import LoopsUsed
 from .loops import UnsupportedLoopError
 from .sentinel import Driver, LoopStuck, LoopUnreachableError, Reading, Sentinel
 from .stacks import is_own_code, is_user_code
+from .stretches import Stretch, Stretches
 from .waits import Waits
 
 __all__ = [
@@ -17,10 +18,13 @@ __all__ = [
     "LoopsUsed",
     "Reading",
     "Sentinel",
+    "Stretch",
+    "Stretches",
     "UnsupportedLoopError",
     "Waits",
     "clock_name",
     "cores",
+    "cpu_of_other_thread",
     "is_own_code",
     "is_user_code",
     "tracers",
