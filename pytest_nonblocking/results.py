@@ -254,6 +254,9 @@ class Run:
     """The budget from the end of the last copy until the application worked on no request."""
     after_looks: Looks = Looks()
     pressure: Pressure = Pressure()
+    slowdowns: tuple[float, ...] = ()
+    """How many times slower than the reference this process computed before and after the run, 1
+    or more; empty where that of the calibration holds."""
     requests: int = 0
     background: float = 0.0
     exchanges: tuple[Exchange, ...] = ()

@@ -14,11 +14,11 @@ from typing import Any, Protocol
 import anyio
 import anyio.lowlevel
 
-from .analysis import verdict
 from .clocks import CLOCKS
 from .door import Door
 from .machine import machine_factor
 from .results import Budget, Calibration, Evidence, Exchange, Limits, Run, Stack, Step
+from .schedule import Progress, replicate
 from .sentinel import (
     COPY,
     LoopStuck,
@@ -33,9 +33,6 @@ from .sentinel import (
 from .tasks import running_tasks
 
 Body = Callable[[], Awaitable[object]]
-Progress = Callable[[Evidence, int], None]
-"""Is told of the evidence so far and of the copies of the next run, just before it."""
-
 _BREAK_EVERY = 0.02
 _EARLY_LOOKS = 8
 _LATE = 1.5
@@ -438,47 +435,55 @@ async def measure(
             if warm_up.timed_out:
                 return dataclasses.replace(evidence, solos=(warm_up,))
             await sentinel.learn_background()
-
-            async def run(level: int, alone: tuple[float, ...]) -> Run:
-                return await run_burst(body, level, limits, sentinel, transports, alone, door)
-
-            evidence = await _replicated(run, limits, sentinel, evidence, progress)
+            runner = _BurstRunner(body, limits, sentinel, transports, door)
+            evidence = await replicate(runner, evidence, limits, progress)
     finally:
         sentinel.stop()
     return evidence
 
 
-async def _replicated(
-    run_level: Callable[[int, tuple[float, ...]], Awaitable[Run]],
-    limits: Limits,
-    sentinel: Sentinel,
-    evidence: Evidence,
-    progress: Progress | None,
-) -> Evidence:
-    while (level := verdict.next_level(evidence, limits)) is not None:
-        if progress is not None:
-            progress(evidence, level)
-        alone = tuple(run.makespan for run in evidence.solos) if level > 1 else ()
-        run = await run_level(level, alone)
-        if sentinel.fault is not None:
-            return dataclasses.replace(evidence, unmeasured=describe_fault(sentinel.fault))
-        if level == 1:
-            evidence = dataclasses.replace(evidence, solos=(*evidence.solos, run))
-            continue
-        if any(burst.concurrency == level for burst in evidence.bursts):
-            evidence = dataclasses.replace(evidence, calibration=_slowest(evidence.calibration))
-        evidence = dataclasses.replace(evidence, bursts=(*evidence.bursts, run))
-    return evidence
+class _BurstRunner:
+    """Runs copies of a scenario on the running loop."""
 
+    def __init__(
+        self,
+        body: Body,
+        limits: Limits,
+        sentinel: Sentinel,
+        transports: Sequence[Transport],
+        door: Door | None,
+    ) -> None:
+        self._body = body
+        self._limits = limits
+        self._door = door
+        self._sentinel = sentinel
+        self._transports = transports
+        self._slowdown = machine_factor()
 
-def _slowest(calibration: Calibration) -> Calibration:
-    """Return ``calibration`` with the factor of now, where that is larger.
+    async def run(self, concurrency: int, alone: tuple[float, ...]) -> Run:
+        """Run one closed burst; raises BodyFailedError.
 
-    Processors share their units with a neighbour that comes and goes: twice the CPU time for the
-    same requests was seen in three bursts after a factor of 1.0. A verdict that its first burst
-    gives needs no second look.
-    """
-    return dataclasses.replace(calibration, factor=max(calibration.factor, machine_factor()))
+        The slowdown is measured before and after each: processors share their units with a
+        neighbour that comes and goes (twice the CPU time for the same requests was seen).
+        """
+        run = await run_burst(
+            self._body,
+            concurrency,
+            self._limits,
+            self._sentinel,
+            self._transports,
+            alone,
+            self._door,
+        )
+        before = self._slowdown
+        if concurrency > 1:
+            self._slowdown = self._sentinel.on_loop(machine_factor)
+        return dataclasses.replace(run, slowdowns=(before, self._slowdown))
+
+    def fault(self) -> str | None:
+        """Return what is told of a fault of the sentinel's own."""
+        fault = self._sentinel.fault
+        return None if fault is None else describe_fault(fault)
 
 
 async def run_burst(

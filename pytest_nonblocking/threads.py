@@ -22,6 +22,7 @@ from .lifespan import ASGIApp
 from .machine import machine_factor
 from .observed import News, Requests
 from .results import Budget, Calibration, Evidence, Limits, Run
+from .schedule import Progress
 from .sentinel import (
     COPY,
     Driver,
@@ -55,7 +56,7 @@ def measure(
     used: LoopsUsed,
     limits: Limits,
     sentinel: Sentinel,
-    progress: scenario.Progress | None = None,
+    progress: Progress | None = None,
 ) -> Evidence:
     """Run ``body`` as often as the verdict asks for, its copies in threads of their own.
 
@@ -77,7 +78,7 @@ def _on_shared_loop(
     limits: Limits,
     sentinel: Sentinel,
     loop: asyncio.AbstractEventLoop,
-    progress: scenario.Progress | None,
+    progress: Progress | None,
 ) -> Evidence:
     copies = _CopyThreads()
     client = _TestClients(loop)

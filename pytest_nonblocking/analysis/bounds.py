@@ -10,22 +10,23 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ..results import Calibration, Cause, Limits, Looks, Pool, Run
-from .growth import Growth, growth_of
+from .growth import Growth, growth_of, pace_of, pace_spread
 
 LEAST_EXCESS = 0.001
 """Seconds per request below which nothing fails for scaling: 1,000 requests/s on one core."""
 
-CPU_SPREAD = 0.08
+CPU_SPREAD, CPU_SPREAD_PRESSED = 0.07, 0.05
 """By which share the processor time of the same code differs from one measurement to the next:
-caches, clock speed, and the measured slowdown itself. The operating curve (docs/operating-curve.md)
-shows what it buys: no flip at a spread of 2.5 % (standard deviation), as measured."""
+caches, clock speed, and the measured slowdown itself; and what is added where tasks wait for a
+processor all the time. The operating curve (docs/operating-curve.md) shows what they buy."""
 
-MARGIN = 0.10
-"""By which share the judged figure must clear its limit, on either side. It covers what differs
-between two measurements of the same waits; see the operating curve."""
+MARGIN, MARGIN_PRESSED = 0.04, 0.10
+"""By which share the judged figure must clear its limit, on either side, and what is added where
+tasks wait for a processor all the time. It covers what differs between two measurements of the same
+waits; see the operating curve."""
 
 CONFIDENCE = 3.0
 """Standard deviations of the bounds of a share that was sampled: 1 in 740 on each side."""
@@ -75,14 +76,14 @@ def is_evidence(run: Run) -> bool:
     return abs(run.residual) <= RESIDUAL_SHARE * run.makespan + RESIDUAL_SECONDS
 
 
-def alone_bounds(singles: Sequence[Run], slowdown: float) -> Bounds:
+def alone_bounds(singles: Sequence[Run], calibration: Calibration) -> Bounds:
     """Return T(1) in seconds, with its bounds, without what the machine and the plugin added.
 
     Its CPU is divided by the slowdown, as is the excess that is compared with it. The loop's idle
     time holds the wait of its worker threads for a processor, which only the upper bound keeps:
     with busy neighbours a request of 20 ms of work in a thread was seen to take 100 ms.
     """
-    high = [_undisturbed(run, slowdown) for run in singles]
+    high = [_undisturbed(run, pace_of(run, calibration)) for run in singles]
     low = [
         max(taken - min(run.budget.idle, run.budget.other_delay + run.budget.child_delay), 1e-6)
         for taken, run in zip(high, singles, strict=True)
@@ -94,6 +95,11 @@ def _undisturbed(run: Run, slowdown: float) -> float:
     budget = run.budget
     own_pace = budget.wall - budget.descheduled - budget.own
     return max(own_pace - (budget.cpu + budget.gc) * (1 - 1 / slowdown), 1e-6)
+
+
+def pressed(run: Run) -> float:
+    """Return for which share of ``run`` tasks can have waited for a processor, from 0 to 1."""
+    return min(1.0, run.pressure.waiting / run.makespan) if run.makespan > 0 else 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +132,7 @@ def _idle_shares(run: Run, looks: Looks, calibration: Calibration) -> _Idle:
     runnable = computed + budget.other_delay + budget.child_delay
     at_most = runnable / (cores * idle)
     held = looks.held / looks.tried if looks.tried > 0 else 0.0
-    gil_low = budget.idle_cpu / idle * _bottleneck_gil(looks)
+    gil_low = budget.idle_cpu / idle * _bottleneck_gil(looks, calibration)
     gil = min(budget.idle_cpu / idle, held)
     if looks.states and looks.count:
         seen, _ = share_between(looks.saturated, looks.watched, looks.count)
@@ -142,9 +148,14 @@ def _idle_shares(run: Run, looks: Looks, calibration: Calibration) -> _Idle:
     return _Idle(certain, at_most, gil_low, max(gil_low, min(gil, 1 - certain)))
 
 
-def _bottleneck_gil(looks: Looks) -> float:
-    """Return for how much of the time the GIL was certainly the bottleneck, from 0 to 1."""
-    held, _ = share_between(looks.held, looks.tried, looks.count)
+def _bottleneck_gil(looks: Looks, calibration: Calibration) -> float:
+    """Return for how much of the time the GIL was certainly the bottleneck, from 0 to 1.
+
+    The watching thread measures how long it waits for the GIL, which changes hands once in a
+    switch interval: so many samples its waits are worth.
+    """
+    samples = int(looks.tried / calibration.switch_interval)
+    held, _ = share_between(looks.held, looks.tried, samples)
     return max(0.0, (held - FREELY_HELD) / (1 - FREELY_HELD))
 
 
@@ -156,6 +167,7 @@ class Excess:
     alone: Bounds
     growth: Growth
     offloaded: float
+    margin: float
 
     @property
     def total(self) -> Bounds:
@@ -165,17 +177,32 @@ class Excess:
     def without(self, causes: Sequence[str]) -> Excess:
         """Return the same without the causes that are accepted."""
         kept = {name: part for name, part in self.parts.items() if name not in causes}
-        return Excess(kept, self.alone, self.growth, self.offloaded)
+        return replace(self, parts=kept)
 
     def convicts(self, limits: Limits) -> bool:
         """Whether this burst alone speaks for a fail."""
         limit = max(LEAST_EXCESS, limits.max_serial_fraction * self.alone.high)
-        return self.total.low > limit * (1 + MARGIN)
+        return self.total.low > limit * (1 + self.margin)
+
+    def convicts_alone(self, limits: Limits) -> bool:
+        """Whether this burst is enough for a fail: nothing that happens once looks like it.
+
+        Processor time is not a hiccup. Waits are none where each copy ends after the one before
+        it; where all are late together, a server may have paused once.
+        """
+        limit = max(LEAST_EXCESS, limits.max_serial_fraction * self.alone.high)
+        low = 0.0
+        for cause, part in self.parts.items():
+            if cause in ("cpu-on-loop", "gil-contention"):
+                low += part.low
+            elif cause in ("serialised-wait", "thread-pool"):
+                low += min(part.low, self.growth.spread_idle)
+        return low > limit * (1 + self.margin)
 
     def acquits(self, limits: Limits) -> bool:
         """Whether this burst alone speaks for a pass."""
         limit = max(LEAST_EXCESS, limits.max_serial_fraction * self.alone.low)
-        return self.total.high * (1 + MARGIN) <= limit
+        return self.total.high * (1 + self.margin) <= limit
 
 
 def excess_of(
@@ -192,13 +219,15 @@ def excess_of(
     ``looks`` are those of all bursts of its level together, ``waits_for`` is the cause that idle
     time has, and the pool behind it.
     """
-    growth = growth_of(burst, singles)
-    alone = alone_bounds(singles, calibration.factor)
+    growth = growth_of(burst, singles, calibration)
+    alone = alone_bounds(singles, calibration)
     idle = _idle_shares(burst, looks, calibration)
-    gil = _gil(burst, growth, idle, _bottleneck_gil(looks), later_looks)
-    cpu = _spread(growth.cpu, CPU_SPREAD)
+    gil = _paced(
+        _gil(growth, idle, _bottleneck_gil(looks, calibration), later_looks), burst, calibration
+    )
+    cpu = _spread(growth.paced_cpu, cpu_spread(burst))
     allowance = limits.cpu_allowance * max(1.0, burst.requests / burst.concurrency)
-    cpu_excess, gil_excess = _beyond(allowance, cpu, gil, calibration.factor)
+    cpu_excess, gil_excess = _beyond(allowance, cpu, gil)
     wait_cause, pool = waits_for
     parts: dict[Cause, Bounds] = {
         "cpu-on-loop": cpu_excess,
@@ -207,19 +236,35 @@ def excess_of(
         ),
         "gil-contention": gil_excess,
         wait_cause: _less(
-            _wait(burst, growth, idle, looks, _left(allowance, cpu, gil, calibration.factor)),
+            _wait(burst, singles, growth, idle, looks, _left(allowance, cpu, gil)),
             _by_chance(pool, alone),
         ),
     }
     offloaded = growth.offloaded * (1 - idle.gil)
-    return Excess(parts, alone, growth, offloaded)
+    margin = MARGIN + MARGIN_PRESSED * pressed(burst)
+    return Excess(parts, alone, growth, offloaded, margin)
+
+
+def cpu_spread(run: Run) -> float:
+    """Return by which share the processor time of ``run`` may differ from what it is usually."""
+    return CPU_SPREAD + CPU_SPREAD_PRESSED * pressed(run) + pace_spread(run)
+
+
+def _paced(bounds: Bounds, run: Run, calibration: Calibration) -> Bounds:
+    """Return what the reference machine would have shown."""
+    slowdown, spread = pace_of(run, calibration), 1 + pace_spread(run)
+    return Bounds(
+        bounds.low / slowdown / spread,
+        bounds.estimate / slowdown,
+        bounds.high / slowdown * spread,
+    )
 
 
 def _spread(value: float, share: float) -> Bounds:
     return Bounds(value / (1 + share), value, value * (1 + share))
 
 
-def _gil(burst: Run, growth: Growth, idle: _Idle, bottleneck: float, later_looks: Looks) -> Bounds:
+def _gil(growth: Growth, idle: _Idle, bottleneck: float, later_looks: Looks) -> Bounds:
     """Return what waiting for the GIL adds per request, in steps and while the loop is idle.
 
     In steps that were seen to wait for the GIL, the other threads' CPU bounds what they can have
@@ -246,7 +291,7 @@ def _gil(burst: Run, growth: Growth, idle: _Idle, bottleneck: float, later_looks
     return in_idle + in_steps + Bounds(later_low, max(later_low, later * later_held), later)
 
 
-def _beyond(allowance: float, cpu: Bounds, gil: Bounds, slowdown: float) -> tuple[Bounds, Bounds]:
+def _beyond(allowance: float, cpu: Bounds, gil: Bounds) -> tuple[Bounds, Bounds]:
     """Return what CPU on the loop and waits for the GIL add beyond the allowance they share.
 
     Threads that work for a request need the GIL too: what the loop waits for it is CPU work of
@@ -254,7 +299,6 @@ def _beyond(allowance: float, cpu: Bounds, gil: Bounds, slowdown: float) -> tupl
     """
 
     def divided(cpu: float, gil: float) -> tuple[float, float]:
-        cpu, gil = cpu / slowdown, gil / slowdown
         left = max(0.0, allowance - cpu)
         return max(0.0, cpu - allowance), max(0.0, gil - left)
 
@@ -266,12 +310,14 @@ def _beyond(allowance: float, cpu: Bounds, gil: Bounds, slowdown: float) -> tupl
     return Bounds(low[0], mid[0], high[0]), Bounds(low[1], mid[1], high[1])
 
 
-def _left(allowance: float, cpu: Bounds, gil: Bounds, slowdown: float) -> float:
+def _left(allowance: float, cpu: Bounds, gil: Bounds) -> float:
     """Return what is left of the allowance, at most."""
-    return max(0.0, allowance - (cpu.low + gil.low) / slowdown)
+    return max(0.0, allowance - cpu.low - gil.low)
 
 
-def _wait(burst: Run, growth: Growth, idle: _Idle, looks: Looks, left: float) -> Bounds:
+def _wait(
+    burst: Run, singles: Sequence[Run], growth: Growth, idle: _Idle, looks: Looks, left: float
+) -> Bounds:
     """Return what waiting adds per request while the loop is idle or kept from running.
 
     What may be a wait for the GIL shares what is ``left`` of the CPU allowance.
@@ -280,15 +326,25 @@ def _wait(burst: Run, growth: Growth, idle: _Idle, looks: Looks, left: float) ->
     """
     late = looks.late / looks.count if looks.count and looks.external else 0.0
     noise = growth.delay + min(SERVER_WAKEUPS * late, growth.pressure)
-    seen = min(growth.idle, growth.middle_idle)
+    alone = statistics.median(run.budget.idle for run in singles)
+    least = statistics.median(
+        max(0.0, run.budget.idle - run.budget.other_delay - run.budget.child_delay)
+        for run in singles
+    )
+
+    def unexplained(cores: float, alone: float) -> float:
+        return max(0.0, (burst.budget.idle * (1 - cores) - alone) / (burst.concurrency - 1))
+
     perhaps_gil = min(left, growth.idle * (idle.gil - idle.gil_low))
-    low = seen * (1 - idle.cores_high) - growth.idle * idle.gil_low - perhaps_gil - noise
-    cores = (idle.cores_low + idle.cores_high) / 2
+    seen = min(unexplained(idle.cores_high, alone), growth.middle_idle)
+    low = seen - growth.idle * idle.gil_low - perhaps_gil - noise
+    between = unexplained((idle.cores_low + idle.cores_high) / 2, alone)
+    high = unexplained(idle.cores_low, least) - growth.idle * idle.gil_low
     hidden = growth.descheduled * burst.queued * (1 - idle.cores_low)
     return Bounds(
         max(0.0, low),
-        max(0.0, growth.idle * (1 - cores - idle.gil)),
-        max(0.0, growth.idle * (1 - idle.cores_low - idle.gil_low) + hidden),
+        max(0.0, low, min(between - growth.idle * idle.gil, high)),
+        max(0.0, low, high + hidden),
     )
 
 

@@ -21,9 +21,9 @@ def pool_waited_for(runs: Sequence[Run]) -> Pool | None:
     """Return the pool of threads in whose queue most work waited after the first pass.
 
     Where all copies ask for threads and then wait for a lock, a pool is full for a moment only.
-    Without any look at the queues, it is the one that was fullest.
+    Without a look at the queues after it, it is the one that was fullest.
     """
-    if not any(run.waiters for run in runs):
+    if not any(waiters.waited for run in runs for waiters in run.waiters):
         return fullest_pool(runs)
     pools = (pool for run in runs for pool in run.pools if pool.waited > 0)
     longest = max(pools, key=lambda pool: pool.waited, default=None)

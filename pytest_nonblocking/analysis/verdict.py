@@ -19,7 +19,17 @@ from ..results import (
     Step,
     Word,
 )
-from .bounds import CPU_SPREAD, LEAST_EXCESS, MARGIN, Bounds, Excess, excess_of, is_evidence
+from .bounds import (
+    LEAST_EXCESS,
+    MARGIN,
+    Bounds,
+    Excess,
+    cpu_spread,
+    excess_of,
+    is_evidence,
+    pressed,
+)
+from .growth import pace_of
 from .queues import pool_waited_for, waits_for
 
 SINGLES = 3
@@ -78,7 +88,7 @@ def stall_of(run: Run, evidence: Evidence, limits: Limits) -> Stall | None:
     whose holder was descheduled looks the same. CPU is divided by the slowdown.
     """
     stalls = (
-        _stall(step, evidence, limits)
+        _stall(step, pace_of(run, evidence.calibration), cpu_spread(run), limits)
         for step in run.steps
         if not (evidence.watched and _imports(step))
     )
@@ -86,17 +96,13 @@ def stall_of(run: Run, evidence: Evidence, limits: Limits) -> Stall | None:
     return max(broken, key=lambda stall: (stall.over, stall.step.keep), default=None)
 
 
-def _stall(step: Step, evidence: Evidence, limits: Limits) -> Stall | None:
+def _stall(step: Step, slowdown: float, spread: float, limits: Limits) -> Stall | None:
     blocked = step.blocked if step.witnessed else 0.0
-    cpu = step.cpu / evidence.calibration.factor
+    cpu = step.cpu / slowdown
     cause: Cause = "blocking-call" if blocked >= cpu else "cpu-on-loop"
+    lag = Bounds(cpu / (1 + spread) + blocked, cpu + blocked, cpu * (1 + spread) + blocked)
     figures: dict[Reason, tuple[Bounds, float]] = {
-        "lag": (
-            Bounds(
-                cpu / (1 + CPU_SPREAD) + blocked, cpu + blocked, cpu * (1 + CPU_SPREAD) + blocked
-            ),
-            limits.max_lag,
-        ),
+        "lag": (lag, limits.max_lag),
         "blocked": (Bounds(blocked, blocked, blocked), limits.max_blocked),
     }
     over = tuple(name for name, (it, limit) in figures.items() if it.low > limit * (1 + _STEP))
@@ -187,13 +193,11 @@ class _Level:
         return ordered[(len(ordered) - 1) // 2]
 
     def convicts(self, limits: Limits, corroborated: bool) -> bool:
-        """Whether the bursts prove a fail; one is enough where the single runs show the same."""
+        """Whether the bursts prove a fail; ``corroborated``: the single runs show the same."""
         fails, passes = self.votes(limits)
-        return (
-            fails >= (1 if corroborated else CONVICTING)
-            and passes == 0
-            and (2 * fails > len(self.excesses))
-        )
+        enough = corroborated or any(excess.convicts_alone(limits) for excess in self.excesses)
+        agree = passes == 0 and 2 * fails > len(self.excesses)
+        return agree and fails >= (1 if enough else CONVICTING)
 
     def acquits(self, limits: Limits) -> bool:
         """Whether the bursts prove a pass."""
@@ -203,7 +207,7 @@ class _Level:
 
 def _level(concurrency: int, evidence: Evidence, limits: Limits) -> _Level:
     runs = [r for r in evidence.bursts if r.concurrency == concurrency and is_evidence(r)]
-    quietest = sorted(runs, key=lambda r: r.pressure.waiting / max(r.makespan, 1e-9))[:QUIETEST]
+    quietest = sorted(runs, key=pressed)[:QUIETEST]
     looks, later = _together(r.looks for r in runs), _together(r.after_looks for r in runs)
     cause = waits_for(runs)
     strict = tuple(
@@ -236,10 +240,9 @@ def _corroborated(evidence: Evidence, limits: Limits) -> bool:
 
     What a lone request computes and blocks on the loop, no second one can do meanwhile.
     """
-    slowdown = evidence.calibration.factor
     for run in evidence.solos:
-        budget = run.budget
-        cpu = (budget.cpu + budget.gc) / slowdown / (1 + CPU_SPREAD)
+        budget, slowdown = run.budget, pace_of(run, evidence.calibration)
+        cpu = (budget.cpu + budget.gc) / slowdown / (1 + cpu_spread(run))
         cpu -= limits.cpu_allowance * max(1, run.requests)
         blocked = budget.blocked - budget.unwitnessed
         parts = {"cpu-on-loop": max(0.0, cpu), "blocking-call": max(0.0, blocked)}
@@ -477,8 +480,8 @@ def _judged(level: _Level, limits: Limits) -> Judged:
 
     return Judged(
         fraction=median(lambda e: e.total.estimate / e.alone.estimate),
-        low=median(lambda e: e.total.low / e.alone.high / (1 + MARGIN)),
-        high=median(lambda e: e.total.high / e.alone.low * (1 + MARGIN)),
+        low=median(lambda e: e.total.low / e.alone.high / (1 + e.margin)),
+        high=median(lambda e: e.total.high / e.alone.low * (1 + e.margin)),
         limit=median(lambda e: max(limits.max_serial_fraction, LEAST_EXCESS / e.alone.estimate)),
     )
 

@@ -19,6 +19,8 @@ _ACTIVE_NS = 50_000
 _MOST = 64
 """Threads that are looked at in one look at most: each costs a microsecond."""
 _SEARCH_EVERY_NS = 10_000_000
+_RECENT_NS = 500_000_000
+"""How long ago a thread may have used the processor last; several rounds of the scheduler."""
 _DUTY = 50
 """A search is followed by this many times as long without one: it takes 2 % of the time."""
 
@@ -47,8 +49,8 @@ class Crowd:
         self._loop_thread = loop_thread
         self._others_cpu = -_ACTIVE_NS
         self._excluded = excluded
-        self._threads: dict[int, int] = {}
-        self._processes: dict[int, int] = {}
+        self._threads = _Recent()
+        self._processes = _Recent()
         self._active: list[int] = []
         self._workers: list[str] = []
         self._search_at = 0
@@ -77,22 +79,18 @@ class Crowd:
         others = CLOCKS.process_cpu_ns() - CLOCKS.thread_cpu_ns() - cpu_of_thread(self._loop_thread)
         children_run = any_child()
         if others - self._others_cpu < _ACTIVE_NS and not children_run:
-            self._active, self._workers = [], []
             return
         self._others_cpu = others
         threads, children = self._excluded()
         used = _used(cpu_of_thread, (tid for tid in thread_ids() if tid not in threads))
-        self._active = _busiest(self._threads, used)
-        for tid in self._threads.keys() - used.keys():
+        for tid in self._threads.used.keys() - used.keys():
             self._witness.forget(tid)
-        self._threads = used
+        self._active = self._threads.active(used)
         self._workers = []
         if children_run:
-            used = _used(cpu_of_process, descendants())
-            for pid in _busiest(self._processes, used):
+            for pid in self._processes.active(_used(cpu_of_process, descendants())):
                 keys = (f"{pid}/{tid}" for tid in names_in(f"/proc/{pid}/task"))
                 self._workers += [key for key in keys if key not in children]
-            self._processes = used
 
 
 def _used(clock: Callable[[int], int], ids: Iterable[int]) -> dict[int, int]:
@@ -105,8 +103,26 @@ def _used(clock: Callable[[int], int], ids: Iterable[int]) -> dict[int, int]:
     return used
 
 
-def _busiest(before: dict[int, int], now: dict[int, int]) -> list[int]:
-    """Return those that used the processor most since ``before``, or began since then."""
-    grown = {one: used - before.get(one, 0) for one, used in now.items()}
-    active = [one for one, more in grown.items() if more >= _ACTIVE_NS]
-    return sorted(active, key=lambda one: -grown[one])[:_MOST]
+class _Recent:
+    """Which threads or processes have used the processor lately."""
+
+    def __init__(self) -> None:
+        self.used: dict[int, int] = {}
+        self._last: dict[int, int] = {}
+
+    def active(self, used: dict[int, int]) -> list[int]:
+        """Return those that did, by what all have used so far; the most recent ones first.
+
+        One that waits for a processor uses none: beside busy neighbours for many milliseconds.
+        """
+        now = CLOCKS.wall_ns()
+        for one, cpu in used.items():
+            if cpu - self.used.get(one, 0) >= _ACTIVE_NS:
+                self._last[one] = now
+        self._last = {
+            one: seen
+            for one, seen in self._last.items()
+            if one in used and now - seen <= _RECENT_NS
+        }
+        self.used = used
+        return sorted(self._last, key=lambda one: -self._last[one])[:_MOST]
