@@ -2,7 +2,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint matrix truth truth-quick peers
+.PHONY: demo test lint matrix truth truth-quick simulate peers
 
 demo: $(VENV)/installed
 	$(BIN)/python examples/demo.py
@@ -29,6 +29,10 @@ truth-quick: $(VENV)/installed
 	rm -rf build/truth/quick
 	$(BIN)/python benchmarks/truth/run.py --results build/truth/quick --every 4 \
 	    --repetitions 1 --python "$$($(BIN)/python -c 'import sys; print("%d.%d" % sys.version_info[:2])')"
+
+# The stopping rule and the bounds on a simulated machine: how often they pass, fail and are undecided.
+simulate: $(VENV)/installed
+	$(BIN)/python benchmarks/simulation/run.py --seeds 1000 --write docs/operating-curve.md
 
 # Side by side with other tools on the same cases.
 peers: $(VENV)/installed
