@@ -118,7 +118,6 @@ class _Burst:
 
     async def run(self) -> Run:
         """Run the burst; raises BodyFailedError with what the first failing copy raised."""
-        watchdog, probe = self._sentinel.watchdog, self._sentinel.probe
         try:
             with self._scope:
                 async with anyio.create_task_group() as self._copies:
@@ -130,7 +129,7 @@ class _Burst:
                 if self._failure is None:
                     await self._settle()
         finally:
-            watchdog.forget_calls()
+            self._sentinel.watchdog.forget_calls()
             self._waits.close()
             self._leave_door()
         exchanges = [e for transport in self._transports for e in transport.drain()]
@@ -139,6 +138,10 @@ class _Burst:
             self._close()
         elif self._failure is not None:
             raise self._failure from None
+        return self._run_of(tuple(exchanges))
+
+    def _run_of(self, exchanges: tuple[Exchange, ...]) -> Run:
+        watchdog, probe = self._sentinel.watchdog, self._sentinel.probe
         return Run(
             concurrency=self._concurrency,
             latencies=tuple(self._latencies.values()),
@@ -154,7 +157,7 @@ class _Burst:
             queued=self._waits.queued,
             requests=len(exchanges),
             background=max((_background(e) for e in exchanges), default=0.0),
-            exchanges=tuple(exchanges),
+            exchanges=exchanges,
             stays=tuple(_stays(exchanges)),
             timed_out=self._timed_out,
             stuck=self._stuck,
@@ -420,17 +423,7 @@ async def measure(
     try:
         warm_up = await run_burst(body, 1, limits, sentinel, transports, door=door)
         with sentinel.without_tracers() as tracer, frozen_heap():
-            # Anew for each test: a virtual machine was seen to lose a third of its speed within a
-            # minute, and CPython 3.12 and later go on to pay for a tracer as long as any other
-            # thread has one.
-            calibration = dataclasses.replace(
-                calibration,
-                factor=machine_factor(),
-                tracer=tracer,
-                loop=sentinel.probe.loop_name,
-                cores=cores(),
-                switch_interval=sys.getswitchinterval(),
-            )
+            calibration = _calibrated(calibration, sentinel, tracer)
             evidence = dataclasses.replace(evidence, calibration=calibration)
             if warm_up.timed_out:
                 return dataclasses.replace(evidence, solos=(warm_up,))
@@ -440,6 +433,22 @@ async def measure(
     finally:
         sentinel.stop()
     return evidence
+
+
+def _calibrated(calibration: Calibration, sentinel: Sentinel, tracer: str | None) -> Calibration:
+    """Return ``calibration`` with what the machine and the interpreter are like now.
+
+    Anew for each test: a virtual machine was seen to lose a third of its speed within a minute,
+    and CPython 3.12 and later go on to pay for a tracer as long as any other thread has one.
+    """
+    return dataclasses.replace(
+        calibration,
+        factor=machine_factor(),
+        tracer=tracer,
+        loop=sentinel.probe.loop_name,
+        cores=cores(),
+        switch_interval=sys.getswitchinterval(),
+    )
 
 
 class _BurstRunner:
