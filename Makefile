@@ -2,7 +2,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint matrix truth truth-quick simulate peers
+.PHONY: demo test lint matrix truth truth-quick truth-generated simulate peers
 
 demo: $(VENV)/installed
 	$(BIN)/python examples/demo.py
@@ -33,6 +33,11 @@ truth-quick: $(VENV)/installed
 # The stopping rule and the bounds on a simulated machine: how often they pass, fail and are undecided.
 simulate: $(VENV)/installed
 	$(BIN)/python benchmarks/simulation/run.py --seeds 1000 --write docs/operating-curve.md
+
+# Endpoints composed at random, by seed: ARGS="--validate" confirms their labels without the plugin,
+# ARGS="--count 300 --condition busy --first-seed 0" judges them; goes on where it stopped.
+truth-generated: $(VENV)/installed
+	$(BIN)/python benchmarks/truth/generated/laboratory.py $(ARGS)
 
 # Side by side with other tools on the same cases.
 peers: $(VENV)/installed

@@ -129,9 +129,10 @@ async def measure(path: str) -> tuple[str, bool]:
     parts = " ".join(f"{getattr(budget, n) / burst.concurrency * 1e3:7.2f}" for n in names)
     right = (judgement.cause, judgement.word) == EXPECTED[path]
     where = f"{culprit.function}:{culprit.line}" if culprit else ""
+    judged = judgement.judged.fraction if judgement.judged else 0.0
     line = (
         f"{path:<19}{judgement.word:<13}{judgement.cause or '':<16}"
-        f"{judgement.serial_fraction or 0:6.2f} {judgement.judged.fraction if judgement.judged else 0:6.2f}  "
+        f"{judgement.serial_fraction or 0:6.2f} {judged:6.2f}  "
         f"{burst.concurrency:>3} {parts} {alone * 1e3:8.1f} {took / alone:7.1f} "
         f"{'' if right else 'WRONG '}{where}"
     )

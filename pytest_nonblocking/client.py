@@ -14,8 +14,9 @@ from typing import Any
 from .call import Call, ClosedError
 from .clocks import CLOCKS
 from .lifespan import ASGIApp, Lifespan
-from .live import LiveServer
+from .live import MARK, LiveServer
 from .results import Exchange
+from .sentinel import COPY
 from .tasks import Task, all_ended, ended_in_time, running_tasks
 
 try:
@@ -262,14 +263,34 @@ class ASGITransport(httpx.AsyncBaseTransport):
             await lifespan.shutdown()
 
 
+class _MarkingTransport(httpx.AsyncHTTPTransport):
+    """Tells the server which copy of the scenario sends a request; no other server is told."""
+
+    def __init__(self, port: int) -> None:
+        # As many connections as copies: a pool of the client's own would make them wait. To keep
+        # all of them costs more than to open new ones: each is looked at for each request (50:
+        # 8 ms).
+        limits = httpx.Limits(max_connections=None, max_keepalive_connections=10)
+        super().__init__(limits=limits, trust_env=False)
+        self._port = port
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Send ``request``; return when its response starts."""
+        copy = COPY.get()
+        if copy is not None and request.url.port == self._port:
+            request.headers[MARK] = str(copy)
+        return await super().handle_async_request(request)
+
+
 def make_live_client(app: ASGIApp, server: str) -> tuple[httpx.AsyncClient, LiveServer]:
     """Return a client on ``app`` behind a real server, and the server; without time-outs."""
     live = LiveServer(app, server)
-    # As many connections as copies: a pool of the client's own would make them wait. To keep all
-    # of them costs more than to open new ones: each is looked at for each request (50: 8 ms).
-    limits = httpx.Limits(max_connections=None, max_keepalive_connections=10)
     base_url = f"http://127.0.0.1:{live.port}"
-    return httpx.AsyncClient(base_url=base_url, timeout=None, limits=limits, trust_env=False), live
+    transport = _MarkingTransport(live.port)
+    client = httpx.AsyncClient(
+        base_url=base_url, transport=transport, timeout=None, trust_env=False
+    )
+    return client, live
 
 
 def make_client(

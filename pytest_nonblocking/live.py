@@ -11,10 +11,15 @@ import threading
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from .clocks import CLOCKS
+from .door import Door
 from .lifespan import AppShutdownError, AppStartupError, ASGIApp, Message
+from .observed import News, Requests
 from .results import Exchange
-from .tasks import GRACE, Signal, Tasks, call_later, running_tasks, wake
+from .sentinel import COPY
+from .tasks import GRACE
+
+MARK = "x-nonblocking-copy"
+"""The header by which a request tells which copy sends it; the application never sees it."""
 
 _START_WITHIN = 30.0
 
@@ -57,8 +62,10 @@ class LiveServer:
     """
 
     def __init__(self, app: ASGIApp, server: str) -> None:
-        self._news = _News()
-        self._observed = _Observed(app, self._news)
+        self._news = News()
+        self.door = Door()
+        self._requests = Requests(self.door, self._news)
+        self._observed = _Observed(app, self._requests, self._news)
         self._server = server
         # asyncio turns Nagle's delay (40 ms a request) off only where the protocol is told.
         self._listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
@@ -121,103 +128,34 @@ class LiveServer:
 
     async def _serve(self) -> None:
         self._leave = asyncio.Event()
-        self.loop = asyncio.get_running_loop()
+        self.loop = self.door.loop = asyncio.get_running_loop()
         await SERVERS[self._server](self._observed, self._listener, self._leave)
 
     # What a scenario needs of a transport
 
     def drain(self) -> list[Exchange]:
         """Hand over the exchanges that have ended and forget them."""
-        ended, self._observed.ended = self._observed.ended, []
-        return ended
+        return self._requests.drain()
 
     def in_flight(self) -> list[Exchange]:
         """Return the exchanges on which the application still works."""
-        return [request.exchange(None) for request in tuple(self._observed.running)]
+        return self._requests.in_flight()
 
     def raise_failure(self) -> None:
         """Do nothing: what the application raises is the server's to tell."""
 
     async def settle(self) -> None:
         """Wait until the application works on no request any more."""
-        await self._news.until(lambda: not self._observed.running)
-
-
-class _News:
-    """Tells tasks of any loop that something has changed in the server's thread."""
-
-    def __init__(self) -> None:
-        self._listeners: list[tuple[Tasks, Signal]] = []
-
-    def spread(self) -> None:
-        """Let all who listen look again; from any thread."""
-        listeners, self._listeners = self._listeners, []
-        for tasks, signal in listeners:
-            # The loop of one that has stopped listening may be over.
-            with contextlib.suppress(RuntimeError):
-                tasks.call_soon_threadsafe(lambda signal=signal: wake(signal))  # type: ignore[misc]
-
-    async def until(self, condition: Callable[[], bool], within: float | None = None) -> None:
-        """Wait until ``condition`` holds, for ``within`` seconds at most."""
-        tasks = running_tasks()
-        late: list[bool] = []
-
-        def give_up() -> None:
-            late.append(True)
-            self.spread()
-
-        timer = None if within is None else call_later(within, give_up)
-        try:
-            while True:
-                signal = tasks.signal()
-                self._listeners.append((tasks, signal))  # before the look, lest news be missed
-                if condition() or late:
-                    return
-                await signal
-        finally:
-            if timer is not None:
-                timer.cancel()
-                timer.join()
-
-
-class _Request:
-    """The stamps of one request, as the application's side sees it."""
-
-    def __init__(self, scope: dict[str, Any]) -> None:
-        self._method = scope.get("method", "WEBSOCKET")
-        self._path = scope["path"]
-        self._status: int | None = None
-        self._start_ns = CLOCKS.wall_ns()
-        self._response_start_ns: int | None = None
-        self._last_byte_ns: int | None = None
-
-    def sees(self, message: Message) -> None:
-        if message["type"] == "http.response.start":
-            self._status = message["status"]
-            self._response_start_ns = CLOCKS.wall_ns()
-        elif message["type"] == "http.response.body" and not message.get("more_body", False):
-            self._last_byte_ns = CLOCKS.wall_ns()
-
-    def exchange(self, app_return_ns: int | None) -> Exchange:
-        return Exchange(
-            self._method,
-            self._path,
-            self._status,
-            self._start_ns,
-            self._response_start_ns,
-            self._last_byte_ns,
-            app_return_ns,
-        )
+        await self._requests.settle()
 
 
 class _Observed:
-    """The application, with its requests and its lifespan stamped on the way through."""
+    """The application, with its requests and its lifespan seen on the way through."""
 
-    def __init__(self, app: ASGIApp, news: _News) -> None:
+    def __init__(self, app: ASGIApp, requests: Requests, news: News) -> None:
         self._app = app
+        self._requests = requests
         self._news = news
-        self.running: set[_Request] = set()
-        self.ended: list[Exchange] = []
         self.ready = False
         self.startup_failure: str | None = None
         self.shutdown_failure: str | None = None
@@ -226,19 +164,9 @@ class _Observed:
         if scope["type"] == "lifespan":
             await self._live(scope, receive, send)
             return
-        request = _Request(scope)
-        self.running.add(request)
-
-        async def seen(message: Message) -> None:
-            request.sees(message)
-            await send(message)
-
-        try:
-            await self._app(scope, receive, seen)
-        finally:
-            self.running.discard(request)
-            self.ended.append(request.exchange(CLOCKS.wall_ns()))
-            self._news.spread()
+        copy = _taken_mark(scope)
+        COPY.set(copy)
+        await self._requests.serve(self._app, scope, receive, send, copy)
 
     async def _live(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
         async def seen(message: Message) -> None:
@@ -258,3 +186,13 @@ class _Observed:
     def _is_ready(self) -> None:
         self.ready = True
         self._news.spread()
+
+
+def _taken_mark(scope: dict[str, Any]) -> int | None:
+    """Return the copy that sent a request, and take its mark off."""
+    mark = MARK.encode()
+    marks = [value for name, value in scope["headers"] if name == mark]
+    if not marks:
+        return None
+    scope["headers"] = [header for header in scope["headers"] if header[0] != mark]
+    return int(marks[0]) if marks[0].isdigit() else None

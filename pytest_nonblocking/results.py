@@ -200,6 +200,21 @@ class Looks:
             self.states,
         )
 
+    def plus(self, other: Looks) -> Looks:
+        """Return the sums of both."""
+        return Looks(
+            self.count + other.count,
+            self.watched + other.watched,
+            self.saturated + other.saturated,
+            self.maybe_saturated + other.maybe_saturated,
+            self.free + other.free,
+            self.held + other.held,
+            self.tried + other.tried,
+            self.late + other.late,
+            self.external + other.external,
+            other.states,
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Sample:

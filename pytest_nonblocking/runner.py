@@ -26,7 +26,7 @@ from .live import LiveServer
 from .reporting.json_report import record
 from .reporting.progress import Progress
 from .results import Calibration, Culprit, Evidence, Judgement, Limit, Limits, Outcome
-from .sentinel import Driver, LoopsUsed, Sentinel, UnsupportedLoopError
+from .sentinel import Driver, LoopsUsed, Sentinel, UnsupportedLoopError, cpu_of_other_thread
 from .settings import Settings
 
 _SHOWN_LIMITS = (
@@ -113,8 +113,9 @@ class TestRun:
                     await transport.startup()
                 if self._live is not None:
                     self.sentinel.loop = self._live.loop
+                    client = threading.get_native_id()
                     self.sentinel.driver = Driver(
-                        CLOCKS.thread_cpu_ns, threads=frozenset((threading.get_native_id(),))
+                        lambda: cpu_of_other_thread(client), lambda: (client,)
                     )
                 if self._marked:
                     await self._measure_test(body, _place_of(test))
@@ -204,6 +205,7 @@ class TestRun:
                     self.sentinel,
                     calibration=await self._calibration(limits),
                     transports=self._transports,
+                    door=None if self._live is None else self._live.door,
                     progress=progress,
                 )
         except scenario.BodyFailedError as failure:

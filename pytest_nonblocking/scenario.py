@@ -15,8 +15,9 @@ import anyio
 import anyio.lowlevel
 
 from .clocks import CLOCKS
+from .door import Door
 from .machine import machine_factor
-from .results import Budget, Calibration, Evidence, Exchange, Limits, Looks, Run, Stack, Step
+from .results import Budget, Calibration, Evidence, Exchange, Limits, Run, Stack, Step
 from .schedule import Progress, replicate
 from .sentinel import (
     COPY,
@@ -24,6 +25,8 @@ from .sentinel import (
     LoopUnreachableError,
     Reading,
     Sentinel,
+    Stretch,
+    Stretches,
     clock_name,
     cores,
 )
@@ -81,7 +84,9 @@ class _Burst:
         transports: Sequence[Transport],
         timeout: float,
         alone: tuple[float, ...],
+        door: Door | None,
     ) -> None:
+        self._door = door
         self._body = body
         self._concurrency = concurrency
         self._sentinel = sentinel
@@ -97,8 +102,7 @@ class _Burst:
         self._gate = anyio.Event()
         self._ready = 0
         self._left = concurrency
-        self._latencies: list[float] = []
-        self._ended: list[int] = []
+        self._latencies: dict[int, float] = {}
         self._failure: BodyFailedError | None = None
         self._scope = anyio.CancelScope()
         self._cancelled = anyio.get_cancelled_exc_class()
@@ -108,12 +112,12 @@ class _Burst:
         self._stuck: Stack | None = None
         self._opened: Reading | None = None
         self._closed: Reading | None = None
-        self._looks = self._looks_at_end = Looks()
+        self._began_ns = 0
+        self._stretches: Stretches | None = None
         self._result: dict[str, Any] = {}
 
     async def run(self) -> Run:
         """Run the burst; raises BodyFailedError with what the first failing copy raised."""
-        watchdog, probe = self._sentinel.watchdog, self._sentinel.probe
         try:
             with self._scope:
                 async with anyio.create_task_group() as self._copies:
@@ -121,32 +125,28 @@ class _Burst:
                         self._copies.start_soon(self._copy, index)
                     while self._ready < self._concurrency:
                         await anyio.lowlevel.checkpoint()
-                    watchdog.call_after(self._timeout, self._on_timeout)
-                    if self._alone:
-                        watchdog.call_after(self._late_after, self._on_late)
-                    self._opened = self._sentinel.reading()
-                    self._sentinel.on_loop(self._forget)
-                    self._waits.from_ns = self._opened.wall_ns + int(self._first_pass * 1e9)
-                    self._looks = watchdog.looks()
-                    self._gate.set()
-                    if self._alone and not self._sentinel.is_remote:
-                        self._look_at_pools_soon()
+                    self._release()
                 if self._failure is None:
                     await self._settle()
         finally:
-            watchdog.forget_calls()
+            self._sentinel.watchdog.forget_calls()
             self._waits.close()
+            self._leave_door()
         exchanges = [e for transport in self._transports for e in transport.drain()]
         if self._timed_out:
             exchanges += [e for transport in self._transports for e in transport.in_flight()]
             self._close()
         elif self._failure is not None:
             raise self._failure from None
+        return self._run_of(tuple(exchanges))
+
+    def _run_of(self, exchanges: tuple[Exchange, ...]) -> Run:
+        watchdog, probe = self._sentinel.watchdog, self._sentinel.probe
         return Run(
             concurrency=self._concurrency,
-            latencies=tuple(self._latencies),
-            released_ns=0 if self._opened is None else self._opened.wall_ns,
-            ended=tuple(self._ended),
+            latencies=tuple(self._latencies.values()),
+            released_ns=self._began_ns,
+            ended=tuple(self._latencies),
             steps=self._steps(),
             samples=probe.take_samples(),
             yields=probe.take_yields(),
@@ -157,20 +157,50 @@ class _Burst:
             queued=self._waits.queued,
             requests=len(exchanges),
             background=max((_background(e) for e in exchanges), default=0.0),
-            exchanges=tuple(exchanges),
-            stays=self._sentinel.driver.take_stays() or tuple(_stays(exchanges)),
+            exchanges=exchanges,
+            stays=tuple(_stays(exchanges)),
             timed_out=self._timed_out,
             stuck=self._stuck,
             **self._result,
         )
 
-    def _forget(self) -> None:
-        """Forget what was seen before the release."""
+    def _release(self) -> None:
+        """Let the copies go: their bodies begin, and where there is no door, the window too."""
+        watchdog = self._sentinel.watchdog
+        if self._door is not None:
+            self._stretches = self._sentinel.stretches()
+            self._door.shut(self._concurrency, self._stretches, self._begin_at_door)
+            watchdog.call_after(_LOOK_EVERY, self._look_at_door)
+        watchdog.call_after(self._timeout, self._on_timeout)
+        self._opened = self._sentinel.reading()
+        self._sentinel.on_loop(self._begin)
+        self._began_ns = self._opened.wall_ns
+        if self._alone:
+            watchdog.call_after(self._late_after, self._on_late)
+        self._gate.set()
+        if self._alone and self._door is None:
+            self._look_at_pools_soon()
+
+    def _begin(self) -> None:
+        """Forget what was seen before the release; on the loop's thread."""
+        self._began_ns = CLOCKS.wall_ns()
         probe = self._sentinel.probe
         probe.take_steps()
         probe.take_samples()
         probe.take_yields()
         self._sentinel.watchdog.take_thread_samples()
+        self._waits.from_ns = self._began_ns + int(self._first_pass * 1e9)
+
+    def _begin_at_door(self) -> None:
+        """Begin anew: the first requests are let in now."""
+        probe = self._sentinel.probe
+        probe.as_own(self._begin)
+        if self._alone:
+            probe.call_soon(self._look_at_pools_soon)
+
+    def _leave_door(self) -> None:
+        if self._door is not None:
+            self._door.open()
 
     async def _settle(self) -> None:
         """Wait until the app works on no request, and measure what it does until then."""
@@ -179,14 +209,18 @@ class _Burst:
                 await transport.settle()
             except Exception as error:  # what the app raised after its response
                 self._failure = BodyFailedError(error, 0, self._concurrency)
-        if self._closed is not None and not self._timed_out:
-            try:
-                window = self._sentinel.close_window(self._closed)
-            except LoopUnreachableError:
-                return
-            self._result["after"] = window.budget
-            looks = self._sentinel.watchdog.looks()
-            self._result["after_looks"] = looks.since(self._looks_at_end)
+        if self._closed is None or self._timed_out:
+            return
+        with contextlib.suppress(LoopUnreachableError):
+            self._result |= self._after(self._closed)
+
+    def _after(self, closed: Reading) -> dict[str, Any]:
+        """Return what the app did from its last answer until it had nothing to do."""
+        stretch = self._stretch_after()
+        if stretch is not None:
+            return {"after": Budget(**stretch.seconds()), "after_looks": stretch.looks}
+        window = self._sentinel.close_window(closed)
+        return {"after": window.budget, "after_looks": window.looks}
 
     def _steps(self) -> tuple[Step, ...]:
         try:
@@ -212,10 +246,10 @@ class _Burst:
         except BaseException as error:
             self._failed(index, error)
         else:
-            assert self._opened is not None
-            self._latencies.append((CLOCKS.wall_ns() - self._opened.wall_ns) / 1e9)
-            self._ended.append(index)
+            self._latencies[index] = (CLOCKS.wall_ns() - self._began_ns) / 1e9
             self._left -= 1
+            if self._door is not None:
+                self._door.ended(index)
             if self._left == 0:
                 self._close()
 
@@ -229,20 +263,37 @@ class _Burst:
         assert self._opened is not None
         if self._result:
             return
-        makespan = (CLOCKS.wall_ns() - self._opened.wall_ns) / 1e9
+        makespan = (CLOCKS.wall_ns() - self._began_ns) / 1e9
         try:
-            window = self._sentinel.close_window(self._opened)
+            within = self._within()
+            window = self._sentinel.close_window(self._opened, within)
         except LoopUnreachableError:
             self._result |= {"makespan": makespan, "budget": Budget(blocked=makespan)}
             return
         self._closed = window.closed
-        self._looks_at_end = self._sentinel.watchdog.looks()
         self._result |= {
             "makespan": window.wall,
             "budget": window.budget,
             "pressure": window.pressure,
-            "looks": self._looks_at_end.since(self._looks),
+            "looks": window.looks,
         }
+
+    def _within(self) -> Stretch | None:
+        """Return what was measured while requests were in the app, where the door knows."""
+        door, stretches = self._door, self._stretches
+        if door is None or stretches is None or not door.has_begun:
+            return None
+        if self._timed_out:
+            self._sentinel.on_loop(lambda: stretches.turn(None))
+        within = self._sentinel.on_loop(lambda: stretches.total("window"))
+        self._latencies = door.latencies
+        return within
+
+    def _stretch_after(self) -> Stretch | None:
+        if self._door is None or self._stretches is None or not self._door.has_begun:
+            return None
+        stretches = self._stretches
+        return self._sentinel.on_loop(lambda: stretches.total("after"))
 
     def _look_at_pools_soon(self) -> None:
         """Look how full the thread pools are in the iterations in which all copies ask for them.
@@ -251,13 +302,21 @@ class _Burst:
         """
         self._sentinel.probe.as_own(self._waits.look_at_pools)
         self._early_looks -= 1
-        if self._early_looks:
+        if self._early_looks > 0:
             self._sentinel.probe.call_soon(self._look_at_pools_soon)
 
     # On the watchdog's thread
 
+    def _look_at_door(self) -> float | None:
+        """Have those let go that wait at the door for copies that do not come."""
+        assert self._door is not None
+        self._door.look()
+        return _LOOK_EVERY
+
     def _on_timeout(self) -> float | None:
         """Look where the copies are, then cancel them; ring again for as long as they remain."""
+        if self._age < self._timeout:  # the door was opened meanwhile
+            return self._timeout - self._age
         if not self._timed_out:
             self._timed_out = True
             self._stuck = self._sentinel.loop_stack()
@@ -269,18 +328,32 @@ class _Burst:
 
     def _on_late(self) -> float | None:
         """Look where tasks wait, once the burst takes longer than a healthy one would."""
+        age = self._age
+        if age < self._late_after:
+            return self._late_after - age
+        if self._is_with_clients:
+            return _LOOK_EVERY
         if self._sentinel.probe.idle:
             self._post(self._look)
-        opened = self._opened
-        age = 0.0 if opened is None else (CLOCKS.wall_ns() - opened.wall_ns) / 1e9
-        if (
-            age >= self._count_at
-            and not self._sentinel.is_remote
-            and self._left >= self._concurrency / 5
-        ):
+        if age >= self._count_at and self._unanswered >= self._concurrency / 5:
             self._count_at = 2 * age
             self._post(self._count_queued)
         return max(self._late_after / 2, _LOOK_EVERY, _LOOK_DUTY * self._look_cost)
+
+    @property
+    def _age(self) -> float:
+        return (CLOCKS.wall_ns() - self._began_ns) / 1e9
+
+    @property
+    def _unanswered(self) -> int:
+        has_begun = self._door is not None and self._door.has_begun
+        return self._door.inside if self._door is not None and has_begun else self._left
+
+    @property
+    def _is_with_clients(self) -> bool:
+        """Whether it is for the clients that everything waits."""
+        door = self._door
+        return door is not None and (door.is_gathering or (door.has_begun and not door.inside))
 
     def _post(self, action: Callable[[], None]) -> None:
         self._sentinel.probe.call_soon_threadsafe(action)
@@ -293,7 +366,7 @@ class _Burst:
         self._look_cost = (CLOCKS.wall_ns() - began) / 1e9
 
     def _count_queued(self) -> None:
-        self._sentinel.probe.as_own(lambda: self._waits.count_queued(self._left))
+        self._sentinel.probe.as_own(lambda: self._waits.count_queued(self._unanswered))
         if not self._waits.waiters:  # the loop was not idle whenever it was looked at
             self._look()
 
@@ -335,6 +408,7 @@ async def measure(
     *,
     calibration: Calibration,
     transports: Sequence[Transport] = (),
+    door: Door | None = None,
     progress: Progress | None = None,
 ) -> Evidence:
     """Run ``body`` until the evidence is safe, at most as often as the verdict asks for.
@@ -347,38 +421,50 @@ async def measure(
     sentinel.start()
     evidence = Evidence(calibration=calibration)
     try:
-        warm_up = await run_burst(body, 1, limits, sentinel, transports)
+        warm_up = await run_burst(body, 1, limits, sentinel, transports, door=door)
         with sentinel.without_tracers() as tracer, frozen_heap():
-            # Anew for each test: a virtual machine was seen to lose a third of its speed within a
-            # minute, and CPython 3.12 and later go on to pay for a tracer as long as any other
-            # thread has one.
-            calibration = dataclasses.replace(
-                calibration,
-                factor=machine_factor(),
-                tracer=tracer,
-                loop=sentinel.probe.loop_name,
-                cores=cores(),
-                switch_interval=sys.getswitchinterval(),
-            )
+            calibration = _calibrated(calibration, sentinel, tracer)
             evidence = dataclasses.replace(evidence, calibration=calibration)
             if warm_up.timed_out:
                 return dataclasses.replace(evidence, solos=(warm_up,))
             await sentinel.learn_background()
-            runner = _BurstRunner(body, limits, sentinel, transports)
+            runner = _BurstRunner(body, limits, sentinel, transports, door)
             evidence = await replicate(runner, evidence, limits, progress)
     finally:
         sentinel.stop()
     return evidence
 
 
+def _calibrated(calibration: Calibration, sentinel: Sentinel, tracer: str | None) -> Calibration:
+    """Return ``calibration`` with what the machine and the interpreter are like now.
+
+    Anew for each test: a virtual machine was seen to lose a third of its speed within a minute,
+    and CPython 3.12 and later go on to pay for a tracer as long as any other thread has one.
+    """
+    return dataclasses.replace(
+        calibration,
+        factor=machine_factor(),
+        tracer=tracer,
+        loop=sentinel.probe.loop_name,
+        cores=cores(),
+        switch_interval=sys.getswitchinterval(),
+    )
+
+
 class _BurstRunner:
     """Runs copies of a scenario on the running loop."""
 
     def __init__(
-        self, body: Body, limits: Limits, sentinel: Sentinel, transports: Sequence[Transport]
+        self,
+        body: Body,
+        limits: Limits,
+        sentinel: Sentinel,
+        transports: Sequence[Transport],
+        door: Door | None,
     ) -> None:
         self._body = body
         self._limits = limits
+        self._door = door
         self._sentinel = sentinel
         self._transports = transports
         self._slowdown = machine_factor()
@@ -390,7 +476,13 @@ class _BurstRunner:
         neighbour that comes and goes (twice the CPU time for the same requests was seen).
         """
         run = await run_burst(
-            self._body, concurrency, self._limits, self._sentinel, self._transports, alone
+            self._body,
+            concurrency,
+            self._limits,
+            self._sentinel,
+            self._transports,
+            alone,
+            self._door,
         )
         before = self._slowdown
         if concurrency > 1:
@@ -410,13 +502,16 @@ async def run_burst(
     sentinel: Sentinel,
     transports: Sequence[Transport],
     alone: tuple[float, ...] = (),
+    door: Door | None = None,
 ) -> Run:
     """Run one closed burst under a started sentinel; raises BodyFailedError.
 
     With the latencies of lone runs in ``alone`` it is looked at how full the thread pools are
-    just after the release, and at where the tasks wait once it would be over.
+    just after the release, and at where the tasks wait once it would be over. ``door`` is that of
+    the application, where the clients do not run on its loop.
     """
-    return await _Burst(body, concurrency, sentinel, transports, limits.timeout, alone).run()
+    burst = _Burst(body, concurrency, sentinel, transports, limits.timeout, alone, door)
+    return await burst.run()
 
 
 def lone_run(sentinels: Sequence[Sentinel], took: float) -> Run:

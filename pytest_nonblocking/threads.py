@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import contextlib
 import contextvars
 import dataclasses
+import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from anyio.from_thread import BlockingPortal
@@ -15,10 +17,21 @@ from anyio.from_thread import BlockingPortal
 from . import scenario
 from .analysis.verdict import SINGLES
 from .clocks import CLOCKS
+from .door import Door
+from .lifespan import ASGIApp
 from .machine import machine_factor
+from .observed import News, Requests
 from .results import Budget, Calibration, Evidence, Limits, Run
 from .schedule import Progress
-from .sentinel import COPY, Driver, LoopsUsed, Sentinel, clock_name, tracers
+from .sentinel import (
+    COPY,
+    Driver,
+    LoopsUsed,
+    Sentinel,
+    clock_name,
+    cpu_of_other_thread,
+    tracers,
+)
 
 SyncBody = Callable[[], object]
 
@@ -67,19 +80,25 @@ def _on_shared_loop(
     loop: asyncio.AbstractEventLoop,
     progress: Progress | None,
 ) -> Evidence:
-    driver_cpu_ns: list[int] = []
-    calls = _PortalCalls()
-    sentinel.driver = Driver(lambda: sum(driver_cpu_ns), calls.take)
+    copies = _CopyThreads()
+    client = _TestClients(loop)
+    sentinel.driver = Driver(copies.cpu_ns, copies.ids)
 
     async def in_thread() -> None:
-        await _run_in_thread(body, driver_cpu_ns)
+        await copies.run(body)
 
     calibration = Calibration(clock=clock_name())
     measuring = scenario.measure(
-        in_thread, limits, sentinel, calibration=calibration, progress=progress
+        in_thread,
+        limits,
+        sentinel,
+        calibration=calibration,
+        transports=[client.requests],
+        door=client.door,
+        progress=progress,
     )
     future = asyncio.run_coroutine_threadsafe(measuring, loop)
-    calls.install()
+    client.install()
     try:
         while not concurrent.futures.wait([future], _LOOK_EVERY).done:
             if _is_stuck(sentinel, limits):
@@ -89,42 +108,77 @@ def _on_shared_loop(
         return future.result()
     finally:
         future.cancel()
-        calls.remove()
+        client.door.open()
+        client.remove()
 
 
-class _PortalCalls:
-    """For how long each copy's longest call through a portal of anyio's was on its loop.
+class _TestClients:
+    """Puts a door before the applications of test clients that have a thread of their own.
 
-    That call is the request of Starlette's TestClient: it runs the application.
+    Starlette's client hands requests over in a class that is no public name, others call the
+    application through a portal of anyio's. Where neither is found, there is no door, and what
+    the clients do is taken for the application's.
     """
 
-    def __init__(self) -> None:
-        self._longest: dict[int | None, float] = {}
-        # Not a public name: without it nothing is known, and waits are judged more mildly.
-        self._original: Any = getattr(BlockingPortal, "_call_func", None)
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.door = Door(loop)
+        self.requests = Requests(self.door, News())
+        self._patched: list[tuple[type[Any], str, Any]] = []
+        self._replaced: list[tuple[Any, ASGIApp]] = []
 
     def install(self) -> None:
-        original, longest = self._original, self._longest
+        """Have requests go through the door from now on."""
+        self._patch(BlockingPortal, "_call_func", self._portal_call)
+        starlette = sys.modules.get("starlette.testclient")
+        self._patch(getattr(starlette, "_TestClientTransport", None), "handle_request", self._sent)
 
-        async def call_func(portal: BlockingPortal, *args: Any, **kwargs: Any) -> None:
-            began = CLOCKS.wall_ns()
-            try:
-                await original(portal, *args, **kwargs)
-            finally:
-                took = (CLOCKS.wall_ns() - began) / 1e9
-                longest[COPY.get()] = max(took, longest.get(COPY.get(), 0.0))
-
+    def _patch(self, owner: Any, name: str, replacement: Callable[[Any], Any]) -> None:
+        original = getattr(owner, name, None)
         if original is not None:
-            BlockingPortal._call_func = call_func  # type: ignore[method-assign,assignment]  # it is the patch
+            self._patched.append((owner, name, original))
+            setattr(owner, name, replacement(original))
 
     def remove(self) -> None:
-        if self._original is not None:
-            BlockingPortal._call_func = self._original  # type: ignore[method-assign]  # put back
+        """Undo what ``install`` did."""
+        while self._patched:
+            setattr(*self._patched.pop())
+        while self._replaced:
+            transport, app = self._replaced.pop()
+            transport.app = app
 
-    def take(self) -> tuple[float, ...]:
-        stays = tuple(self._longest.values())
-        self._longest.clear()
-        return stays
+    def _portal_call(self, original: Any) -> Any:
+        async def call_func(
+            portal: BlockingPortal, func: Any, args: Any, kwargs: Any, *more: Any
+        ) -> None:
+            is_request = len(args) == 3 and isinstance(args[0], dict) and "type" in args[0]
+            if is_request and not isinstance(func, _Observed):
+                func = _Observed(func, self.requests)
+            await original(portal, func, args, kwargs, *more)
+
+        return call_func
+
+    def _sent(self, original: Any) -> Any:
+        def handle_request(transport: Any, request: Any) -> Any:
+            if not isinstance(transport.app, _Observed):
+                self._replaced.append((transport, transport.app))
+                transport.app = _Observed(transport.app, self.requests)
+            return original(transport, request)
+
+        return handle_request
+
+
+class _Observed:
+    """An application whose requests are seen and held on their way."""
+
+    def __init__(self, app: ASGIApp, requests: Requests) -> None:
+        self._app = app
+        self._requests = requests
+
+    async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
+        if scope["type"] == "lifespan":
+            await self._app(scope, receive, send)
+        else:
+            await self._requests.serve(self._app, scope, receive, send, COPY.get())
 
 
 def _is_stuck(sentinel: Sentinel, limits: Limits) -> bool:
@@ -142,35 +196,64 @@ def _called(body: SyncBody) -> None:
         raise scenario.BodyFailedError(error, 0, 1) from None
 
 
-async def _run_in_thread(body: SyncBody, cpu_ns: list[int]) -> None:
-    """Run ``body`` in a new thread, in this task's context, and add what it cost to ``cpu_ns``.
+class _CopyThreads:
+    """Runs copies in threads of their own, and knows what those cost."""
 
-    Not in a pool of the loop's: the copies would take the app's own threads from it.
-    """
-    loop = asyncio.get_running_loop()
-    over: asyncio.Future[None] = loop.create_future()
-    context = contextvars.copy_context()
+    def __init__(self) -> None:
+        self._ended_ns = 0
+        self._running: set[int] = set()
+        self._lock = threading.Lock()
 
-    def end(error: BaseException | None) -> None:
-        if over.done():
-            return
-        if error is None:
-            over.set_result(None)
-        else:
-            over.set_exception(error)
+    def ids(self) -> tuple[int, ...]:
+        """Return the native ids of those that run."""
+        return tuple(self._running)
 
-    def work() -> None:
-        failure = None
+    def cpu_ns(self) -> int:
+        """Return the processor time of all of them so far."""
+        with self._lock:
+            return self._ended_ns + sum(map(cpu_of_other_thread, self._running))
+
+    async def run(self, body: SyncBody) -> None:
+        """Run ``body`` in a new thread, in this task's context.
+
+        Not in a pool of the loop's: the copies would take the app's own threads from it.
+        """
+        loop = asyncio.get_running_loop()
+        over: asyncio.Future[None] = loop.create_future()
+        context = contextvars.copy_context()
+
+        def end(error: BaseException | None) -> None:
+            if over.done():
+                return
+            if error is None:
+                over.set_result(None)
+            else:
+                over.set_exception(error)
+
+        def work() -> None:
+            failure = None
+            with self._counted():
+                try:
+                    context.run(body)
+                except BaseException as error:
+                    failure = error
+            if not loop.is_closed():
+                loop.call_soon_threadsafe(end, failure)
+
+        threading.Thread(target=work, name="pytest-nonblocking-copy", daemon=True).start()
+        await over
+
+    @contextlib.contextmanager
+    def _counted(self) -> Iterator[None]:
+        thread = threading.get_native_id()
+        with self._lock:
+            self._running.add(thread)
         try:
-            context.run(body)
-        except BaseException as error:
-            failure = error
-        cpu_ns.append(CLOCKS.thread_cpu_ns())
-        if not loop.is_closed():
-            loop.call_soon_threadsafe(end, failure)
-
-    threading.Thread(target=work, name="pytest-nonblocking-copy", daemon=True).start()
-    await over
+            yield
+        finally:
+            with self._lock:
+                self._running.discard(thread)
+                self._ended_ns += CLOCKS.thread_cpu_ns()
 
 
 def _alone(body: SyncBody, limits: Limits, why: str) -> Evidence:

@@ -15,7 +15,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 _HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(_HERE.parents[1] / "examples"))
@@ -44,15 +44,20 @@ class Job(NamedTuple):
         return f"{self.condition.name}_{self.python.version}_{self.repetition}.json"
 
 
-def run(job: Job, results: Path, variables: dict[str, str]) -> str:
-    """Make one run; return pytest's exit status, or that it hung."""
+def run(
+    job: Any, results: Path, variables: dict[str, str], test: Path = _HERE / "test_corpus.py"
+) -> str:
+    """Make one run of ``test``; return pytest's exit status, or that it hung.
+
+    A job has a condition, an interpreter (``python``) and the name of its report (``file``).
+    """
     report = results / job.file
     command = [job.python.command, "-m"]
     with tempfile.TemporaryDirectory() as folder:
         if job.condition.coverage:
             command += ["coverage", "run", f"--data-file={folder}/coverage"]
             command += ["--source", str(_HERE / "corpus"), "-m"]
-        command += ["pytest", str(_HERE / "test_corpus.py"), "-q", "-p", "no:cacheprovider"]
+        command += ["pytest", str(test), "-q", "-p", "no:cacheprovider"]
         command += ["--nonblocking-mode", "report", "--nonblocking-report", str(report)]
         command += job.condition.arguments
         extra = dict(job.condition.environment)

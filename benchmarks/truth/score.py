@@ -52,8 +52,10 @@ def labels() -> dict[str, Label]:
     return {case.name: Label(case.cause, case.file, bool(case.lines)) for case in cases()}
 
 
-def judge(record: dict[str, Any], case: str, label: Label) -> Finding:
-    """Compare one record of a report with its label."""
+def judge(
+    record: dict[str, Any], case: str, label: Label, alone_ms: tuple[float, float] = (15, 30)
+) -> Finding:
+    """Compare one record of a report with its label; cost is told where it takes ``alone_ms``."""
     verdict, cause, culprit = record["verdict"], record["cause"], record["culprit"]
     wrong = detail = ""
     failed = verdict == "fail"
@@ -71,7 +73,8 @@ def judge(record: dict[str, Any], case: str, label: Label) -> Finding:
         wrong = "wrong line"
         detail = f"{culprit['file']}:{culprit['line']} {culprit['code']}" if culprit else "none"
     return Finding(
-        case, label.cause is not None, wrong, detail, failed, label.has_line, _cost(record),
+        case, label.cause is not None, wrong, detail, failed, label.has_line,
+        _cost(record, alone_ms),
     )  # fmt: skip
 
 
@@ -84,12 +87,12 @@ def _is_at(culprit: dict[str, Any] | None, case: str, file: str) -> bool:
     )
 
 
-def _cost(record: dict[str, Any]) -> float | None:
+def _cost(record: dict[str, Any], alone_ms: tuple[float, float]) -> float | None:
     alone = [level for level in record["levels"] if level["concurrency"] == 1]
     if not alone:
         return None
     latency = float(alone[0]["latency_ms"]["p50"])
-    return record["wall_s"] * 1000 / latency if 15 <= latency <= 30 else None
+    return record["wall_s"] * 1000 / latency if alone_ms[0] <= latency <= alone_ms[1] else None
 
 
 def read(folder: Path) -> dict[tuple[str, str], list[Finding]]:
@@ -137,13 +140,15 @@ def _median(findings: Iterable[Finding]) -> str:
     return f"{statistics.median(costs):.1f}" if costs else ""
 
 
-def table(found: dict[tuple[str, str], list[Finding]]) -> str:
-    """Return the table: one row per condition, then one per Python, then all."""
+def table(found: dict[tuple[str, str], list[Finding]], *, total: bool = True) -> str:
+    """Return the table: one row per condition; then, for a ``total``, one per Python, then all."""
     rows = [_HEAD]
     for condition in CONDITIONS:
         mine = [f for (name, _), fs in found.items() if name == condition.name for f in fs]
         if mine:
             rows.append(row(f"{condition.name}: {condition.says}", mine))
+    if not total:
+        return "\n".join(rows)
     for python in sorted({python for _, python in found}, key=lambda v: int(v.split(".")[1])):
         mine = [f for (_, p), fs in found.items() if p == python for f in fs]
         rows.append(row(f"CPython {python}, all conditions", mine))

@@ -54,7 +54,7 @@ class Bounds:
     high: float
 
     def in_order(self) -> Bounds:
-        """Return the same with the estimate between the bounds, and the upper not below the lower."""
+        """Return the same with the estimate between the bounds."""
         high = max(self.low, self.high)
         return Bounds(self.low, min(max(self.low, self.estimate), high), high)
 

@@ -84,11 +84,6 @@ class Parts:
         """Return the totals now, in seconds."""
         return {name: ns / 1e9 for name, ns in self.snapshot().items()}
 
-    @staticmethod
-    def between(before: dict[str, int], after: dict[str, int]) -> dict[str, float]:
-        """Return the parts in seconds that gathered between two snapshots."""
-        return {name: (after[name] - before[name]) / 1e9 for name in before}
-
 
 def slice_of_steps(
     before: Reading,

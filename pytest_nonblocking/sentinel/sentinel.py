@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
-import os
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from types import FrameType, TracebackType
@@ -16,16 +15,16 @@ from typing import Any, NamedTuple, TypeVar
 import anyio
 
 from ..clocks import CLOCKS
-from ..results import Budget, Pressure, Stack, Step
+from ..results import Budget, Looks, Pressure, Stack, Step
 from ..tasks import running_tasks
 from . import tracers
-from .accounting import Parts
 from .children import child_processes, is_runnable, reaped_cpu
 from .clock import Usage, cores, grown, other_threads
 from .loops import probe_of_running_loop
-from .pressure import Gauge, waited
+from .pressure import Counters, Gauge
 from .probe import Probe
 from .stacks import thread_stack
+from .stretches import Mark, Stretch, Stretches
 from .waits import Waits
 from .watchdog import Watchdog
 
@@ -56,14 +55,12 @@ def _nothing() -> int:
 class Driver:
     """The test's own side of the requests, where it is in other threads than the loop.
 
-    ``cpu_ns`` returns what it has cost so far in nanoseconds, ``take_stays`` for how many seconds
-    each request since the last call was in the application, where that is known; ``threads`` are
-    the native ids of its threads.
+    ``cpu_ns`` returns what it has cost so far in nanoseconds, ``threads`` the native ids of its
+    threads; both may be called from any thread.
     """
 
     cpu_ns: Callable[[], int] = _nothing
-    take_stays: Callable[[], tuple[float, ...]] = tuple
-    threads: frozenset[int] = frozenset()
+    threads: Callable[[], Iterable[int]] = tuple
 
 
 class Reading:
@@ -73,30 +70,18 @@ class Reading:
     cost falls into no window.
     """
 
-    __slots__ = (
-        "children",
-        "driver_cpu_ns",
-        "other_cpu_ns",
-        "parts",
-        "pressure",
-        "reaped",
-        "threads",
-        "wall_ns",
-    )
+    __slots__ = ("children", "mark", "reaped", "threads")
 
-    def __init__(self, sentinel: Sentinel, driver_cpu_ns: int) -> None:
-        self.driver_cpu_ns = driver_cpu_ns
+    def __init__(self, sentinel: Sentinel) -> None:
         self.children: dict[str, Usage] = sentinel.children()
         self.reaped = reaped_cpu()
         self.threads: dict[str, Usage] = other_threads(sentinel.own_threads())
-        self.pressure = sentinel.gauge.read()
-        self.other_cpu_ns = sentinel.other_cpu_ns()
-        self.begin(sentinel.probe)
+        self.mark: Mark
 
-    def begin(self, probe: Probe) -> None:
-        """Begin the window now."""
-        self.parts = probe.parts.snapshot()
-        self.wall_ns = probe.step_ns
+    @property
+    def wall_ns(self) -> int:
+        """When the window begins."""
+        return self.mark.began_ns
 
 
 class Window(NamedTuple):
@@ -105,6 +90,7 @@ class Window(NamedTuple):
     budget: Budget
     wall: float
     pressure: Pressure
+    looks: Looks
     closed: Reading
 
 
@@ -219,16 +205,36 @@ class Sentinel:
 
     def reading(self) -> Reading:
         """Return the totals now, for the beginning of a window."""
-        driver_cpu_ns = self.driver.cpu_ns()
-        return self.on_loop(lambda: self._reading(driver_cpu_ns))
+        return self.on_loop(self._reading)
 
-    def _reading(self, driver_cpu_ns: int) -> Reading:
+    def _reading(self) -> Reading:
         made: list[Reading] = []
-        self.probe.as_own(lambda: made.append(Reading(self, driver_cpu_ns)))
+        mark = self._marked(lambda: made.append(Reading(self)))
         if not made:
             raise self.probe.fault or RuntimeError("no reading was made")
-        made[0].begin(self.probe)
+        made[0].mark = mark
         return made[0]
+
+    def stretches(self) -> Stretches:
+        """Return a fresh record of stretches of time; to be used on the loop's thread."""
+        return Stretches(lambda: self._marked(lambda: None))
+
+    def _marked(self, more: Callable[[], None]) -> Mark:
+        """Return a mark of now; what it takes to make it, and ``more``, is charged to nobody."""
+        read: list[tuple[int, int, Counters, Looks]] = []
+
+        def work() -> None:
+            more()
+            looks = self.watchdog.looks()
+            read.append((self.other_cpu_ns(), self.driver.cpu_ns(), self.gauge.read(), looks))
+
+        probe = self.probe
+        probe.as_own(work)
+        # A fault of ours stands in the probe, after which no figure means anything.
+        others = read[0] if read else (0, 0, Counters(None, 0.0, 0.0, 0.0), Looks())
+        return Mark(
+            probe.window_end_ns, probe.window_end, probe.step_ns, probe.parts.snapshot(), *others
+        )
 
     @contextmanager
     def without_tracers(self) -> Iterator[str | None]:
@@ -282,21 +288,19 @@ class Sentinel:
         """Return the budget since ``reading``, up to this instant."""
         return self.close_window(reading).budget
 
-    def close_window(self, opened: Reading) -> Window:
+    def close_window(self, opened: Reading, within: Stretch | None = None) -> Window:
         """Return what was measured since ``opened``, and the reading with which the next begins.
 
-        What it takes to ask for the rest of the process is charged to nobody (psutil: 20 ms).
+        ``within`` is what was measured of the loop in the stretches meanwhile that count, where
+        not all of them do. What it takes to ask for the rest of the process is charged to nobody
+        (psutil: 20 ms).
         """
-        driver_cpu_ns = self.driver.cpu_ns()
-        return self.on_loop(lambda: self._close(opened, driver_cpu_ns))
+        return self.on_loop(lambda: self._close(opened, within))
 
-    def _close(self, opened: Reading, driver_cpu_ns: int) -> Window:
-        closed = self._reading(driver_cpu_ns)
-        # ``as_own`` has accounted for all that was before it did anything else.
-        wall = (self.probe.window_end_ns - opened.wall_ns) / 1e9
-        parts = Parts.between(opened.parts, self.probe.window_end)
-        driver = max(0, closed.driver_cpu_ns - opened.driver_cpu_ns)
-        other = max(0, closed.other_cpu_ns - opened.other_cpu_ns - driver)
+    def _close(self, opened: Reading, within: Stretch | None) -> Window:
+        closed = self._reading()
+        stretch = Stretch.between(opened.mark, closed.mark) if within is None else within
+        parts, other = stretch.seconds(), stretch.other_cpu_ns
         threads = grown(opened.threads, closed.threads)
         children = grown(opened.children, closed.children)
         # What a child had used before the window comes with it when it is reaped.
@@ -305,20 +309,16 @@ class Sentinel:
         # A thread that has ended has taken its record along (aiosqlite makes one per connection):
         # its delay is taken to be what the loop's own thread met, per second of CPU.
         ended_cpu = max(0, other - threads.cpu) / 1e9
-        ended_delay = ended_cpu * parts["descheduled"] / max(parts["cpu"], 1e-6)
+        ended_delay = ended_cpu * parts.get("descheduled", 0.0) / max(parts.get("cpu", 0.0), 1e-6)
         budget = Budget(
             **parts,
             other_cpu=other / 1e9,
-            driver_cpu=driver / 1e9,
+            driver_cpu=stretch.driver_cpu_ns / 1e9,
             other_delay=threads.delay / 1e9 + ended_delay,
             child_cpu=children.cpu / 1e9 + reaped,
             child_delay=children.delay / 1e9,
         )
-        pressure = Pressure(
-            waited(opened.pressure, closed.pressure, os.cpu_count() or 1),
-            max(0.0, closed.pressure.stolen - opened.pressure.stolen),
-        )
-        return Window(budget, wall, pressure, closed)
+        return Window(budget, stretch.wall_ns / 1e9, stretch.pressure, stretch.looks, closed)
 
     def other_cpu_ns(self) -> int:
         """Return the CPU of the process's other threads so far, those that have ended included.
@@ -330,7 +330,7 @@ class Sentinel:
 
     def own_threads(self) -> set[int]:
         """Return the native ids of the loop's thread, the watchdog's and the test's own."""
-        return {self.probe.thread_id, self.watchdog.thread_id, *self.driver.threads}
+        return {self.probe.thread_id, self.watchdog.thread_id, *self.driver.threads()}
 
     def _not_the_apps(self) -> tuple[set[int], set[str]]:
         return self.own_threads(), self._always_busy

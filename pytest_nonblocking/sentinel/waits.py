@@ -19,6 +19,7 @@ from .syscalls import Witness
 _PLACES_KEPT = 16
 _WORKERS_A_LOOK = 16
 _WORKERS_KEPT = 512
+_HELD = ("pytest_nonblocking.door", "pytest_nonblocking.threads")
 _RUN = executors._WorkItem.run.__code__
 
 
@@ -83,7 +84,8 @@ class Waits:
         self.from_ns = max(now, self.from_ns)
         coroutines = [c for c in self._probe.coroutines() if c is not self._own]
         places: Counter[Stack] = Counter(suspended_stack(c) for c in coroutines)
-        del places[()]
+        for stack in [stack for stack in places if _is_held(stack)]:
+            del places[stack]
         # The middle of a burst is when most of its tasks still wait; a later look sees fewer.
         if places.total() > self._most:
             self._most, self._fullest = places.total(), places
@@ -120,6 +122,11 @@ class Waits:
             state = self._witness.state(thread.native_id or 0)
             if len(self.workers) < _WORKERS_KEPT and (stack := thread_stack(thread.ident or 0)):
                 self.workers.append(Sample(stack, state, stands))
+
+
+def _is_held(stack: Stack) -> bool:
+    """Return whether a task waits for the other copies or for a client, and not in the app."""
+    return not stack or stack[-1].module in _HELD
 
 
 def _default_limiter() -> Any:

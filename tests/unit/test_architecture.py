@@ -13,7 +13,8 @@ PACKAGE = Path(pytest_nonblocking.__file__).parent
 # Lower layers first; a module imports from lower layers and from its own folder only.
 LAYERS = [
     {"clocks", "results", "apps", "tasks", "default_runner"},
-    {"settings", "sentinel", "lifespan", "machine", "demand"},
+    {"settings", "sentinel", "lifespan", "machine", "demand", "door"},
+    {"observed"},
     {"call", "live", "verdict"},
     {"client"},
     {"attribution", "advice", "scenario"},

@@ -1,0 +1,1 @@
+"""A laboratory of endpoints composed at random: the truth follows from what they are made of."""
