@@ -48,7 +48,7 @@ def failure_text(outcome: Outcome, rootdir: Path) -> str:
 
 def _headline(outcome: Outcome, cause: Cause) -> str:
     if hangs_alone(outcome.evidence):
-        return "hangs, alone as it is"
+        return "hangs with nothing else running"
     return "does not finish" if "timeout" in outcome.judgement.reasons else _HEADLINES[cause]
 
 
@@ -110,7 +110,7 @@ def _explained(outcome: Outcome) -> str:
     judgement, limits = outcome.judgement, outcome.limits
     burst = judged_burst(outcome.evidence)
     if hangs_alone(outcome.evidence):
-        return "it hangs alone: nothing else was running, and the loop is idle while it waits"
+        return "it hangs alone: no other request was running, and the loop is idle"
     if judgement.cause == "blocking-call":
         if "blocked" in judgement.reasons:
             limit = limits["max_blocked"]
