@@ -50,7 +50,7 @@ def test_work_after_the_response_is_demand_and_its_waits_are_kept_apart():
 
 
 def test_cpu_is_compared_as_the_reference_machine_would_have_used_it():
-    found = growth(run(11, cpu=220, slowdown=2.0), run(cpu=10, slowdown=1.0), factor=7.0)
+    found = growth(run(11, cpu=220, slowdowns=(2.0,)), run(cpu=10, slowdowns=(1.0,)), factor=7.0)
     assert found.cpu == pytest.approx(21 * MS)
     assert found.paced_cpu == pytest.approx(10 * MS)
 

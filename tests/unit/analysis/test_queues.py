@@ -5,10 +5,10 @@ from budgets import run
 
 from pytest_nonblocking.analysis.queues import (
     fullest_pool,
-    is_idle_worker,
     pool_waited_for,
     waits_for,
     workers_wait_for_locks,
+    works_in_a_pool,
 )
 from pytest_nonblocking.results import Frame, Pool, Sample, Waiters
 
@@ -24,7 +24,8 @@ def pool(waiting=46, waited=0.0, size=4):
 
 
 def worker(state, *frames, weight=0.01):
-    return Sample((inside("threading", "run"), *frames), state, weight)
+    pool = inside("concurrent.futures.thread", "_worker")
+    return Sample((inside("threading", "run"), pool, *frames), state, weight)
 
 
 def burst(*, waited=(), pools=(), workers=()):
@@ -85,7 +86,15 @@ def test_the_time_for_which_workers_were_seen_counts_and_not_how_often():
 
 def test_workers_without_work_do_not_count():
     # All of the stack is the pool's own code: it waits in its queue, by a lock.
-    idle = worker("lock", inside("concurrent.futures.thread", "_worker"), inside("queue", "get"))
-    assert is_idle_worker(idle)
+    idle = worker("lock", inside("queue", "get"))
+    assert not works_in_a_pool(idle)
     assert not workers_wait_for_locks([burst(workers=[*[idle] * 9, worker("running", HANDLER)])])
-    assert not is_idle_worker(worker("lock", HANDLER))
+    assert works_in_a_pool(worker("lock", HANDLER))
+
+
+def test_a_thread_of_no_pool_does_not_count():
+    other = Sample((inside("threading", "run"), HANDLER), "lock", 1.0)
+    assert not works_in_a_pool(other)
+    assert not workers_wait_for_locks([burst(workers=[other])])
+    anyio = Sample((inside("anyio._backends._asyncio", "run"), HANDLER), "lock", 1.0)
+    assert workers_wait_for_locks([burst(workers=[anyio])])

@@ -476,9 +476,9 @@ def test_cpu_work_on_a_busy_machine_that_tells_nothing_is_still_proved():
 
 def test_cpu_is_divided_by_how_slow_the_machine_was_in_that_burst():
     # The other thread of a processor came and went.
-    solo, slow = run(cpu=4, slowdown=1.0), run(50, cpu=400, slowdown=2.0)
+    solo, slow = run(cpu=4, slowdowns=(1.0,)), run(50, cpu=400, slowdowns=(2.0,))
     assert judge(solo, ASYNC_8, slow).word == "pass"
-    assert judge(solo, replace(slow, slowdown=1.0)).cause == "cpu-on-loop"
+    assert judge(solo, replace(slow, slowdowns=(1.0,))).cause == "cpu-on-loop"
 
 
 def test_a_burst_whose_parts_do_not_add_up_is_not_heard():
