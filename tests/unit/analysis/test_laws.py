@@ -308,9 +308,7 @@ def scaled(known, by):
             steps=tuple(times(step, float) for step in one.steps),
         )
 
-    calibration = replace(
-        known.calibration, switch_interval=known.calibration.switch_interval * by
-    )
+    calibration = replace(known.calibration, switch_interval=known.calibration.switch_interval * by)
     return Evidence(tuple(map(run, known.solos)), tuple(map(run, known.bursts)), calibration)
 
 
