@@ -151,8 +151,8 @@ def test_a_patched_monotonic_clock_does_not_keep_a_hang_from_ending(pytester):
     [
         "pytest_nonblocking.sentinel.probe.Probe._tick",
         "pytest_nonblocking.sentinel.watchdog.Watchdog._look",
-        "pytest_nonblocking.verdict.judge",
-        "pytest_nonblocking.attribution.find",
+        "pytest_nonblocking.analysis.verdict.judge",
+        "pytest_nonblocking.analysis.attribution.find",
     ],
 )
 def test_a_fault_of_the_plugin_ends_as_not_measured(pytester, target):
