@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Sequence
+from dataclasses import replace
 from typing import Literal
 
 from ..results import Culprit, Evidence, Frame, Judgement, Run, Sample, Waiters
@@ -22,6 +23,8 @@ _LOCKS = ("asyncio.locks", "asyncio.queues", "anyio._backends", "anyio._core._sy
 _FOR_THREADS = frozenset(("run_sync_in_worker_thread", "to_thread_run_sync"))
 """Functions in which a task waits for a thread, or for what the thread does."""
 _SLEEPS = frozenset(("sleep", "__sleep0", "sleep_until", "sleep_forever"))
+_UNSEEN = 0.005
+"""Seconds of CPU up to which a step may well pass between two looks: one in 2.5 ms as a rule."""
 _BESIDE = 4
 """A queue of the user's is named before one in a library that is up to so many times as long: a
 framework has tasks of its own that wait beside each handler."""
@@ -87,11 +90,35 @@ def _blocked_on_loop(runs: Sequence[Run], reader: Reader) -> list[Seen]:
 
 def _computing_on_loop(runs: Sequence[Run], reader: Reader) -> list[Seen]:
     """Return the loop's stacks that compute, and the slices that are too short for a look."""
-    samples = [s for run in runs for s in run.samples if s.state in ("running", "gil")]
-    steps = (step for run in runs for step in run.steps if step.cpu > step.blocked)
-    samples += [s for step in steps for s in step.samples if s.state == "unknown"]
-    slices = [Sample(stack, "running", cpu) for run in runs for stack, cpu in run.yields]
-    return [one for one in reader.read_all([*samples, *slices]) if not one.is_clients]
+    seen: list[Seen] = []
+    for run in runs:
+        computing = [step for step in run.steps if step.cpu > step.blocked]
+        samples = [s for s in run.samples if s.state in ("running", "gil")]
+        samples += [s for step in computing for s in step.samples if s.state == "unknown"]
+        # The samples of a step are among those of its run: the same objects.
+        long = {id(s) for step in computing if step.cpu > _UNSEEN for s in step.samples}
+        brief = reader.read_all(sample for sample in samples if id(sample) not in long)
+        slices = reader.read_all(Sample(stack, "running", cpu) for stack, cpu in run.yields)
+        seen += [*reader.read_all(s for s in samples if id(s) in long), *_sliced(slices, brief)]
+    return [one for one in seen if not one.is_clients]
+
+
+def _sliced(slices: Sequence[Seen], brief: Sequence[Seen]) -> list[Seen]:
+    """Return ``slices`` and ``brief``, the samples of steps that are as short as those.
+
+    A slice tells only where its task gave the loop back: what it did before that, the samples tell
+    that were taken within the same function, if there are any.
+    """
+    found, more = [], [0.0] * len(brief)
+    for one in slices:
+        place = place_of(one.users[-1]) if one.users else None
+        inside = [n for n, b in enumerate(brief) if place in {place_of(f) for f in b.users}]
+        looked = sum(brief[n].weight for n in inside)
+        if not looked:
+            found.append(one)
+        for n in inside if looked else ():
+            more[n] += one.weight * brief[n].weight / looked
+    return found + [replace(b, weight=b.weight + w) for b, w in zip(brief, more, strict=True)]
 
 
 def _computing_in_threads(runs: Sequence[Run], reader: Reader) -> list[Seen]:

@@ -20,7 +20,6 @@ Owner = Literal["own", "user", "app", "library"]
 
 FRAMEWORKS = frozenset(
     (
-        "aiohttp",
         "asgiref",
         "blacksheep",
         "channels",
@@ -42,6 +41,8 @@ FRAMEWORKS = frozenset(
 
 _PASSING = frozenset(("__call__", "call_next", "app", "wrapped_app", "handle", "inner", "coro"))
 """Functions by which a framework hands a request on towards its handler."""
+_SERVING = ("responses", "background", "asgiref.sync")
+"""What of a framework is called so too, and serves its caller instead."""
 _NO_HANDLER = ("middleware", "applications", "_exception_handler", "dependencies", "lifespan")
 """What of a framework calls code of the user's that is no handler, by the modules' names."""
 
@@ -122,7 +123,7 @@ def is_framework(frame: Frame) -> bool:
 
 def hands_on(frame: Frame) -> bool:
     """Return whether ``frame`` is where a framework or a middleware passes a request on."""
-    if leaf(frame) not in _PASSING or frame.module.endswith("responses"):
+    if leaf(frame) not in _PASSING or frame.module.endswith(_SERVING):
         return False
     return is_framework(frame) or "middleware" in frame.module
 
