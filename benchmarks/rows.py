@@ -26,7 +26,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "examples"))
 from fastapi import FastAPI
 from shop import orders
 
-from pytest_nonblocking import attribution, scenario, verdict
+from pytest_nonblocking import scenario
+from pytest_nonblocking.analysis import attribution, verdict
 from pytest_nonblocking.calibration import calibrate
 from pytest_nonblocking.client import make_client
 from pytest_nonblocking.results import Limits

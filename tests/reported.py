@@ -9,13 +9,16 @@ LIMITS = {
 
 def level(concurrency, makespan, **parts):
     """One level whose time was spent on ``parts``, in milliseconds."""
-    budget = dict.fromkeys(("cpu", "blocked", "gil", "gc", "descheduled", "idle", "other_cpu"), 0.0)
+    names = ("cpu", "blocked", "gil", "gc", "descheduled", "idle", "own", "other_cpu")
+    budget = dict.fromkeys(names, 0.0)
     return {
         "concurrency": concurrency,
         "rounds": 3,
         "makespan_ms": makespan,
         "latency_ms": {"min": 20.0, "p50": makespan / 2, "p95": makespan, "max": makespan},
         "budget_ms": budget | parts,
+        "pressure_ms": 0.0,
+        "residual_ms": 0.0,
     }
 
 

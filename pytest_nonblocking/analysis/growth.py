@@ -109,9 +109,14 @@ def _spread_slope(burst: Run) -> float:
 
 
 def _middle_slope(burst: Run, singles: Sequence[Run]) -> float:
-    """Return by how much each request before it delays the copy that ends in the middle."""
+    """Return by how much each request before it delays the copy that ends in the middle.
+
+    Without the share of the burst that the machine and the plugin took: they are no queue.
+    """
     if len(burst.latencies) < burst.concurrency:  # some did not end
         return burst.makespan / burst.concurrency
     alone = max(run.makespan for run in singles)
     before = (burst.concurrency - 1) / 2
-    return max(0.0, (statistics.median(burst.latencies) - alone) / before)
+    taken = (burst.budget.descheduled + burst.budget.own) / max(burst.makespan, 1e-9)
+    middle = statistics.median(burst.latencies) * max(0.0, 1 - taken)
+    return max(0.0, (middle - alone) / before)

@@ -42,7 +42,7 @@ CONVICTING = 2
 MOST = 5
 """Bursts of one level at most."""
 QUIETEST = 3
-"""How many bursts of one level are heard, those with the least pressure."""
+"""How many bursts of one level are heard at least, those with the least pressure."""
 
 _IMPORT = "importlib._bootstrap"
 _BLIND = 0.1
@@ -172,7 +172,7 @@ def _bursts_convict_for_stalls(evidence: Evidence, limits: Limits) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class _Level:
-    """What the bursts of one level say, the quietest of them first."""
+    """What the quietest bursts of one level say."""
 
     excesses: tuple[Excess, ...]
     made: int
@@ -189,7 +189,7 @@ class _Level:
     @property
     def middle(self) -> Excess:
         """The burst in the middle by its excess."""
-        ordered = sorted(self.excesses, key=lambda excess: excess.total.estimate)
+        ordered = sorted(self.excesses, key=lambda e: (e.total.estimate, e.growth.serial))
         return ordered[(len(ordered) - 1) // 2]
 
     def convicts(self, limits: Limits, corroborated: bool) -> bool:
@@ -207,7 +207,9 @@ class _Level:
 
 def _level(concurrency: int, evidence: Evidence, limits: Limits) -> _Level:
     runs = [r for r in evidence.bursts if r.concurrency == concurrency and is_evidence(r)]
-    quietest = sorted(runs, key=pressed)[:QUIETEST]
+    # As quiet as the third: where several are, none of them is left out for its place in the row.
+    most = max(sorted(map(pressed, runs))[:QUIETEST], default=0.0)
+    quietest = [r for r in runs if pressed(r) <= most]
     looks, later = _together(r.looks for r in runs), _together(r.after_looks for r in runs)
     cause = waits_for(runs)
     strict = tuple(

@@ -48,7 +48,7 @@ def failure_text(outcome: Outcome, rootdir: Path) -> str:
 
 def _headline(outcome: Outcome, cause: Cause) -> str:
     if hangs_alone(outcome.evidence):
-        return "hangs with nothing else running"
+        return "does not finish, even alone"
     return "does not finish" if "timeout" in outcome.judgement.reasons else _HEADLINES[cause]
 
 

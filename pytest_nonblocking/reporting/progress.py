@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from ..analysis.verdict import QUIETEST, SINGLES, SMALL_BURST
+from ..analysis.verdict import MORE_SINGLES, QUIETEST, SINGLES, SMALL_BURST
 from ..clocks import CLOCKS
 from ..results import Evidence, Limits
 from .columns import width
@@ -26,6 +26,8 @@ def rounds_left(evidence: Evidence, level: int, limits: Limits) -> list[int]:
 
     The next one has ``level`` copies; bursts that do not agree make it longer.
     """
+    if level == 1 and evidence.bursts:  # a wait that is to convict asks for more of them
+        return [1] * max(1, MORE_SINGLES - len(evidence.solos))
     if level == 1:
         bursts = [min(SMALL_BURST, limits.concurrency), limits.concurrency]
         return [1] * (SINGLES - len(evidence.solos)) + sorted(set(bursts))

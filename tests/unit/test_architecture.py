@@ -13,16 +13,27 @@ PACKAGE = Path(pytest_nonblocking.__file__).parent
 # Lower layers first; a module imports from lower layers and from its own folder only.
 LAYERS = [
     {"clocks", "results", "apps", "tasks", "default_runner"},
-    {"settings", "sentinel", "lifespan", "machine", "demand", "door"},
-    {"observed"},
-    {"call", "live", "verdict"},
+    {"settings", "sentinel", "lifespan", "machine", "door"},
+    {"analysis", "observed"},
+    {"call", "live", "schedule"},
     {"client"},
-    {"attribution", "advice", "scenario"},
+    {"advice", "scenario"},
     {"calibration", "reporting", "threads"},
     {"baseline", "comparison"},
     {"runner", "gate", "cli"},
     {"measuring"},
     {"plugin", "__main__"},
+]
+# Within the analysis: a module imports from those before it only.
+ANALYSIS = [
+    "growth",
+    "bounds",
+    "queues",
+    "verdict",
+    "user_code",
+    "places",
+    "votes",
+    "attribution",
 ]
 
 
@@ -44,7 +55,9 @@ def layer_of(name):
     return next(number for number, layer in enumerate(LAYERS) if name in layer)
 
 
-@pytest.mark.parametrize("path", sorted(PACKAGE.rglob("*.py")), ids=lambda p: p.stem)
+@pytest.mark.parametrize(
+    "path", sorted(PACKAGE.rglob("*.py")), ids=lambda p: str(p.relative_to(PACKAGE))
+)
 def test_imports_go_to_lower_layers_only(path):
     own = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
     if own == "__init__":
@@ -57,15 +70,47 @@ def test_results_imports_nothing_of_ours():
     assert list(imports(PACKAGE / "results.py")) == []
 
 
-@pytest.mark.parametrize(
-    ("name", "needs"), [("demand", {"results"}), ("verdict", {"results", "demand"})]
-)
-def test_the_verdict_knows_neither_clocks_nor_loops(name, needs):
-    assert set(imports(PACKAGE / f"{name}.py")) == needs
-    text = (PACKAGE / f"{name}.py").read_text("utf-8")
-    assert not {"time", "asyncio", "anyio"} & {
-        word for line in text.splitlines() if line.startswith("import") for word in line.split()
-    }
+def siblings(path):
+    """Yield the modules of its own folder that a file imports."""
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.level == 1:
+            yield from [node.module] if node.module else [alias.name for alias in node.names]
+
+
+def from_outside(path):
+    """Yield what a file imports that is not of the package, by its first name."""
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name.partition(".")[0] for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            yield node.module.partition(".")[0]
+
+
+def test_the_analysis_has_no_other_modules():
+    names = {path.stem for path in (PACKAGE / "analysis").glob("*.py")}
+    assert set(ANALYSIS) == names - {"__init__"}
+
+
+@pytest.mark.parametrize("name", ANALYSIS)
+def test_the_analysis_knows_results_only(name):
+    path = PACKAGE / "analysis" / f"{name}.py"
+    # Whose code a frame is tells the module that knows the stacks.
+    knows = {"results", "sentinel"} if name == "attribution" else {"results"}
+    assert set(imports(path)) <= knows
+    assert set(siblings(path)) <= set(ANALYSIS[: ANALYSIS.index(name)])
+
+
+@pytest.mark.parametrize("name", ["growth", "bounds", "queues", "verdict"])
+def test_the_verdict_knows_neither_clocks_nor_loops_nor_files(name):
+    pure = {"__future__", "collections", "dataclasses", "math", "statistics", "typing"}
+    assert set(from_outside(PACKAGE / "analysis" / f"{name}.py")) <= pure
+
+
+def test_readings_become_parts_without_a_clock():
+    path = PACKAGE / "sentinel" / "accounting.py"
+    assert set(imports(path)) == {"results"}
+    assert set(siblings(path)) == set()
+    assert set(from_outside(path)) <= {"__future__", "collections", "dataclasses", "typing"}
 
 
 def test_only_the_client_imports_an_http_client():

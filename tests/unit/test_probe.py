@@ -64,7 +64,7 @@ def parts(probe):
 
 def see(probe, state, *frames):
     stack = tuple(Frame("file.py", 1, function, module) for module, function in frames)
-    probe.sampled(probe.step_ns, state, stack)
+    probe.sampled(probe.step_ns, state, stack, 0.001)
 
 
 def test_processor_time_and_run_queue_delay_are_what_the_scheduler_says(machine, probe):
@@ -89,19 +89,32 @@ def test_a_wait_seen_in_a_system_call_is_blocked(machine, probe):
     (step,) = probe.take_steps()
     assert step.witnessed
     assert step.blocked == pytest.approx(0.020)
+    assert [sample.state for sample in step.samples] == ["blocked"]
+
+
+def test_what_was_seen_of_another_step_is_no_witness(machine, probe):
+    see(probe, "blocked", ("app", "handler"))
+    probe.tick(machine.wall, None)
+    machine.spend(cpu=1)
+    probe.tick(machine.wall, None)
+    machine.spend(off=20)
+    probe.tick(machine.wall, None)
+    (step,) = probe.take_steps()
+    assert (step.samples, step.witnessed) == ((), False)
 
 
 def test_a_wait_seen_on_the_gil_is_not_blocked(machine, probe):
     see(probe, "gil", ("app", "handler"))
-    machine.spend(cpu=1, off=20)
+    machine.spend(cpu=1, off=20, others=20)
     probe.tick(machine.wall, None)
-    assert parts(probe) == {"cpu": 1, "gil": 20}
+    assert parts(probe) == {"cpu": 1, "gil": 20, "gil_cpu": 20, "gil_seen": 20}
 
 
 def test_an_unseen_wait_is_for_the_gil_as_far_as_other_threads_computed(machine, probe):
     machine.spend(cpu=1, off=20, others=15)
     probe.tick(machine.wall, None)
-    assert parts(probe) == {"cpu": 1, "gil": 15, "blocked": 5, "unwitnessed": 5}
+    expected = {"cpu": 1, "gil": 15, "gil_cpu": 15, "blocked": 5, "unwitnessed": 5}
+    assert parts(probe) == expected
 
 
 @pytest.mark.parametrize(
@@ -116,7 +129,7 @@ def test_the_start_of_a_thread_or_a_process_is_the_machines_time(machine, probe,
     see(probe, "blocked", *frames)
     machine.spend(cpu=1, off=11, others=4)
     probe.tick(machine.wall, None)
-    assert parts(probe) == {"cpu": 1, "gil": 4, "descheduled": 7}
+    assert parts(probe) == {"cpu": 1, "gil": 4, "gil_cpu": 4, "descheduled": 7}
     assert probe.take_steps() == ()
 
 
@@ -126,26 +139,56 @@ def test_time_off_the_processor_without_a_switch_was_stolen(machine, probe):
     assert parts(probe) == {"cpu": 4, "descheduled": 6}
 
 
-def test_a_collection_in_another_thread_is_the_collectors_time(machine, probe, monkeypatch):
-    probe._account_other_gc("start")
-    machine.spend(off=90, others=90)
-    monkeypatch.setattr(CLOCKS, "thread_cpu_ns", lambda: machine.cpu + 90 * MS)
-    probe._account_other_gc("stop")
-    machine.spend(cpu=1, off=2)
+# The collector
+
+
+def collect(probe, machine, **spent):
+    probe._on_gc("start", {})
+    machine.spend(**spent)
+    probe._on_gc("stop", {})
+
+
+def test_a_collection_on_the_loops_thread_stands_apart(machine, probe):
+    machine.spend(cpu=8)
+    collect(probe, machine, cpu=12)
     probe.tick(machine.wall, None)
-    assert parts(probe) == {"cpu": 1, "gc": 90, "blocked": 2, "unwitnessed": 2}
-    assert probe.other_gc_cpu == 90 * MS
+    assert parts(probe) == {"cpu": 8, "gc": 12}
 
 
-def test_a_collection_in_another_thread_is_not_idle_time(machine, probe, monkeypatch):
+def test_a_collection_belongs_to_no_step(machine, probe):
+    # What made the garbage may be any step before it.
+    machine.spend(cpu=1)
+    collect(probe, machine, cpu=30)
+    probe.tick(machine.wall, None)
+    assert probe.take_steps() == ()
+
+
+def test_what_the_machine_takes_from_a_collection_is_not_the_collectors(machine, probe):
+    collect(probe, machine, cpu=12, delay=50)
+    probe.tick(machine.wall, None)
+    assert parts(probe) == {"gc": 12, "descheduled": 50}
+
+
+def test_a_collection_that_another_thread_begins_delays_the_loop_by_the_gil(machine, probe):
+    thread = threading.Thread(target=collect, args=(probe, machine), kwargs={"off": 90})
+    thread.start()
+    thread.join()
+    see(probe, "gil", ("app", "handler"))
+    machine.process += 90 * MS
+    machine.spend(cpu=1)
+    probe.tick(machine.wall, None)
+    assert parts(probe) == {"cpu": 1, "gil": 90, "gil_cpu": 90, "gil_seen": 90}
+
+
+def test_a_collection_while_the_loop_wakes_up_is_the_collectors(machine, probe):
     probe.begin_idle()
-    machine.spend(off=10)
-    probe._account_other_gc("start")
-    machine.spend(off=30, others=30)
-    monkeypatch.setattr(CLOCKS, "thread_cpu_ns", lambda: machine.cpu + 30 * MS)
-    probe._account_other_gc("stop")
+    machine.spend(off=10, others=7)
+    collect(probe, machine, cpu=3)
     probe.end_idle()
-    assert parts(probe) == {"idle": 10, "gc": 30}
+    assert parts(probe) == {"idle": 10, "gc": 3, "idle_cpu": 7}
+
+
+# Where the system tells nothing of its scheduler
 
 
 @pytest.mark.parametrize(("off", "part"), [(60, "descheduled"), (80, "blocked")])
@@ -173,12 +216,67 @@ def test_without_a_scheduler_to_ask_a_wait_must_exceed_the_canarys(
     assert step.witnessed is witnessed
 
 
-def test_the_plugins_own_work_costs_no_cpu_but_its_waits_count(machine, probe):
+# The plugin's own time
+
+
+def test_the_plugins_own_work_is_charged_to_nobody(machine, probe):
     machine.spend(cpu=2)
-    probe.unaccounted(lambda: machine.spend(cpu=5, off=30, others=30))
+    probe.as_own(lambda: machine.spend(cpu=5, off=30, others=30))
     machine.spend(cpu=1)
     probe.tick(machine.wall, None)
-    assert parts(probe) == {"cpu": 3, "gil": 30}
+    assert parts(probe) == {"cpu": 3, "own": 35}
+
+
+def test_what_the_machine_takes_from_the_plugins_own_work_is_the_machines(machine, probe):
+    probe.as_own(lambda: machine.spend(cpu=5, delay=30))
+    assert parts(probe) == {"own": 5, "descheduled": 30}
+
+
+def test_a_window_ends_before_the_plugins_own_work(machine, probe):
+    machine.spend(cpu=2)
+    probe.as_own(lambda: machine.spend(cpu=5))
+    assert probe.window_end_ns == 2 * MS
+    assert probe.window_end["cpu"] == 2 * MS
+    assert probe.window_end["own"] == 0
+    assert probe.step_ns == machine.wall  # where the next window begins
+
+
+def test_a_fault_in_the_plugins_own_work_is_kept_and_ends_the_measurement(machine, probe):
+    def fault():
+        machine.spend(cpu=5)
+        raise ZeroDivisionError
+
+    probe.as_own(fault)
+    assert isinstance(probe.fault, ZeroDivisionError)
+    assert parts(probe) == {"own": 5}
+
+
+def test_what_a_reading_itself_costs_is_the_plugins(machine, probe):
+    # The clock of the thread is read once for each reading.
+    read = machine.read
+
+    def slow():
+        usage = read()
+        machine.spend(cpu=1)
+        return usage
+
+    machine.read = slow
+    machine.spend(cpu=7)
+    probe.tick(machine.wall, None)
+    assert parts(probe) == {"cpu": 7, "own": 1}
+
+
+def test_the_parts_sum_to_the_time_that_passed(machine, probe):
+    for _ in range(3):
+        machine.spend(cpu=3, delay=2, off=4, others=1)
+        probe.tick(machine.wall, None)
+        probe.as_own(lambda: machine.spend(cpu=1, delay=1))
+        probe.begin_idle()
+        machine.spend(off=11, delay=1)
+        probe.end_idle()
+    probe.take_reading()
+    named = ("cpu", "blocked", "gil", "gc", "descheduled", "idle", "own")
+    assert sum(getattr(probe.parts, name) for name in named) == machine.wall
 
 
 def test_samples_may_be_added_while_they_are_read(machine, probe):

@@ -1,14 +1,16 @@
 """What is run, and what of the machine is measured meanwhile."""
 
+import gc
 import time
 
+import budgets
 import pytest
 
-from pytest_nonblocking import scenario, verdict
-from pytest_nonblocking.results import Calibration, Limits
+from pytest_nonblocking import scenario
+from pytest_nonblocking.analysis import verdict
+from pytest_nonblocking.results import Calibration, Evidence, Limits
+from pytest_nonblocking.schedule import replicate
 from pytest_nonblocking.sentinel import Sentinel
-
-pytestmark = pytest.mark.asyncio
 
 
 async def compute():
@@ -17,10 +19,84 @@ async def compute():
         sum(range(100))
 
 
+@pytest.mark.asyncio
 @pytest.mark.parametrize(("later", "word"), [(1.0, "fail"), (4.0, "pass")])
 async def test_a_machine_that_slows_down_between_bursts_is_noticed(monkeypatch, later, word):
-    factors = iter([1.0])
+    # Fast until the first burst: its other thread of the core is idle until then.
+    factors = iter([1.0, 1.0])
     monkeypatch.setattr(scenario, "machine_factor", lambda: next(factors, later))
     evidence = await scenario.measure(compute, Limits(), Sentinel(), calibration=Calibration())
-    assert evidence.calibration.factor == later
+    assert {run.slowdowns for run in evidence.solos} == {(1.0, 1.0)}
+    assert evidence.bursts[0].slowdowns == (1.0, later)
+    assert {run.slowdowns for run in evidence.bursts[1:]} <= {(later, later)}
     assert verdict.judge(evidence, Limits()).word == word
+
+
+class Simulated:
+    """Makes runs of nothing, until it fails."""
+
+    def __init__(self, works=100):
+        self.works = works
+        self.made = []
+
+    async def run(self, concurrency, alone):
+        self.made.append((concurrency, alone))
+        return budgets.run(concurrency, cpu=concurrency / 2, idle=16)
+
+    def fault(self):
+        return None if len(self.made) < self.works else "the machine is broken"
+
+
+@pytest.mark.asyncio
+async def test_runs_are_made_until_the_evidence_is_enough():
+    machine, told = Simulated(), []
+    start = Evidence(calibration=Calibration(cores=2))
+    found = await replicate(machine, start, Limits(), lambda known, level: told.append(level))
+    assert [size for size, _ in machine.made] == told == [1, 1, 1, 8, 50]
+    assert verdict.judge(found, Limits()).word == "pass"
+    # The lone runs are told to the bursts only.
+    assert [len(alone) for _, alone in machine.made] == [0, 0, 0, 3, 3]
+
+
+@pytest.mark.asyncio
+async def test_a_fault_ends_the_measurement_and_leaves_no_verdict():
+    machine = Simulated(works=4)
+    found = await replicate(machine, Evidence(), Limits())
+    assert len(machine.made) == 4
+    assert found.unmeasured == "the machine is broken"
+    assert verdict.judge(found, Limits()).word == "not-measured"
+
+
+# The heap
+
+
+@pytest.fixture
+def heap():
+    """A heap of which nothing is frozen, as it was found."""
+    before = gc.get_freeze_count()
+    gc.unfreeze()
+    yield
+    gc.unfreeze()
+    if before:
+        gc.freeze()
+
+
+def test_the_heap_is_frozen_within_a_measurement_and_not_after_it(heap):
+    with scenario.frozen_heap():
+        assert gc.get_freeze_count() > 0
+    assert gc.get_freeze_count() == 0
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, SystemExit])
+def test_the_heap_is_free_again_whatever_ends_the_measurement(heap, error):
+    with pytest.raises(error), scenario.frozen_heap():
+        raise error
+    assert gc.get_freeze_count() == 0
+
+
+def test_a_heap_that_the_application_has_frozen_stays_frozen(heap):
+    gc.freeze()
+    frozen = gc.get_freeze_count()
+    with scenario.frozen_heap():
+        assert gc.get_freeze_count() == frozen
+    assert gc.get_freeze_count() == frozen

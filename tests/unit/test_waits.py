@@ -9,6 +9,7 @@ from queue import SimpleQueue
 
 import pytest
 
+from pytest_nonblocking.clocks import CLOCKS
 from pytest_nonblocking.sentinel.copies import COPY
 from pytest_nonblocking.sentinel.loops import probe_of_running_loop
 from pytest_nonblocking.sentinel.waits import Waits
@@ -83,18 +84,94 @@ async def test_a_thread_that_is_free_for_the_work_makes_no_full_pool(monkeypatch
     assert not waits.pools
 
 
-async def test_work_that_waits_for_a_thread_makes_a_full_pool():
+@pytest.fixture
+def full_pool():
+    """A pool of one thread, which is busy, and for which another call waits."""
+    free, busy = threading.Event(), threading.Event()
+
+    def work():
+        busy.set()
+        free.wait()
+
     with ThreadPoolExecutor(max_workers=1) as executor:
-        free, busy = threading.Event(), threading.Event()
-
-        def work():
-            busy.set()
-            free.wait()
-
         executor.submit(work)
         busy.wait()
         executor.submit(int)
-        waits = Waits(probe_of_running_loop(1.0))
-        waits.look_at_pools()
-        assert [(pool.size, pool.waiting) for pool in waits.pools.values()] == [(1, 1)]
+        yield executor
         free.set()
+
+
+async def test_work_that_waits_for_a_thread_makes_a_full_pool(full_pool):
+    waits = Waits(probe_of_running_loop(1.0))
+    waits.look_at_pools()
+    (pool,) = waits.pools
+    assert (pool.size, pool.waiting, pool.waited) == (1, 1, 0)
+    waits.close()
+
+
+@pytest.fixture
+def wall(monkeypatch):
+    """A wall clock that is set by hand, in nanoseconds."""
+    now = [CLOCKS.wall_ns()]
+    monkeypatch.setattr(CLOCKS, "wall_ns", lambda: now[0])
+    return now
+
+
+SECOND = 10**9
+
+
+async def look_at(wall, waits, *times):
+    """Look when the wall clock shows ``times`` in seconds."""
+    began = wall[0]
+    for seconds in times:
+        wall[0] = began + int(seconds * SECOND)
+        waits.look()
+
+
+async def test_a_queue_is_as_long_as_its_tasks_wait_after_the_first_pass(wall, full_pool):
+    event = asyncio.Event()
+    tasks = await start(event.wait)
+    waits = Waits(probe_of_running_loop(1.0))
+    waits.from_ns = wall[0] + SECOND  # when the first pass is over
+    await look_at(wall, waits, 0.5, 1.5, 3.5)
+    # 0.5 s of the first look after the pass, and 2 s of the second.
+    longest = max(waits.waiters, key=lambda waiters: waiters.waited)
+    assert longest.count == COPIES
+    assert longest.waited == pytest.approx(COPIES * 2.5)
+    (pool,) = waits.pools
+    assert pool.waited == pytest.approx(2.5)
+    waits.close()
+    event.set()
+    await asyncio.gather(*tasks)
+
+
+async def test_the_place_where_tasks_stay_comes_before_the_one_where_more_were_once(wall):
+    waits = Waits(probe_of_running_loop(1.0))
+    waits.from_ns = wall[0]
+    brief, long = asyncio.Event(), asyncio.Lock()
+    await long.acquire()
+    many = await start(brief.wait)
+
+    async def stay():
+        async with long:
+            pass
+
+    few = [asyncio.ensure_future(stay()) for _ in range(3)]
+    await asyncio.sleep(0)
+    await look_at(wall, waits, 0.1)
+    brief.set()
+    await asyncio.gather(*many)
+    await look_at(wall, waits, 2.0)
+    assert [w.stack[-1].function for w in waits.waiters[:2]] == ["Lock.acquire", "Event.wait"]
+    waits.close()
+    long.release()
+    await asyncio.gather(*few)
+
+
+async def test_what_workers_do_is_told_with_the_time_for_which_it_stands(wall, full_pool):
+    waits = Waits(probe_of_running_loop(1.0))
+    waits.from_ns = wall[0]
+    await look_at(wall, waits, 0.25)
+    (worker,) = (s for s in waits.workers if any(f.function.endswith("work") for f in s.stack))
+    assert worker.weight == pytest.approx(0.25)
+    waits.close()

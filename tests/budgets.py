@@ -1,0 +1,129 @@
+"""Runs made of literal budgets in milliseconds, and what the analysis makes of them."""
+
+from pytest_nonblocking.analysis import verdict
+from pytest_nonblocking.analysis.bounds import excess_of
+from pytest_nonblocking.analysis.queues import waits_for
+from pytest_nonblocking.results import (
+    Budget,
+    Calibration,
+    Evidence,
+    Limits,
+    Looks,
+    Pressure,
+    Run,
+    Sample,
+    Step,
+)
+
+MS = 0.001
+LIMITS = Limits()
+CORES = 2
+
+
+def budget(**parts):
+    return Budget(**{name: value * MS for name, value in parts.items()})
+
+
+def run(
+    concurrency=1,
+    *,
+    looks=None,
+    after=None,
+    after_looks=None,
+    pressure=0.0,
+    residual=0.0,
+    requests=None,
+    first=None,
+    **others,
+):
+    """A run with the parts of its budget, and all other durations, in milliseconds.
+
+    Its copies end one after the other, the first of them after ``first``.
+    """
+    fields = {name: others.pop(name) for name in tuple(others) if name in Run.__slots__}
+    spent = budget(**others)
+    makespan = spent.wall + residual * MS
+    first = makespan / concurrency if first is None else first * MS
+    each = (makespan - first) / max(1, concurrency - 1)
+    fields.setdefault("latencies", tuple(first + each * copy for copy in range(concurrency)))
+    return Run(
+        concurrency=concurrency,
+        makespan=makespan,
+        budget=spent,
+        looks=looks or Looks(),
+        after=after or Budget(),
+        after_looks=after_looks or Looks(),
+        pressure=Pressure(pressure * MS),
+        requests=concurrency if requests is None else requests,
+        **fields,
+    )
+
+
+def step(*, cpu=0.0, blocked=0.0, witnessed=True):
+    """A step of the loop, in milliseconds."""
+    samples = (Sample((), "blocked" if blocked > cpu else "running", (cpu + blocked) * MS),)
+    return Step((cpu + blocked) * MS, cpu * MS, blocked * MS, 0.0, 0, samples, witnessed=witnessed)
+
+
+def looks(watched, *, full=0.0, maybe=None, free=0.0, held=0.0, tried=None, late=0.0, **others):
+    """Looks every 2.5 ms over ``watched`` milliseconds of idle time.
+
+    ``full`` and ``maybe`` are the shares of it in which all cores were wanted, certainly and
+    perhaps; ``free`` is how many ran without the GIL on average, ``held`` the share of ``tried``
+    in which the GIL was held.
+    """
+    tried = watched if tried is None else tried
+    count = max(1, int(watched / 2.5))
+    return Looks(
+        count=count,
+        watched=watched * MS,
+        saturated=watched * full * MS,
+        maybe_saturated=watched * (full if maybe is None else maybe) * MS,
+        free=watched * max(free, CORES * full) * MS,
+        held=tried * held * MS,
+        tried=tried * MS,
+        late=count * late * MS,
+        **others,
+    )
+
+
+def blind_looks(watched, *, held=0.0):
+    """Looks where the system tells the state of no thread."""
+    count = max(1, int(watched / 2.5))
+    spent = watched * MS
+    return Looks(count=count, watched=spent, held=spent * held, tried=spent, states=False)
+
+
+def evidence(solo, *bursts, **calibration):
+    """Three times the same lone run, and the bursts."""
+    return Evidence((solo,) * 3, tuple(bursts), Calibration(**{"cores": CORES} | calibration))
+
+
+def judge(solo, *bursts, limits=LIMITS, **calibration):
+    """Return the verdict on three times the same lone run, and the bursts."""
+    return verdict.judge(evidence(solo, *bursts, **calibration), limits)
+
+
+def next_level(solo, *bursts, limits=LIMITS, **calibration):
+    """Return how many copies would be run next, None where the evidence is enough."""
+    return verdict.next_level(evidence(solo, *bursts, **calibration), limits)
+
+
+def excess(solo, burst, *, limits=LIMITS, **calibration):
+    """Return the excess that one burst shows."""
+    known = evidence(solo, burst, **calibration)
+    return excess_of(
+        burst,
+        known.solos,
+        burst.looks,
+        burst.after_looks,
+        limits,
+        known.calibration,
+        waits_for([burst]),
+    )
+
+
+def part(solo, burst, cause, **options):
+    """Return the bounds of one cause in milliseconds, as a triple."""
+    bounds = excess(solo, burst, **options).parts[cause]
+    return tuple(value / MS for value in (bounds.low, bounds.estimate, bounds.high))

@@ -1,0 +1,365 @@
+"""Lower and upper bounds of each part of the excess, from literal budgets in milliseconds."""
+
+import pytest
+from budgets import LIMITS, MS, blind_looks, budget, excess, looks, part, run
+
+from pytest_nonblocking.analysis.bounds import (
+    CPU_SPREAD,
+    LEAST_EXCESS,
+    MARGIN,
+    RESIDUAL_SECONDS,
+    RESIDUAL_SHARE,
+    alone_bounds,
+    is_evidence,
+    pressed,
+    share_between,
+)
+from pytest_nonblocking.results import Calibration, Limits, Pool
+
+ASYNC = run(cpu=0.5, idle=20)
+
+
+def alone(*singles, **calibration):
+    bounds = alone_bounds(singles, Calibration(**calibration))
+    return tuple(value / MS for value in (bounds.low, bounds.estimate, bounds.high))
+
+
+# Shares that were sampled
+
+
+def test_without_a_sample_a_share_may_be_anything():
+    assert share_between(0.0, 0.0, 0) == (0.0, 1.0)
+
+
+def test_more_samples_bring_the_bounds_of_a_share_together():
+    few, many = share_between(5, 10, 10), share_between(50, 100, 100)
+    assert few[0] < many[0] < 0.5 < many[1] < few[1]
+
+
+@pytest.mark.parametrize(("part", "low", "high"), [(0, 0, 0.01), (1000, 0.99, 1)])
+def test_what_was_never_or_always_seen_is_near_certain_after_many_samples(part, low, high):
+    bounds = share_between(part, 1000, 1000)
+    assert low <= bounds[0] <= bounds[1] <= high
+
+
+def test_a_share_that_the_clocks_put_over_one_is_one():
+    assert share_between(1.001, 1.0, 100) == share_between(1.0, 1.0, 100)
+
+
+# What is no evidence
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_a_run_whose_parts_do_not_account_for_its_length_is_no_evidence(sign):
+    # One per cent and a millisecond of 100 ms.
+    most = (RESIDUAL_SECONDS + RESIDUAL_SHARE * 100 * MS) / MS
+    assert is_evidence(run(8, idle=100, residual=sign * most * 0.98))
+    assert not is_evidence(run(8, idle=100, residual=sign * most * 1.05))
+
+
+# A request alone
+
+
+def test_a_lone_request_takes_as_long_as_its_loop_works_and_waits():
+    assert alone(run(cpu=2, blocked=3, gil=4, gc=1, idle=20)) == pytest.approx((30, 30, 30))
+
+
+def test_what_the_machine_and_the_plugin_took_is_no_latency():
+    disturbed = run(cpu=2, idle=20, descheduled=50, own=5)
+    assert alone(disturbed) == pytest.approx((22, 22, 22))
+
+
+def test_the_cpu_of_a_lone_request_is_that_of_the_reference_machine():
+    assert alone(run(cpu=6, gc=2, idle=20), factor=2.0)[1] == pytest.approx(24)
+
+
+def test_the_longest_lone_run_is_the_upper_bound_and_the_one_in_the_middle_the_estimate():
+    assert alone(run(idle=20), run(idle=21), run(idle=90)) == pytest.approx((21, 21, 90))
+
+
+def test_the_wait_of_worker_threads_for_a_processor_is_in_the_upper_bound_only():
+    assert alone(run(idle=100, other_delay=80)) == pytest.approx((20, 20, 100))
+
+
+def test_pressure_is_a_share_of_the_run():
+    assert pressed(run(8, idle=100)) == 0
+    assert pressed(run(8, idle=100, pressure=25)) == pytest.approx(0.25)
+    assert pressed(run(8, idle=100, pressure=300)) == 1
+
+
+# CPU on the loop
+
+
+def test_cpu_up_to_the_allowance_is_no_excess():
+    assert part(run(cpu=4), run(8, cpu=32), "cpu-on-loop") == (0, 0, 0)
+
+
+def test_cpu_beyond_the_allowance_is_known_to_within_its_spread():
+    low, estimate, high = part(run(cpu=20), run(8, cpu=160), "cpu-on-loop")
+    assert estimate == pytest.approx(15)
+    assert (low, high) == pytest.approx((20 / (1 + CPU_SPREAD) - 5, 20 * (1 + CPU_SPREAD) - 5))
+
+
+def test_where_tasks_wait_for_a_processor_cpu_is_known_less_exactly():
+    quiet = part(run(cpu=20), run(8, cpu=160), "cpu-on-loop")
+    low, _, high = part(run(cpu=20), run(8, cpu=160, pressure=160), "cpu-on-loop")
+    assert low < quiet[0] < quiet[2] < high
+
+
+def test_the_allowance_holds_for_each_request_of_a_copy():
+    burst = run(8, cpu=72, requests=16)
+    assert part(run(cpu=9, requests=2), burst, "cpu-on-loop") == (0, 0, 0)
+
+
+def test_a_slow_machine_judges_cpu_as_the_reference_would():
+    found = part(run(cpu=20), run(8, cpu=160), "cpu-on-loop", factor=2.0)
+    assert found[1] == pytest.approx(5)
+
+
+# Blocking calls
+
+
+def test_a_wait_that_was_seen_to_block_counts_in_full():
+    found = part(run(blocked=3, idle=20), run(8, blocked=24, idle=20), "blocking-call")
+    assert found == pytest.approx((3, 3, 3))
+
+
+def test_a_wait_that_nobody_saw_counts_in_the_upper_bound_only():
+    solo = run(blocked=3, unwitnessed=2, idle=20)
+    burst = run(8, blocked=24, unwitnessed=16, idle=20)
+    assert part(solo, burst, "blocking-call") == pytest.approx((1, 3, 3))
+
+
+# Waits, and what the cores explain of them
+
+
+def wait(burst, solo=ASYNC, **options):
+    return part(solo, burst, "serialised-wait", **options)
+
+
+def test_a_lock_counts_in_full_where_nothing_else_runs():
+    assert wait(run(8, cpu=4, idle=160, first=20)) == pytest.approx((20, 20, 20))
+
+
+WORK = run(cpu=0.5, idle=20, other_cpu=20, idle_cpu=20)
+
+
+def threads(copies, idle, computed, **others):
+    """A burst of ``copies`` whose threads compute while the loop is idle."""
+    return run(copies, cpu=copies / 2, idle=idle, other_cpu=computed, idle_cpu=computed, **others)
+
+
+def test_work_that_fills_all_cores_explains_all_of_the_wait():
+    burst = threads(50, 500, 1000, looks=looks(500, full=0.99))
+    assert wait(burst, WORK) == (0, 0, 0)
+
+
+def test_cpu_alone_proves_that_all_cores_worked():
+    # Nobody looked: on two cores, two seconds of CPU in a second of idle time.
+    assert wait(threads(50, 500, 1000), WORK) == (0, 0, 0)
+
+
+def test_work_on_one_core_of_two_explains_half_of_the_wait_at_most():
+    low, _, high = wait(threads(50, 1000, 1000), WORK)
+    assert low == pytest.approx(480 / 49)
+    assert high == pytest.approx(980 / 49)
+
+
+def test_looks_that_see_one_thread_at_a_time_tell_that_a_core_is_free():
+    low, _, high = wait(threads(50, 1000, 1000, looks=looks(1000, free=1.0)), WORK)
+    assert low > 0.95 * high
+
+
+def test_on_one_core_the_same_work_explains_all_of_it():
+    assert wait(threads(50, 1000, 1000), WORK, cores=1) == (0, 0, 0)
+
+
+def test_the_wait_of_own_threads_for_a_processor_is_taken_from_the_lower_bound_only():
+    # Noise keeps a fail back and never buys a pass.
+    quiet = wait(threads(50, 1000, 1000), WORK)
+    low, _, high = wait(threads(50, 1000, 1000, other_delay=400), WORK)
+    assert low < quiet[0] - 4
+    assert high == pytest.approx(quiet[2])
+
+
+def test_looks_that_see_all_cores_wanted_explain_the_wait_beside_busy_neighbours():
+    busy = threads(50, 2000, 1000, other_delay=3000, looks=looks(2000, full=0.99))
+    low, _, high = wait(busy, WORK)
+    assert low == 0
+    assert high < 1
+
+
+def test_work_in_child_processes_explains_the_wait():
+    solo = run(cpu=0.5, idle=20, child_cpu=20)
+    assert wait(run(50, cpu=25, idle=500, child_cpu=1050), solo) == (0, 0, 0)
+
+
+def test_of_the_cpu_of_children_only_that_while_the_loop_was_idle_counts():
+    # A second on the other core while the loop computed: of its idle time it explains nothing.
+    busy = run(50, cpu=1000, idle=500, child_cpu=1000)
+    low, _, high = wait(busy, run(cpu=20, idle=1))
+    assert low == pytest.approx(high)
+
+
+def test_while_the_loop_is_kept_from_running_a_queue_stays_possible():
+    burst = run(50, cpu=290, descheduled=540, idle=65, queued=0.9)
+    low, _, high = wait(burst, run(cpu=3, idle=30))
+    assert low < 1
+    assert high == pytest.approx((65 - 30) / 49 + 0.9 * 540 / 49)
+
+
+def test_a_server_of_another_process_may_be_as_late_as_the_watching_thread_was():
+    late = looks(160, late=1.0, external=60)
+    served = run(8, cpu=4, idle=160, first=20, pressure=160, looks=late)
+    low, _, high = wait(served)
+    assert low == pytest.approx(16)  # woken up four times for each request
+    assert high == pytest.approx(20)
+
+
+@pytest.mark.parametrize("changes", [{"external": 0}, {"external": 60, "late": 0.0}])
+def test_without_a_server_or_without_lateness_there_is_no_such_excuse(changes):
+    seen = looks(160, **{"late": 1.0} | changes)
+    low, _, _ = wait(run(8, cpu=4, idle=160, first=20, pressure=160, looks=seen))
+    assert low == pytest.approx(20)
+
+
+def test_a_machine_without_pressure_permits_no_excuse():
+    seen = looks(160, late=1.0, external=60)
+    assert wait(run(8, cpu=4, idle=160, first=20, looks=seen))[0] == pytest.approx(20)
+
+
+def test_a_pool_sized_by_the_machine_is_excused_for_what_another_machine_would_have():
+    solo, size = run(idle=20), 6
+    pool = Pool("asyncio default executor", size, size, 44, sized_by_cpu_count=True)
+    burst = run(50, idle=200, first=20, pools=(pool,))
+    assert part(solo, burst, "thread-pool") == (0, 0, 0)
+    burst = run(50, idle=200, first=20, pools=(Pool("anyio limiter", size, size, 44),))
+    assert part(solo, burst, "thread-pool")[1] == pytest.approx(180 / 49)
+
+
+# Waits for the GIL
+
+
+def gil(burst, solo=ASYNC, **options):
+    return part(solo, burst, "gil-contention", **options)
+
+
+def test_a_step_seen_to_wait_for_the_gil_counts_beyond_the_allowance():
+    burst = run(8, gil=80, gil_cpu=80, gil_seen=80, idle=20)
+    assert gil(burst, run(idle=20)) == pytest.approx((80 / 7 - 5, 80 / 7 - 5, 80 / 7 - 5))
+
+
+def test_waits_for_the_gil_share_the_allowance_with_cpu():
+    burst = run(8, cpu=28, gil=28, gil_cpu=28, gil_seen=28, idle=20)
+    low, estimate, high = gil(burst, run(idle=20))
+    assert estimate == pytest.approx(3)
+    assert low == pytest.approx(4 - (5 - 4 / (1 + CPU_SPREAD)))
+    assert high == pytest.approx(4 - (5 - 4 * (1 + CPU_SPREAD)))
+
+
+def test_a_wait_for_the_gil_beyond_the_cpu_of_other_threads_is_not_proved():
+    burst = run(8, gil=280, gil_cpu=70, gil_seen=70, idle=20)
+    low, _, high = gil(burst, run(idle=20))
+    assert low == pytest.approx(10 - 5)
+    assert high == pytest.approx(40 - 5)
+
+
+def test_while_the_gil_is_held_all_the_time_the_loops_idle_time_is_its_wait():
+    burst = threads(50, 1000, 1000, looks=looks(1000, held=1.0, free=0.02))
+    low, estimate, high = gil(burst, WORK)
+    assert 12 < low <= estimate <= high
+    assert excess(WORK, burst).total.high == pytest.approx((980 / 49 - 5 + 0.5) * MS, rel=0.1)
+
+
+def test_threads_seen_to_run_without_the_gil_do_not_wait_for_it():
+    burst = threads(50, 500, 1000, looks=looks(500, full=0.99, held=0.3))
+    assert gil(burst, WORK)[0] == 0
+
+
+def test_where_the_state_of_threads_is_unknown_the_watching_threads_own_wait_tells():
+    held = threads(50, 1000, 1000, looks=blind_looks(1000, held=1.0))
+    free = threads(50, 1000, 1000, looks=blind_looks(1000, held=0.3))
+    assert gil(held, WORK)[0] > 10
+    assert gil(free, WORK)[0] == 0
+
+
+def test_python_in_a_thread_after_the_response_holds_up_the_next_request():
+    after = budget(idle=1000, idle_cpu=1000)
+    burst = run(50, idle=20, after=after, after_looks=looks(1000, held=0.98, free=0.02))
+    low, estimate, high = gil(burst, run(idle=20))
+    assert low > 12
+    assert (estimate, high) == pytest.approx((0.98 * 20.4 - 5, 20.4 - 5), abs=0.1)
+
+
+def test_hashing_in_a_thread_after_the_response_holds_up_nobody_for_certain():
+    after = budget(idle=500, idle_cpu=1000)
+    burst = run(50, idle=20, after=after, after_looks=looks(500, full=0.99, held=0.02))
+    low, estimate, _ = gil(burst, run(idle=20))
+    assert (low, estimate) == (0, 0)
+
+
+# The whole
+
+
+def test_the_parts_add_up_to_what_is_judged():
+    burst = run(8, cpu=96, blocked=40, idle=80, first=20)
+    found = excess(run(cpu=12, blocked=5, idle=10), burst)
+    for name in ("low", "estimate", "high"):
+        total = sum(getattr(bounds, name) for bounds in found.parts.values())
+        assert getattr(found.total, name) == pytest.approx(total)
+    assert found.total.estimate == pytest.approx(7 * MS + 5 * MS + 10 * MS)
+
+
+def test_a_burst_speaks_for_a_fail_only_clear_of_the_limit():
+    solo = run(blocked=2, idle=18)
+    limit = 2.0  # a tenth of 20 ms
+    for blocked, convicts, acquits in [
+        (limit * (1 + MARGIN) * 1.001, True, False),
+        (limit * (1 + MARGIN) * 0.999, False, False),
+        (limit / (1 + MARGIN) * 1.001, False, False),
+        (limit / (1 + MARGIN) * 0.999, False, True),
+    ]:
+        found = excess(solo, run(8, blocked=2 + 7 * blocked, idle=18))
+        assert found.convicts(LIMITS) is convicts
+        assert found.acquits(LIMITS) is acquits
+
+
+def test_less_than_a_millisecond_for_each_request_is_never_convicted():
+    limit = LEAST_EXCESS / MS
+    solo = run(blocked=limit)
+    assert not excess(solo, run(8, blocked=8 * limit)).convicts(LIMITS)
+    assert excess(solo, run(8, blocked=8 * limit * 1.1)).convicts(LIMITS)
+
+
+def test_waits_that_all_ended_late_together_may_have_happened_once():
+    together = excess(ASYNC, run(50, cpu=25, idle=300, first=300))
+    queue = excess(ASYNC, run(50, cpu=25, idle=300, first=20))
+    assert together.convicts(LIMITS)
+    assert queue.convicts(LIMITS)
+    assert not together.convicts_alone(LIMITS)
+    assert queue.convicts_alone(LIMITS)
+
+
+def test_a_blocking_call_in_one_burst_may_have_happened_once():
+    found = excess(run(idle=20), run(8, blocked=160, idle=20))
+    assert found.convicts(LIMITS)
+    assert not found.convicts_alone(LIMITS)
+
+
+def test_an_accepted_cause_is_taken_out_of_the_sum():
+    found = excess(ASYNC, run(8, cpu=4, blocked=80, idle=160, first=20))
+    rest = found.without(("serialised-wait",))
+    assert set(found.parts) - set(rest.parts) == {"serialised-wait"}
+    assert rest.total.estimate == pytest.approx(found.parts["blocking-call"].estimate)
+
+
+def test_the_cpu_of_worker_threads_and_processes_is_told_for_each_request():
+    found = excess(WORK, threads(50, 500, 1000, looks=looks(500, full=0.99)))
+    assert found.offloaded == pytest.approx(20 * MS)
+
+
+def test_a_limit_is_a_share_of_the_lone_request():
+    burst = run(8, blocked=8 * 3, idle=20)
+    solo = run(blocked=3, idle=20)
+    assert excess(solo, burst).convicts(LIMITS)
+    assert excess(solo, burst).acquits(Limits(max_serial_fraction=0.2))

@@ -1,0 +1,100 @@
+"""For what the requests of a burst queue, from literal looks at them."""
+
+import pytest
+from budgets import run
+
+from pytest_nonblocking.analysis.queues import (
+    fullest_pool,
+    pool_waited_for,
+    waits_for,
+    workers_wait_for_locks,
+    works_in_a_pool,
+)
+from pytest_nonblocking.results import Frame, Pool, Sample, Waiters
+
+HANDLER = Frame("/app/api.py", 12, "handler", "app.api")
+
+
+def inside(module, function="wait"):
+    return Frame(f"/lib/{module}.py", 1, function, module)
+
+
+def pool(waiting=46, waited=0.0, size=4):
+    return Pool("thread pool executor", size, size, waiting, waited=waited)
+
+
+def worker(state, *frames, weight=0.01):
+    pool = inside("concurrent.futures.thread", "_worker")
+    return Sample((inside("threading", "run"), pool, *frames), state, weight)
+
+
+def burst(*, waited=(), pools=(), workers=()):
+    waiters = tuple(Waiters((), 40, seconds) for seconds in waited)
+    return run(50, idle=500, waiters=waiters, pools=tuple(pools), workers=tuple(workers))
+
+
+def test_requests_that_wait_for_no_pool_wait_for_one_another():
+    assert waits_for([burst(waited=[1.0])]) == ("serialised-wait", None)
+
+
+def test_requests_that_wait_for_a_thread_wait_for_its_pool():
+    full = pool(waited=0.8)
+    assert waits_for([burst(waited=[1.0], pools=[full])]) == ("thread-pool", full)
+
+
+def test_before_anyone_has_looked_at_the_queues_the_fullest_pool_is_meant():
+    few, many = pool(waiting=3), pool(waiting=40)
+    assert waits_for([burst(pools=[few]), burst(pools=[many])]) == ("thread-pool", many)
+
+
+def test_a_pool_in_which_nothing_waits_is_not_full():
+    assert fullest_pool([burst(pools=[pool(waiting=0)])]) is None
+
+
+def test_of_two_pools_the_one_with_the_longer_queue_over_the_burst_is_meant():
+    brief, long = pool(waiting=49, waited=0.3), pool(waiting=10, waited=0.7)
+    assert pool_waited_for([burst(waited=[1.0], pools=[brief, long])]) is long
+
+
+def test_a_pool_that_was_full_in_the_first_moment_only_is_not_the_queue():
+    assert pool_waited_for([burst(waited=[1.0], pools=[pool(waiting=49, waited=0.0)])]) is None
+
+
+def test_a_pool_for_which_few_of_the_waiting_tasks_wait_is_not_the_queue():
+    assert pool_waited_for([burst(waited=[0.6, 0.4], pools=[pool(waited=0.2)])]) is None
+    assert pool_waited_for([burst(waited=[0.6, 0.4], pools=[pool(waited=0.3)])]) is not None
+
+
+def test_copies_that_queue_for_threads_which_queue_for_a_lock_wait_for_the_lock():
+    # More threads would not help.
+    stuck = [worker("lock", HANDLER) for _ in range(3)]
+    full = burst(waited=[1.0], pools=[pool(waited=0.9)], workers=[*stuck, worker("running")])
+    assert waits_for([full]) == ("serialised-wait", None)
+
+
+@pytest.mark.parametrize("function", ["Future.result", "result", "Thread.join", "Thread.start"])
+def test_a_worker_that_waits_for_a_result_is_in_no_queue(function):
+    waits = worker("lock", HANDLER, inside("threading", function))
+    assert not workers_wait_for_locks([burst(workers=[waits])])
+
+
+def test_the_time_for_which_workers_were_seen_counts_and_not_how_often():
+    briefly = [worker("lock", HANDLER, weight=0.001)] * 5
+    assert not workers_wait_for_locks([burst(workers=[*briefly, worker("blocked", HANDLER)])])
+    assert workers_wait_for_locks([burst(workers=[worker("lock", HANDLER, weight=0.02), *briefly])])
+
+
+def test_workers_without_work_do_not_count():
+    # All of the stack is the pool's own code: it waits in its queue, by a lock.
+    idle = worker("lock", inside("queue", "get"))
+    assert not works_in_a_pool(idle)
+    assert not workers_wait_for_locks([burst(workers=[*[idle] * 9, worker("running", HANDLER)])])
+    assert works_in_a_pool(worker("lock", HANDLER))
+
+
+def test_a_thread_of_no_pool_does_not_count():
+    other = Sample((inside("threading", "run"), HANDLER), "lock", 1.0)
+    assert not works_in_a_pool(other)
+    assert not workers_wait_for_locks([burst(workers=[other])])
+    anyio = Sample((inside("anyio._backends._asyncio", "run"), HANDLER), "lock", 1.0)
+    assert workers_wait_for_locks([burst(workers=[anyio])])

@@ -1,0 +1,652 @@
+"""The verdict from literal budgets in milliseconds: no loop, no clock."""
+
+from dataclasses import replace
+
+import pytest
+from budgets import (
+    LIMITS,
+    MS,
+    blind_looks,
+    budget,
+    evidence,
+    judge,
+    looks,
+    next_level,
+    run,
+    step,
+)
+
+from pytest_nonblocking.analysis import verdict
+from pytest_nonblocking.analysis.bounds import CPU_SPREAD, MARGIN
+from pytest_nonblocking.results import Calibration, Evidence, Limits, Pool, Pressure, Waiters
+
+ASYNC = run(cpu=0.5, idle=20)
+ASYNC_8 = run(8, cpu=4, idle=16)
+ASYNC_50 = run(50, cpu=25, idle=2)
+
+
+def word_and_cause(judgement):
+    return judgement.word, judgement.cause
+
+
+# What is run, and when it is enough
+
+
+def test_the_body_is_run_alone_three_times_first():
+    assert verdict.next_level(Evidence(), LIMITS) == 1
+    assert verdict.next_level(Evidence((ASYNC, ASYNC)), LIMITS) == 1
+
+
+def test_async_io_passes_after_one_burst_of_each_size():
+    assert next_level(ASYNC) == 8
+    assert next_level(ASYNC, ASYNC_8) == 50
+    assert next_level(ASYNC, ASYNC_8, ASYNC_50) is None
+    assert judge(ASYNC, ASYNC_8, ASYNC_50).word == "pass"
+
+
+def test_fewer_copies_than_a_small_burst_are_one_burst():
+    few = Limits(concurrency=5)
+    assert next_level(ASYNC, limits=few) == 5
+    assert next_level(ASYNC, run(5, cpu=2.5, idle=19), limits=few) is None
+
+
+def test_a_blocking_call_fails_and_never_pays_for_the_largest_burst():
+    solo = run(cpu=0.5, blocked=20, steps=(step(blocked=20),))
+    burst = run(8, cpu=4, blocked=160, steps=(step(blocked=20),))
+    assert next_level(solo) == 8
+    assert next_level(solo, burst) is None
+    judgement = judge(solo, burst)
+    assert word_and_cause(judgement) == ("fail", "blocking-call")
+    assert judgement.reasons == ("scaling", "blocked")
+    assert judgement.serial_fraction == pytest.approx(1.0, abs=0.02)
+
+
+def test_cpu_that_every_lone_run_shows_fails_after_one_small_burst():
+    solo, burst = run(cpu=12), run(8, cpu=96)
+    assert next_level(solo, burst) is None
+    assert word_and_cause(judge(solo, burst)) == ("fail", "cpu-on-loop")
+
+
+def test_blocking_that_lone_runs_do_not_show_is_looked_at_again_where_it_was_seen():
+    burst = run(8, cpu=4, blocked=24, idle=17)
+    assert next_level(ASYNC, burst) == 8
+    assert next_level(ASYNC, burst, burst) is None
+    assert judge(ASYNC, burst).word != "fail"
+    assert word_and_cause(judge(ASYNC, burst, burst)) == ("fail", "blocking-call")
+
+
+def test_a_wait_is_to_convict_only_beside_five_lone_runs():
+    # The shortest of three waits of random length may be short by chance.
+    known = evidence(ASYNC, run(8, cpu=4, idle=160, first=20))
+    assert verdict.next_level(known, LIMITS) == 1
+    five = replace(known, solos=(ASYNC,) * 5)
+    assert verdict.next_level(five, LIMITS) is None
+    assert word_and_cause(verdict.judge(five, LIMITS)) == ("fail", "serialised-wait")
+
+
+def test_waits_of_random_length_are_no_queue():
+    # Three short lone runs by chance, and eight copies of which one takes 42 ms.
+    latencies = tuple(ms * MS for ms in (6, 8, 11, 12, 13, 17, 25, 42))
+    solo, small = run(cpu=0.5, idle=6), run(8, cpu=4, idle=38, latencies=latencies)
+    known = evidence(solo, small)
+    assert verdict.next_level(known, LIMITS) == 1
+    five = replace(known, solos=(*known.solos, run(cpu=0.5, idle=11), run(cpu=0.5, idle=17)))
+    assert verdict.next_level(five, LIMITS) == 50
+    assert judge(solo, small, run(50, cpu=25, idle=20)).word == "pass"
+
+
+def test_a_level_is_measured_five_times_at_most():
+    noisy = run(50, cpu=25, idle=400, first=20, other_delay=800, pressure=400)
+    assert next_level(ASYNC, ASYNC_8, *[noisy] * 4) == 50
+    assert next_level(ASYNC, ASYNC_8, *[noisy] * 5) is None
+    assert judge(ASYNC, ASYNC_8, *[noisy] * 5).word == "inconclusive"
+
+
+def test_a_quiet_machine_is_not_asked_again_what_it_told_three_times():
+    near = run(50, cpu=300)  # 6 ms of CPU a request: one beyond the allowance
+    assert next_level(run(cpu=6), ASYNC_8, near, near) == 50
+    assert next_level(run(cpu=6), ASYNC_8, near, near, near) is None
+    pressed = replace(near, pressure=Pressure(near.makespan / 2))
+    assert next_level(run(cpu=6), ASYNC_8, pressed, pressed, pressed) == 50
+
+
+def test_the_three_bursts_with_the_least_pressure_are_heard():
+    loud = run(50, cpu=25, idle=500, first=20, pressure=500)
+    assert judge(ASYNC, ASYNC_8, loud, loud, ASYNC_50, ASYNC_50, ASYNC_50).word == "pass"
+
+
+def test_bursts_that_contradict_one_another_prove_nothing():
+    queue = run(50, cpu=25, idle=500, first=20)
+    judgement = judge(ASYNC, ASYNC_8, queue, queue, ASYNC_50)
+    assert (judgement.word, judgement.near != "") == ("inconclusive", True)
+    assert judge(ASYNC, ASYNC_8, queue, ASYNC_50).word == "inconclusive"
+
+
+# What fails, and for which cause
+
+
+def test_cpu_below_the_allowance_passes_although_latency_scales_linearly():
+    judgement = judge(run(cpu=1.5), run(8, cpu=12), run(50, cpu=75))
+    assert judgement.word == "pass"
+    assert judgement.serial_fraction == pytest.approx(1.0)
+    assert judgement.excess == 0
+    assert judgement.judged.high == 0
+
+
+def test_twenty_milliseconds_of_cpu_of_which_twelve_are_the_collectors_fail_as_cpu():
+    solo, burst = run(cpu=8, gc=12), run(8, cpu=64, gc=96)
+    judgement = judge(solo, burst)
+    assert word_and_cause(judgement) == ("fail", "cpu-on-loop")
+    assert judgement.serial == pytest.approx(20 * MS)
+
+
+def test_a_healthy_handler_in_a_process_with_a_large_heap_passes():
+    # Two collections in a whole burst, of what the requests made.
+    assert judge(ASYNC, ASYNC_8, run(50, cpu=25, gc=70, idle=2)).word == "pass"
+
+
+def test_a_sum_over_the_limit_fails_for_its_largest_part_with_the_others_listed():
+    solo = run(cpu=9.5, blocked=4, idle=4, steps=(step(blocked=4),))
+    burst = run(8, cpu=76, blocked=32, idle=32, steps=(step(blocked=4),) * 8)
+    judgement = judge(solo, burst, burst)
+    assert word_and_cause(judgement) == ("fail", "cpu-on-loop")
+    causes = dict(judgement.causes)
+    assert [cause for cause, _ in judgement.causes] == [
+        "cpu-on-loop",
+        "blocking-call",
+        "serialised-wait",
+    ]
+    assert causes["cpu-on-loop"] == pytest.approx(4.5 / 12.5)
+    assert causes["blocking-call"] == pytest.approx(4 / 12.5)
+    assert sum(causes.values()) == pytest.approx(1)
+
+
+@pytest.mark.parametrize("cpu", [5.0, 5.6, 6.2, 6.8, 7.4])
+def test_a_sum_over_the_limit_fails_however_it_divides(cpu):
+    # 4.4 ms beyond the allowance or blocked, of 22 ms; one tenth is 2.2 ms.
+    blocked = 9.4 - cpu
+    solo = run(cpu=cpu, blocked=blocked, idle=12.6)
+    burst = run(8, cpu=8 * cpu, blocked=8 * blocked)
+    assert judge(solo, burst, burst).word == "fail"
+
+
+def test_the_cause_is_the_largest_part_over_all_bursts_and_not_of_the_one_in_the_middle():
+    cpu, other = run(8, cpu=112), run(8, cpu=60, blocked=64)
+    judgement = judge(run(cpu=10), run(8, cpu=160), other, cpu)
+    assert word_and_cause(judgement) == ("fail", "cpu-on-loop")
+
+
+def test_a_lock_fails_as_serialised_wait():
+    burst = run(8, cpu=4, idle=160, first=20)
+    assert word_and_cause(judge(ASYNC, burst, burst)) == ("fail", "serialised-wait")
+
+
+def test_a_small_connection_pool_fails_in_the_largest_burst():
+    small, top = run(8, cpu=4, idle=40, first=20), run(50, cpu=25, idle=200, first=20)
+    assert word_and_cause(judge(ASYNC, small, top, top)) == ("fail", "serialised-wait")
+
+
+def test_a_full_limiter_fails_as_thread_pool():
+    pool = Pool("anyio limiter", size=4, busy=4, waiting=46)
+    top = run(50, cpu=25, idle=260, first=20, pools=(pool,))
+    assert word_and_cause(judge(ASYNC, ASYNC_8, top, top)) == ("fail", "thread-pool")
+
+
+def test_a_pool_that_was_full_before_most_copies_waited_is_not_the_cause():
+    pool = Pool("thread pool executor", size=4, busy=4, waiting=46)
+    waiters = (Waiters((), 49, 1.0),)
+    for waited, cause in [(0.0, "serialised-wait"), (0.9, "thread-pool")]:
+        seen = (replace(pool, waited=waited),)
+        top = run(50, cpu=25, idle=1000, first=20, waiters=waiters, pools=seen)
+        assert word_and_cause(judge(ASYNC, top, top)) == ("fail", cause)
+
+
+def test_a_default_executor_sized_by_the_machine_is_only_noted():
+    pool = Pool("asyncio default executor", 6, 6, 44, sized_by_cpu_count=True)
+    top = run(50, cpu=25, idle=180, first=20, pools=(pool,))
+    assert judge(ASYNC, ASYNC_8, top).word == "pass"
+
+
+# Work in threads and processes (issue 11)
+
+HASHING = run(cpu=0.5, idle=13, other_cpu=13, idle_cpu=13)
+
+
+def test_a_lock_around_hashing_in_threads_leaves_a_core_free_and_fails():
+    # Of two cores one computes for as long as the loop is idle: 13 ms a request of either.
+    burst = run(
+        8,
+        cpu=4,
+        idle=104,
+        other_cpu=104,
+        idle_cpu=104,
+        first=13,
+        looks=looks(104, free=1.0, full=0.0),
+    )
+    assert word_and_cause(judge(HASHING, burst, burst)) == ("fail", "serialised-wait")
+
+
+def test_a_pool_of_one_thread_around_hashing_fails_as_thread_pool():
+    pool = Pool("thread pool executor", 1, 1, 49, waited=1.0)
+    burst = run(
+        50,
+        cpu=25,
+        idle=650,
+        other_cpu=650,
+        idle_cpu=650,
+        first=13,
+        looks=looks(650, free=1.0),
+        pools=(pool,),
+        waiters=(Waiters((), 49, 1.0),),
+    )
+    assert word_and_cause(judge(HASHING, burst, burst)) == ("fail", "thread-pool")
+
+
+def test_the_same_lock_beside_busy_neighbours_is_never_passed():
+    # They keep the thread that computes from running for as long again.
+    burst = run(
+        50,
+        cpu=25,
+        descheduled=300,
+        idle=1300,
+        other_cpu=650,
+        idle_cpu=650,
+        other_delay=650,
+        first=13,
+        pressure=1500,
+        looks=looks(1300, free=1.0),
+        queued=0.9,
+    )
+    assert judge(HASHING, ASYNC_8, *[burst] * 5).word != "pass"
+
+
+def test_a_lock_beside_a_little_hashing_is_not_excused_by_it():
+    # 10 ms of a lock and 3 ms of hashing, whose threads waited for the processor too.
+    solo = run(cpu=0.5, idle=13, other_cpu=3, idle_cpu=3)
+    burst = run(
+        50,
+        cpu=25,
+        idle=500,
+        other_cpu=150,
+        idle_cpu=150,
+        other_delay=400,
+        first=13,
+        pressure=300,
+        looks=looks(500, free=0.3),
+    )
+    assert judge(solo, ASYNC_8, *[burst] * 5).word != "pass"
+    quiet = replace(burst, budget=replace(burst.budget, other_delay=0.0))
+    assert word_and_cause(judge(solo, quiet, quiet)) == ("fail", "serialised-wait")
+
+
+def test_hashing_in_threads_fills_two_cores_and_passes_with_its_cost():
+    solo = run(cpu=0.5, idle=20, other_cpu=20, idle_cpu=20)
+    small = run(8, cpu=4, idle=80, other_cpu=160, idle_cpu=160, looks=looks(80, full=0.98))
+    top = run(50, cpu=25, idle=500, other_cpu=1000, idle_cpu=1000, looks=looks(500, full=0.98))
+    assert next_level(solo, small) == 50
+    judgement = judge(solo, small, top)
+    assert judgement.word == "pass"
+    assert judgement.offloaded == pytest.approx(20 * MS, rel=0.01)
+
+
+def test_hashing_in_threads_beside_busy_neighbours_passes():
+    solo = run(cpu=0.5, idle=45, other_cpu=20, idle_cpu=20, other_delay=25)
+    top = run(
+        50,
+        cpu=25,
+        idle=1500,
+        other_cpu=1000,
+        idle_cpu=1000,
+        other_delay=6000,
+        pressure=1500,
+        looks=looks(1500, full=0.995),
+    )
+    assert judge(solo, ASYNC_8, top, top, top).word == "pass"
+
+
+def test_a_process_pool_passes():
+    solo = run(cpu=0.5, idle=20, child_cpu=20)
+    top = run(50, cpu=25, idle=500, child_cpu=1040)
+    assert judge(solo, run(8, cpu=4, idle=80, child_cpu=170), top).word == "pass"
+
+
+def test_a_process_pool_on_a_very_busy_machine_passes():
+    # Four neighbours: its workers have a third of the processors, and want them all the time.
+    solo = run(cpu=0.5, idle=60, child_cpu=20, child_delay=40)
+    top = run(
+        50,
+        cpu=25,
+        descheduled=40,
+        idle=1500,
+        child_cpu=1000,
+        child_delay=2000,
+        pressure=1500,
+        queued=0.9,
+        looks=looks(1500, full=0.995),
+    )
+    assert judge(solo, ASYNC_8, top, top, top).word == "pass"
+
+
+@pytest.mark.parametrize("held", [0.93, 0.97, 1.0])
+@pytest.mark.parametrize("in_steps", [0, 40, 76, 130])
+def test_python_in_threads_fails_wherever_the_loop_waits_for_the_gil(held, in_steps):
+    # 22 ms a request, of which the loop waits for a part within its steps.
+    solo = run(cpu=0.5, idle=22, other_cpu=22, idle_cpu=22)
+    idle = 176 - in_steps
+    burst = run(
+        8,
+        cpu=4,
+        gil=in_steps,
+        idle=idle,
+        other_cpu=176,
+        idle_cpu=idle,
+        gil_cpu=in_steps,
+        gil_seen=in_steps / 2,
+        first=22,
+        looks=looks(idle, held=held, tried=176, free=0.05),
+    )
+    top = run(
+        50,
+        cpu=25,
+        gil=in_steps * 6,
+        idle=idle * 6,
+        other_cpu=1056,
+        idle_cpu=idle * 6,
+        gil_cpu=in_steps * 6,
+        gil_seen=in_steps * 3,
+        first=22,
+        looks=looks(idle * 6, held=held, tried=1056, free=0.05),
+    )
+    judgement = judge(solo, burst, burst, burst, top, top, top)
+    assert word_and_cause(judgement) == ("fail", "gil-contention")
+
+
+def test_python_in_a_thread_after_the_response_fails_as_gil_contention():
+    # 10 ms a request in a background task's thread: it passed, for the response was out.
+    def after(copies):
+        return budget(idle=10 * copies, idle_cpu=10 * copies, other_cpu=10 * copies)
+
+    held = {n: looks(10 * n, held=0.98, free=0.02) for n in (8, 50)}
+    solo = run(cpu=0.5, idle=10, after=after(1))
+    small = run(8, cpu=4, idle=8, after=after(8), after_looks=held[8])
+    top = run(50, cpu=25, idle=2, after=after(50), after_looks=held[50])
+    judgement = judge(solo, small, top, top)
+    assert word_and_cause(judgement) == ("fail", "gil-contention")
+
+
+def test_hashing_in_a_thread_after_the_response_is_no_fail():
+    after = budget(idle=250, idle_cpu=500, other_cpu=500)
+    seen = looks(250, full=0.99, held=0.02)
+    solo = run(cpu=0.5, idle=10, after=budget(idle=10, idle_cpu=10, other_cpu=10))
+    top = run(50, cpu=25, idle=2, after=after, after_looks=seen)
+    assert judge(solo, ASYNC_8, top, top, top).word != "fail"
+
+
+def test_an_async_driver_with_a_thread_of_its_own_is_no_contention():
+    # A page of 15 rows: 4 ms on the loop, 3 ms in the driver's thread, most of it with the GIL.
+    solo = run(cpu=3.3, gil=0.3, idle=2.4, other_cpu=2.4, idle_cpu=2.1, gil_cpu=0.3)
+    top = run(
+        50,
+        cpu=160,
+        gil=20,
+        idle=70,
+        other_cpu=90,
+        idle_cpu=60,
+        gil_cpu=20,
+        gil_seen=10,
+        first=6,
+        looks=looks(70, held=0.6, tried=90, free=0.2),
+    )
+    assert judge(solo, run(8, cpu=26, gil=3, idle=11), top, top, top).word == "pass"
+
+
+def test_a_details_page_whose_loop_is_never_idle_waits_for_nothing():
+    # 6 ms of CPU, and idle for 3 of 330 ms: no queue is in it.
+    solo, top = run(cpu=6, idle=2), run(50, cpu=300, idle=3)
+    causes = judge(solo, run(8, cpu=48, idle=2), top, top, top).causes
+    assert "serialised-wait" not in dict(causes)
+
+
+@pytest.mark.parametrize(("other_cpu", "held", "word"), [(950, 0.99, "fail"), (1900, 0.3, "pass")])
+def test_without_thread_states_the_watching_threads_wait_tells_python_from_hashing(
+    other_cpu, held, word
+):
+    solo = run(cpu=0.5, idle=20, other_cpu=20, idle_cpu=20)
+    seen = blind_looks(950, held=held)
+    burst = run(50, cpu=25, idle=950, other_cpu=other_cpu, idle_cpu=other_cpu, first=20, looks=seen)
+    judgement = judge(solo, ASYNC_8, burst, burst, burst, clock="thread_time")
+    assert judgement.word == word
+
+
+# Noise keeps a fail back, and never buys a pass
+
+
+def test_time_of_the_machine_and_of_the_plugin_is_charged_to_nobody():
+    assert judge(ASYNC, ASYNC_8, run(50, cpu=25, idle=2, descheduled=900, own=400)).word == "pass"
+
+
+def test_a_trivial_handler_behind_a_server_on_a_busy_machine_is_no_queue():
+    # 0.2 ms of work; the server's process wakes up four times a request, 3 ms late each.
+    late = looks(600, late=3.0, external=240)
+    solo = run(cpu=0.4, idle=1)
+    top = run(50, cpu=20, idle=600, first=10, pressure=620, looks=late)
+    assert judge(solo, ASYNC_8, *[top] * 5).word != "fail"
+    quiet = run(50, cpu=20, idle=600, first=10, looks=looks(600, external=240))
+    assert word_and_cause(judge(solo, quiet, quiet)) == ("fail", "serialised-wait")
+
+
+def test_a_semaphore_fails_the_same_behind_a_server():
+    # Of five: four milliseconds a request; the clients' CPU is in other threads.
+    solo = run(cpu=0.5, idle=20, other_cpu=1, driver_cpu=1)
+    top = run(
+        50,
+        cpu=25,
+        idle=210,
+        other_cpu=50,
+        driver_cpu=50,
+        idle_cpu=50,
+        first=20,
+        looks=looks(210, external=80, held=0.2, free=0.1),
+    )
+    assert word_and_cause(judge(solo, ASYNC_8, top, top)) == ("fail", "serialised-wait")
+
+
+def test_a_queue_that_the_machine_may_hide_is_not_passed():
+    # A pool of 3: 18 ms of CPU and delay a request hide the 10 ms of its queue.
+    solo = run(cpu=3, idle=30)
+    hidden = {"cpu": 150, "descheduled": 540, "idle": 65}
+    assert judge(solo, ASYNC_8, *[run(50, **hidden, queued=0.9)] * 5).word == "inconclusive"
+    assert judge(solo, ASYNC_8, run(50, **hidden, queued=0.1)).word == "pass"
+
+
+@pytest.mark.parametrize(
+    ("clock", "word"), [("schedstat", "fail"), ("thread_time", "inconclusive")]
+)
+def test_a_wait_on_a_busy_machine_that_tells_nothing_is_inconclusive(clock, word):
+    solo = run(cpu=1, idle=20, descheduled=4)
+    burst = run(8, cpu=8, idle=160, descheduled=60, first=20)
+    assert judge(solo, burst, burst, burst, clock=clock).word == word
+
+
+def test_cpu_work_on_a_busy_machine_that_tells_nothing_is_still_proved():
+    solo, burst = run(cpu=20, descheduled=30), run(8, cpu=160, descheduled=240)
+    judgement = judge(solo, burst, burst, clock="thread_time")
+    assert word_and_cause(judgement) == ("fail", "cpu-on-loop")
+
+
+def test_cpu_is_divided_by_how_slow_the_machine_was_in_that_burst():
+    # The other thread of a processor came and went.
+    solo, slow = run(cpu=4, slowdowns=(1.0,)), run(50, cpu=400, slowdowns=(2.0,))
+    assert judge(solo, ASYNC_8, slow).word == "pass"
+    assert judge(solo, replace(slow, slowdowns=(1.0,))).cause == "cpu-on-loop"
+
+
+def test_a_burst_whose_parts_do_not_add_up_is_not_heard():
+    broken = run(50, cpu=25, idle=500, first=20, residual=60)
+    assert judge(ASYNC, broken, broken, ASYNC_50).word == "pass"
+    assert judge(ASYNC, broken, broken).word == "not-measured"
+
+
+# No flip: what is too near to tell
+
+
+@pytest.mark.parametrize("cpu", [6 * (1 + off * CPU_SPREAD) for off in (-0.8, 0.0, 0.8)])
+def test_cpu_near_the_allowance_is_inconclusive_every_time_and_says_how_near(cpu):
+    # A millisecond beyond the allowance of 5 ms is where it begins to fail.
+    solo, top = run(cpu=cpu), run(50, cpu=50 * cpu)
+    for bursts in (1, 2, 3, 5):
+        judgement = judge(solo, run(8, cpu=8 * cpu), *[top] * bursts)
+        assert judgement.word == "inconclusive"
+        assert judgement.near.startswith("the serial fraction is 0.")
+        assert "limit 0.1" in judgement.near
+
+
+@pytest.mark.parametrize(("off", "word"), [(-1.2, "pass"), (1.4, "fail")])
+def test_cpu_clear_of_the_allowance_is_judged(off, word):
+    cpu = 6 * (1 + off * CPU_SPREAD)
+    top = run(50, cpu=50 * cpu)
+    assert judge(run(cpu=cpu), run(8, cpu=8 * cpu), *[top] * 3).word == word
+
+
+@pytest.mark.parametrize("off", [-0.5, 0.0, 0.5])
+def test_a_wait_near_its_limit_is_inconclusive_and_says_within_how_much(off):
+    # A tenth of 20 ms; the margin is on either side of it.
+    blocked = 2 * (1 + off * MARGIN)
+    solo = run(blocked=blocked, idle=20 - blocked)
+    top = run(50, blocked=50 * blocked, idle=20 - blocked)
+    judgement = judge(solo, run(8, blocked=8 * blocked, idle=18), *[top] * 3)
+    assert judgement.word == "inconclusive"
+    assert "within" in judgement.near
+    assert judgement.near.endswith("% of the limit 0.10")
+    assert judgement.judged.low <= judgement.judged.limit <= judgement.judged.high
+    assert judgement.cause is None
+    assert judgement.causes == ()
+
+
+def test_where_the_bounds_are_far_apart_the_limit_is_said_to_lie_between():
+    unseen = run(50, blocked=450, unwitnessed=450, idle=20)
+    judgement = judge(run(idle=20), ASYNC_8, *[unseen] * 5)
+    assert judgement.word == "inconclusive"
+    assert judgement.near.endswith("and the limit 0.10 lies between")
+
+
+@pytest.mark.parametrize("blocked", [4.95, 5.0, 5.05])
+def test_a_step_near_its_limit_is_inconclusive_every_time(blocked):
+    limits = Limits(max_serial_fraction=0.9)
+    solo = run(cpu=0.5, idle=20, steps=(step(blocked=blocked),))
+    top = run(50, cpu=25, idle=2, steps=(step(blocked=blocked),) * 50)
+    small = run(8, cpu=4, idle=16, steps=(step(blocked=blocked),) * 8)
+    for bursts in (1, 3, 5):
+        judgement = judge(solo, small, *[top] * bursts, limits=limits)
+        assert judgement.word == "inconclusive"
+        assert judgement.near.startswith("the longest step is within ")
+
+
+@pytest.mark.parametrize(("blocked", "word"), [(4.8, "pass"), (5.2, "fail")])
+def test_a_step_clear_of_its_limit_is_judged(blocked, word):
+    limits = Limits(max_serial_fraction=0.9)
+    solo = run(cpu=0.5, idle=20, steps=(step(blocked=blocked),))
+    bursts = [run(n, cpu=n / 2, idle=16, steps=(step(blocked=blocked),) * 8) for n in (8, 50)]
+    assert judge(solo, *bursts, limits=limits).word == word
+
+
+def test_a_verdict_that_is_certain_is_near_nothing():
+    assert judge(ASYNC, ASYNC_8, ASYNC_50).near == ""
+    burst = run(8, cpu=96)
+    assert judge(run(cpu=12), burst).near == ""
+
+
+# Steps that keep the loop
+
+
+def test_a_long_step_of_cpu_fails_for_lag_with_the_slowdown_taken_out():
+    slow = (step(cpu=30),)
+    solo, burst = run(cpu=30, steps=slow), run(8, cpu=240, steps=slow)
+    assert judge(solo, burst).reasons == ("scaling", "lag")
+    limits = Limits(cpu_allowance=1.0)
+    assert judge(solo, burst, limits=limits, factor=2.0).word == "pass"
+
+
+def test_a_wait_that_no_sample_confirms_does_not_convict():
+    solo = run(cpu=0.5, blocked=0.4, idle=20, steps=(step(blocked=9, witnessed=False),))
+    assert judge(solo, ASYNC_8, ASYNC_50).word == "pass"
+
+
+def test_a_stall_in_one_of_three_bursts_is_not_judged_but_told():
+    stalled = run(50, cpu=25, idle=2, steps=(step(blocked=30),))
+    assert next_level(ASYNC, ASYNC_8, stalled) == 50
+    judgement = judge(ASYNC, ASYNC_8, stalled, ASYNC_50, ASYNC_50)
+    assert judgement.word == "pass"
+    assert judgement.one_off == pytest.approx(30 * MS)
+
+
+def test_a_stall_in_most_bursts_fails_for_lag():
+    stalled = run(50, cpu=25, idle=2, steps=(step(blocked=30),))
+    judgement = judge(ASYNC, ASYNC_8, stalled, stalled)
+    assert judgement.word == "fail"
+    assert judgement.reasons == ("lag", "blocked")
+    assert judgement.causes == (("blocking-call", 1.0),)
+
+
+# Accepted causes, time-outs, and what was not measured
+
+
+def test_an_accepted_cause_passes_and_is_told():
+    limits = Limits(allow=("serialised-wait",))
+    small, top = run(8, cpu=4, idle=160, first=20), run(50, cpu=25, idle=1000, first=20)
+    judgement = judge(ASYNC, small, top, limits=limits)
+    assert judgement.word == "pass"
+    assert judgement.allowed == ("serialised-wait",)
+
+
+def test_an_accepted_cause_does_not_hide_another():
+    limits = Limits(allow=("serialised-wait",))
+    burst = run(8, cpu=4, blocked=80, idle=160, first=20)
+    judgement = judge(run(cpu=0.5, idle=20, blocked=2), burst, burst, limits=limits)
+    assert word_and_cause(judgement) == ("fail", "blocking-call")
+    assert judgement.causes == (("blocking-call", 1.0),)
+
+
+@pytest.mark.parametrize("excess", [0.9, 1.1])
+def test_less_than_a_millisecond_per_request_is_never_convicted(excess):
+    small, top = (run(n, cpu=n * 0.2, blocked=n * excess) for n in (8, 50))
+    judgement = judge(run(cpu=0.2, blocked=excess), small, top)
+    assert judgement.word == ("fail" if excess > 1 else "pass")
+
+
+def test_a_time_out_fails_at_once_and_names_the_kind_of_wait():
+    hung = run(8, cpu=1, idle=30_000, timed_out=True)
+    assert next_level(ASYNC, hung) is None
+    judgement = judge(ASYNC, hung)
+    assert (judgement.word, judgement.reasons) == ("fail", ("timeout",))
+    assert judgement.cause == "serialised-wait"
+    stuck = run(8, cpu=1, blocked=30_000, timed_out=True, stuck=())
+    assert judge(ASYNC, stuck).cause == "blocking-call"
+    computing = run(8, cpu=30_000, blocked=1, timed_out=True, stuck=())
+    assert judge(ASYNC, computing).cause == "cpu-on-loop"
+
+
+def test_what_was_not_measured_is_never_a_pass():
+    assert verdict.judge(Evidence(unmeasured="why"), LIMITS).word == "not-measured"
+    assert verdict.judge(Evidence((ASYNC,)), LIMITS).word == "not-measured"
+    alone = Evidence((ASYNC,) * 3, scaling_unmeasured="each request has a loop of its own")
+    assert verdict.judge(alone, LIMITS).word == "not-measured"
+
+
+def test_lag_is_judged_where_scaling_is_not_measured():
+    blocked = run(blocked=30, steps=(step(blocked=30),))
+    alone = Evidence((blocked,) * 3, scaling_unmeasured="each request has a loop of its own")
+    judgement = verdict.judge(alone, LIMITS)
+    assert word_and_cause(judgement) == ("fail", "blocking-call")
+    once = Evidence((blocked, ASYNC, ASYNC), scaling_unmeasured="why")
+    assert verdict.judge(once, LIMITS).word == "not-measured"
+
+
+@pytest.mark.parametrize(
+    ("blocked", "word"), [(0, "pass"), (4.8, "pass"), (5.0, "inconclusive"), (5.2, "fail")]
+)
+def test_of_a_test_that_is_only_watched_its_longest_step_is_judged(blocked, word):
+    once = run(blocked=blocked, idle=20, steps=(step(blocked=blocked),))
+    judgement = verdict.judge(Evidence((once,), (), Calibration(), watched=True), LIMITS)
+    assert judgement.word == word
+    assert bool(judgement.near) is (word == "inconclusive")

@@ -1,0 +1,233 @@
+"""From literal readings of the clocks to parts that sum up to the wall time."""
+
+from collections import Counter
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pytest_nonblocking.sentinel.accounting import (
+    Parts,
+    Reading,
+    Slice,
+    slice_of_sleep,
+    slice_of_steps,
+)
+
+START = Reading(wall=1000, cpu=100, delay=10, sleeps=5, process=500)
+
+
+def after(*, cpu=0, delay=0, off=0, others=0, sleeps=1):
+    """A reading made later: on the processor, waiting for it, and off it."""
+    return Reading(
+        START.wall + cpu + delay + off,
+        START.cpu + cpu,
+        START.delay + delay,
+        None if sleeps is None else START.sleeps + sleeps,
+        START.process + cpu + others,
+    )
+
+
+def steps(end, *, collector=0, seen=(), start=START, **others):
+    return slice_of_steps(start, end, collector=collector, seen=seen, **others)
+
+
+def wall_of(part):
+    return part.cpu + part.gc + part.blocked + part.gil + part.descheduled + part.idle
+
+
+def parts_of(part):
+    """The fields that are not zero, but for whether it was seen."""
+    return {name: value for name, value in part._asdict().items() if value and name != "witnessed"}
+
+
+# Steps of the loop
+
+
+def test_what_a_step_computes_is_its_cpu():
+    assert parts_of(steps(after(cpu=70, sleeps=0))) == {"cpu": 70}
+
+
+def test_run_queue_delay_is_the_machines():
+    assert parts_of(steps(after(cpu=70, delay=30))) == {"cpu": 70, "descheduled": 30}
+
+
+def test_the_collectors_cpu_stands_apart_and_not_twice():
+    assert parts_of(steps(after(cpu=70, sleeps=0), collector=40)) == {"cpu": 30, "gc": 40}
+
+
+def test_a_collector_that_claims_more_than_was_used_has_what_was_used():
+    assert parts_of(steps(after(cpu=70, sleeps=0), collector=90)) == {"gc": 70}
+
+
+def test_a_wait_that_nobody_saw_is_blocked_without_a_witness():
+    part = steps(after(off=50))
+    assert parts_of(part) == {"blocked": 50}
+    assert not part.witnessed
+
+
+def test_a_wait_that_nobody_saw_is_for_the_gil_as_far_as_other_threads_computed():
+    part = steps(after(off=50, others=35))
+    assert parts_of(part) == {"blocked": 15, "gil": 35, "gil_cpu": 35}
+
+
+def test_a_wait_seen_in_a_system_call_is_blocked_whatever_others_computed():
+    part = steps(after(off=50, others=50), seen=["blocked"])
+    assert parts_of(part) == {"blocked": 50}
+    assert part.witnessed
+
+
+def test_a_wait_seen_at_a_lock_is_blocked():
+    assert steps(after(off=50), seen=["lock"]).witnessed
+
+
+def test_a_wait_seen_on_the_gil_is_for_the_gil_and_others_cpu_bounds_what_it_was_held_for():
+    part = steps(after(off=50, others=20), seen=["gil"])
+    assert parts_of(part) == {"gil": 50, "gil_cpu": 20, "gil_seen": 20}
+
+
+@pytest.mark.parametrize(
+    ("seen", "part"),
+    [
+        (["gil", "blocked"], "blocked"),
+        (["gil", "blocked", "gil"], "gil"),
+        (["gil", "lock", "blocked", "gil"], "blocked"),
+        (["starting", "blocked"], "blocked"),
+        (["starting", "starting", "blocked"], "descheduled"),
+    ],
+)
+def test_most_of_what_was_seen_decides(seen, part):
+    assert parts_of(steps(after(off=50), seen=seen)) == {part: 50}
+
+
+def test_the_start_of_a_thread_is_the_machines_time_but_for_its_wait_for_the_gil():
+    part = steps(after(off=50, others=20), seen=["starting"])
+    assert parts_of(part) == {"gil": 20, "gil_cpu": 20, "descheduled": 30}
+
+
+def test_what_ran_in_every_look_waited_for_nothing_that_was_seen():
+    part = steps(after(cpu=70, off=50), seen=["running", "running"])
+    assert part.blocked == 50
+    assert not part.witnessed
+
+
+def test_a_thread_that_never_gave_up_the_processor_was_robbed_of_it():
+    # By a hypervisor: it is neither in the processor time nor in the run-queue delay.
+    assert parts_of(steps(after(cpu=70, off=50, sleeps=0))) == {"cpu": 70, "descheduled": 50}
+
+
+@pytest.mark.parametrize(("cpu", "part"), [(20, "descheduled"), (10, "blocked")])
+def test_without_a_scheduler_to_ask_a_step_that_computes_was_preempted(cpu, part):
+    # Three busy neighbours leave it a third of a processor.
+    start = START._replace(sleeps=None)
+    found = steps(after(cpu=cpu, off=50, sleeps=None), start=start)
+    assert getattr(found, part) == 50
+
+
+@pytest.mark.parametrize(("worst", "witnessed"), [(0, True), (24, True), (25, False)])
+def test_without_a_scheduler_to_ask_a_stack_is_a_witness_beyond_the_canarys_lateness(
+    worst, witnessed
+):
+    start = START._replace(sleeps=None)
+    part = steps(after(off=50, sleeps=None), start=start, seen=["unknown"], worst=worst)
+    assert parts_of(part) == {"blocked": 50}
+    assert part.witnessed is witnessed
+
+
+def test_a_loop_that_slept_within_the_time_was_idle_for_so_long():
+    part = steps(after(cpu=20, off=80, others=50), asleep=60, seen=["blocked"])
+    # What others computed is spread over all of it.
+    assert parts_of(part) == {"cpu": 20, "idle": 60, "blocked": 20, "idle_cpu": 30}
+
+
+def test_a_loop_sleeps_no_longer_than_it_was_off_the_processor():
+    assert parts_of(steps(after(cpu=70, off=30), asleep=90)) == {"cpu": 70, "idle": 30}
+
+
+# Sleep
+
+
+def test_a_sleeping_loop_is_idle():
+    part = slice_of_sleep(START, after(cpu=1, delay=4, off=95, others=150), collector=0)
+    assert parts_of(part) == {"cpu": 1, "descheduled": 4, "idle": 95, "idle_cpu": 150}
+
+
+def test_a_collection_while_the_loop_sleeps_is_the_collectors():
+    part = slice_of_sleep(START, after(cpu=10, off=90), collector=8)
+    assert parts_of(part) == {"cpu": 2, "gc": 8, "idle": 90}
+
+
+# Any readings
+
+NS = st.integers(0, 10**10)
+STATES = st.lists(st.sampled_from(("blocked", "lock", "gil", "running", "starting", "unknown")))
+
+
+@settings(deadline=None)
+@given(
+    wall=NS,
+    cpu=NS,
+    delay=NS,
+    process=NS,
+    sleeps=st.sampled_from((None, 0, 3)),
+    collector=NS,
+    asleep=NS,
+    seen=STATES,
+    worst=NS,
+)
+def test_the_parts_of_steps_sum_to_the_wall_time(
+    wall, cpu, delay, process, sleeps, collector, asleep, seen, worst
+):
+    # The clocks are read one after the other: they need not agree.
+    start = START._replace(sleeps=None if sleeps is None else START.sleeps)
+    end = Reading(
+        start.wall + wall,
+        start.cpu + cpu,
+        start.delay + delay,
+        None if sleeps is None else start.sleeps + sleeps,
+        start.process + process,
+    )
+    part = slice_of_steps(start, end, collector=collector, asleep=asleep, seen=seen, worst=worst)
+    assert wall_of(part) == wall
+    assert min(part[:-1]) >= 0
+    assert part.gil_seen <= part.gil_cpu <= part.gil
+    assert part.gil_cpu + part.idle_cpu <= max(0, process - cpu)
+
+
+@settings(deadline=None)
+@given(wall=NS, cpu=NS, delay=NS, process=NS, collector=NS)
+def test_the_parts_of_a_sleep_sum_to_the_wall_time(wall, cpu, delay, process, collector):
+    end = Reading(
+        START.wall + wall, START.cpu + cpu, START.delay + delay, 6, START.process + process
+    )
+    part = slice_of_sleep(START, end, collector=collector)
+    assert wall_of(part) == wall
+    assert min(part[:-1]) >= 0
+
+
+SLICES = st.lists(st.builds(Slice, *[NS] * 9, st.booleans()))
+
+
+@settings(deadline=None)
+@given(SLICES)
+def test_totals_are_the_sums_of_their_slices(slices):
+    parts = Parts()
+    for one in slices:
+        parts.add(one)
+    sums = Counter()
+    for one in slices:
+        sums.update({name: value for name, value in one._asdict().items() if name != "witnessed"})
+    totals = parts.snapshot()
+    assert all(totals[name] == sums[name] for name in sums)
+    assert totals["unwitnessed"] == sum(one.blocked for one in slices if not one.witnessed)
+    assert totals["own"] == 0
+
+
+def test_a_window_has_what_gathered_between_two_snapshots():
+    parts = Parts()
+    parts.add(Slice(cpu=5_000_000))
+    before = parts.snapshot()
+    parts.add(Slice(cpu=2_000_000, blocked=1_000_000, witnessed=False))
+    gathered = {n: s for n, s in Parts.between(before, parts.snapshot()).items() if s}
+    assert gathered == {"cpu": 0.002, "blocked": 0.001, "unwitnessed": 0.001}
+    assert parts.seconds()["cpu"] == 0.007
