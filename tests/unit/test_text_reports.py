@@ -88,6 +88,17 @@ def test_sarif_without_a_culprit_shows_the_file_of_the_test():
     assert place["artifactLocation"]["uri"] == "test_shop.py"
 
 
+@pytest.mark.parametrize(
+    ("route", "uri", "line"),
+    [("shop/app.py:40 in export", "shop/app.py", 40), (None, "test_shop.py", 1)],
+)
+def test_sarif_shows_the_handler_or_the_test_for_a_place_in_a_library(route, uri, line):
+    in_library = culprit(file="pydantic/main.py", library=True, route=route)
+    (result,) = rendered(failing(culprit=in_library))["runs"][0]["results"]
+    place = result["locations"][0]["physicalLocation"]
+    assert (place["artifactLocation"]["uri"], place["region"]["startLine"]) == (uri, line)
+
+
 def test_sarif_knows_a_result_again_where_lines_have_moved():
     prints = [
         rendered(test)["runs"][0]["results"][0]["partialFingerprints"]
