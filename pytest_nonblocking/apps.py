@@ -41,6 +41,8 @@ MISSING = (
 
 
 _ENOUGH = 10_000
+# What wraps an app, a route's handler and a partial function; FastAPI keeps included routers whole.
+_WITHIN = ("app", "endpoint", "func", "router", "original_router")
 
 
 def packages_of(apps: Iterable[Any], frameworks: Collection[str]) -> frozenset[str]:
@@ -69,7 +71,7 @@ def _inside(app: Any) -> list[Any]:
     ``view_functions`` is Quart's.
     """
     views = getattr(app, "view_functions", None)
-    found = [getattr(app, name, None) for name in ("app", "endpoint", "func", "router")]
+    found = [getattr(app, name, None) for name in _WITHIN]
     found += list(getattr(app, "routes", None) or ())
     return found + (list(views.values()) if isinstance(views, dict) else [])
 

@@ -61,6 +61,8 @@ def culprit(**changes):
         "calls": ["time.sleep"],
         "samples": 24,
         "of": 24,
+        "library": False,
+        "route": None,
         "source": {"first": 40, "lines": ["async def export():", "    time.sleep(0.05)", ""]},
     } | changes
 

@@ -20,13 +20,19 @@ Side = Literal["app", "test", "loop"]
 _TRANSPORTS = (
     "pytest_nonblocking.client",
     "pytest_nonblocking.tasks",
-    "pytest_nonblocking.live",
     "httpx._transports.asgi",
     "httpx2._transports.asgi",
     "starlette.testclient",
     "anyio.from_thread",
 )
-_RUNS_APP = {("pytest_nonblocking.call", "run"), ("pytest_nonblocking.lifespan", "_run")}
+_RUNS_APP = {
+    ("pytest_nonblocking.call", "run"),
+    ("pytest_nonblocking.observed", "serve"),
+    ("pytest_nonblocking.live", "_live"),
+}
+_LIFESPANS = ("pytest_nonblocking.lifespan", "uvicorn.lifespan", "hypercorn.asyncio.lifespan",
+              "hypercorn.trio.lifespan", "asgi_lifespan")  # fmt: skip
+_LOOKS = "pytest_nonblocking.sentinel"
 # What calls the body of a test: below it is the test itself.
 _RUNS_TEST = (
     "pytest_nonblocking.scenario",
@@ -135,7 +141,7 @@ class Reader:
         owners = tuple(owner_of(frame, self._packages) for frame in frames)
         if side == "loop" and self._is_the_tests(frames, owners):
             side = "test"
-        for_client = any(frame.module == "pytest_nonblocking.call" for frame in below)
+        for_client = any(_answers(frame) for frame in below)
         return Seen(frames, owners, side, weight, times, for_client)
 
     def _is_the_tests(self, frames: Stack, owners: Sequence[Owner]) -> bool:
@@ -162,9 +168,14 @@ def _start(stack: Stack, on_loop: bool) -> tuple[int, Side]:
 
 def _is_lifespan(frame: Frame) -> bool:
     """Return whether ``frame`` waits for the end of the app, all through a test."""
-    return frame.module == "pytest_nonblocking.lifespan" or (
+    return frame.module.startswith(_LIFESPANS) or (
         leaf(frame) == "lifespan" and frame.module.startswith(("starlette.", "fastapi."))
     )
+
+
+def _answers(frame: Frame) -> bool:
+    """Return whether ``frame`` is of this plugin and gives an app its events, or takes them."""
+    return package_of(frame) == "pytest_nonblocking" and not frame.module.startswith(_LOOKS)
 
 
 def place_of(frame: Frame) -> Place:

@@ -110,7 +110,7 @@ def _explained(outcome: Outcome) -> str:
     judgement, limits = outcome.judgement, outcome.limits
     burst = judged_burst(outcome.evidence)
     if hangs_alone(outcome.evidence):
-        return "it hangs alone: nothing else was running, and the loop is idle while it waits"
+        return "it hangs alone: no other request was running, and the loop is idle"
     if judgement.cause == "blocking-call":
         if "blocked" in judgement.reasons:
             limit = limits["max_blocked"]

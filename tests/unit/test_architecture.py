@@ -25,7 +25,16 @@ LAYERS = [
     {"plugin", "__main__"},
 ]
 # Within the analysis: a module imports from those before it only.
-ANALYSIS = ["growth", "bounds", "queues", "verdict", "attribution"]
+ANALYSIS = [
+    "growth",
+    "bounds",
+    "queues",
+    "verdict",
+    "user_code",
+    "places",
+    "votes",
+    "attribution",
+]
 
 
 def imports(path):

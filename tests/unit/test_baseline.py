@@ -21,34 +21,39 @@ def test_a_known_failure_is_accepted(known):
     assert known.objection(EXPORT) is None
 
 
-def test_a_known_failure_is_accepted_where_its_line_has_moved(known):
-    assert known.objection(failing(culprit=culprit(line=99, code="sleep()"))) is None
-
-
 @pytest.mark.parametrize(
     "other",
     [
         failing("test_shop.py::test_other"),
         failing(cause="cpu-on-loop"),
-        failing(culprit=culprit(function="other")),
-        failing(culprit=culprit(file="shop/other.py")),
     ],
 )
 def test_another_failure_is_new(known, other):
     assert known.objection(other) == "not among the 1 known failures in known.json: new"
 
 
-@pytest.mark.parametrize("named", [True, False])
-def test_a_culprit_that_only_one_of_two_runs_names_is_no_other(known, named):
-    nameless = failing(culprit=None)
-    if named:
-        known = replace(known, known=(known_of(nameless),))
-        assert known.objection(EXPORT) is None
-    assert known.objection(nameless) is None
+@pytest.mark.parametrize(
+    "place",
+    [
+        culprit(line=99, code="sleep()"),
+        culprit(function="Shop.export"),
+        culprit(function="other"),
+        culprit(file="shop/other.py"),
+        culprit(file="pydantic/main.py", library=True, route="shop/app.py:40 in export"),
+        None,
+    ],
+    ids=["line", "class", "function", "file", "library", "none"],
+)
+def test_a_known_failure_is_accepted_whatever_place_is_named(known, place):
+    assert known.objection(failing(culprit=place)) is None
+    assert replace(known, known=(known_of(failing(culprit=place)),)).objection(EXPORT) is None
 
 
-def test_a_method_is_the_same_where_the_interpreter_does_not_tell_its_class(known):
-    assert known.objection(failing(culprit=culprit(function="Shop.export"))) is None
+def test_the_place_is_told_to_readers():
+    assert known_of(EXPORT).where == "shop/app.py in export"
+    in_library = culprit(file="pydantic/main.py", library=True, route="shop/other.py:40 in handler")
+    assert known_of(failing(culprit=in_library)).where == "shop/other.py in handler"
+    assert known_of(failing(culprit=None)).where is None
 
 
 @pytest.mark.parametrize(("serial_ms", "accepted"), [(99.0, True), (101.0, False)])
@@ -103,6 +108,17 @@ def test_an_update_adds_the_new_drops_the_fixed_and_keeps_what_was_not_run(known
 def test_an_update_leaves_out_a_fail_that_no_test_failed_for(known):
     looked_at = failing("test_shop.py::test_that_measures_and_expects_a_fail")
     assert known.updated([looked_at]).known == known.known
+
+
+def test_an_update_of_an_older_file_leaves_one_entry_a_test_and_cause(known):
+    places = [replace(known.known[0], where=f"shop/app.py in {name}") for name in ("a", "b")]
+    older = replace(known, known=tuple(places))
+    older.write()
+    assert load(known.path).objection(EXPORT) is None
+    (kept,) = load(known.path).updated([failing(accepted_by="baseline")]).known
+    assert kept.where == "shop/app.py in export"
+    (kept,) = load(known.path).updated([]).known
+    assert kept.cause == "blocking-call"
 
 
 def test_an_update_keeps_the_worst_of_several_measurements(known):

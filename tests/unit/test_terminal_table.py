@@ -21,12 +21,12 @@ BAD = {
     "cause": "blocking-call",
     "serial_fraction": 1.0,
     "ceiling_rps": 19.8,
-    "culprit": {"file": "app.py", "line": 41},
+    "culprit": {"file": "app.py", "line": 41, "function": "export"},
 }
 LONG = {
     **BAD,
     "nodeid": "tests/" + "deep/" * 30 + "test_x.py::test_long",
-    "culprit": {"file": "lib/" * 30, "line": 7},
+    "culprit": {"file": "lib/" * 30, "line": 7, "function": "load"},
 }
 
 
