@@ -21,6 +21,8 @@ from .truth import demand
 
 _SHARE, _LEAST = 0.25, 1.0
 _SHARED = 1.9  # how much slower two threads of a core are at once
+_STEADY = 1.35
+_CALM = 0.3
 _ATTEMPTS = 3
 _AT_A_TIME = 10
 _HUNG = 300
@@ -31,6 +33,8 @@ def objections(measured: dict[str, Any], case: compose.Case, cores: int) -> list
     """Return what the measurement says against the label's figures."""
     if "error" in measured:
         return [measured["error"]]
+    if _disturbed(measured, case):
+        return ["measured while the machine was busy with other work: validate again"]
     low, high = (demand(case.composition, scale=speed) for speed in measured["speed"])
     least, most = low.serial(COPIES, cores)[0], high.serial(COPIES, cores)[1]
     if high.gil + high.cores > _LEAST:
@@ -48,6 +52,14 @@ def objections(measured: dict[str, Any], case: compose.Case, cores: int) -> list
     return told
 
 
+def _disturbed(measured: dict[str, Any], case: compose.Case) -> bool:
+    """Return whether other work took the processors, or some of their speed."""
+    low, high = measured.get("speed", (1, 1))
+    asked = demand(case.composition)
+    alone_here = asked.gil + asked.cores < _LEAST  # else the case's own threads wait too
+    return high > _STEADY * low or (alone_here and measured.get("pressure", 0) > _CALM)
+
+
 def _within(figure: float, least: float, most: float, least_tolerance: float = _LEAST) -> bool:
     below = max(least_tolerance, _SHARE * least)
     above = max(least_tolerance, _SHARE * most)
@@ -55,7 +67,7 @@ def _within(figure: float, least: float, most: float, least_tolerance: float = _
 
 
 class Ledger:
-    """The last measurement of each case and how many there were, in a file."""
+    """The last measurement of each case and how many there were undisturbed, in a file."""
 
     def __init__(self, file: Path) -> None:
         self._file = file
@@ -76,7 +88,7 @@ class Ledger:
         """Take note of one measurement."""
         self._known[case.name] = {
             "composition": repr(case.composition),
-            "attempts": self._entry(case).get("attempts", 0) + 1,
+            "attempts": self._entry(case).get("attempts", 0) + (not _disturbed(measured, case)),
             "cores": cores,
             "measured": measured,
         }
