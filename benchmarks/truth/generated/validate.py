@@ -33,14 +33,11 @@ def objections(measured: dict[str, Any], case: compose.Case, cores: int) -> list
     """Return what the measurement says against the label's figures."""
     if "error" in measured:
         return [measured["error"]]
-    if _disturbed(measured, case):
-        return ["measured while the machine was busy with other work: validate again"]
     low, high = (demand(case.composition, scale=speed) for speed in measured["speed"])
     least, most = low.serial(COPIES, cores)[0], high.serial(COPIES, cores)[1]
     if high.gil + high.cores > _LEAST:
-        most = demand(case.composition, scale=_SHARED * measured["speed"][1]).serial(COPIES, cores)[
-            1
-        ]
+        shared = demand(case.composition, scale=_SHARED * measured["speed"][1])
+        most = shared.serial(COPIES, cores)[1]
     told = []
     if not _within(measured["slope"], least, most):
         told.append(f"slope {measured['slope']:.1f} ms for {least:.1f} to {most:.1f}")
@@ -52,12 +49,17 @@ def objections(measured: dict[str, Any], case: compose.Case, cores: int) -> list
     return told
 
 
-def _disturbed(measured: dict[str, Any], case: compose.Case) -> bool:
-    """Return whether other work took the processors, or some of their speed."""
+def _said(measured: dict[str, Any], case: compose.Case, cores: int) -> list[str] | None:
+    """Return the objections, or None where other work on the machine may be why.
+
+    That can only add time: what agrees in spite of it is confirmed, unless the speed changed, for
+    which there is an allowance that confirms too much.
+    """
     low, high = measured.get("speed", (1, 1))
-    asked = demand(case.composition)
-    alone_here = asked.gil + asked.cores < _LEAST  # else the case's own threads wait too
-    return high > _STEADY * low or (alone_here and measured.get("pressure", 0) > _CALM)
+    if high > _STEADY * low:
+        return None
+    told = objections(measured, case, cores)
+    return None if told and measured.get("pressure", 0) > _CALM else told
 
 
 def _within(figure: float, least: float, most: float, least_tolerance: float = _LEAST) -> bool:
@@ -80,15 +82,18 @@ class Ledger:
         return self.against(case) == [] or self._entry(case).get("attempts", 0) >= _ATTEMPTS
 
     def against(self, case: compose.Case) -> list[str] | None:
-        """Return what speaks against the label; None where it was not measured."""
+        """Return what speaks against the label; None where nothing is known."""
         known = self._entry(case)
-        return objections(known["measured"], case, known["cores"]) if known else None
+        return _said(known["measured"], case, known["cores"]) if known else None
 
     def add(self, case: compose.Case, measured: dict[str, Any], cores: int) -> None:
         """Take note of one measurement."""
+        said = _said(measured, case, cores)
+        if said is None and self._entry(case):
+            return
         self._known[case.name] = {
             "composition": repr(case.composition),
-            "attempts": self._entry(case).get("attempts", 0) + (not _disturbed(measured, case)),
+            "attempts": self._entry(case).get("attempts", 0) + (said is not None),
             "cores": cores,
             "measured": measured,
         }
