@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from ..results import Cause, Evidence, Pool, Run, Sample
+from ..results import Cause, Evidence, Pool, Run, Sample, Stack
 
 QUEUES = ("asyncio.locks", "asyncio.queues", "anyio._backends", "anyio._core._sync", "trio._sync")
 """Modules in which a task waits for its turn."""
@@ -44,9 +44,13 @@ def waits_in_a_queue(stack: Stack) -> bool:
 
     A middleware that waits for another task of its framework's waits at an event too.
     """
-    return stack[-1].module.startswith(QUEUES) and not any(
-        frame.module.startswith(_PASS_ON) or frame.function.endswith(_FOR_A_THREAD)
-        for frame in stack
+    return (
+        bool(stack)
+        and stack[-1].module.startswith(QUEUES)
+        and not any(
+            frame.module.startswith(_PASS_ON) or frame.function.endswith(_FOR_A_THREAD)
+            for frame in stack
+        )
     )
 
 
