@@ -17,7 +17,7 @@ lint: $(VENV)/installed
 
 # What differs between interpreters, on every CPython that is found, and with the lowest versions.
 matrix:
-	$(PYTHON) .ci/matrix.py $(ARGS) -n 2 --reruns 2 -rR \
+	$(PYTHON) .ci/matrix.py $(ARGS) -n 2 \
 	    tests/unit tests/e2e/test_loops.py tests/plugin/test_plain_functions.py
 
 # All conditions on all CPythons that are found, six times: some hours; goes on where it stopped.

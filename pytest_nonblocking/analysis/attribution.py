@@ -13,13 +13,12 @@ from typing import Literal
 
 from ..results import Culprit, Evidence, Frame, Judgement, Run, Sample, Waiters
 from .places import Place, Reader, Seen, calls_below, code_at, definition_of, place_of
-from .queues import waits_for_lock, workers_wait_for_locks, works_in_a_pool
+from .queues import QUEUES, waits_for_lock, workers_wait_for_locks, works_in_a_pool
 from .user_code import leaf
 from .votes import Path, Vote, length, longest, majority
 
 Counted = Literal["samples", "copies", "threads"]
 
-_LOCKS = ("asyncio.locks", "asyncio.queues", "anyio._backends", "anyio._core._sync", "trio._sync")
 _FOR_THREADS = frozenset(("run_sync_in_worker_thread", "to_thread_run_sync"))
 """Functions in which a task waits for a thread, or for what the thread does."""
 _SLEEPS = frozenset(("sleep", "__sleep0", "sleep_until", "sleep_forever"))
@@ -212,7 +211,7 @@ def _at_locks(paths: Sequence[Path]) -> list[Path]:
     return [
         (seen, path)
         for seen, path in paths
-        if seen.frames[-1].module.startswith(_LOCKS)
+        if seen.frames[-1].module.startswith(QUEUES)
         and not any(leaf(frame) in _FOR_THREADS for frame in seen.frames)
     ]
 

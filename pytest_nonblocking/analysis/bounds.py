@@ -110,16 +110,20 @@ def pressed(run: Run) -> float:
 
 @dataclass(frozen=True, slots=True)
 class _Idle:
-    """How the idle time of a burst divides, as shares of it."""
+    """Which shares of a burst's idle time the cores explain, and what the GIL adds in it.
+
+    ``gil_low``, ``gil`` and ``gil_high`` are seconds per further request.
+    """
 
     cores_low: float
     cores_high: float
     gil_low: float
     gil: float
+    gil_high: float
 
 
-def _idle_shares(run: Run, looks: Looks, calibration: Calibration) -> _Idle:
-    """Return which share of the idle time the cores explain, and which one the GIL.
+def _idle(run: Run, growth: Growth, looks: Looks, calibration: Calibration) -> _Idle:
+    """Return how the idle time of ``run`` divides.
 
     The machine is a resource too: while as many threads or processes of ours as there are cores
     run or want to, more cores would help. What their processor time proves holds on any machine;
@@ -128,7 +132,7 @@ def _idle_shares(run: Run, looks: Looks, calibration: Calibration) -> _Idle:
     budget = run.budget
     idle = budget.idle
     if idle <= 0:
-        return _Idle(0.0, 1.0, 0.0, 0.0)
+        return _Idle(0.0, 1.0, 0.0, 0.0, 0.0)
     cores = calibration.cores
     busy = budget.cpu + budget.gc + budget.own
     away = budget.blocked + budget.gil + budget.descheduled
@@ -138,8 +142,7 @@ def _idle_shares(run: Run, looks: Looks, calibration: Calibration) -> _Idle:
     runnable = computed + budget.other_delay + budget.child_delay
     at_most = runnable / (cores * idle)
     held = looks.held / looks.tried if looks.tried > 0 else 0.0
-    gil_low = budget.idle_cpu / idle * _bottleneck_gil(looks, Looks(), calibration)
-    gil = min(budget.idle_cpu / idle, held)
+    gil_low = growth.idle_cpu * _bottleneck_gil(looks, Looks(), calibration)
     if looks.states and looks.count:
         seen, _ = share_between(looks.saturated, looks.watched, looks.count)
         certain = max(certain, seen)
@@ -147,11 +150,17 @@ def _idle_shares(run: Run, looks: Looks, calibration: Calibration) -> _Idle:
         at_most = min(at_most, seen_most)
         most = math.ceil(cores)
         _, free = share_between(looks.free, most * looks.watched, looks.count)
-        gil_low = max(gil_low, budget.idle_cpu / idle - most * free)
+        gil_low = max(gil_low, growth.idle_cpu - most * free * idle / (run.concurrency - 1))
     certain = min(1.0, certain)
     at_most = min(1.0, max(certain, at_most))
-    gil_low = min(gil_low, 1 - certain)
-    return _Idle(certain, at_most, gil_low, max(gil_low, min(gil, 1 - certain)))
+    most_gil = growth.idle * (1 - certain)
+    gil_low = min(gil_low, most_gil)
+    gil = max(gil_low, min(growth.idle_cpu * held, most_gil))
+    samples = int(looks.tried / calibration.switch_interval)
+    _, most_held = share_between(looks.held, looks.tried, samples)
+    most_held = min(growth.idle_cpu, most_held * idle / (run.concurrency - 1))
+    gil_high = max(gil, min(most_held, most_gil))
+    return _Idle(certain, at_most, gil_low, gil, gil_high)
 
 
 def _bottleneck_gil(looks: Looks, later: Looks, calibration: Calibration) -> float:
@@ -228,7 +237,7 @@ def excess_of(
     """
     growth = growth_of(burst, singles, calibration)
     alone = alone_bounds(singles, calibration)
-    idle = _idle_shares(burst, looks, calibration)
+    idle = _idle(burst, growth, looks, calibration)
     gil = _paced(
         _gil(growth, idle, _bottleneck_gil(looks, later_looks, calibration), later_looks),
         burst,
@@ -250,7 +259,7 @@ def excess_of(
         ),
     }
     parts = {cause: part.in_order() for cause, part in parts.items()}
-    offloaded = growth.offloaded * (1 - idle.gil)
+    offloaded = max(0.0, growth.offloaded - idle.gil)
     margin = MARGIN + MARGIN_PRESSED * pressed(burst)
     return Excess(parts, alone, growth, offloaded, margin)
 
@@ -289,10 +298,10 @@ def _gil(growth: Growth, idle: _Idle, bottleneck: float, later_looks: Looks) -> 
     later = min(growth.later_idle, growth.later_idle_cpu)
     later_low = max(0.0, later - growth.later_idle * later_free)
     in_idle = Bounds(
-        growth.idle * idle.gil_low,
-        growth.idle * idle.gil,
+        idle.gil_low,
+        idle.gil,
         # For the upper bound, what is not proved to be the GIL's counts as a wait.
-        growth.idle * idle.gil_low,
+        idle.gil_low,
     )
     proved = min(growth.gil, growth.gil_seen)
     proved += bottleneck * max(0.0, min(growth.gil, growth.gil_cpu) - proved)
@@ -345,15 +354,15 @@ def _wait(
     def unexplained(cores: float, alone: float) -> float:
         return max(0.0, (burst.budget.idle * (1 - cores) - alone) / (burst.concurrency - 1))
 
-    perhaps_gil = min(left, growth.idle * (idle.gil - idle.gil_low))
+    perhaps_gil = min(left, idle.gil_high - idle.gil_low)
     seen = min(unexplained(idle.cores_high, alone), growth.middle_idle)
-    low = seen - growth.idle * idle.gil_low - perhaps_gil - noise
+    low = seen - idle.gil_low - perhaps_gil - noise
     between = unexplained((idle.cores_low + idle.cores_high) / 2, alone)
-    high = unexplained(idle.cores_low, least) - growth.idle * idle.gil_low
+    high = unexplained(idle.cores_low, least) - idle.gil_low
     hidden = growth.descheduled * burst.queued * (1 - idle.cores_low)
     return Bounds(
         max(0.0, low),
-        max(0.0, low, min(between - growth.idle * idle.gil, high)),
+        max(0.0, low, min(between - idle.gil, high)),
         max(0.0, low, high + hidden),
     )
 

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from ..results import Cause, Evidence, Pool, Run, Sample
+from ..results import Cause, Evidence, Pool, Run, Sample, Stack
 
+QUEUES = ("asyncio.locks", "asyncio.queues", "anyio._backends", "anyio._core._sync", "trio._sync")
+"""Modules in which a task waits for its turn."""
+_PASS_ON = ("anyio.streams", "starlette.middleware", "asgiref")
+_FOR_A_THREAD = "run_sync_in_worker_thread"
 _WORKER_MODULES = ("concurrent.futures.thread", "anyio._backends")
 _POOL_PACKAGES = frozenset(("threading", "queue", "concurrent", "anyio", "asyncio", "selectors"))
 _RESULTS = frozenset(("result", "_wait_for_tstate_lock", "join", "start"))
@@ -30,11 +34,24 @@ def pool_waited_for(runs: Sequence[Run]) -> Pool | None:
     longest = max(pools, key=lambda pool: pool.waited, default=None)
     if longest is None or workers_wait_for_locks(runs):
         return None
-    # Tasks that wait for a thread are a part of all tasks that wait: where they are few, most
-    # of the copies wait for something else.
-    waiting = sum(w.waited for run in runs for w in run.waiters)
+    in_queues = sum(w.waited for run in runs for w in run.waiters if waits_in_a_queue(w.stack))
     in_pools = sum(pool.waited for run in runs for pool in run.pools)
-    return longest if in_pools >= waiting / 4 else None
+    return longest if in_pools >= in_queues else None
+
+
+def waits_in_a_queue(stack: Stack) -> bool:
+    """Return whether a task waits for its turn at a lock or in a queue, and not for a thread.
+
+    A middleware that waits for another task of its framework's waits at an event too.
+    """
+    return (
+        bool(stack)
+        and stack[-1].module.startswith(QUEUES)
+        and not any(
+            frame.module.startswith(_PASS_ON) or frame.function.endswith(_FOR_A_THREAD)
+            for frame in stack
+        )
+    )
 
 
 def waits_for(runs: Sequence[Run]) -> tuple[Cause, Pool | None]:

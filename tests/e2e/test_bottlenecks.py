@@ -157,9 +157,9 @@ async def test_the_resource_that_limits_is_named_with_its_line(measure, get, pat
 
 
 async def test_a_sum_fails_whichever_way_it_divides(measure, get):
-    judgement = (await measure(get("/three-parts"))).judgement
-    assert judgement.word == "fail"
-    assert {cause for cause, share in judgement.causes if share > 0.15} == {
+    outcome = await measure(get("/three-parts"))
+    assert said(outcome)[0] == "fail"
+    assert {cause for cause, share in outcome.judgement.causes if share > 0.15} == {
         "cpu-on-loop",
         "blocking-call",
         "serialised-wait",

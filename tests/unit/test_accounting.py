@@ -221,13 +221,3 @@ def test_totals_are_the_sums_of_their_slices(slices):
     assert all(totals[name] == sums[name] for name in sums)
     assert totals["unwitnessed"] == sum(one.blocked for one in slices if not one.witnessed)
     assert totals["own"] == 0
-
-
-def test_a_window_has_what_gathered_between_two_snapshots():
-    parts = Parts()
-    parts.add(Slice(cpu=5_000_000))
-    before = parts.snapshot()
-    parts.add(Slice(cpu=2_000_000, blocked=1_000_000, witnessed=False))
-    gathered = {n: s for n, s in Parts.between(before, parts.snapshot()).items() if s}
-    assert gathered == {"cpu": 0.002, "blocked": 0.001, "unwitnessed": 0.001}
-    assert parts.seconds()["cpu"] == 0.007

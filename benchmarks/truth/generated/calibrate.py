@@ -23,7 +23,7 @@ _LENGTHS = {
     "ROWS": ("cpu-rows", (1.0, 5.0, 15.0, 45.0)),
     "JSON": ("cpu-json", (1.0, 5.0, 15.0, 45.0)),
     "DUMPS": ("cpu-dumps", (1.0, 5.0, 15.0, 45.0)),
-    "XML": ("cpu-xml", (1.0, 5.0, 15.0, 45.0)),
+    "XML": ("cpu-xml", (15.0,)),
     "MODELS": ("cpu-models", (5.0,)),
     "HASH": ("def-hash", (5.0,)),
 }

@@ -20,6 +20,7 @@ from contextlib import asynccontextmanager
 from typing import Any, NamedTuple
 
 from . import apps, compose, machine, render
+from .calm import pressure
 
 COPIES = 24
 _LONE_RUNS = 7
@@ -30,11 +31,13 @@ _WORK_MS = 1.0
 class Measured(NamedTuple):
     """Medians in milliseconds: a lone request, and what each further one adds.
 
-    ``speed`` is the processor time of a reference millisecond of work, its quartiles.
+    ``speed`` is the processor time of a reference millisecond of work, its quartiles; ``pressure``
+    the share of the time in which some task of the machine waited for a processor.
     """
 
     seed: int
     speed: tuple[float, float]
+    pressure: float
     alone: float
     slope: float
     loop_cpu: float
@@ -120,13 +123,17 @@ async def measure(case: compose.Case) -> Measured:
         await _burst(app, path, state, COPIES)  # threads and connections are made
         gc.collect()
         gc.freeze()  # the applications that were measured before are not this one's
+        began, waited = time.perf_counter(), pressure()
         lone = [await _burst(app, path, state, 1) for _ in range(_LONE_RUNS)]
         bursts = [await _burst(app, path, state, COPIES) for _ in range(_BURSTS)]
+        share = (pressure() - waited) / (time.perf_counter() - began)
     low, _, high = statistics.quantiles((burst.speed for burst in lone + bursts), n=4)
     speed = round(low, 3), round(high, 3)
     alone, many = _medians(lone), _medians(bursts)
     slopes = [(b - a) / (COPIES - 1) for a, b in zip(alone[1:], many[1:], strict=True)]
-    return Measured(case.seed, speed, round(alone.wall, 3), *(round(s, 3) for s in slopes))
+    return Measured(
+        case.seed, speed, round(share, 2), round(alone.wall, 3), *(round(s, 3) for s in slopes)
+    )
 
 
 def _medians(bursts: list[_Burst]) -> _Burst:

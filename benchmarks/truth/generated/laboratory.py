@@ -144,7 +144,7 @@ def report(plan: list[Chunk], results: Path, ledger: Ledger, cases: list[compose
         if against := ledger.against(case):
             print(f"label not confirmed: {described(case)}: {'; '.join(against)}")
     if unknown := sum(ledger.against(case) is None for case in cases):
-        print(f"{unknown} labels were not validated")
+        print(f"{unknown} labels were not validated, or while the machine was busy: validate again")
     print("\n".join(score.lost(results)))
     wrong = ("wrong fail", "wrong pass")
     return int(any(f.wrong in wrong for mine in found.values() for f in mine))

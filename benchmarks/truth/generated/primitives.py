@@ -189,7 +189,9 @@ PRIMITIVES: dict[str, Primitive] = {
     ),
     "cpu-xml": Primitive(
         "loop",
-        'ElementTree.fromstring("<rows>" + ELEMENT * int({ms} * XML) + "</rows>"){mark}\n',
+        "for _ in range(5):{mark}\n"
+        "    rows = ELEMENT * int({ms} / 5 * XML){mark}\n"
+        "    ElementTree.fromstring(f'<rows>{{rows}}</rows>'){mark}\n",
         "cpu-on-loop",
         guilt=(8, 45),
         innocence=(0.3, 3.5),

@@ -21,6 +21,8 @@ from .truth import demand
 
 _SHARE, _LEAST = 0.25, 1.0
 _SHARED = 1.9  # how much slower two threads of a core are at once
+_STEADY = 1.35
+_CALM = 0.3
 _ATTEMPTS = 3
 _AT_A_TIME = 10
 _HUNG = 300
@@ -34,9 +36,8 @@ def objections(measured: dict[str, Any], case: compose.Case, cores: int) -> list
     low, high = (demand(case.composition, scale=speed) for speed in measured["speed"])
     least, most = low.serial(COPIES, cores)[0], high.serial(COPIES, cores)[1]
     if high.gil + high.cores > _LEAST:
-        most = demand(case.composition, scale=_SHARED * measured["speed"][1]).serial(COPIES, cores)[
-            1
-        ]
+        shared = demand(case.composition, scale=_SHARED * measured["speed"][1])
+        most = shared.serial(COPIES, cores)[1]
     told = []
     if not _within(measured["slope"], least, most):
         told.append(f"slope {measured['slope']:.1f} ms for {least:.1f} to {most:.1f}")
@@ -48,6 +49,19 @@ def objections(measured: dict[str, Any], case: compose.Case, cores: int) -> list
     return told
 
 
+def _said(measured: dict[str, Any], case: compose.Case, cores: int) -> list[str] | None:
+    """Return the objections, or None where other work on the machine may be why.
+
+    That can only add time: what agrees in spite of it is confirmed, unless the speed changed, for
+    which there is an allowance that confirms too much.
+    """
+    low, high = measured.get("speed", (1, 1))
+    if high > _STEADY * low:
+        return None
+    told = objections(measured, case, cores)
+    return None if told and measured.get("pressure", 0) > _CALM else told
+
+
 def _within(figure: float, least: float, most: float, least_tolerance: float = _LEAST) -> bool:
     below = max(least_tolerance, _SHARE * least)
     above = max(least_tolerance, _SHARE * most)
@@ -55,7 +69,7 @@ def _within(figure: float, least: float, most: float, least_tolerance: float = _
 
 
 class Ledger:
-    """The last measurement of each case and how many there were, in a file."""
+    """The last measurement of each case and how many there were undisturbed, in a file."""
 
     def __init__(self, file: Path) -> None:
         self._file = file
@@ -68,15 +82,18 @@ class Ledger:
         return self.against(case) == [] or self._entry(case).get("attempts", 0) >= _ATTEMPTS
 
     def against(self, case: compose.Case) -> list[str] | None:
-        """Return what speaks against the label; None where it was not measured."""
+        """Return what speaks against the label; None where nothing is known."""
         known = self._entry(case)
-        return objections(known["measured"], case, known["cores"]) if known else None
+        return _said(known["measured"], case, known["cores"]) if known else None
 
     def add(self, case: compose.Case, measured: dict[str, Any], cores: int) -> None:
         """Take note of one measurement."""
+        said = _said(measured, case, cores)
+        if said is None and self._entry(case):
+            return
         self._known[case.name] = {
             "composition": repr(case.composition),
-            "attempts": self._entry(case).get("attempts", 0) + 1,
+            "attempts": self._entry(case).get("attempts", 0) + (said is not None),
             "cores": cores,
             "measured": measured,
         }

@@ -399,10 +399,6 @@ def test_the_upper_bound_of_python_in_threads_is_over_the_truth(demand):
     assert excess(evidence_of(demand)).total.high >= demand.excess - 1e-6
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="the share of the GIL in all idle time is taken for that in what each request adds",
-)
 @pytest.mark.parametrize("copies", [8, 50])
 def test_the_lower_bound_of_python_in_threads_is_below_the_truth(copies):
     # All of it is covered by the allowance; the wait that passes in parallel dilutes the share.

@@ -60,9 +60,25 @@ def test_a_pool_that_was_full_in_the_first_moment_only_is_not_the_queue():
     assert pool_waited_for([burst(waited=[1.0], pools=[pool(waiting=49, waited=0.0)])]) is None
 
 
-def test_a_pool_for_which_few_of_the_waiting_tasks_wait_is_not_the_queue():
-    assert pool_waited_for([burst(waited=[0.6, 0.4], pools=[pool(waited=0.2)])]) is None
-    assert pool_waited_for([burst(waited=[0.6, 0.4], pools=[pool(waited=0.3)])]) is not None
+AT_A_LOCK = (HANDLER, inside("asyncio.locks", "Lock.acquire"))
+FOR_A_THREAD = (
+    HANDLER,
+    inside("anyio._backends._asyncio", "AsyncIOBackend.run_sync_in_worker_thread"),
+)
+BEHIND_A_MIDDLEWARE = (inside("anyio.streams.memory"), inside("anyio._backends._asyncio"))
+
+
+@pytest.mark.parametrize(("at_lock", "meant"), [(0.7, False), (0.5, True)])
+def test_of_a_pool_and_a_lock_the_one_with_the_longer_queue_is_meant(at_lock, meant):
+    waiters = (Waiters(AT_A_LOCK, 40, at_lock), Waiters(FOR_A_THREAD, 40, 1.0))
+    seen = run(50, idle=500, waiters=waiters, pools=(pool(waited=0.6),))
+    assert (pool_waited_for([seen]) is not None) is meant
+
+
+def test_a_middleware_that_waits_for_its_handler_is_no_queue_for_a_lock():
+    waiters = (Waiters(BEHIND_A_MIDDLEWARE, 50, 2.0), Waiters(FOR_A_THREAD, 50, 2.0))
+    seen = run(50, idle=500, waiters=waiters, pools=(pool(waited=0.6),))
+    assert pool_waited_for([seen]) is not None
 
 
 def test_copies_that_queue_for_threads_which_queue_for_a_lock_wait_for_the_lock():

@@ -120,6 +120,7 @@ def test_bursts_that_contradict_one_another_prove_nothing():
     judgement = judge(ASYNC, ASYNC_8, queue, queue, ASYNC_50)
     assert (judgement.word, judgement.near != "") == ("inconclusive", True)
     assert judge(ASYNC, ASYNC_8, queue, ASYNC_50).word == "inconclusive"
+    assert judge(ASYNC, ASYNC_8, queue, *[ASYNC_50] * 4).word == "inconclusive"
 
 
 # What fails, and for which cause
@@ -640,6 +641,15 @@ def test_lag_is_judged_where_scaling_is_not_measured():
     assert word_and_cause(judgement) == ("fail", "blocking-call")
     once = Evidence((blocked, ASYNC, ASYNC), scaling_unmeasured="why")
     assert verdict.judge(once, LIMITS).word == "not-measured"
+
+
+@pytest.mark.parametrize(
+    ("clock", "word"), [("schedstat", "fail"), ("thread_time", "inconclusive")]
+)
+def test_lag_on_a_busy_machine_that_tells_nothing_is_inconclusive(clock, word):
+    busy = run(blocked=30, descheduled=30, steps=(step(blocked=30),))
+    alone = Evidence((busy,) * 3, (), Calibration(clock=clock), scaling_unmeasured="why")
+    assert verdict.judge(alone, LIMITS).word == word
 
 
 @pytest.mark.parametrize(
