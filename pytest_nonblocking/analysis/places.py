@@ -198,8 +198,11 @@ def code_at(frame: Frame) -> str:
 
 
 def calls_below(frames: Iterable[Frame]) -> tuple[str, ...]:
-    """Return library calls, one entry a package: first to innermost."""
-    groups = list(_by_package(frames))
+    """Return library calls, one entry a package: first to innermost.
+
+    What is compiled at run time, as a template is, has no module to tell.
+    """
+    groups = list(_by_package(frame for frame in frames if frame.module))
     names = []
     for number, group in enumerate(groups):
         if number == 0:
@@ -208,7 +211,7 @@ def calls_below(frames: Iterable[Frame]) -> tuple[str, ...]:
             if len(group) > 1 or number > 0:
                 names.append(_call(group[-1]))
         elif number > 0:
-            names.append(f"{package_of(group[0]) or '?'} …")
+            names.append(f"{package_of(group[0])} …")
     return tuple(names)
 
 
@@ -224,4 +227,4 @@ def _by_package(frames: Iterable[Frame]) -> Iterator[list[Frame]]:
 
 
 def _call(frame: Frame) -> str:
-    return f"{package_of(frame) or '?'}.{leaf(frame)}"
+    return f"{package_of(frame)}.{leaf(frame)}"

@@ -123,8 +123,8 @@ def test_the_innermost_line_of_the_users_is_named_with_the_calls_below_it():
 
 
 def test_an_application_that_is_installed_is_the_users_too():
-    view = installed("adminpkg.views:list_page:31")
-    stack = (*ROUTE, view, *library("jinja2.environment:Template.render"))
+    view, template = installed("adminpkg.views:list_page:31"), Frame("<template>", 1, "root", "")
+    stack = (*ROUTE, view, *library("jinja2.environment:Template.render"), template)
     culprit = found("cpu-on-loop", computing(stack), packages={"adminpkg"})
     assert place(culprit) == ("list_page", 31)
     assert culprit.calls == ("jinja2.render",)
