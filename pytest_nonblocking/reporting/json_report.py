@@ -11,7 +11,7 @@ from importlib import metadata, resources
 from pathlib import Path
 from typing import Any
 
-from ..results import Budget, Calibration, Outcome, Run
+from ..results import Budget, Calibration, Culprit, Outcome, Run
 from . import details
 from .failure import failure_text, relative, route_text
 
@@ -51,20 +51,7 @@ def record(outcome: Outcome, rootdir: Path) -> dict[str, Any]:
         "verdict": judgement.word,
         "reasons": list(judgement.reasons),
         "cause": judgement.cause,
-        "culprit": None
-        if culprit is None
-        else {
-            "file": relative(culprit.file, rootdir),
-            "line": culprit.line,
-            "function": culprit.function,
-            "code": culprit.code,
-            "calls": list(culprit.calls),
-            "samples": culprit.samples,
-            "of": culprit.of,
-            "library": culprit.library,
-            "route": None if culprit.route is None else route_text(culprit.route, rootdir),
-            "source": details.source(culprit),
-        },
+        "culprit": None if culprit is None else _culprit(culprit, rootdir),
         "message": failure_text(outcome, rootdir) if judgement.word == "fail" else None,
         "accepted_by": None,  # until the baseline does
         "allowed": list(judgement.allowed),
@@ -90,6 +77,21 @@ def record(outcome: Outcome, rootdir: Path) -> dict[str, Any]:
         "timeline": details.timeline(evidence),
         "stacks": details.stacks(evidence, judgement.cause, rootdir, outcome.packages),
         "environment": environment(evidence.calibration),
+    }
+
+
+def _culprit(culprit: Culprit, rootdir: Path) -> dict[str, Any]:
+    return {
+        "file": relative(culprit.file, rootdir),
+        "line": culprit.line,
+        "function": culprit.function,
+        "code": culprit.code,
+        "calls": list(culprit.calls),
+        "samples": culprit.samples,
+        "of": culprit.of,
+        "library": culprit.library,
+        "route": None if culprit.route is None else route_text(culprit.route, rootdir),
+        "source": details.source(culprit),
     }
 
 
