@@ -140,7 +140,8 @@ def _idle(run: Run, growth: Growth, looks: Looks, calibration: Calibration) -> _
     computed = budget.idle_cpu + children
     certain = max(0.0, computed - (math.ceil(cores) - 1) * idle) / idle
     runnable = computed + budget.other_delay + budget.child_delay
-    at_most = runnable / (cores * idle)
+    # Where nothing tells for how long workers wait for a processor, they may do so all along.
+    at_most = runnable / (cores * idle) if calibration.clock == "schedstat" else computed / idle
     held = looks.held / looks.tried if looks.tried > 0 else 0.0
     gil_low = growth.idle_cpu * _bottleneck_gil(looks, Looks(), calibration)
     if looks.states and looks.count:
