@@ -121,7 +121,10 @@ class Watchdog:
         try:
             self._run()
         except Exception as error:
-            self.fault = error
+            self.fault = self.fault or error
+            # Somebody may wait for a call: a body that hangs would never end.
+            while not self._stop.acquire(True, self._interval_ns / 1e9):
+                self._ring(CLOCKS.wall_ns())
 
     def _run(self) -> None:
         clock = thread_clock(threading.get_native_id())
@@ -160,7 +163,10 @@ class Watchdog:
             due, action = alarm
             if now < due:
                 continue
-            again = action()
+            try:
+                again = action()
+            except Exception as error:
+                self.fault, again = self.fault or error, None
             # The loop's thread may have forgotten all alarms meanwhile.
             if alarm in self._alarms:
                 self._alarms = [other for other in self._alarms if other is not alarm]

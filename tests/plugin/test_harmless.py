@@ -184,6 +184,43 @@ def test_a_fault_of_the_plugin_ends_as_not_measured(pytester, target):
     result.stdout.fnmatch_lines(["*not-measured*", "*ZeroDivisionError: a fault of ours*"])
 
 
+@pytest.mark.parametrize(
+    ("body", "told"),
+    [
+        ("asyncio.sleep(0.02)", "*not-measured*ZeroDivisionError: a fault of ours*"),
+        ("asyncio.Event().wait()", "*does not finish, even alone"),
+    ],
+)
+def test_a_fault_of_the_watching_thread_hangs_nobody(pytester, body, told):
+    # Beside a child process, of which it learns whether it is busy; and where the body hangs.
+    pytester.makepyfile(
+        f"""
+        import asyncio, subprocess, sys, pytest
+        from pytest_nonblocking.sentinel.watchdog import Watchdog
+
+        @pytest.fixture
+        def broken(monkeypatch):
+            def fault(*args, **kwargs):
+                raise ZeroDivisionError("a fault of ours")
+            monkeypatch.setattr(Watchdog, "_look", fault)
+
+        @pytest.fixture
+        def child():
+            child = subprocess.Popen(
+                [sys.executable, "-c", "input()"], stdin=subprocess.PIPE
+            )
+            yield
+            child.communicate(b"end")
+
+        @pytest.mark.nonblocking(concurrency=8, timeout="0.5s")
+        async def test_it(broken, child):
+            await {body}
+        """
+    )
+    result = pytester.runpytest_subprocess("-v", "-W", "always", timeout=30)
+    result.stdout.fnmatch_lines([told])
+
+
 def test_an_unknown_event_loop_is_not_measured_and_named(pytester):
     pytester.makepyfile(
         """
