@@ -344,7 +344,8 @@ def _wait(
     While the machine keeps the loop from running, a timer or an answer on its way comes nearer:
     such time hides idle time where copies are seen to wait (a pool of 5 at 0.10 instead of 0.14).
     """
-    late = looks.late / looks.count if looks.count and looks.external else 0.0
+    # For the share of the time in which an answer of another process is waited for.
+    late = looks.late / looks.count * looks.external / looks.count if looks.count else 0.0
     noise = growth.delay + min(SERVER_WAKEUPS * late, growth.pressure)
     alone = statistics.median(run.budget.idle for run in singles)
     least = statistics.median(
