@@ -210,7 +210,7 @@ def test_while_the_loop_is_kept_from_running_a_queue_stays_possible():
 
 
 def test_a_server_of_another_process_may_be_as_late_as_the_watching_thread_was():
-    late = looks(160, late=1.0, external=60)
+    late = looks(160, late=1.0, external=64)
     served = run(8, cpu=4, idle=160, first=20, pressure=160, looks=late)
     low, _, high = wait(served)
     assert low == pytest.approx(16)  # woken up four times for each request
