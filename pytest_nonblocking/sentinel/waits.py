@@ -115,7 +115,9 @@ class Waits:
 
     def _look_at_workers(self, stands: float) -> None:
         """Look at some of the worker threads, at others each time: each costs 30 microseconds."""
-        workers = [t for t in threading.enumerate() if t.ident != threading.get_ident()]
+        threads = [t for t in threading.enumerate() if t.ident != threading.get_ident()]
+        # Those of pools are meant; a process may have hundreds of others, which only wait.
+        workers = [t for t in threads if _is_worker(t)] or threads
         self._turn = (self._turn + _WORKERS_A_LOOK) % max(1, len(workers))
         turned = (*workers[self._turn :], *workers[: self._turn])
         for thread in turned[:_WORKERS_A_LOOK]:
@@ -127,6 +129,10 @@ class Waits:
 def _is_held(stack: Stack) -> bool:
     """Return whether a task waits for the other copies or for a client, and not in the app."""
     return not stack or stack[-1].module in _HELD
+
+
+def _is_worker(thread: threading.Thread) -> bool:
+    return thread in executors._threads_queues or thread.name.startswith("AnyIO worker")
 
 
 def _default_limiter() -> Any:
