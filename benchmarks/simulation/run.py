@@ -153,8 +153,9 @@ _PAGE = """# Operating curve
 
 How often a handler passes, is undecided and fails (per cent, in this order) where its judged
 figure is so many times the limit. `make simulate` judges {count:,} simulated measurements with
-exact budgets and noise as measured from real runs, for lone latencies of {alone} ms and {copies}
-copies. This page is written by `benchmarks/simulation/run.py`.
+exact budgets and a model of noise (`benchmarks/simulation/noise.py` measures its figures), for
+lone latencies of {alone} ms and {copies} copies. This page is written by
+`benchmarks/simulation/run.py`.
 
 {curve}
 
