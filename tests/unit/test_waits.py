@@ -162,7 +162,9 @@ async def test_the_place_where_tasks_stay_comes_before_the_one_where_more_were_o
     brief.set()
     await asyncio.gather(*many)
     await look_at(wall, waits, 2.0)
-    assert [w.stack[-1].function for w in waits.waiters[:2]] == ["Lock.acquire", "Event.wait"]
+    # CPython tells a method's class from 3.11 on.
+    places = [w.stack[-1].function.rpartition(".")[2] for w in waits.waiters[:2]]
+    assert places == ["acquire", "wait"]
     waits.close()
     long.release()
     await asyncio.gather(*few)
