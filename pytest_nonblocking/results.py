@@ -107,9 +107,9 @@ class Frame:
 Stack = tuple[Frame, ...]
 """Frames from the outermost to the innermost."""
 
-State = Literal["blocked", "lock", "gil", "running", "starting", "unknown"]
-"""What a thread does. ``lock``: it waits for a lock that is not the GIL; ``starting``: it waits
-until a thread or a process of its own has begun."""
+State = Literal["blocked", "sleep", "lock", "gil", "running", "handover", "unknown"]
+"""What a thread does. ``sleep``: it waits for nothing but time; ``lock``: it waits for a lock other
+than the GIL; ``handover``: it waits until a thread or a process has begun, or has taken its work."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,15 +162,16 @@ class Pool:
 class Looks:
     """What a watching thread saw of the other threads and processes while the loop was idle.
 
-    Every duration is the time in seconds for which the looks stand. ``held`` and ``tried`` are of
-    the looks in which the loop was idle or waited for the GIL, the others of those in which it was
-    idle. ``saturated`` is the time in
-    which as many threads as there are cores ran or wanted to run without the GIL, and
-    ``maybe_saturated`` the same with the holder of the GIL counted as one of them. ``free`` is the
-    integral of how many ran without the GIL, at most as many as there are cores. ``held`` is the
-    time in which some thread held the GIL. ``late`` is by how much the watching thread itself woke
-    up late because the machine did not run it. Without thread states only ``held`` and ``late`` are
-    known, and ``states`` is False.
+    Every duration is the time in seconds for which the looks stand. ``wakes`` and ``late`` are of
+    all looks, ``held`` and ``tried`` of those in which the loop was idle or waited for the GIL,
+    the others of those in which it was idle.
+
+    ``saturated`` is the time in which as many threads as there are cores ran or wanted to run
+    without the GIL, and ``maybe_saturated`` the same with the holder of the GIL counted as one of
+    them. ``free`` is the integral of how many ran without the GIL, at most as many as there are
+    cores. ``held`` is the time in which some thread held the GIL. ``late`` is by how much the
+    watching thread itself woke up late because the machine did not run it. Without thread states
+    only ``held`` and ``late`` are known, and ``states`` is False.
     """
 
     count: int = 0
@@ -180,6 +181,7 @@ class Looks:
     free: float = 0.0
     held: float = 0.0
     tried: float = 0.0
+    wakes: int = 0
     late: float = 0.0
     external: int = 0
     """How many looks found the loop waiting for a file descriptor of another process."""
@@ -195,6 +197,7 @@ class Looks:
             self.free - before.free,
             self.held - before.held,
             self.tried - before.tried,
+            self.wakes - before.wakes,
             self.late - before.late,
             self.external - before.external,
             self.states,
@@ -210,6 +213,7 @@ class Looks:
             self.free + other.free,
             self.held + other.held,
             self.tried + other.tried,
+            self.wakes + other.wakes,
             self.late + other.late,
             self.external + other.external,
             other.states,

@@ -59,9 +59,9 @@ def run(
     )
 
 
-def step(*, cpu=0.0, blocked=0.0, witnessed=True):
-    """A step of the loop, in milliseconds."""
-    samples = (Sample((), "blocked" if blocked > cpu else "running", (cpu + blocked) * MS),)
+def step(*, cpu=0.0, blocked=0.0, witnessed=True, state="blocked"):
+    """A step of the loop, in milliseconds, which waits in ``state``."""
+    samples = (Sample((), state if blocked > cpu else "running", (cpu + blocked) * MS),)
     return Step((cpu + blocked) * MS, cpu * MS, blocked * MS, 0.0, 0, samples, witnessed=witnessed)
 
 
@@ -82,6 +82,7 @@ def looks(watched, *, full=0.0, maybe=None, free=0.0, held=0.0, tried=None, late
         free=watched * max(free, CORES * full) * MS,
         held=tried * held * MS,
         tried=tried * MS,
+        wakes=count,
         late=count * late * MS,
         **others,
     )

@@ -182,6 +182,7 @@ class SimulatedMachine:
             free=budget.idle * (CORES * full if full else one),
             held=watched * held,
             tried=watched,
+            wakes=count,
             late=count * self._random.uniform(0.5, 1.5) * self._noise.delay,
         )
 

@@ -22,6 +22,7 @@ Counted = Literal["samples", "copies", "threads"]
 _FOR_THREADS = frozenset(("run_sync_in_worker_thread", "to_thread_run_sync"))
 """Functions in which a task waits for a thread, or for what the thread does."""
 _SLEEPS = frozenset(("sleep", "__sleep0", "sleep_until", "sleep_forever"))
+_WAITS = ("blocked", "sleep", "lock")
 _UNSEEN = 0.005
 """Seconds of CPU up to which a step may well pass between two looks: one in 2.5 ms as a rule."""
 _BESIDE = 4
@@ -79,12 +80,12 @@ def find(
 def _blocked_on_loop(runs: Sequence[Run], reader: Reader) -> list[Seen]:
     """Return the loop's stacks that wait off the processor in steps that are witnessed."""
     in_steps = [s for run in runs for step in run.steps if step.witnessed for s in step.samples]
-    waits = [sample for sample in in_steps if sample.state in ("blocked", "lock")]
+    waits = [sample for sample in in_steps if sample.state in _WAITS]
     # Where no kernel tells of states, the step as a whole does. The steps of short waits are not
     # kept, and their samples are.
     waits = waits or [sample for sample in in_steps if sample.state == "unknown"]
     every = (sample for run in runs for sample in run.samples)
-    return reader.read_all(waits or [s for s in every if s.state in ("blocked", "lock")])
+    return reader.read_all(waits or [s for s in every if s.state in _WAITS])
 
 
 def _computing_on_loop(runs: Sequence[Run], reader: Reader) -> list[Seen]:

@@ -12,7 +12,7 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from ..results import Calibration, Cause, Limits, Looks, Pool, Run
+from ..results import Calibration, Cause, Limits, Looks, Pool, Run, Sample
 from .growth import Growth, growth_of, pace_of, pace_spread
 
 LEAST_EXCESS = 0.001
@@ -251,9 +251,7 @@ def excess_of(
     wait_cause, pool = waits_for
     parts: dict[Cause, Bounds] = {
         "cpu-on-loop": cpu_excess,
-        "blocking-call": Bounds(
-            max(0.0, growth.blocked - growth.unwitnessed), growth.blocked, growth.blocked
-        ),
+        "blocking-call": _blocked(burst, growth, looks),
         "gil-contention": gil_excess,
         wait_cause: _less(
             _wait(burst, singles, growth, idle, looks, _left(allowance, cpu, gil)),
@@ -264,6 +262,31 @@ def excess_of(
     offloaded = max(0.0, growth.offloaded - idle.gil)
     margin = MARGIN + MARGIN_PRESSED * pressed(burst)
     return Excess(parts, alone, growth, offloaded, margin)
+
+
+def server_lateness(looks: Looks) -> float:
+    """Return by how much the machine may have delayed an answer of another process, in seconds."""
+    return SERVER_WAKEUPS * looks.late / looks.wakes if looks.wakes else 0.0
+
+
+def share_served(samples: Sequence[Sample]) -> float:
+    """Return which share of the waits in ``samples`` may be for another process, from 0 to 1.
+
+    A sleep ends when its time has come: no server can be late.
+    """
+    waits = {"blocked": 0.0, "sleep": 0.0, "lock": 0.0}
+    for sample in samples:
+        if sample.state in waits:
+            waits[sample.state] += sample.weight
+    whole = sum(waits.values())
+    return 1 - waits["sleep"] / whole if whole > 0 else 1.0
+
+
+def _blocked(burst: Run, growth: Growth, looks: Looks) -> Bounds:
+    """Return what blocking calls add per request, of which a late server may explain a part."""
+    noise = min(share_served(burst.samples) * server_lateness(looks), growth.pressure)
+    low = growth.blocked - growth.unwitnessed - noise
+    return Bounds(max(0.0, low), growth.blocked, growth.blocked)
 
 
 def cpu_spread(run: Run) -> float:
@@ -346,8 +369,8 @@ def _wait(
     such time hides idle time where copies are seen to wait (a pool of 5 at 0.10 instead of 0.14).
     """
     # For the share of the time in which an answer of another process is waited for.
-    late = looks.late / looks.count * looks.external / looks.count if looks.count else 0.0
-    noise = growth.delay + min(SERVER_WAKEUPS * late, growth.pressure)
+    served = looks.external / looks.count if looks.count else 0.0
+    noise = growth.delay + min(served * server_lateness(looks), growth.pressure)
     alone = statistics.median(run.budget.idle for run in singles)
     least = statistics.median(
         max(0.0, run.budget.idle - run.budget.other_delay - run.budget.child_delay)

@@ -28,6 +28,8 @@ from .bounds import (
     excess_of,
     is_evidence,
     pressed,
+    server_lateness,
+    share_served,
 )
 from .growth import pace_of
 from .queues import pool_waited_for, waits_for
@@ -88,7 +90,7 @@ def stall_of(run: Run, evidence: Evidence, limits: Limits) -> Stall | None:
     whose holder was descheduled looks the same. CPU is divided by the slowdown.
     """
     stalls = (
-        _stall(step, pace_of(run, evidence.calibration), cpu_spread(run), limits)
+        _stall(step, run, evidence, limits)
         for step in run.steps
         if not (evidence.watched and _imports(step))
     )
@@ -96,14 +98,18 @@ def stall_of(run: Run, evidence: Evidence, limits: Limits) -> Stall | None:
     return max(broken, key=lambda stall: (stall.over, stall.step.keep), default=None)
 
 
-def _stall(step: Step, slowdown: float, spread: float, limits: Limits) -> Stall | None:
+def _stall(step: Step, run: Run, evidence: Evidence, limits: Limits) -> Stall | None:
+    spread = cpu_spread(run)
     blocked = step.blocked if step.witnessed else 0.0
-    cpu = step.cpu / slowdown
+    cpu = step.cpu / pace_of(run, evidence.calibration)
+    # A server of another process may have been kept from answering (2 ms became 5 and more).
+    noise = share_served(step.samples) * _lateness(run, evidence)
+    surely = max(0.0, blocked - noise)
     cause: Cause = "blocking-call" if blocked >= cpu else "cpu-on-loop"
-    lag = Bounds(cpu / (1 + spread) + blocked, cpu + blocked, cpu * (1 + spread) + blocked)
+    lag = Bounds(cpu / (1 + spread) + surely, cpu + blocked, cpu * (1 + spread) + blocked)
     figures: dict[Reason, tuple[Bounds, float]] = {
         "lag": (lag, limits.max_lag),
-        "blocked": (Bounds(blocked, blocked, blocked), limits.max_blocked),
+        "blocked": (Bounds(surely, blocked, blocked), limits.max_blocked),
     }
     over = tuple(name for name, (it, limit) in figures.items() if it.low > limit * (1 + _STEP))
     near = tuple(name for name, (it, limit) in figures.items() if it.high * (1 + _STEP) > limit)
@@ -116,6 +122,12 @@ def _stall(step: Step, slowdown: float, spread: float, limits: Limits) -> Stall 
         return None
     nearest = max(figures[name][0].estimate / figures[name][1] for name in reasons)
     return Stall(step, reasons, cause, bool(over), nearest)
+
+
+def _lateness(run: Run, evidence: Evidence) -> float:
+    """Return by how much the machine may have delayed an answer in ``run``, in seconds."""
+    looks = _together(one.looks for one in (*evidence.solos, *evidence.bursts))
+    return min(server_lateness(looks), run.pressure.waiting)
 
 
 _STEP = 0.02
@@ -222,18 +234,7 @@ def _level(concurrency: int, evidence: Evidence, limits: Limits) -> _Level:
 def _together(looks: Iterable[Looks]) -> Looks:
     total = Looks()
     for one in looks:
-        total = Looks(
-            total.count + one.count,
-            total.watched + one.watched,
-            total.saturated + one.saturated,
-            total.maybe_saturated + one.maybe_saturated,
-            total.free + one.free,
-            total.held + one.held,
-            total.tried + one.tried,
-            total.late + one.late,
-            total.external + one.external,
-            one.states,
-        )
+        total = total.plus(one)
     return total
 
 
@@ -246,7 +247,8 @@ def _corroborated(evidence: Evidence, limits: Limits) -> bool:
         budget, slowdown = run.budget, pace_of(run, evidence.calibration)
         cpu = (budget.cpu + budget.gc) / slowdown / (1 + cpu_spread(run))
         cpu -= limits.cpu_allowance * max(1, run.requests)
-        blocked = budget.blocked - budget.unwitnessed
+        late = share_served(run.samples) * _lateness(run, evidence)
+        blocked = budget.blocked - budget.unwitnessed - late
         parts = {"cpu-on-loop": max(0.0, cpu), "blocking-call": max(0.0, blocked)}
         demand = sum(part for cause, part in parts.items() if cause not in limits.allow)
         limit = max(LEAST_EXCESS, limits.max_serial_fraction * run.makespan)

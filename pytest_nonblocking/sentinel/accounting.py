@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from ..results import State
+from ..results import Sample
 
 _PREEMPTED = 1 / 3
 """Processor time for each second off the processor from which a step was preempted, where the
@@ -43,7 +43,7 @@ class Slice(NamedTuple):
     gil_cpu: int = 0
     gil_seen: int = 0
     idle_cpu: int = 0
-    witnessed: bool = True
+    unwitnessed: int = 0
 
 
 @dataclass(slots=True)
@@ -73,8 +73,7 @@ class Parts:
         self.gil_cpu += part.gil_cpu
         self.gil_seen += part.gil_seen
         self.idle_cpu += part.idle_cpu
-        if not part.witnessed:
-            self.unwitnessed += part.blocked
+        self.unwitnessed += part.unwitnessed
 
     def snapshot(self) -> dict[str, int]:
         """Return the totals now."""
@@ -91,7 +90,7 @@ def slice_of_steps(
     *,
     collector: int,
     asleep: int = 0,
-    seen: Iterable[State] = (),
+    seen: Iterable[Sample] = (),
     worst: int = 0,
 ) -> Slice:
     """Return the parts of the time between two readings in which callbacks ran.
@@ -114,7 +113,7 @@ def slice_of_steps(
     others -= idle_cpu
     if _was_preempted(before, after, used, off):
         delay, off = delay + off, 0
-    off_parts = _divided(off, others, Counter(seen), _SURE * worst)
+    off_parts = _divided(off, others, _weights(seen), _SURE * worst)
     return Slice(
         cpu=used - collector,
         gc=collector,
@@ -125,7 +124,7 @@ def slice_of_steps(
         gil_cpu=min(off_parts.gil, others),
         gil_seen=min(off_parts.gil, others) if off_parts.gil_seen else 0,
         idle_cpu=idle_cpu,
-        witnessed=off_parts.witnessed,
+        unwitnessed=off_parts.unwitnessed,
     )
 
 
@@ -156,30 +155,55 @@ def _was_preempted(before: Reading, after: Reading, used: int, off: int) -> bool
 
 
 class _Off(NamedTuple):
-    """What time off the processor was spent on, and whether that was seen."""
+    """What time off the processor went into; ``unwitnessed`` is what nobody saw of ``blocked``."""
 
     blocked: int
     gil: int
-    machine: int
-    witnessed: bool
+    machine: int = 0
+    unwitnessed: int = 0
     gil_seen: bool = False
 
 
-def _divided(off: int, other_cpu: int, states: Counter[State], noise: int) -> _Off:
+class _Weights(NamedTuple):
+    """For how many seconds the looks stand that saw the thread off the processor, by its state."""
+
+    waits: float
+    gil: float
+    handover: float
+    unknown: float
+
+
+def _weights(seen: Iterable[Sample]) -> _Weights:
+    sums: Counter[str] = Counter()
+    for sample in seen:
+        sums[sample.state] += sample.weight  # type: ignore[assignment]  # seconds add up too
+    waits = sums["blocked"] + sums["sleep"] + sums["lock"]
+    return _Weights(waits, sums["gil"], sums["handover"], sums["unknown"])
+
+
+def _divided(off: int, other_cpu: int, seen: _Weights, noise: int) -> _Off:
     """Divide the time off the processor.
 
-    What the kernel showed the thread to wait for decides. Without such a witness the other
-    threads' processor time over the same interval is what the GIL may have been held for. Where
-    the kernel shows nothing at all, a stack that was seen is a witness for more than ``noise``.
+    What the kernel showed the thread to wait for decides, each by the time that it was seen.
+    Without such a witness the other threads' processor time over the same interval is what the GIL
+    may have been held for. Where the kernel shows nothing at all, a stack that was seen is a
+    witness for more than ``noise``.
     """
     held = min(off, other_cpu)
-    waits = states["blocked"] + states["lock"]
-    if states["starting"] > max(waits, states["gil"]):
-        return _Off(0, held, off - held, True)
-    if waits or states["gil"]:
-        # The watchdog itself holds the GIL when a wait ends under its eyes: one such sample
-        # among many is its own doing.
-        gil = off if states["gil"] > waits else 0
-        return _Off(off - gil, gil, 0, True, gil > 0)
-    unknown = states["unknown"] > 0
-    return _Off(off - held, held, 0, unknown and off > noise, unknown)
+    whole = seen.waits + seen.gil + seen.handover
+    if whole <= 0:
+        unwitnessed = 0 if seen.unknown > 0 and off > noise else off - held
+        return _Off(off - held, held, 0, unwitnessed, seen.unknown > 0)
+    waits, gil = int(off * seen.waits / whole), int(off * seen.gil / whole)
+    # The watchdog itself holds the GIL when a wait ends under its eyes: beside a wait, only what
+    # others computed is a wait for the GIL.
+    sure_gil = min(gil, held) if waits else gil
+    handed = off - waits - gil
+    held_up = min(handed, other_cpu - min(other_cpu, sure_gil))
+    return _Off(
+        blocked=waits + gil - sure_gil,
+        gil=sure_gil + held_up,
+        machine=handed - held_up,
+        unwitnessed=gil - sure_gil,
+        gil_seen=sure_gil > 0,
+    )

@@ -195,7 +195,7 @@ class Probe(abc.ABC):
             reading,
             collector=self._gc_cpu,
             asleep=asleep_ns,
-            seen=[sample.state for sample in seen],
+            seen=seen,
             worst=self._clock.worst_ns,
         )
         self.parts.add(part)
@@ -206,16 +206,17 @@ class Probe(abc.ABC):
         if lasted >= _READ_EVERY_NS:
             # The quick callbacks before this step are taken to have been on the processor.
             cpu = max(0, part.cpu - quick)
+            seen_blocked = part.blocked - part.unwitnessed
             if cpu + part.blocked >= self._notice_ns:
                 self._keep(
                     Step(
                         wall=lasted / 1e9,
                         cpu=cpu / 1e9,
-                        blocked=part.blocked / 1e9,
+                        blocked=(seen_blocked or part.blocked) / 1e9,
                         gil=part.gil / 1e9,
                         copy=origin.copy,
                         samples=tuple(seen),
-                        witnessed=part.witnessed and part.blocked > 0,
+                        witnessed=seen_blocked > 0,
                         began_ns=now - lasted,
                     )
                 )
@@ -279,13 +280,8 @@ class Probe(abc.ABC):
 
     def sampled(self, step_ns: int, state: State, stack: Stack, weight: float) -> None:
         """Remember what the loop thread did during the step that began at ``step_ns``."""
-        # Thread.start() waits until the new thread has had the GIL (3.10: 31 ms of "blocked" were
-        # seen when two busy threads had it in turn), Popen() until the child has begun (11 ms
-        # with busy neighbours): no blocking call of anybody's.
-        if state in ("blocked", "lock", "unknown") and any(
-            _is_start(frame) for frame in stack[-4:]
-        ):
-            state = "starting"
+        if state in ("blocked", "lock", "unknown") and any(map(_is_handover, stack[-4:])):
+            state = "handover"
         if len(self._seen) >= _SAMPLES_KEPT:
             del self._seen[: _SAMPLES_KEPT // 2]
         self._seen.append(_Seen(step_ns, Sample(stack, state, weight)))
@@ -326,12 +322,23 @@ class Probe(abc.ABC):
         return True
 
 
-_STARTS = {
+_HANDOVERS = {
     ("threading", "start"),
     ("subprocess", "_execute_child"),
     ("subprocess", "_posix_spawn"),
+    ("concurrent.futures.thread", "submit"),
+    ("queue", "put_nowait"),
+    ("queue", "get_nowait"),
+    ("trio._core._entry_queue", "run_sync_soon"),
+    ("trio._core._thread_cache", "start_thread_soon"),
 }
+"""Where a thread waits for another one that needs the GIL or a processor, and for nothing else.
+
+Thread.start() waits until the new thread has had the GIL (3.10: 31 ms of "blocked" were seen when
+two busy threads had it in turn), Popen() until the child has begun (11 ms with busy neighbours).
+The queues by which work goes to threads and comes back have a lock that a worker holds for
+microseconds, or until it has the GIL again (trio beside Python in threads: 110 ms)."""
 
 
-def _is_start(frame: Frame) -> bool:
-    return (frame.module, frame.function.rpartition(".")[2]) in _STARTS
+def _is_handover(frame: Frame) -> bool:
+    return (frame.module, frame.function.rpartition(".")[2]) in _HANDOVERS

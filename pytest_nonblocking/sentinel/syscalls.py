@@ -19,6 +19,8 @@ from .procfs import reader
 # only GIL (3.10, 3.11). Its size is not exported; it is below 1 MiB in each of these versions.
 _RUNTIME_SIZE = 1 << 20
 _FUTEX = {"x86_64": b"202", "aarch64": b"98"}.get(platform.machine())
+_SLEEPS = {"x86_64": (b"35", b"230"), "aarch64": (b"101", b"115")}.get(platform.machine(), ())
+_SELECTS = {"x86_64": (b"23", b"270"), "aarch64": (b"72",)}.get(platform.machine(), ())
 
 
 class Witness:
@@ -69,6 +71,9 @@ class Witness:
         if fields[0] == _FUTEX:
             offset = int(fields[1], 16) - self._runtime
             return "gil" if 0 <= offset < _RUNTIME_SIZE else "lock"
+        # CPython 3.10 sleeps in a select of no file.
+        if fields[0] in _SLEEPS or (fields[0] in _SELECTS and fields[1] == b"0x0"):
+            return "sleep"
         return "blocked"
 
     def close(self) -> None:

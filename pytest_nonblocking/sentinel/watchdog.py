@@ -183,11 +183,12 @@ class Watchdog:
         machine_late: int,
     ) -> int:
         """Look once and return for how many nanoseconds to sleep."""
-        probe = self._probe
+        probe, before = self._probe, self._looks
+        self._looks = replace(before, wakes=before.wakes + 1, late=before.late + machine_late / 1e9)
         if probe.idle:
             count = Count(0, 0) if crowd is None else crowd.look(self._cores)
             held = count.wanting > 0 or gil_late >= _GIL_LATE_NS
-            self._note(count, slept / 1e9, held, machine_late / 1e9, crowd is not None)
+            self._note(count, slept / 1e9, held, crowd is not None)
             if held:
                 self._sample_threads(witness, slept / 1e9)
             return self._interval_ns
@@ -208,11 +209,12 @@ class Watchdog:
         before = self._looks
         self._looks = replace(before, held=before.held + held * stands, tried=before.tried + stands)
 
-    def _note(self, count: Count, stands: float, held: bool, late: float, states: bool) -> None:
+    def _note(self, count: Count, stands: float, held: bool, states: bool) -> None:
         before, cores = self._looks, self._cores
         full = count.free >= cores
         maybe = full or (count.free > 0 and count.free + (count.wanting > 0) >= cores)
-        self._looks = Looks(
+        self._looks = replace(
+            before,
             count=before.count + 1,
             watched=before.watched + stands,
             saturated=before.saturated + full * stands,
@@ -220,7 +222,6 @@ class Watchdog:
             free=before.free + min(count.free, cores) * stands,
             held=before.held + held * stands,
             tried=before.tried + stands,
-            late=before.late + late,
             external=before.external + self._probe.waits_for_files(),
             states=states,
         )
@@ -235,7 +236,9 @@ class Watchdog:
         taken = 0
         for thread in (*threads[self._turn :], *threads[: self._turn]):
             state = witness.state(thread.native_id or 0)
-            if state not in ("blocked", "lock") and (stack := thread_stack(thread.ident or 0)):
+            if state not in ("blocked", "sleep", "lock") and (
+                stack := thread_stack(thread.ident or 0)
+            ):
                 self.thread_samples.append(Sample(stack, state, stands))
                 taken += 1
                 if taken >= _STACKS_A_LOOK:

@@ -24,8 +24,8 @@ def of_this_loop(make, *args):
 
 
 def compute(seconds):
-    end = time.thread_time() + seconds
-    while time.thread_time() < end:
+    # Work and no time: a machine that is twice as slow takes twice as long.
+    for _ in range(int(seconds * 60_000)):
         sum(range(1000))
 
 
@@ -206,7 +206,7 @@ def test_the_window_is_the_time_in_which_requests_are_in_the_application(measure
             spent = level["budget_ms"]
             own = {name: ms for name, ms in spent.items() if name != "other_cpu"}
             assert sum(own.values()) == pytest.approx(level["makespan_ms"], rel=0.02, abs=1)
-            assert level["latency_ms"]["max"] <= level["makespan_ms"] * 1.5 + 1
+            assert level["latency_ms"]["p50"] <= level["makespan_ms"] * 1.1 + 1
             # Clients of 2 to 3 ms each would be 100 ms and more.
             waits = 20 if path == "/awaits" else 0
             assert spent["idle"] <= waits + 5

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pytest_nonblocking.results import Sample
 from pytest_nonblocking.sentinel.accounting import (
     Parts,
     Reading,
@@ -28,8 +29,13 @@ def after(*, cpu=0, delay=0, off=0, others=0, sleeps=1):
     )
 
 
+def looks(*states, weight=1.0):
+    """Looks that stand for the same time each."""
+    return [Sample((), state, weight) for state in states]
+
+
 def steps(end, *, collector=0, seen=(), start=START, **others):
-    return slice_of_steps(start, end, collector=collector, seen=seen, **others)
+    return slice_of_steps(start, end, collector=collector, seen=looks(*seen), **others)
 
 
 def wall_of(part):
@@ -37,8 +43,8 @@ def wall_of(part):
 
 
 def parts_of(part):
-    """The fields that are not zero, but for whether it was seen."""
-    return {name: value for name, value in part._asdict().items() if value and name != "witnessed"}
+    """The fields that are not zero, but for what was not seen."""
+    return {n: value for n, value in part._asdict().items() if value and n != "unwitnessed"}
 
 
 # Steps of the loop
@@ -63,7 +69,7 @@ def test_a_collector_that_claims_more_than_was_used_has_what_was_used():
 def test_a_wait_that_nobody_saw_is_blocked_without_a_witness():
     part = steps(after(off=50))
     assert parts_of(part) == {"blocked": 50}
-    assert not part.witnessed
+    assert part.unwitnessed == 50
 
 
 def test_a_wait_that_nobody_saw_is_for_the_gil_as_far_as_other_threads_computed():
@@ -74,11 +80,14 @@ def test_a_wait_that_nobody_saw_is_for_the_gil_as_far_as_other_threads_computed(
 def test_a_wait_seen_in_a_system_call_is_blocked_whatever_others_computed():
     part = steps(after(off=50, others=50), seen=["blocked"])
     assert parts_of(part) == {"blocked": 50}
-    assert part.witnessed
+    assert not part.unwitnessed
 
 
-def test_a_wait_seen_at_a_lock_is_blocked():
-    assert steps(after(off=50), seen=["lock"]).witnessed
+@pytest.mark.parametrize("state", ["blocked", "sleep", "lock"])
+def test_a_wait_that_was_seen_is_witnessed(state):
+    part = steps(after(off=50), seen=[state])
+    assert parts_of(part) == {"blocked": 50}
+    assert not part.unwitnessed
 
 
 def test_a_wait_seen_on_the_gil_is_for_the_gil_and_others_cpu_bounds_what_it_was_held_for():
@@ -87,28 +96,45 @@ def test_a_wait_seen_on_the_gil_is_for_the_gil_and_others_cpu_bounds_what_it_was
 
 
 @pytest.mark.parametrize(
-    ("seen", "part"),
+    ("seen", "parts"),
     [
-        (["gil", "blocked"], "blocked"),
-        (["gil", "blocked", "gil"], "gil"),
-        (["gil", "lock", "blocked", "gil"], "blocked"),
-        (["starting", "blocked"], "blocked"),
-        (["starting", "starting", "blocked"], "descheduled"),
+        (["gil", "blocked"], {"gil": 25, "blocked": 25}),
+        (["gil", "gil", "gil", "gil", "lock"], {"gil": 40, "blocked": 10}),
+        (["handover", "blocked"], {"gil": 25, "blocked": 25}),
+        (["running", "handover", "lock", "sleep", "gil", "gil"], {"gil": 30, "blocked": 20}),
     ],
 )
-def test_most_of_what_was_seen_decides(seen, part):
-    assert parts_of(steps(after(off=50), seen=seen)) == {part: 50}
+def test_what_was_seen_decides_each_by_the_time_that_it_was_seen(seen, parts):
+    found = parts_of(steps(after(off=50, others=100), seen=seen))
+    assert {name: found[name] for name in ("gil", "blocked")} == parts
+
+
+def test_looks_count_by_the_time_that_they_stand_for():
+    seen = [*looks("lock", weight=0.001), *looks("gil", weight=0.004)]
+    found = slice_of_steps(START, after(off=50, others=50), collector=0, seen=seen)
+    assert (found.blocked, found.gil) == (10, 40)
+
+
+def test_a_look_at_the_end_of_a_wait_is_no_wait_for_the_gil_that_nobody_held():
+    # The watchdog holds the GIL while it looks.
+    part = steps(after(off=50, others=5), seen=["gil", "blocked"])
+    assert (part.blocked, part.gil, part.unwitnessed) == (45, 5, 20)
+
+
+def test_work_handed_to_a_thread_that_waits_for_the_gil_is_the_gils():
+    # The loop waits for a lock that a worker holds until it has the GIL again.
+    part = steps(after(off=50, others=60), seen=["handover", "gil"])
+    assert (part.blocked, part.gil) == (0, 50)
 
 
 def test_the_start_of_a_thread_is_the_machines_time_but_for_its_wait_for_the_gil():
-    part = steps(after(off=50, others=20), seen=["starting"])
+    part = steps(after(off=50, others=20), seen=["handover"])
     assert parts_of(part) == {"gil": 20, "gil_cpu": 20, "descheduled": 30}
 
 
 def test_what_ran_in_every_look_waited_for_nothing_that_was_seen():
     part = steps(after(cpu=70, off=50), seen=["running", "running"])
-    assert part.blocked == 50
-    assert not part.witnessed
+    assert part.blocked == part.unwitnessed == 50
 
 
 def test_a_thread_that_never_gave_up_the_processor_was_robbed_of_it():
@@ -124,14 +150,14 @@ def test_without_a_scheduler_to_ask_a_step_that_computes_was_preempted(cpu, part
     assert getattr(found, part) == 50
 
 
-@pytest.mark.parametrize(("worst", "witnessed"), [(0, True), (24, True), (25, False)])
+@pytest.mark.parametrize(("worst", "unwitnessed"), [(0, 0), (24, 0), (25, 50)])
 def test_without_a_scheduler_to_ask_a_stack_is_a_witness_beyond_the_canarys_lateness(
-    worst, witnessed
+    worst, unwitnessed
 ):
     start = START._replace(sleeps=None)
     part = steps(after(off=50, sleeps=None), start=start, seen=["unknown"], worst=worst)
     assert parts_of(part) == {"blocked": 50}
-    assert part.witnessed is witnessed
+    assert part.unwitnessed == unwitnessed
 
 
 def test_a_loop_that_slept_within_the_time_was_idle_for_so_long():
@@ -160,7 +186,8 @@ def test_a_collection_while_the_loop_sleeps_is_the_collectors():
 # Any readings
 
 NS = st.integers(0, 10**10)
-STATES = st.lists(st.sampled_from(("blocked", "lock", "gil", "running", "starting", "unknown")))
+STATES = st.sampled_from(("blocked", "sleep", "lock", "gil", "running", "handover", "unknown"))
+LOOKS = st.lists(st.builds(Sample, st.just(()), STATES, st.floats(0, 10)))
 
 
 @settings(deadline=None)
@@ -172,7 +199,7 @@ STATES = st.lists(st.sampled_from(("blocked", "lock", "gil", "running", "startin
     sleeps=st.sampled_from((None, 0, 3)),
     collector=NS,
     asleep=NS,
-    seen=STATES,
+    seen=LOOKS,
     worst=NS,
 )
 def test_the_parts_of_steps_sum_to_the_wall_time(
@@ -189,7 +216,8 @@ def test_the_parts_of_steps_sum_to_the_wall_time(
     )
     part = slice_of_steps(start, end, collector=collector, asleep=asleep, seen=seen, worst=worst)
     assert wall_of(part) == wall
-    assert min(part[:-1]) >= 0
+    assert min(part) >= 0
+    assert part.unwitnessed <= part.blocked
     assert part.gil_seen <= part.gil_cpu <= part.gil
     assert part.gil_cpu + part.idle_cpu <= max(0, process - cpu)
 
@@ -202,10 +230,10 @@ def test_the_parts_of_a_sleep_sum_to_the_wall_time(wall, cpu, delay, process, co
     )
     part = slice_of_sleep(START, end, collector=collector)
     assert wall_of(part) == wall
-    assert min(part[:-1]) >= 0
+    assert min(part) >= 0
 
 
-SLICES = st.lists(st.builds(Slice, *[NS] * 9, st.booleans()))
+SLICES = st.lists(st.builds(Slice, *[NS] * 10))
 
 
 @settings(deadline=None)
@@ -216,8 +244,7 @@ def test_totals_are_the_sums_of_their_slices(slices):
         parts.add(one)
     sums = Counter()
     for one in slices:
-        sums.update({name: value for name, value in one._asdict().items() if name != "witnessed"})
+        sums.update(one._asdict())
     totals = parts.snapshot()
     assert all(totals[name] == sums[name] for name in sums)
-    assert totals["unwitnessed"] == sum(one.blocked for one in slices if not one.witnessed)
     assert totals["own"] == 0

@@ -369,7 +369,7 @@ def test_the_lifespan_waits_for_the_end_of_the_app_and_not_for_a_turn(calls):
 # A stack counts only in the state that makes the cause
 
 
-@pytest.mark.parametrize("state", ["blocked", "lock", "starting"])
+@pytest.mark.parametrize("state", ["blocked", "lock", "handover"])
 def test_a_thread_that_sleeps_has_no_part_in_the_contention_for_the_gil(state):
     sleeping = Sample((*THREAD, frame("listen:80"), *library("socket:recv")), state, 0.9)
     computes = Sample((*WORKER, frame("render:25")), "gil", 0.01)

@@ -568,6 +568,23 @@ def test_a_long_step_of_cpu_fails_for_lag_with_the_slowdown_taken_out():
     assert judge(solo, burst, limits=limits, factor=2.0).word == "pass"
 
 
+@pytest.mark.parametrize(("state", "word"), [("blocked", "inconclusive"), ("sleep", "fail")])
+def test_an_answer_that_busy_neighbours_delay_does_not_convict_and_a_sleep_does(state, word):
+    # 3 ms at a server that wakes up four times a request, 2 ms late each: they become 8 ms.
+    slow = (step(blocked=8, state=state),)
+    busy = {"steps": slow, "samples": slow[0].samples, "looks": looks(400, late=2.0)}
+    solo = run(cpu=0.5, blocked=8, idle=40, pressure=48, **busy)
+    top = run(50, cpu=25, blocked=400, pressure=420, **busy)
+    assert judge(solo, *[top] * 5).word == word
+
+
+def test_on_a_quiet_machine_a_server_is_late_for_nobody():
+    slow = (step(blocked=8),)
+    solo = run(cpu=0.5, blocked=8, idle=40, steps=slow, samples=slow[0].samples)
+    top = run(50, cpu=25, blocked=400, steps=slow, samples=slow[0].samples, looks=looks(600))
+    assert word_and_cause(judge(solo, top, top)) == ("fail", "blocking-call")
+
+
 def test_a_wait_that_no_sample_confirms_does_not_convict():
     solo = run(cpu=0.5, blocked=0.4, idle=20, steps=(step(blocked=9, witnessed=False),))
     assert judge(solo, ASYNC_8, ASYNC_50).word == "pass"

@@ -1,0 +1,52 @@
+"""What a thread is seen to wait for, by what the kernel says of it."""
+
+import socket
+import threading
+import time
+
+import pytest
+
+from pytest_nonblocking.sentinel.syscalls import Witness
+
+
+@pytest.fixture
+def pair():
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        yield ours, theirs
+
+
+def seen_while(wait):
+    """Return the state in which a thread that does ``wait`` is seen most of the time."""
+    witness = Witness()
+    if not witness.tells:
+        pytest.skip("this system does not tell what a thread waits for")
+    thread = threading.Thread(target=wait)
+    thread.start()
+    try:
+        time.sleep(0.05)
+        looks = [witness.state(thread.native_id) for _ in range(20)]
+        return max(looks, key=looks.count)
+    finally:
+        witness.close()
+
+
+def test_time_is_all_that_a_sleep_waits_for():
+    assert seen_while(lambda: time.sleep(0.2)) == "sleep"
+
+
+def test_an_answer_may_be_late(pair):
+    ours, theirs = pair
+    ours.settimeout(0.2)
+
+    def receive():
+        with pytest.raises(TimeoutError):
+            ours.recv(1)
+
+    assert seen_while(receive) == "blocked"
+
+
+def test_a_lock_is_no_interpreter_lock():
+    lock = threading.Lock()
+    with lock:
+        assert seen_while(lambda: lock.acquire(timeout=0.2)) == "lock"
