@@ -109,7 +109,7 @@ Stack = tuple[Frame, ...]
 
 State = Literal["blocked", "sleep", "lock", "gil", "running", "handover", "unknown"]
 """What a thread does. ``sleep``: it waits for nothing but time; ``lock``: it waits for a lock other
-than the GIL; ``handover``: it waits until a thread or a process has begun, or has taken its work."""
+than the GIL; ``handover``: it waits until a thread or process has begun, or has taken its work."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,13 +9,6 @@ import pytest
 from pytest_nonblocking.sentinel.syscalls import Witness
 
 
-@pytest.fixture
-def pair():
-    ours, theirs = socket.socketpair()
-    with ours, theirs:
-        yield ours, theirs
-
-
 def seen_while(wait):
     """Return the state in which a thread that does ``wait`` is seen most of the time."""
     witness = Witness()
@@ -28,6 +21,7 @@ def seen_while(wait):
         looks = [witness.state(thread.native_id) for _ in range(20)]
         return max(looks, key=looks.count)
     finally:
+        thread.join()
         witness.close()
 
 
@@ -35,15 +29,16 @@ def test_time_is_all_that_a_sleep_waits_for():
     assert seen_while(lambda: time.sleep(0.2)) == "sleep"
 
 
-def test_an_answer_may_be_late(pair):
-    ours, theirs = pair
+def test_an_answer_may_be_late():
+    ours, theirs = socket.socketpair()
     ours.settimeout(0.2)
 
     def receive():
         with pytest.raises(TimeoutError):
             ours.recv(1)
 
-    assert seen_while(receive) == "blocked"
+    with ours, theirs:
+        assert seen_while(receive) == "blocked"
 
 
 def test_a_lock_is_no_interpreter_lock():
