@@ -52,6 +52,7 @@ class Primitive(NamedTuple):
     in_def: bool = False
     after: bool = False  # whether it runs after the response
     overhead: float = 0.0  # milliseconds of loop CPU beside its own
+    late: float = 0.0  # by how many milliseconds it may take longer than it is told
     suspends: bool = True  # whether it ends the loop's step
     slices: tuple[int, ...] = ()
 
@@ -121,6 +122,7 @@ PRIMITIVES: dict[str, Primitive] = {
         whole=True,
         imports=("import socket", "from corpus.services import host, port"),
         overhead=0.2,
+        late=1,
         suspends=False,
     ),
     "block-requests": Primitive(
@@ -132,6 +134,7 @@ PRIMITIVES: dict[str, Primitive] = {
         whole=True,
         imports=("import requests", "from corpus.services import url"),
         overhead=1.4,
+        late=2,
         suspends=False,
     ),
     # The loop's thread works.

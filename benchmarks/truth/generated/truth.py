@@ -150,17 +150,25 @@ def demand(composition: Composition, framework: float = FRAMEWORK, scale: float 
 
 def label(composition: Composition) -> Label:
     """Return the label; raises Unclear where the margins are too small."""
+    slow = _served_late(composition)
     _check_margins(composition)
+    _check_margins(slow)
     _check_service(composition)
     found: set[Label] = set()
-    for framework, scale in itertools.product(_FRAMEWORKS, _CPU_SCALES):
-        asked = demand(composition, framework, scale)
+    for framework, scale, it in itertools.product(_FRAMEWORKS, _CPU_SCALES, {composition, slow}):
+        asked = demand(it, framework, scale)
         for overlaps, merged in itertools.product((False, True), repeat=2):
             for alone in {asked.alone, asked.alone + asked.after}:
-                found.add(_label(composition, asked, alone, overlaps, merged))
+                found.add(_label(it, asked, alone, overlaps, merged))
                 if len(found) > 1:
                     raise Unclear("the label hangs on small things")
     return found.pop()
+
+
+def _served_late(composition: Composition) -> Composition:
+    """Return the same with what calls of the service take beyond the time that it is told."""
+    steps = (step._replace(ms=step.ms + step.primitive.late) for step in composition.steps)
+    return composition._replace(steps=tuple(steps))
 
 
 def _label(
