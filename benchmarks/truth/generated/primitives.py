@@ -130,7 +130,7 @@ PRIMITIVES: dict[str, Primitive] = {
         "requests.get(url({ms}), timeout=30){mark}\n",
         "blocking-call",
         guilt=(8, 40),
-        innocence=(1, 3),
+        innocence=(0, 0),
         whole=True,
         imports=("import requests", "from corpus.services import url"),
         overhead=1.4,
