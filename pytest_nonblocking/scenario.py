@@ -98,7 +98,7 @@ class _Burst:
         self._first_pass = statistics.median(alone or (0.0,))
         self._late_after = _LATE * self._first_pass
         self._count_at = 3 * self._late_after
-        self._look_cost = 0.0
+        self._look_at = self._look_cost = 0.0
         self._gate = anyio.Event()
         self._ready = 0
         self._left = concurrency
@@ -333,12 +333,14 @@ class _Burst:
             return self._late_after - age
         if self._is_with_clients:
             return _LOOK_EVERY
-        if self._sentinel.probe.idle:
+        if age >= self._look_at and self._sentinel.probe.idle:
             self._post(self._look)
+            self._look_at = age + max(self._late_after / 2, _LOOK_DUTY * self._look_cost)
         if age >= self._count_at and self._unanswered >= self._concurrency / 5:
             self._count_at = 2 * age
             self._post(self._count_queued)
-        return max(self._late_after / 2, _LOOK_EVERY, _LOOK_DUTY * self._look_cost)
+        # Counting is cheap: a look that was slow on a busy machine must not put it off.
+        return max(min(self._look_at, self._count_at) - age, _LOOK_EVERY)
 
     @property
     def _age(self) -> float:

@@ -32,9 +32,10 @@ waits; see the operating curve."""
 CONFIDENCE = 3.0
 """Standard deviations of the bounds of a share that was sampled: 1 in 740 on each side."""
 
-SERVER_WAKEUPS = 4
+SERVER_WAKEUPS, LONGEST_WAKEUPS = 4, 18
 """How often a server of another process wakes up for one request at most: accept, read, a worker,
-write. Each of them is as late as the watching thread was."""
+write. Each of them is as late as the watching thread was, on average; the longest of 50 such sums
+is below 18 times that (four exponential delays each: 1 in 740 of the longest is above)."""
 
 FREELY_HELD = 0.41
 """For which share of the time the GIL is held where threads compute without it, at most: 40 threads
@@ -113,7 +114,8 @@ def pressed(run: Run) -> float:
 class _Idle:
     """Which shares of a burst's idle time the cores explain, and what the GIL adds in it.
 
-    ``gil_low``, ``gil`` and ``gil_high`` are seconds per further request.
+    ``gil_low``, ``gil`` and ``gil_high`` are seconds per further request, and so is ``worked``:
+    what workers certainly computed while a core was free.
     """
 
     cores_low: float
@@ -121,6 +123,7 @@ class _Idle:
     gil_low: float
     gil: float
     gil_high: float
+    worked: float
 
 
 def _idle(run: Run, growth: Growth, looks: Looks, calibration: Calibration) -> _Idle:
@@ -133,24 +136,27 @@ def _idle(run: Run, growth: Growth, looks: Looks, calibration: Calibration) -> _
     budget = run.budget
     idle = budget.idle
     if idle <= 0:
-        return _Idle(0.0, 1.0, 0.0, 0.0, 0.0)
+        return _Idle(0.0, 1.0, 0.0, 0.0, 0.0, 0.0)
     cores = calibration.cores
     busy = budget.cpu + budget.gc + budget.own
     away = budget.blocked + budget.gil + budget.descheduled
     children = max(0.0, budget.child_cpu - (cores - 1) * busy - cores * away)
     computed = budget.idle_cpu + children
     certain = max(0.0, computed - (math.ceil(cores) - 1) * idle) / idle
-    runnable = computed + budget.other_delay + budget.child_delay
-    # Where nothing tells for how long workers wait for a processor, they may do so all along.
-    at_most = runnable / (cores * idle) if calibration.clock == "schedstat" else computed / idle
+    # The wait of workers for a processor is told apart (``_wait``); where nothing tells of it, they
+    # may wait all along.
+    at_most = computed / (cores * idle if calibration.clock == "schedstat" else idle)
     held = looks.held / looks.tried if looks.tried > 0 else 0.0
     gil_low = growth.idle_cpu * _bottleneck_gil(looks, Looks(), calibration)
+    worked = 0.0
     if looks.states and looks.count:
         seen, _ = share_between(looks.saturated, looks.watched, looks.count)
         certain = max(certain, seen)
         _, seen_most = share_between(looks.maybe_saturated, looks.watched, looks.count)
         at_most = min(at_most, seen_most)
         most = math.ceil(cores)
+        worked = max(0.0, growth.idle_cpu - most * seen_most * idle / (run.concurrency - 1))
+        worked /= pace_of(run, calibration) * (1 + pace_spread(run))
         _, free = share_between(looks.free, most * looks.watched, looks.count)
         gil_low = max(gil_low, growth.idle_cpu - most * free * idle / (run.concurrency - 1))
     certain = min(1.0, certain)
@@ -162,7 +168,7 @@ def _idle(run: Run, growth: Growth, looks: Looks, calibration: Calibration) -> _
     _, most_held = share_between(looks.held, looks.tried, samples)
     most_held = min(growth.idle_cpu, most_held * idle / (run.concurrency - 1))
     gil_high = max(gil, min(most_held, most_gil))
-    return _Idle(certain, at_most, gil_low, gil, gil_high)
+    return _Idle(certain, at_most, gil_low, gil, gil_high, worked)
 
 
 def _bottleneck_gil(looks: Looks, later: Looks, calibration: Calibration) -> float:
@@ -264,9 +270,9 @@ def excess_of(
     return Excess(parts, alone, growth, offloaded, margin)
 
 
-def server_lateness(looks: Looks) -> float:
+def server_lateness(looks: Looks, wakeups: float = SERVER_WAKEUPS) -> float:
     """Return by how much the machine may have delayed an answer of another process, in seconds."""
-    return SERVER_WAKEUPS * looks.late / looks.wakes if looks.wakes else 0.0
+    return wakeups * looks.late / looks.wakes if looks.wakes else 0.0
 
 
 def share_served(samples: Sequence[Sample]) -> float:
@@ -365,8 +371,12 @@ def _wait(
     """Return what waiting adds per request while the loop is idle or kept from running.
 
     What may be a wait for the GIL shares what is ``left`` of the CPU allowance.
-    While the machine keeps the loop from running, a timer or an answer on its way comes nearer:
-    such time hides idle time where copies are seen to wait (a pool of 5 at 0.10 instead of 0.14).
+    The cores explain at most C / c + D of the idle time, where C is what workers compute on c
+    cores and D is for how long they wait for one: while c of them want one the cores are full,
+    which takes C / c where all of them run, and while fewer do, the wait is what holds them up.
+    What they compute while fewer than c of them want a core takes as long on any machine.
+    While the machine or a reading keeps the loop from running, a timer or an answer comes nearer:
+    such time hides idle time where copies are seen to wait (a pool of 5 at 0.10, not 0.14).
     """
     # For the share of the time in which an answer of another process is waited for.
     served = looks.external / looks.count if looks.count else 0.0
@@ -382,10 +392,11 @@ def _wait(
 
     perhaps_gil = min(left, idle.gil_high - idle.gil_low)
     seen = min(unexplained(idle.cores_high, alone), growth.middle_idle)
-    low = seen - idle.gil_low - perhaps_gil - noise
+    proved = max(seen - noise, min(seen, idle.worked))
+    low = proved - idle.gil_low - perhaps_gil
     between = unexplained((idle.cores_low + idle.cores_high) / 2, alone)
     high = unexplained(idle.cores_low, least) - idle.gil_low
-    hidden = growth.descheduled * burst.queued * (1 - idle.cores_low)
+    hidden = (growth.descheduled + growth.own) * burst.queued * (1 - idle.cores_low)
     return Bounds(
         max(0.0, low),
         max(0.0, low, min(between - idle.gil, high)),

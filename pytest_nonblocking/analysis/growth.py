@@ -40,6 +40,7 @@ class Growth:
     spread_idle: float = 0.0
     idle_cpu: float = 0.0
     descheduled: float = 0.0
+    own: float = 0.0
     delay: float = 0.0
     offloaded: float = 0.0
     later_idle: float = 0.0
@@ -93,6 +94,7 @@ def growth_of(burst: Run, singles: Sequence[Run], calibration: Calibration = _RE
         spread_idle=_spread_slope(burst),
         idle_cpu=slope(lambda r: r.budget.idle_cpu),
         descheduled=slope(lambda r: r.budget.descheduled),
+        own=slope(lambda r: r.budget.own),
         delay=slope(lambda r: r.budget.other_delay + r.budget.child_delay),
         offloaded=slope(lambda r: r.budget.other_cpu + r.budget.child_cpu),
         later_idle=slope(lambda r: r.after.idle),

@@ -21,7 +21,9 @@ from ..results import (
 )
 from .bounds import (
     LEAST_EXCESS,
+    LONGEST_WAKEUPS,
     MARGIN,
+    SERVER_WAKEUPS,
     Bounds,
     Excess,
     cpu_spread,
@@ -103,7 +105,7 @@ def _stall(step: Step, run: Run, evidence: Evidence, limits: Limits) -> Stall | 
     blocked = step.blocked if step.witnessed else 0.0
     cpu = step.cpu / pace_of(run, evidence.calibration)
     # A server of another process may have been kept from answering (2 ms became 5 and more).
-    noise = share_served(step.samples) * _lateness(run, evidence)
+    noise = share_served(step.samples) * _lateness(run, evidence, LONGEST_WAKEUPS)
     surely = max(0.0, blocked - noise)
     cause: Cause = "blocking-call" if blocked >= cpu else "cpu-on-loop"
     lag = Bounds(cpu / (1 + spread) + surely, cpu + blocked, cpu * (1 + spread) + blocked)
@@ -124,10 +126,10 @@ def _stall(step: Step, run: Run, evidence: Evidence, limits: Limits) -> Stall | 
     return Stall(step, reasons, cause, bool(over), nearest)
 
 
-def _lateness(run: Run, evidence: Evidence) -> float:
+def _lateness(run: Run, evidence: Evidence, wakeups: float = SERVER_WAKEUPS) -> float:
     """Return by how much the machine may have delayed an answer in ``run``, in seconds."""
     looks = _together(one.looks for one in (*evidence.solos, *evidence.bursts))
-    return min(server_lateness(looks), run.pressure.waiting)
+    return min(server_lateness(looks, wakeups), run.pressure.waiting)
 
 
 _STEP = 0.02
