@@ -26,11 +26,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "examples"))
 from fastapi import FastAPI
 from shop import orders
 
-from pytest_nonblocking import scenario
 from pytest_nonblocking.analysis import attribution, verdict
-from pytest_nonblocking.calibration import calibrate
-from pytest_nonblocking.client import make_client
-from pytest_nonblocking.results import Limits
+from pytest_nonblocking.asgi.client import make_client
+from pytest_nonblocking.load import scenario
+from pytest_nonblocking.model import Limits
 from pytest_nonblocking.sentinel import Sentinel
 
 EXPECTED = {
@@ -114,11 +113,8 @@ async def measure(path: str) -> tuple[str, bool]:
     async def body() -> None:
         assert (await client.get(path)).status_code == 200
 
-    calibration = await calibrate(limits, with_client=True)
     began = time.perf_counter()
-    evidence = await scenario.measure(
-        body, limits, Sentinel(), calibration=calibration, transports=[transport]
-    )
+    evidence = await scenario.measure(body, limits, Sentinel(), transports=[transport])
     took = time.perf_counter() - began
     await transport.shutdown()
     judgement = verdict.judge(evidence, limits)

@@ -14,7 +14,7 @@ from typing import Any
 import httpx
 from fastapi import FastAPI
 
-from pytest_nonblocking.client import ASGITransport
+from pytest_nonblocking.asgi.client import ASGITransport
 
 ROUNDS = 31
 REQUESTS = 200

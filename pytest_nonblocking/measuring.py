@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from .results import Outcome
+from .load.scenario import Body
+from .model import Outcome
 from .runner import TestRun
-from .scenario import Body
 
 
 class Nonblocking:

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from . import clocks as clocks  # bound before a test can freeze them
-from . import settings as _settings
+from . import config as _settings
 
 if TYPE_CHECKING:
-    from .gate import Ending
+    from .gate.session import Ending
     from .measuring import Nonblocking
     from .runner import TestRun
     from .sentinel import Sentinel
@@ -44,7 +44,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
         check_paths(settings, config)
     if settings.baseline is not None or settings.update_baseline:
-        from . import baseline
+        from .gate import baseline
 
         if (known := baseline.from_settings(settings, config)) is not None:
             config.stash[baseline.BASELINE] = known
@@ -163,7 +163,7 @@ class _Collector:
         if exitstatus == pytest.ExitCode.USAGE_ERROR:
             return  # no test ran: what an earlier run wrote is worth more
         if known or settings.report or settings.baseline or settings.require:
-            from .gate import conclude
+            from .gate.session import conclude
 
             self._ending = conclude(settings, config, self._records(), len(known))
             if self._ending.failed and exitstatus == pytest.ExitCode.OK:
@@ -195,7 +195,7 @@ def _run_of(item: pytest.Function) -> TestRun:
 @pytest.fixture
 def nonblocking_app(request: pytest.FixtureRequest) -> Any:
     """The ASGI application under test: override it, or set ``nonblocking_app``."""
-    from . import apps
+    from .asgi import apps
 
     settings = request.node.stash.get(MARKED, request.config.stash[SETTINGS])
     if settings.app is None:
@@ -231,6 +231,6 @@ def nonblocking(request: pytest.FixtureRequest) -> Nonblocking:
 @pytest.fixture
 def virtual_user() -> Callable[[], int]:
     """A callable: the index of the running copy, from 0; 0 where the body runs alone."""
-    from .scenario import current_copy
+    from .load.scenario import current_copy
 
     return current_copy

@@ -13,21 +13,22 @@ from typing import Any
 import anyio
 import pytest
 
-from . import apps, scenario, threads
-from .advice import notes_for
 from .analysis import attribution, verdict
 from .analysis.places import Place
 from .analysis.user_code import FRAMEWORKS
-from .baseline import BASELINE
-from .calibration import calibrate
-from .client import ASGITransport, make_client, make_live_client
+from .asgi import apps
+from .asgi.client import ASGITransport, make_client, make_live_client
+from .asgi.servers import LiveServer
 from .clocks import CLOCKS
-from .live import LiveServer
+from .config import Settings
+from .gate.baseline import BASELINE
+from .load import scenario
+from .load import sync_tests as threads
+from .model import Culprit, Evidence, Judgement, Limit, Limits, Outcome
+from .reporting.advice import notes_for
 from .reporting.json_report import record
 from .reporting.progress import Progress
-from .results import Calibration, Culprit, Evidence, Judgement, Limit, Limits, Outcome
 from .sentinel import Driver, LoopsUsed, Sentinel, UnsupportedLoopError, cpu_of_other_thread
-from .settings import Settings
 
 _SHOWN_LIMITS = (
     "concurrency",
@@ -38,7 +39,6 @@ _SHOWN_LIMITS = (
     "allow",
     "timeout",
 )
-_CALIBRATIONS: pytest.StashKey[dict[bool, Calibration]] = pytest.StashKey()
 
 
 _UNFINISHED = (
@@ -203,7 +203,6 @@ class TestRun:
                     counted,
                     limits,
                     self.sentinel,
-                    calibration=await self._calibration(limits),
                     transports=self._transports,
                     door=None if self._live is None else self._live.door,
                     progress=progress,
@@ -242,13 +241,6 @@ class TestRun:
     def _tell_of_burst(self, failed: scenario.BodyFailedError) -> None:
         if failed.concurrency > 1:
             self._item.add_report_section("call", "nonblocking", _only_in_a_burst(failed))
-
-    async def _calibration(self, limits: Limits) -> Calibration:
-        done = self._item.config.stash.setdefault(_CALIBRATIONS, {})
-        with_client = bool(self._clients) and self._live is None
-        if with_client not in done:
-            done[with_client] = await calibrate(limits, with_client=with_client)
-        return done[with_client]
 
     def _conclude(
         self,

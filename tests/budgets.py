@@ -3,7 +3,7 @@
 from pytest_nonblocking.analysis import verdict
 from pytest_nonblocking.analysis.bounds import excess_of
 from pytest_nonblocking.analysis.queues import waits_for
-from pytest_nonblocking.results import (
+from pytest_nonblocking.model import (
     Budget,
     Calibration,
     Evidence,

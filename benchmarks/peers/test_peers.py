@@ -10,7 +10,7 @@ from asking import ask, marked
 from corpus import cases
 from detectors import PEERS
 
-from pytest_nonblocking.client import make_client
+from pytest_nonblocking.asgi.client import make_client
 
 PEER = next(peer for peer in PEERS if peer.name == os.environ["PEERS_NAME"])
 PEER.start()

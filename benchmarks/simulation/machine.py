@@ -9,7 +9,8 @@ import random
 from dataclasses import dataclass
 from typing import Any
 
-from pytest_nonblocking.results import (
+from pytest_nonblocking.load.schedule import replicate
+from pytest_nonblocking.model import (
     Budget,
     Calibration,
     Cause,
@@ -21,7 +22,6 @@ from pytest_nonblocking.results import (
     Sample,
     Step,
 )
-from pytest_nonblocking.schedule import replicate
 
 CORES = 2
 _LOOK_EVERY = 0.0025

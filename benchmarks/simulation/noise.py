@@ -14,10 +14,10 @@ import asyncio
 import statistics
 import sys
 
-from pytest_nonblocking import scenario
 from pytest_nonblocking.analysis.growth import growth_of
-from pytest_nonblocking.machine import machine_factor
-from pytest_nonblocking.results import Limits
+from pytest_nonblocking.load import scenario
+from pytest_nonblocking.load.machine import machine_factor
+from pytest_nonblocking.model import Limits
 from pytest_nonblocking.sentinel import Sentinel
 
 

@@ -23,7 +23,7 @@ from pathlib import Path
 from machine import BUSY, CAUSES, NOISES, QUIET, Handler, Noise, handler_at, measured
 
 from pytest_nonblocking.analysis import verdict
-from pytest_nonblocking.results import Cause, Limits
+from pytest_nonblocking.model import Cause, Limits
 
 RATIOS = (0.3, 0.5, 0.7, 0.8, 0.9, 1.0, 1.1, 1.25, 1.4, 2.0, 4.0)
 ALONE = (0.008, 0.020, 0.080)

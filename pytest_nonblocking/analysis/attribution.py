@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 from typing import Literal
 
-from ..results import Culprit, Evidence, Frame, Judgement, Run, Sample, Waiters
+from ..model import Culprit, Evidence, Frame, Judgement, Run, Sample, Waiters
 from .places import Place, Reader, Seen, calls_below, code_at, definition_of, place_of
 from .queues import QUEUES, waits_for_lock, workers_wait_for_locks, works_in_a_pool
 from .user_code import leaf

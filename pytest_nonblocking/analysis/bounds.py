@@ -12,7 +12,7 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from ..results import Calibration, Cause, Limits, Looks, Pool, Run, Sample
+from ..model import Calibration, Cause, Limits, Looks, Pool, Run, Sample
 from .growth import Growth, growth_of, pace_of, pace_spread
 
 LEAST_EXCESS = 0.001

@@ -10,7 +10,7 @@ import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from ..results import Calibration, Run
+from ..model import Calibration, Run
 
 _REFERENCE = Calibration()
 

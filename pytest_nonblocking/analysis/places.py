@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from ..results import Frame, Sample, Stack
+from ..model import Frame, Sample, Stack
 from .user_code import Owner, calls_handlers, hands_on, leaf, owner_of, package_of
 
 Place = tuple[str, str]
@@ -18,7 +18,7 @@ Side = Literal["app", "test", "loop"]
 
 # Where the test's side ends: what is below runs the app, and what is above belongs to the client.
 _TRANSPORTS = (
-    "pytest_nonblocking.client",
+    "pytest_nonblocking.asgi.client",
     "pytest_nonblocking.tasks",
     "httpx._transports.asgi",
     "httpx2._transports.asgi",
@@ -26,18 +26,18 @@ _TRANSPORTS = (
     "anyio.from_thread",
 )
 _RUNS_APP = {
-    ("pytest_nonblocking.call", "run"),
-    ("pytest_nonblocking.observed", "serve"),
-    ("pytest_nonblocking.live", "_live"),
+    ("pytest_nonblocking.asgi.exchange", "run"),
+    ("pytest_nonblocking.asgi.observed", "serve"),
+    ("pytest_nonblocking.asgi.servers", "_live"),
 }
-_LIFESPANS = ("pytest_nonblocking.lifespan", "uvicorn.lifespan", "hypercorn.asyncio.lifespan",
+_LIFESPANS = ("pytest_nonblocking.asgi.lifespan", "uvicorn.lifespan", "hypercorn.asyncio.lifespan",
               "hypercorn.trio.lifespan", "asgi_lifespan")  # fmt: skip
 _LOOKS = "pytest_nonblocking.sentinel"
 # What calls the body of a test: below it is the test itself.
 _RUNS_TEST = (
-    "pytest_nonblocking.scenario",
+    "pytest_nonblocking.load.scenario",
     "pytest_nonblocking.runner",
-    "pytest_nonblocking.threads",
+    "pytest_nonblocking.load.sync_tests",
 )
 # Where a loop calls what it has to do: what is above has started the loop.
 _LOOPS = frozenset(("asyncio.events", "asyncio.base_events", "asyncio.runners", "trio._core._run"))

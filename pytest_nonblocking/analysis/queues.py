@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from ..results import Cause, Evidence, Pool, Run, Sample, Stack
+from ..model import Cause, Evidence, Pool, Run, Sample, Stack
 
 QUEUES = ("asyncio.locks", "asyncio.queues", "anyio._backends", "anyio._core._sync", "trio._sync")
 """Modules in which a task waits for its turn."""

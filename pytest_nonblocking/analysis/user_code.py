@@ -13,7 +13,7 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Literal
 
-from ..results import Frame
+from ..model import Frame
 
 Owner = Literal["own", "user", "app", "library"]
 """``user``: the project under test; ``app``: an installed package that the app is made of."""

@@ -7,18 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from ..results import (
-    Cause,
-    Evidence,
-    Judged,
-    Judgement,
-    Limits,
-    Looks,
-    Reason,
-    Run,
-    Step,
-    Word,
-)
+from ..model import Cause, Evidence, Judged, Judgement, Limits, Looks, Reason, Run, Step, Word
 from .bounds import (
     LEAST_EXCESS,
     LONGEST_WAKEUPS,

@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from ..results import Frame, Stack
+from ..model import Frame, Stack
 from .places import Place, Seen, place_of
 
 Path = tuple[Seen, Stack]

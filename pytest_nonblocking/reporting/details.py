@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..analysis.user_code import is_own_code, is_user_code, owner_of
-from ..results import Cause, Culprit, Evidence, Frame, Run, Stack, Step
+from ..model import Cause, Culprit, Evidence, Frame, Run, Stack, Step
 from .failure import judged_burst, relative
 
 _LINES_AROUND = 4

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ..advice import fix_for
 from ..analysis.queues import hangs_alone, pool_waited_for
 from ..analysis.user_code import in_library
-from ..results import Cause, Culprit, Evidence, Frame, Judgement, Limit, Outcome, Run
+from ..model import Cause, Culprit, Evidence, Frame, Judgement, Limit, Outcome, Run
+from .advice import fix_for
 from .units import milliseconds, plural, rate
 
 _HEADLINES: dict[Cause, str] = {

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from ..settings import Settings
+from ..config import Settings
 from .atomic import write_text
 from .json_report import document
 

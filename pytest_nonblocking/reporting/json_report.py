@@ -11,7 +11,7 @@ from importlib import metadata, resources
 from pathlib import Path
 from typing import Any
 
-from ..results import Budget, Calibration, Culprit, Outcome, Run
+from ..model import Budget, Calibration, Culprit, Outcome, Run
 from . import details
 from .failure import failure_text, relative, route_text
 
@@ -37,7 +37,6 @@ def environment(calibration: Calibration) -> dict[str, Any]:
         "clock": calibration.clock,
         "machine_factor": round(calibration.factor, 3),
         "tracer": calibration.tracer,
-        "driver_cpu_ms": _ms(calibration.driver_cpu),
     }
 
 

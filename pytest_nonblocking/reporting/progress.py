@@ -11,7 +11,7 @@ import pytest
 
 from ..analysis.verdict import MORE_SINGLES, QUIETEST, SINGLES, SMALL_BURST
 from ..clocks import CLOCKS
-from ..results import Evidence, Limits
+from ..model import Evidence, Limits
 from .columns import width
 from .units import plural
 

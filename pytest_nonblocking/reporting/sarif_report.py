@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 import sarif_pydantic as sarif  # type: ignore[import-untyped]  # it has hints and no py.typed
 
-from ..results import CAUSES, Cause
+from ..model import CAUSES, Cause
 from .place import place_of
 
 _SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"

@@ -1,13 +1,13 @@
 """The loop-time budget: what keeps an event loop, and where."""
 
 from . import tracers
-from .clock import clock_name, cores, cpu_of_other_thread
-from .copies import COPY
 from .discovery import LoopsUsed
-from .loops import UnsupportedLoopError
-from .sentinel import Driver, LoopStuck, LoopUnreachableError, Reading, Sentinel
+from .probes.choice import UnsupportedLoopError
+from .probes.probe import COPY
+from .session import Driver, LoopStuck, LoopUnreachableError, Reading, Sentinel
 from .stretches import Stretch, Stretches
-from .waits import Waits
+from .system.clock import clock_name, cores, cpu_of_other_thread
+from .wait_sampler import Waits
 
 __all__ = [
     "COPY",

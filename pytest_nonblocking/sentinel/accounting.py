@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from ..results import Sample
+from ..model import Sample
 
 _PREEMPTED = 1 / 3
 """Processor time for each second off the processor from which a step was preempted, where the

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable
 from types import TracebackType
 
-from .asyncio_probe import PATCHED_HANDLES
+from .probes.asyncio_loop import PATCHED_HANDLES
 
 
 class LoopsUsed:

@@ -14,7 +14,7 @@ from contextlib import suppress
 from types import CodeType, FrameType
 from typing import Any, NamedTuple
 
-from ..results import Frame, Stack
+from ..model import Frame, Stack
 
 _DEEPEST = 200
 _AWAITS = {"cr": "cr_await", "gi": "gi_yieldfrom", "ag": "ag_await"}

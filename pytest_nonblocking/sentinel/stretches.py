@@ -7,8 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from ..results import Looks, Pressure
-from .pressure import Counters, waited
+from ..model import Looks, Pressure
+from .system.pressure import Counters, waited
 
 
 class Mark(NamedTuple):

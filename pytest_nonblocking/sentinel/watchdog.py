@@ -15,11 +15,11 @@ from math import ceil
 from typing import Protocol
 
 from ..clocks import CLOCKS
-from ..results import Looks, Sample, Stack, State
-from .clock import FallbackThreadClock, thread_clock
-from .crowd import Count, Crowd
+from ..model import Looks, Sample, Stack, State
 from .stacks import thread_stack
-from .syscalls import Witness
+from .system.clock import FallbackThreadClock, thread_clock
+from .system.crowd import Count, Crowd
+from .system.thread_state import Witness
 
 _LONGEST_NAP_NS = 20_000_000
 _GIL_LATE_NS = 1_000_000

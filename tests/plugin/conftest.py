@@ -6,7 +6,7 @@ import pytest
 
 # Loaded before the first inner run: what is first imported in one is imported anew in the next,
 # and the package would still hold the old modules.
-import pytest_nonblocking.gate
+import pytest_nonblocking.gate.session
 import pytest_nonblocking.measuring
 
 with contextlib.suppress(ImportError):

@@ -129,7 +129,7 @@ def test_links_to_files_and_headings_of_ours_lead_somewhere(page):
 
 @pytest.mark.parametrize("page", PAGES)
 def test_flags_in_the_docs_exist(page):
-    from pytest_nonblocking.settings import OPTIONS
+    from pytest_nonblocking.config import OPTIONS
 
     text = (ROOT / page).read_text("utf-8")
     flags = set(re.findall(r"--nonblocking-[a-z-]*[a-z]", text))
@@ -137,7 +137,7 @@ def test_flags_in_the_docs_exist(page):
 
 
 def test_the_readme_lists_every_setting():
-    from pytest_nonblocking.settings import OPTIONS
+    from pytest_nonblocking.config import OPTIONS
 
     rows = set(re.findall(r"^\| `(\w+)` \|", (ROOT / "README.md").read_text("utf-8"), re.MULTILINE))
     assert {option.name for option in OPTIONS} == rows

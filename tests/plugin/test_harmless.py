@@ -149,7 +149,7 @@ def test_a_patched_monotonic_clock_does_not_keep_a_hang_from_ending(pytester):
 @pytest.mark.parametrize(
     "target",
     [
-        "pytest_nonblocking.sentinel.probe.Probe._tick",
+        "pytest_nonblocking.sentinel.probes.probe.Probe._tick",
         "pytest_nonblocking.sentinel.watchdog.Watchdog._look",
         "pytest_nonblocking.analysis.verdict.judge",
         "pytest_nonblocking.analysis.attribution.find",
@@ -226,7 +226,7 @@ def test_an_unknown_event_loop_is_not_measured_and_named(pytester):
         """
         import asyncio, pytest
         from pytest_nonblocking.sentinel import UnsupportedLoopError
-        from pytest_nonblocking.sentinel.asyncio_probe import AsyncioProbe
+        from pytest_nonblocking.sentinel.probes.asyncio_loop import AsyncioProbe
 
         @pytest.fixture
         def other_loop(monkeypatch):

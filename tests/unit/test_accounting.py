@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pytest_nonblocking.results import Sample
+from pytest_nonblocking.model import Sample
 from pytest_nonblocking.sentinel.accounting import (
     Parts,
     Reading,

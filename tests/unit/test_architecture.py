@@ -12,16 +12,13 @@ import pytest_nonblocking
 PACKAGE = Path(pytest_nonblocking.__file__).parent
 # Lower layers first; a module imports from lower layers and from its own folder only.
 LAYERS = [
-    {"clocks", "results", "apps", "tasks", "default_runner"},
-    {"settings", "sentinel", "lifespan", "machine", "door"},
-    {"analysis", "observed"},
-    {"call", "live", "schedule"},
-    {"client"},
-    {"advice", "scenario"},
-    {"calibration", "reporting", "threads"},
-    {"baseline", "comparison"},
-    {"runner", "gate", "cli"},
-    {"measuring"},
+    {"clocks", "model", "tasks"},
+    {"config", "sentinel"},
+    {"analysis", "asgi"},
+    {"load", "reporting"},
+    {"gate"},
+    {"runner"},
+    {"measuring", "default_runner"},
     {"plugin", "__main__"},
 ]
 # Within the analysis: a module imports from those before it only.
@@ -66,8 +63,8 @@ def test_imports_go_to_lower_layers_only(path):
         assert layer_of(imported) < layer_of(own), f"{own} imports {imported}"
 
 
-def test_results_imports_nothing_of_ours():
-    assert list(imports(PACKAGE / "results.py")) == []
+def test_the_model_imports_nothing_of_ours():
+    assert list(imports(PACKAGE / "model.py")) == []
 
 
 def siblings(path):
@@ -92,11 +89,9 @@ def test_the_analysis_has_no_other_modules():
 
 
 @pytest.mark.parametrize("name", ANALYSIS)
-def test_the_analysis_knows_results_only(name):
+def test_the_analysis_knows_the_model_only(name):
     path = PACKAGE / "analysis" / f"{name}.py"
-    # Whose code a frame is tells the module that knows the stacks.
-    knows = {"results", "sentinel"} if name == "attribution" else {"results"}
-    assert set(imports(path)) <= knows
+    assert set(imports(path)) == {"model"}
     assert set(siblings(path)) <= set(ANALYSIS[: ANALYSIS.index(name)])
 
 
@@ -108,9 +103,16 @@ def test_the_verdict_knows_neither_clocks_nor_loops_nor_files(name):
 
 def test_readings_become_parts_without_a_clock():
     path = PACKAGE / "sentinel" / "accounting.py"
-    assert set(imports(path)) == {"results"}
+    assert set(imports(path)) == {"model"}
     assert set(siblings(path)) == set()
     assert set(from_outside(path)) <= {"__future__", "collections", "dataclasses", "typing"}
+
+
+@pytest.mark.parametrize(
+    "folder", sorted(p for p in PACKAGE.rglob("*") if (p / "__init__.py").exists())
+)
+def test_a_folder_says_what_may_live_there(folder):
+    assert ast.get_docstring(ast.parse((folder / "__init__.py").read_text("utf-8")))
 
 
 def test_only_the_client_imports_an_http_client():
@@ -140,6 +142,6 @@ def test_a_run_that_does_not_use_the_plugin_loads_three_small_modules(pytester):
         "pytest_nonblocking",
         "pytest_nonblocking.clocks",
         "pytest_nonblocking.plugin",
-        "pytest_nonblocking.settings",
+        "pytest_nonblocking.config",
     }
     assert not {"httpx", "httpx2", "anyio", "asyncio"} & {name.partition(".")[0] for name in added}

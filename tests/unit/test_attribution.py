@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from pytest_nonblocking.analysis import attribution
-from pytest_nonblocking.results import (
+from pytest_nonblocking.model import (
     Budget,
     Evidence,
     Frame,
@@ -43,15 +43,19 @@ def installed(where):
 BODY = frame("test_api.py:test_it:5", "test_api")
 MIDDLEWARE = frame("middle.py:AuditMiddleware.__call__:45", "shop.middle")
 LOOP = library("asyncio.runners:Runner.run", "asyncio.events:Handle._run")
-TEST = (*LOOP, *library("pytest_nonblocking.scenario:_Burst._copy"), BODY)
+TEST = (*LOOP, *library("pytest_nonblocking.load.scenario:_Burst._copy"), BODY)
 CLIENT = (
     *TEST,
-    *library("httpx._client:AsyncClient.get", "pytest_nonblocking.client:ASGITransport.handle"),
+    *library(
+        "httpx._client:AsyncClient.get", "pytest_nonblocking.asgi.client:ASGITransport.handle"
+    ),
 )
-WAITING_CLIENT = (*CLIENT, *library("pytest_nonblocking.call:Call._wait"))
+WAITING_CLIENT = (*CLIENT, *library("pytest_nonblocking.asgi.exchange:Call._wait"))
 APP = (
     *CLIENT,
-    *library("pytest_nonblocking.call:Call.run", "starlette.applications:Starlette.__call__"),
+    *library(
+        "pytest_nonblocking.asgi.exchange:Call.run", "starlette.applications:Starlette.__call__"
+    ),
 )
 ROUTE = (
     *APP,
@@ -277,7 +281,7 @@ def test_what_has_started_the_loop_is_not_looked_at():
 def test_a_plain_test_that_waits_in_its_own_thread_is_not_named_for_its_app():
     waiting = (
         *THREAD,
-        *library("pytest_nonblocking.threads:work"),
+        *library("pytest_nonblocking.load.sync_tests:work"),
         BODY,
         *library("starlette.testclient:TestClient.get", "anyio.from_thread:call", "threading:wait"),
     )
@@ -287,7 +291,7 @@ def test_a_plain_test_that_waits_in_its_own_thread_is_not_named_for_its_app():
 
 
 def test_what_a_plain_test_computes_in_its_own_thread_is_not_its_apps():
-    decoding = (*THREAD, *library("pytest_nonblocking.threads:work"), BODY)
+    decoding = (*THREAD, *library("pytest_nonblocking.load.sync_tests:work"), BODY)
     working = (*WORKER, frame("handler:12"))
     samples = running((decoding, 0.05), (working, 0.01))
     assert place(found("gil-contention", run(thread_samples=samples))) == ("handler", 12)
@@ -331,7 +335,7 @@ def test_a_frameworks_call_that_serves_its_caller_is_no_passing_on(call):
 
 
 def test_a_sample_in_the_plugins_collector_callback_counts_for_the_line_below_it():
-    callback = library("pytest_nonblocking.sentinel.probe:Probe._on_gc")
+    callback = library("pytest_nonblocking.sentinel.probes.probe:Probe._on_gc")
     stack = (*HANDLER, *library("json:loads"), *callback)
     culprit = found("cpu-on-loop", computing(stack))
     assert place(culprit) == ("handler", 12)
@@ -339,12 +343,15 @@ def test_a_sample_in_the_plugins_collector_callback_counts_for_the_line_below_it
 
 
 def test_what_an_app_sends_counts_for_the_line_that_sends_it():
-    sending = (*HANDLER, *library("pytest_nonblocking.call:Call.send"))
+    sending = (*HANDLER, *library("pytest_nonblocking.asgi.exchange:Call.send"))
     assert place(found("cpu-on-loop", computing(sending))) == ("handler", 12)
 
 
 def test_an_app_that_waits_for_its_client_stands_in_no_queue():
-    listening = (*HANDLER, *library("pytest_nonblocking.call:Call.receive", "asyncio.locks:wait"))
+    listening = (
+        *HANDLER,
+        *library("pytest_nonblocking.asgi.exchange:Call.receive", "asyncio.locks:wait"),
+    )
     other = (*ROUTE, frame("other:30"), *ASYNC_LOCK)
     waits = queueing((listening, 8, 1.0), (other, 2, 0.2))
     assert place(found("serialised-wait", waits)) == ("other", 30)
@@ -353,7 +360,7 @@ def test_an_app_that_waits_for_its_client_stands_in_no_queue():
 @pytest.mark.parametrize(
     "calls",
     [
-        ("pytest_nonblocking.lifespan:Lifespan._run", "starlette.routing:receive"),
+        ("pytest_nonblocking.asgi.lifespan:Lifespan._run", "starlette.routing:receive"),
         ("uvicorn.lifespan.on:LifespanOn.main", "uvicorn.lifespan.on:LifespanOn.receive"),
         ("anyio._core._tasks:run", "starlette.routing:Router.lifespan"),
     ],
@@ -614,6 +621,9 @@ def test_a_step_that_never_ends_is_told_by_its_line():
 
 
 def test_a_hang_for_the_clients_next_message_is_told_by_its_line():
-    listening = (*HANDLER, *library("pytest_nonblocking.call:Call.receive", "asyncio.locks:wait"))
+    listening = (
+        *HANDLER,
+        *library("pytest_nonblocking.asgi.exchange:Call.receive", "asyncio.locks:wait"),
+    )
     hang = queueing((listening, 1), timed_out=True)
     assert place(found("serialised-wait", hang, reasons=("timeout",))) == ("handler", 12)

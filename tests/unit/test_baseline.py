@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 from reported import culprit, failing, record
 
-from pytest_nonblocking.baseline import Baseline, known_of, load
+from pytest_nonblocking.gate.baseline import Baseline, known_of, load
 from pytest_nonblocking.reporting.loading import BadFileError
 
 EXPORT = failing()

@@ -10,8 +10,8 @@ from fastapi import BackgroundTasks, FastAPI, Request
 from fastapi.responses import StreamingResponse
 from starlette.middleware.base import BaseHTTPMiddleware
 
-from pytest_nonblocking.client import ASGITransport, make_client
-from pytest_nonblocking.lifespan import AppShutdownError, AppStartupError
+from pytest_nonblocking.asgi.client import ASGITransport, make_client
+from pytest_nonblocking.asgi.lifespan import AppShutdownError, AppStartupError
 
 pytestmark = pytest.mark.asyncio
 

@@ -17,9 +17,10 @@ from starlette.middleware.base import BaseHTTPMiddleware
 from starlette.responses import StreamingResponse
 from starlette.routing import Route
 
-from pytest_nonblocking import call, tasks
-from pytest_nonblocking.client import ASGITransport, make_client
-from pytest_nonblocking.lifespan import AppShutdownError, AppStartupError
+from pytest_nonblocking import tasks
+from pytest_nonblocking.asgi import exchange as call
+from pytest_nonblocking.asgi.client import ASGITransport, make_client
+from pytest_nonblocking.asgi.lifespan import AppShutdownError, AppStartupError
 
 pytestmark = pytest.mark.asyncio
 

@@ -6,8 +6,8 @@ import pytest
 
 trio = pytest.importorskip("trio", reason="trio is not installed")
 
-from pytest_nonblocking.client import make_client  # noqa: E402
-from pytest_nonblocking.lifespan import AppStartupError  # noqa: E402
+from pytest_nonblocking.asgi.client import make_client  # noqa: E402
+from pytest_nonblocking.asgi.lifespan import AppStartupError  # noqa: E402
 
 pytestmark = pytest.mark.anyio
 

@@ -3,7 +3,7 @@
 import pytest
 from reported import culprit, failing, record, report
 
-from pytest_nonblocking.comparison import compare
+from pytest_nonblocking.gate.comparison import compare
 
 
 def kinds(before, after, **slower):

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from pytest_nonblocking.door import Door, _Gathering
+from pytest_nonblocking.asgi.door import Door, _Gathering
 
 pytestmark = pytest.mark.asyncio
 

@@ -6,10 +6,7 @@ from pathlib import Path
 import jsonschema
 import pytest
 
-from pytest_nonblocking.advice import notes_for
-from pytest_nonblocking.reporting import json_report
-from pytest_nonblocking.reporting.failure import failure_text
-from pytest_nonblocking.results import (
+from pytest_nonblocking.model import (
     Budget,
     Culprit,
     Evidence,
@@ -20,6 +17,9 @@ from pytest_nonblocking.results import (
     Outcome,
     Run,
 )
+from pytest_nonblocking.reporting import json_report
+from pytest_nonblocking.reporting.advice import notes_for
+from pytest_nonblocking.reporting.failure import failure_text
 
 ROOT = Path(__file__).parent
 HANDLER = Frame(str(ROOT / "shop.py"), 3, "handler", "shop")

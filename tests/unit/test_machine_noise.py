@@ -7,9 +7,9 @@ import pytest
 
 from pytest_nonblocking.analysis.bounds import pressed
 from pytest_nonblocking.clocks import CLOCKS
-from pytest_nonblocking.results import Pressure, Run
-from pytest_nonblocking.sentinel import clock, crowd, pressure
-from pytest_nonblocking.sentinel.pressure import Counters, Gauge, waited
+from pytest_nonblocking.model import Pressure, Run
+from pytest_nonblocking.sentinel.system import clock, crowd, pressure
+from pytest_nonblocking.sentinel.system.pressure import Counters, Gauge, waited
 
 # Pressure
 

@@ -4,8 +4,8 @@ import dataclasses
 
 import pytest
 
-from pytest_nonblocking import settings
-from pytest_nonblocking.results import Limits
+from pytest_nonblocking import config as settings
+from pytest_nonblocking.model import Limits
 
 
 @pytest.mark.parametrize(

@@ -6,9 +6,9 @@ import threading
 import pytest
 
 from pytest_nonblocking.clocks import CLOCKS
-from pytest_nonblocking.results import Frame
-from pytest_nonblocking.sentinel.asyncio_probe import AsyncioProbe
-from pytest_nonblocking.sentinel.clock import Usage
+from pytest_nonblocking.model import Frame
+from pytest_nonblocking.sentinel.probes.asyncio_loop import AsyncioProbe
+from pytest_nonblocking.sentinel.system.clock import Usage
 
 MS = 1_000_000
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from pytest_nonblocking.model import Budget, Evidence, Limits, Run
 from pytest_nonblocking.reporting.progress import progress_text, rounds_left, seconds_left
-from pytest_nonblocking.results import Budget, Evidence, Limits, Run
 
 LIMITS = Limits(
     concurrency=50,

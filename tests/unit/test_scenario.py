@@ -6,10 +6,10 @@ import time
 import budgets
 import pytest
 
-from pytest_nonblocking import scenario
 from pytest_nonblocking.analysis import verdict
-from pytest_nonblocking.results import Calibration, Evidence, Limits
-from pytest_nonblocking.schedule import replicate
+from pytest_nonblocking.load import scenario
+from pytest_nonblocking.load.schedule import replicate
+from pytest_nonblocking.model import Calibration, Evidence, Limits
 from pytest_nonblocking.sentinel import Sentinel
 
 
@@ -25,7 +25,7 @@ async def test_a_machine_that_slows_down_between_bursts_is_noticed(monkeypatch, 
     # Fast until the first burst: its other thread of the core is idle until then.
     factors = iter([1.0, 1.0])
     monkeypatch.setattr(scenario, "machine_factor", lambda: next(factors, later))
-    evidence = await scenario.measure(compute, Limits(), Sentinel(), calibration=Calibration())
+    evidence = await scenario.measure(compute, Limits(), Sentinel())
     assert {run.slowdowns for run in evidence.solos} == {(1.0, 1.0)}
     assert evidence.bursts[0].slowdowns == (1.0, later)
     assert {run.slowdowns for run in evidence.bursts[1:]} <= {(later, later)}

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from pytest_nonblocking.sentinel.syscalls import Witness
+from pytest_nonblocking.sentinel.system.thread_state import Witness
 
 
 def seen_while(wait):

@@ -19,8 +19,8 @@ from pytest_nonblocking.analysis.user_code import (
     is_user_code,
     owner_of,
 )
-from pytest_nonblocking.apps import packages_of
-from pytest_nonblocking.results import Frame
+from pytest_nonblocking.asgi.apps import packages_of
+from pytest_nonblocking.model import Frame
 
 
 def test_a_library_made_by_cython_is_not_the_users_code():
@@ -48,7 +48,11 @@ def test_the_plugin_is_neither_the_users_nor_a_library():
         ("/v/site-packages/adminpkg/views.py", "adminpkg.views", "app"),
         ("/v/site-packages/adminpkg_theme/a.py", "adminpkg_theme.a", "library"),
         (json.__file__, "json", "library"),
-        ("/v/site-packages/pytest_nonblocking/call.py", "pytest_nonblocking.call", "own"),
+        (
+            "/v/site-packages/pytest_nonblocking/asgi/exchange.py",
+            "pytest_nonblocking.asgi.exchange",
+            "own",
+        ),
         ("<frozen importlib._bootstrap>", "importlib._bootstrap", "library"),
     ],
 )

@@ -10,9 +10,9 @@ from queue import SimpleQueue
 import pytest
 
 from pytest_nonblocking.clocks import CLOCKS
-from pytest_nonblocking.sentinel.copies import COPY
-from pytest_nonblocking.sentinel.loops import probe_of_running_loop
-from pytest_nonblocking.sentinel.waits import Waits
+from pytest_nonblocking.sentinel import COPY
+from pytest_nonblocking.sentinel.probes.choice import probe_of_running_loop
+from pytest_nonblocking.sentinel.wait_sampler import Waits
 
 pytestmark = pytest.mark.asyncio
 

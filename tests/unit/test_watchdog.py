@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from pytest_nonblocking.sentinel.clock import thread_clock
+from pytest_nonblocking.sentinel.system.clock import thread_clock
 from pytest_nonblocking.sentinel.watchdog import Watchdog
 
 

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from pytest_nonblocking.machine import machine_factor
+from pytest_nonblocking.load.machine import machine_factor
 
 from . import apps, machine
 from .machine import Rate

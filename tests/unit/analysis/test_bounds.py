@@ -14,7 +14,7 @@ from pytest_nonblocking.analysis.bounds import (
     pressed,
     share_between,
 )
-from pytest_nonblocking.results import Calibration, Limits, Pool
+from pytest_nonblocking.model import Calibration, Limits, Pool
 
 ASYNC = run(cpu=0.5, idle=20)
 

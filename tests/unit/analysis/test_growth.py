@@ -4,7 +4,7 @@ import pytest
 from budgets import MS, budget, run
 
 from pytest_nonblocking.analysis.growth import growth_of
-from pytest_nonblocking.results import Calibration
+from pytest_nonblocking.model import Calibration
 
 
 def growth(burst, *singles, **calibration):

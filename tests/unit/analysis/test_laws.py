@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from pytest_nonblocking.analysis import bounds, verdict
 from pytest_nonblocking.analysis.bounds import CPU_SPREAD, excess_of
 from pytest_nonblocking.analysis.queues import waits_for
-from pytest_nonblocking.results import (
+from pytest_nonblocking.model import (
     Budget,
     Calibration,
     Evidence,

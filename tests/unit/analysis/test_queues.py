@@ -10,7 +10,7 @@ from pytest_nonblocking.analysis.queues import (
     workers_wait_for_locks,
     works_in_a_pool,
 )
-from pytest_nonblocking.results import Frame, Pool, Sample, Waiters
+from pytest_nonblocking.model import Frame, Pool, Sample, Waiters
 
 HANDLER = Frame("/app/api.py", 12, "handler", "app.api")
 

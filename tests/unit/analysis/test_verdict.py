@@ -18,7 +18,7 @@ from budgets import (
 
 from pytest_nonblocking.analysis import verdict
 from pytest_nonblocking.analysis.bounds import CPU_SPREAD, MARGIN
-from pytest_nonblocking.results import Calibration, Evidence, Limits, Pool, Pressure, Waiters
+from pytest_nonblocking.model import Calibration, Evidence, Limits, Pool, Pressure, Waiters
 
 ASYNC = run(cpu=0.5, idle=20)
 ASYNC_8 = run(8, cpu=4, idle=16)

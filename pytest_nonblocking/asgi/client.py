@@ -1,0 +1,301 @@
+"""An ASGI transport for httpx (or httpx2), and the client on it.
+
+Unlike httpx's own, it runs every request in a task of its own, as a server does: responses
+stream, clients can leave, and background work does not delay the response.
+"""
+
+from __future__ import annotations
+
+import importlib
+import math
+from collections.abc import AsyncIterator, Callable, Coroutine
+from typing import Any
+
+from ..clocks import CLOCKS
+from ..model import Exchange
+from ..sentinel import COPY
+from ..tasks import Task, all_ended, ended_in_time, running_tasks
+from .exchange import Call, ClosedError
+from .lifespan import ASGIApp, Lifespan
+from .servers import MARK, LiveServer
+
+try:
+    import httpx
+except ImportError:  # where only its successor is installed, which has the same interface
+    import httpx2 as httpx  # type: ignore[no-redef,import-not-found,unused-ignore]
+
+
+def _websocket_stream() -> Any:
+    """Return the class of a websocket's stream, from the library that speaks for the client."""
+    name = "httpx2.websockets._transport" if httpx.__name__ == "httpx2" else "httpx_ws.transport"
+    try:
+        module = importlib.import_module(name)
+    except ImportError:
+        raise ImportError(
+            "websockets need a package of their own: pip install 'pytest-nonblocking[websockets]'"
+        ) from None
+    return module.ASGIWebSocketAsyncNetworkStream
+
+
+class _Stream(httpx.AsyncByteStream):
+    """The body of a response, as it arrives."""
+
+    __slots__ = ("_call",)
+
+    def __init__(self, call: Call) -> None:
+        self._call = call
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        try:
+            while (data := await self._call.read()) is not None:
+                yield data
+        except ClosedError as error:
+            raise httpx.ReadError(str(error)) from None
+
+    async def aclose(self) -> None:
+        if not self._call.complete:
+            self._call.disconnect()
+
+
+class _Response(httpx.Response):
+    """A response whose body, where it has arrived whole, is read without httpx's iterators.
+
+    They cost more than all the rest of the transport (10 of 17 us). What is set here is what
+    ``httpx.Response.aread`` sets.
+    """
+
+    def __init__(self, call: Call) -> None:
+        super().__init__(call.status or 500, headers=call.headers, stream=_Stream(call))
+        self._call = call
+
+    async def aread(self) -> bytes:
+        """Read and return the whole body."""
+        call = self._call
+        if (
+            call.complete
+            and call.error is None
+            and not self.is_stream_consumed
+            and "content-encoding" not in self.headers
+        ):
+            self._content = call.take()
+            self.is_stream_consumed = True
+            self._num_bytes_downloaded = len(self._content)
+            await self.aclose()
+            return self._content
+        return await super().aread()
+
+
+class ASGITransport(httpx.AsyncBaseTransport):
+    """Sends httpx's requests straight to an ASGI application, on asyncio's loop or on trio's.
+
+    With ``raise_app_exceptions`` what the application raises reaches the client, as with httpx's
+    own transport; otherwise the client sees a response with status 500. ``clock_ns`` stamps the
+    exchanges, in nanoseconds.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        raise_app_exceptions: bool = True,
+        root_path: str = "",
+        client: tuple[str, int] = ("127.0.0.1", 123),
+        clock_ns: Callable[[], int] = CLOCKS.wall_ns,
+    ) -> None:
+        self._app = app
+        self.raise_app_exceptions = raise_app_exceptions
+        self.clock_ns = clock_ns
+        self._root_path = root_path
+        self._client = client
+        self._calls: set[Call] = set()
+        self.others: set[Task] = set()  # uploads and websockets
+        self._failed: list[Call] = []
+        self._lifespan: Lifespan | None = None
+        self._ended: list[tuple[Any, ...]] = []
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Run the application for ``request``; return when its response starts."""
+        if request.headers.get("upgrade") == "websocket":
+            return await self._open_websocket(request)
+        scope = self._scope_of(request)
+        tasks = running_tasks()
+        call = Call(self, tasks, request.method, scope["path"])
+        try:
+            call.feed(request.content)
+        except httpx.RequestNotRead:
+            stream: Any = request.stream
+            call.feed_from(aiter(stream))
+        self._calls.add(call)
+        call.task = tasks.start_now(call.run(self._app, scope))
+        if call.status is None or call.error is not None:
+            try:
+                await call.response_started()
+            except tasks.cancelled:
+                call.disconnect()
+                raise
+            except ClosedError as error:
+                raise httpx.ReadError(str(error)) from None
+        return _Response(call)
+
+    def _scope_of(self, request: httpx.Request) -> dict[str, Any]:
+        url = request.url
+        raw_path, _, query = url.raw_path.partition(b"?")
+        scope: dict[str, Any] = {
+            "type": "http",
+            "asgi": {"version": "3.0", "spec_version": "2.3"},
+            "http_version": "1.1",
+            "method": request.method,
+            "scheme": url.scheme,
+            "path": url.path,
+            "raw_path": raw_path,
+            "query_string": query,
+            "root_path": self._root_path,
+            "headers": [(name.lower(), value) for name, value in request.headers.raw],
+            "client": self._client,
+            "server": (url.host, url.port),
+            "extensions": {},
+        }
+        if self._lifespan is not None and self._lifespan.state is not None:
+            scope["state"] = self._lifespan.state.copy()
+        return scope
+
+    async def _open_websocket(self, request: httpx.Request) -> httpx.Response:
+        protocols = request.headers.get("sec-websocket-protocol", "")
+        scope = self._scope_of(request) | {
+            "type": "websocket",
+            "scheme": request.url.scheme.replace("http", "ws"),
+            "subprotocols": [name.strip() for name in protocols.split(",") if name.strip()],
+            "extensions": {"websocket.http.response": {}},
+        }
+        # Its task group is where the application runs: ours outlives this request. No network is
+        # used, so there is no time in which the application must have accepted.
+        stream = _websocket_stream()(self._app, scope, self, math.inf)
+        _, accepted = await stream.__aenter__()
+        lines = [line for line in accepted.decode("utf-8").splitlines()[1:] if line]
+        headers = [(name, value) for name, _, value in (line.partition(": ") for line in lines)]
+        return httpx.Response(101, headers=headers, extensions={"network_stream": stream})
+
+    def start_soon(self, run: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Run the application for a websocket: what its stream needs of a task group."""
+        scope = run.__self__.scope  # type: ignore[attr-defined]  # the stream's own method
+        start_ns = self.clock_ns()
+
+        async def run_and_tell() -> None:
+            try:
+                await run()
+            finally:
+                ends = (start_ns, None, None, self.clock_ns())
+                self._ended.append(("WEBSOCKET", scope["path"], None, *ends))
+
+        task = running_tasks().start(run_and_tell())
+        self.others.add(task)
+        task.add_done_callback(self.others.discard)
+
+    def ended(self, call: Call) -> None:
+        """Take note of a call whose application has returned."""
+        self._calls.discard(call)
+        if call.error is not None:
+            self._failed.append(call)
+        self._ended.append(call.stamps(self.clock_ns()))
+
+    def drain(self) -> list[Exchange]:
+        """Hand over the exchanges that have ended, in that order, and forget them."""
+        ended, self._ended = self._ended, []
+        return [Exchange(*stamps) for stamps in ended]
+
+    def in_flight(self) -> list[Exchange]:
+        """Return the exchanges on which the application still works."""
+        return [Exchange(*call.stamps(None)) for call in self._calls]
+
+    async def settle(self) -> None:
+        """Wait until the application works on no request any more.
+
+        Raises the first exception that it raised after a response was complete;
+        ``raise_app_exceptions`` decides.
+        """
+        while tasks := self._working():
+            await all_ended(tasks)
+        self.raise_failure()
+
+    def raise_failure(self) -> None:
+        """Raise the first exception that the application raised and no request has raised yet."""
+        failed, self._failed = self._failed, []
+        for call in failed:
+            error = call.error
+            if self.raise_app_exceptions and isinstance(error, Exception) and not call.delivered:
+                raise error
+
+    async def aclose(self) -> None:
+        """End what still runs: calls whose client has left at once, others after a grace."""
+        for call in self._calls:
+            if call.disconnected:
+                call.task.cancel()
+        if await ended_in_time(self._working()):
+            return
+        for call in self._calls:
+            call.disconnect()
+            call.task.cancel()
+        for task in self.others:
+            task.cancel()
+        await ended_in_time(self._working())
+
+    def _working(self) -> set[Task]:
+        # What has ended may still wait for its callback: to wait for it would not suspend, and the
+        # loop that has to call it would never get a turn.
+        others = {task for task in self.others if not task.done()}
+        return {call.task for call in self._calls if not call.task.done()} | others
+
+    async def startup(self) -> None:
+        """Start the application's lifespan; raises AppStartupError. May be called twice."""
+        if self._lifespan is None:
+            self._lifespan = Lifespan(self._app)
+            try:
+                await self._lifespan.startup()
+            except BaseException:
+                self._lifespan = None  # so that a second try fails too, and does not pass silently
+                raise
+
+    async def shutdown(self) -> None:
+        """End what runs and the application's lifespan; raises AppShutdownError."""
+        await self.aclose()
+        lifespan, self._lifespan = self._lifespan, None
+        if lifespan is not None:
+            await lifespan.shutdown()
+
+
+class _MarkingTransport(httpx.AsyncHTTPTransport):
+    """Tells the server which copy of the scenario sends a request; no other server is told."""
+
+    def __init__(self, port: int) -> None:
+        # As many connections as copies: a pool of the client's own would make them wait. To keep
+        # all of them costs more than to open new ones: each is looked at for each request (50:
+        # 8 ms).
+        limits = httpx.Limits(max_connections=None, max_keepalive_connections=10)
+        super().__init__(limits=limits, trust_env=False)
+        self._port = port
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Send ``request``; return when its response starts."""
+        copy = COPY.get()
+        if copy is not None and request.url.port == self._port:
+            request.headers[MARK] = str(copy)
+        return await super().handle_async_request(request)
+
+
+def make_live_client(app: ASGIApp, server: str) -> tuple[httpx.AsyncClient, LiveServer]:
+    """Return a client on ``app`` behind a real server, and the server; without time-outs."""
+    live = LiveServer(app, server)
+    base_url = f"http://127.0.0.1:{live.port}"
+    transport = _MarkingTransport(live.port)
+    client = httpx.AsyncClient(
+        base_url=base_url, transport=transport, timeout=None, trust_env=False
+    )
+    return client, live
+
+
+def make_client(
+    app: ASGIApp, *, base_url: str = "http://testserver"
+) -> tuple[httpx.AsyncClient, ASGITransport]:
+    """Return a client on ``app`` and its transport; without time-outs, since no network is used."""
+    transport = ASGITransport(app)
+    return httpx.AsyncClient(transport=transport, base_url=base_url, timeout=None), transport

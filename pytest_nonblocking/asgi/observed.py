@@ -1,0 +1,197 @@
+"""The requests of an application, seen and held from outside of it: between it and its server."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from ..clocks import CLOCKS
+from ..model import Exchange
+from ..tasks import Signal, Tasks, call_later, running_tasks, wake
+from .door import Door, Visit
+from .lifespan import ASGIApp, Message
+
+_MOST_KEPT = 65536
+"""Bytes of an answer that are kept back at most: the high-water mark of uvicorn's and of ours."""
+
+
+class News:
+    """Tells tasks of any loop that something has changed in the server's thread."""
+
+    def __init__(self) -> None:
+        self._listeners: list[tuple[Tasks, Signal]] = []
+
+    def spread(self) -> None:
+        """Let all who listen look again; from any thread."""
+        listeners, self._listeners = self._listeners, []
+        for tasks, signal in listeners:
+            # The loop of one that has stopped listening may be over.
+            with contextlib.suppress(RuntimeError):
+                tasks.call_soon_threadsafe(lambda signal=signal: wake(signal))  # type: ignore[misc]
+
+    async def until(self, condition: Callable[[], bool], within: float | None = None) -> None:
+        """Wait until ``condition`` holds, for ``within`` seconds at most."""
+        tasks = running_tasks()
+        late: list[bool] = []
+
+        def give_up() -> None:
+            late.append(True)
+            self.spread()
+
+        timer = None if within is None else call_later(within, give_up)
+        try:
+            while True:
+                signal = tasks.signal()
+                self._listeners.append((tasks, signal))  # before the look, lest news be missed
+                if condition() or late:
+                    return
+                await signal
+        finally:
+            if timer is not None:
+                timer.cancel()
+                timer.join()
+
+
+class _Request:
+    """The stamps of one request, as the application's side sees it."""
+
+    def __init__(self, scope: dict[str, Any], start_ns: int) -> None:
+        self._method = scope.get("method", "WEBSOCKET")
+        self._path = scope["path"]
+        self._status: int | None = None
+        self._start_ns = start_ns
+        self._response_start_ns: int | None = None
+        self._last_byte_ns: int | None = None
+
+    def sees(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self._status = message["status"]
+            self._response_start_ns = CLOCKS.wall_ns()
+        elif _is_last(message):
+            self._last_byte_ns = CLOCKS.wall_ns()
+
+    def exchange(self, app_return_ns: int | None) -> Exchange:
+        return Exchange(
+            self._method,
+            self._path,
+            self._status,
+            self._start_ns,
+            self._response_start_ns,
+            self._last_byte_ns,
+            app_return_ns,
+        )
+
+
+def _is_last(message: Message) -> bool:
+    return message["type"] == "http.response.body" and not message.get("more_body", False)
+
+
+class _Answer:
+    """What the application sends, kept back until the door lets it out."""
+
+    def __init__(self, visit: Visit, send: Callable[[Message], Awaitable[None]]) -> None:
+        self._visit = visit
+        self._send = send
+        self._kept: list[Message] = []
+        self._size = 0
+        self._delivery: asyncio.Task[None] | None = None
+
+    async def send(self, message: Message) -> None:
+        """Take the next event of the application."""
+        if not self._kept and self._delivery is None and not self._visit.keeps_answers:
+            await self._send(message)
+        else:
+            await self._keep(message)
+        if _is_last(message):
+            self._visit.answered()
+
+    async def _keep(self, message: Message) -> None:
+        self._kept.append(message)
+        if self._delivery is None and message.get("more_body", False):
+            # The application may wait for what its client does with this part.
+            self._delivery = asyncio.ensure_future(self._deliver())
+        self._size += len(message.get("body", b""))
+        if self._size > _MOST_KEPT and not _is_last(message):
+            self._visit.pass_out()
+            await self.delivered()
+
+    async def delivered(self) -> None:
+        """Wait until all that is kept back has left."""
+        if self._delivery is not None:
+            await self._delivery
+        await self._deliver()
+
+    async def _deliver(self) -> None:
+        await self._visit.way_out()
+        while self._kept:
+            message = self._kept.pop(0)
+            self._size -= len(message.get("body", b""))
+            await self._send(message)
+        self._delivery = None
+
+    def drop(self) -> None:
+        """Forget what is kept back."""
+        self._kept.clear()
+        if self._delivery is not None:
+            self._delivery.cancel()
+
+
+class Requests:
+    """Serves the requests of one application through a door, and notes what becomes of them.
+
+    It offers what a scenario needs of a client's transport. ``news`` is spread at each change.
+    """
+
+    def __init__(self, door: Door, news: News) -> None:
+        self._door = door
+        self._news = news
+        self._running: set[_Request] = set()
+        self._ended: list[Exchange] = []
+
+    async def serve(
+        self, app: ASGIApp, scope: dict[str, Any], receive: Any, send: Any, copy: int | None
+    ) -> None:
+        """Have ``app`` answer a request of a copy; None is for requests of nobody's."""
+        # A websocket takes part in a talk: neither side's messages can wait for other copies.
+        visit = await self._door.enter(copy if scope["type"] == "http" else None)
+        request = _Request(scope, visit.start_ns)
+        answer = _Answer(visit, send)
+        self._running.add(request)
+
+        async def seen(message: Message) -> None:
+            request.sees(message)
+            await answer.send(message)
+
+        try:
+            try:
+                await app(scope, receive, seen)
+            finally:
+                self._running.discard(request)
+                self._ended.append(request.exchange(CLOCKS.wall_ns()))
+                visit.returned()
+                self._news.spread()
+        except Exception:
+            await answer.delivered()
+            raise
+        except BaseException:
+            answer.drop()
+            raise
+        else:
+            await answer.delivered()
+        finally:
+            visit.gone()
+
+    def drain(self) -> list[Exchange]:
+        """Hand over the exchanges that have ended and forget them."""
+        ended, self._ended = self._ended, []
+        return ended
+
+    def in_flight(self) -> list[Exchange]:
+        """Return the exchanges on which the application still works."""
+        return [request.exchange(None) for request in tuple(self._running)]
+
+    async def settle(self) -> None:
+        """Wait until the application works on no request any more."""
+        await self._news.until(lambda: not self._running)

@@ -1,0 +1,415 @@
+"""One table of options: command-line flags, ini values and marker keywords, with provenance.
+
+Precedence: marker keyword, then command line, then ini, then default. Loaded by every pytest run
+that has the plugin, so it imports nothing but pytest.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import math
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import pytest
+
+_UNITS = {"us": 1e-6, "ms": 1e-3, "s": 1.0}
+_APP = r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*"
+
+
+def parse_duration(raw: Any) -> float:
+    """Return seconds from ``20ms``, ``1.5s``, ``800us`` or a number of seconds.
+
+    Raises ValueError for anything else, and for what is not finite or is negative.
+    """
+    try:
+        if isinstance(raw, str):
+            text = raw.strip()
+            unit = next((unit for unit in _UNITS if text.endswith(unit)), "")
+            seconds = float(text.removesuffix(unit)) * _UNITS.get(unit, 1.0)
+        elif isinstance(raw, (int, float)) and not isinstance(raw, bool):
+            seconds = float(raw)
+        else:
+            raise ValueError
+        if not (math.isfinite(seconds) and seconds >= 0):
+            raise ValueError
+    except ValueError:
+        raise ValueError("a duration such as 20ms, 1.5s, 800us or a number of seconds") from None
+    return seconds
+
+
+def _positive_duration(raw: Any) -> float:
+    seconds = parse_duration(raw)
+    if seconds == 0:
+        raise ValueError("a duration longer than zero, such as 20ms")
+    return seconds
+
+
+def _whole_number(least: int) -> Callable[[Any], int]:
+    def parse(raw: Any) -> int:
+        try:
+            if isinstance(raw, bool) or (isinstance(raw, float) and not raw.is_integer()):
+                raise ValueError
+            number = int(raw)
+            if number < least:
+                raise ValueError
+        except (TypeError, ValueError, OverflowError):
+            raise ValueError(f"a whole number of {least} or more") from None
+        return number
+
+    return parse
+
+
+def _fraction(raw: Any) -> float:
+    try:
+        if isinstance(raw, bool):
+            raise ValueError
+        number = float(raw)
+        if not (math.isfinite(number) and number > 0):
+            raise ValueError
+    except (TypeError, ValueError):
+        raise ValueError("a number above 0, such as 0.1") from None
+    return number
+
+
+def _allowances(raw: Any) -> dict[str, str | None]:
+    """Return the accepted causes, each with its reason or None.
+
+    Written as a mapping, as names, or as lines of the form ``cause: reason``.
+    """
+    if not raw:
+        return {}
+    from .model import CAUSES  # loads the dataclasses, which a run without us need not pay
+
+    pairs: list[tuple[Any, Any]] = []
+    if isinstance(raw, Mapping):
+        pairs += raw.items()
+    elif isinstance(raw, (str, list, tuple, set, frozenset)):
+        for line in raw.splitlines() if isinstance(raw, str) else raw:
+            name, colon, reason = str(line).partition(":")
+            names = [name.strip()] if colon else re.split(r"[\s,]+", name.strip())
+            pairs += [(one, reason.strip() or None) for one in names if one]
+    if not pairs or any(
+        name not in CAUSES or not isinstance(reason, (str, type(None))) for name, reason in pairs
+    ):
+        raise ValueError(
+            f"one or more of {', '.join(CAUSES)}, each with a reason if there is one "
+            "({cause: reason}, or 'cause: reason')"
+        )
+    return dict(pairs)
+
+
+def _one_of(*choices: str) -> Callable[[Any], str]:
+    def parse(raw: Any) -> str:
+        if raw not in choices:
+            raise ValueError(f"one of {', '.join(choices)}")
+        return str(raw)
+
+    return parse
+
+
+def _transport(raw: Any) -> str:
+    name = _one_of("asgi", "uvicorn", "hypercorn")(raw)
+    if name != "asgi" and importlib.util.find_spec(name) is None:
+        raise ValueError(f"asgi unless {name} is installed: pip install {name}")
+    return name
+
+
+def _path(raw: Any) -> str:
+    if not isinstance(raw, str) or not raw.strip():
+        raise ValueError("a file name")
+    return raw.strip()
+
+
+def _app(raw: Any) -> str:
+    if not isinstance(raw, str) or not re.fullmatch(_APP, raw):
+        raise ValueError("module:attribute, such as myapp.main:app")
+    return raw
+
+
+def _switch(raw: Any) -> bool:
+    words = {"true": True, "yes": True, "on": True, "1": True}
+    words |= {"false": False, "no": False, "off": False, "0": False}
+    known = words.get(str(raw).strip().lower())
+    if known is None:
+        raise ValueError("true or false")
+    return known
+
+
+def _paths(raw: Any) -> tuple[str, ...]:
+    lines = raw.splitlines() if isinstance(raw, str) else raw
+    if not isinstance(lines, (list, tuple)) or not all(isinstance(p, str) for p in lines):
+        raise ValueError("a file name or a list of file names")
+    return tuple(line.strip() for line in lines if line.strip())
+
+
+class Option(NamedTuple):
+    """One setting: how it is spelled everywhere, what it accepts, and what it means."""
+
+    name: str
+    default: Any
+    parse: Callable[[Any], Any]
+    metavar: str
+    help: str
+    marker: bool = True
+    repeated: bool = False
+    switch: bool = False
+
+    @property
+    def flag(self) -> str:
+        """The command-line spelling."""
+        return "--nonblocking-" + self.name.replace("_", "-")
+
+    @property
+    def ini(self) -> str:
+        """The spelling in a configuration file."""
+        return "nonblocking_" + self.name
+
+
+OPTIONS = (
+    Option("concurrency", 50, _whole_number(2), "N", "copies in the largest burst"),
+    Option(
+        "max_serial_fraction",
+        0.1,
+        _fraction,
+        "F",
+        "share of a lone request's latency that each further concurrent request may add",
+    ),
+    Option(
+        "max_lag",
+        "20ms",
+        _positive_duration,
+        "TIME",
+        "longest time one step may keep the loop, noise taken out",
+    ),
+    Option(
+        "max_blocked",
+        "5ms",
+        _positive_duration,
+        "TIME",
+        "longest time one step may wait off the CPU in a blocking call",
+    ),
+    Option(
+        "cpu_allowance",
+        "5ms",
+        parse_duration,
+        "TIME",
+        "loop CPU per request that is never counted against scaling",
+    ),
+    Option(
+        "allow",
+        (),
+        _allowances,
+        "CAUSE[: REASON]",
+        "causes to accept; reported as a note",
+        repeated=True,
+    ),
+    Option(
+        "timeout",
+        "30s",
+        _positive_duration,
+        "TIME",
+        "a burst that takes longer fails and names where its copies wait",
+    ),
+    Option(
+        "mode",
+        "enforce",
+        _one_of("enforce", "report", "off"),
+        "MODE",
+        "enforce, report (never fails a test) or off",
+    ),
+    Option(
+        "transport",
+        "asgi",
+        _transport,
+        "NAME",
+        "how nonblocking_client reaches the app: asgi (in process), or uvicorn or hypercorn",
+    ),
+    Option("app", None, _app, "MODULE:ATTRIBUTE", "the ASGI application under test"),
+    Option(
+        "inconclusive",
+        "warn",
+        _one_of("warn", "fail"),
+        "WHAT",
+        "what an inconclusive measurement does: warn or fail",
+    ),
+    Option(
+        "watch",
+        False,
+        _switch,
+        "",
+        "hold every coroutine test without the marker to max_lag and max_blocked, in its one run",
+        marker=False,
+        switch=True,
+    ),
+    Option(
+        "report",
+        (),
+        _paths,
+        "FILE",
+        "a file to write; its ending chooses the format (.json, .html, .md or .sarif)",
+        marker=False,
+        repeated=True,
+    ),
+    Option(
+        "baseline",
+        None,
+        _path,
+        "FILE",
+        "accept the known failures in this file; new ones and worse ones fail",
+        marker=False,
+    ),
+    Option(
+        "update_baseline",
+        False,
+        _switch,
+        "",
+        "accept all failures of this run and write them to the baseline",
+        marker=False,
+        switch=True,
+    ),
+    Option(
+        "require",
+        0,
+        _whole_number(0),
+        "N",
+        "fail the run where fewer than N measurements came to pass or fail",
+        marker=False,
+    ),
+)
+_BY_NAME = {option.name: option for option in OPTIONS}
+MARKER_KEYWORDS = tuple(option.name for option in OPTIONS if option.marker)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The settings that hold for one test, each with its origin in ``origins``."""
+
+    concurrency: int
+    max_serial_fraction: float
+    max_lag: float
+    max_blocked: float
+    cpu_allowance: float
+    allow: Mapping[str, str | None]
+    timeout: float
+    mode: str
+    transport: str
+    app: str | None
+    inconclusive: str
+    watch: bool
+    report: tuple[str, ...]
+    baseline: str | None
+    update_baseline: bool
+    require: int
+    origins: Mapping[str, str]
+
+    @property
+    def watches(self) -> bool:
+        """Whether coroutine tests without the marker are watched."""
+        return self.watch and self.mode != "off"
+
+    def overlay(self, values: Mapping[str, Any], origin: str) -> Settings:
+        """Return these settings with the raw ``values`` of a marker or a call on top.
+
+        Raises pytest.UsageError for an unknown name or a bad value.
+        """
+        parsed = {
+            name: _checked(_marker_option(name, origin), raw, origin)
+            for name, raw in values.items()
+        }
+        if not parsed:
+            return self
+        fields = {option.name: getattr(self, option.name) for option in OPTIONS} | parsed
+        return Settings(**fields, origins={**self.origins, **dict.fromkeys(parsed, origin)})
+
+
+def _marker_option(name: str, origin: str) -> Option:
+    option = _BY_NAME.get(name)
+    if option is None:
+        raise pytest.UsageError(
+            f"{origin}: nonblocking has no setting {name!r}; valid are {', '.join(MARKER_KEYWORDS)}"
+        )
+    if not option.marker:
+        raise pytest.UsageError(
+            f"{origin}: {name!r} holds for the whole run; "
+            f"give it as {option.flag} or in the ini file as {option.ini}"
+        )
+    return option
+
+
+def _checked(option: Option, raw: Any, origin: str) -> Any:
+    try:
+        return option.parse(raw)
+    except ValueError as error:
+        raise pytest.UsageError(
+            f"{origin}: nonblocking setting {option.name} is {raw!r}, but must be {error}"
+        ) from None
+
+
+def add_options(parser: pytest.Parser) -> None:
+    """Register every option of the table as a flag and an ini value.
+
+    Flags default to None: a concrete default would hide the ini value.
+    """
+    group = parser.getgroup("nonblocking", "event-loop blocking (pytest-nonblocking)")
+    for option in OPTIONS:
+        shown = ", ".join(option.default) if option.repeated else option.default
+        text = f"{option.help} (default: {'off' if option.switch else shown or 'none'})"
+        how: dict[str, Any] = {"action": "append" if option.repeated else "store"}
+        how["metavar"] = option.metavar
+        if option.switch:
+            how = {"action": "store_const", "const": True}
+        group.addoption(option.flag, dest=option.ini, default=None, help=text, **how)
+        parser.addini(option.ini, text, type="string", default=None)
+
+
+def from_config(config: pytest.Config) -> Settings:
+    """Resolve command line, ini file and defaults; raise pytest.UsageError for bad input."""
+    values: dict[str, Any] = {}
+    origins: dict[str, str] = {}
+    for option in OPTIONS:
+        raw, origin = _raw(config, option)
+        values[option.name] = None if raw is None else _checked(option, raw, origin)
+        origins[option.name] = origin
+    return Settings(**values, origins=origins)
+
+
+def _raw(config: pytest.Config, option: Option) -> tuple[Any, str]:
+    from_flag = config.getoption(option.ini)
+    if from_flag is not None:
+        return from_flag, option.flag
+    overrides: Iterable[str] = config.getoption("override_ini") or ()
+    overriding = [word.split("=", 1)[1] for word in overrides if word.startswith(f"{option.ini}=")]
+    if overriding:
+        return overriding[-1], f"-o {option.ini}"
+    # getini() would refuse a TOML number for a "string" and has no type for "a duration or a
+    # number"; the raw value is what `_inicfg` holds (pytest >= 9) or `inicfg` (pytest 8.4).
+    table: Mapping[str, Any] = config._inicfg if hasattr(config, "_inicfg") else config.inicfg
+    if option.ini in table:
+        entry = table[option.ini]
+        return getattr(entry, "value", entry), config.inipath.name if config.inipath else "ini"
+    return option.default, "default"
+
+
+def from_markers(base: Settings, item: pytest.Item) -> Settings | None:
+    """Return the settings of a marked test, or None for one without the marker.
+
+    A closer marker wins over a farther one (function, class, module), keyword by keyword.
+    """
+    marks = list(item.iter_markers("nonblocking"))
+    if not marks:
+        return None
+    settings = base
+    for mark in reversed(marks):
+        if mark.args:
+            raise pytest.UsageError(
+                f"{item.nodeid}: @pytest.mark.nonblocking takes keywords only, "
+                f"got {mark.args[0]!r}; valid are {', '.join(MARKER_KEYWORDS)}"
+            )
+        try:
+            settings = settings.overlay(mark.kwargs, "marker")
+        except pytest.UsageError as error:
+            raise pytest.UsageError(f"{item.nodeid}: {error}") from None
+    return settings

@@ -1,0 +1,1 @@
+"""What a whole run comes to: known failures, comparisons, exit status, and the command line."""

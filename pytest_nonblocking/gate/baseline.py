@@ -1,0 +1,197 @@
+"""Known failures: which are accepted, which got worse, and which are fixed.
+
+A team with many blocking endpoints can so turn the gate on today: only new failures fail.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ..config import Settings
+from ..model import CONCLUSIVE
+from ..reporting import loading
+from ..reporting.atomic import write_text
+from ..reporting.files import CannotWriteError, check_place, resolved
+from ..reporting.place import place_of
+from ..reporting.units import milliseconds
+
+SCHEMA_VERSION = 1
+WORSE_FACTOR = 2.0
+"""From which growth a known failure fails again. CPU per request was seen to double beside a busy
+neighbour, and a laptop and a CI runner differ as much."""
+_LEAST_GROWTH_MS = 1.0
+
+_NUMBER = (int, float)
+_SHAPE: dict[str, tuple[type, ...]] = {
+    "test": (str,),
+    "cause": (str,),
+    "where": (str, type(None)),
+    "serial_ms": (*_NUMBER, type(None)),
+    "max_lag_ms": _NUMBER,
+}
+
+BASELINE: pytest.StashKey[Baseline] = pytest.StashKey()
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """One failure: the test and its cause, which are what it is known by, and how bad it is.
+
+    ``where``, the file and function of the culprit, is told to readers. Which of two helpers costs
+    more may change from run to run, and lines shift: neither makes it another failure.
+    """
+
+    test: str
+    cause: str
+    where: str | None
+    serial_ms: float | None
+    max_lag_ms: float
+
+    def is_same(self, other: Known) -> bool:
+        """Return whether both are the same failure."""
+        return (self.test, self.cause) == (other.test, other.cause)
+
+    def growth(self, now: Known) -> tuple[str, float, float]:
+        """Return what is compared, and how many milliseconds it was and is."""
+        if self.serial_ms is not None and now.serial_ms is not None:
+            return "each request adds", self.serial_ms, now.serial_ms
+        return "the longest step takes", self.max_lag_ms, now.max_lag_ms
+
+
+def known_of(record: dict[str, Any]) -> Known:
+    """Return the failure in a record."""
+    place = place_of(record)
+    return Known(
+        test=record["nodeid"],
+        cause=record["cause"],
+        where=None if place is None else f"{place.file} in {place.function}",
+        serial_ms=record["serial_ms"],
+        max_lag_ms=record["max_lag_ms"],
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Baseline:
+    """The failures that a run accepts."""
+
+    path: Path
+    known: tuple[Known, ...] = ()
+    worse_factor: float = WORSE_FACTOR
+    updating: bool = False
+
+    def objection(self, record: dict[str, Any]) -> str | None:
+        """Return why the failure in ``record`` is not accepted, None where it is."""
+        if self.updating:
+            return None
+        now = known_of(record)
+        before = [known for known in self.known if known.is_same(now)]
+        if not before:
+            return f"not among the {len(self.known)} known failures in {self.path.name}: new"
+        told = [self._worse(known, now) for known in before]
+        return None if None in told else told[0]
+
+    def _worse(self, known: Known, now: Known) -> str | None:
+        what, then_ms, now_ms = known.growth(now)
+        if now_ms <= then_ms * self.worse_factor or now_ms < then_ms + _LEAST_GROWTH_MS:
+            return None
+        return (
+            f"known, but worse: {what} {milliseconds(now_ms / 1000)}, "
+            f"{milliseconds(then_ms / 1000)} when it was accepted "
+            f"(limit {self.worse_factor:g} times that, worse_factor in {self.path.name})"
+        )
+
+    def fixed(self, records: Iterable[dict[str, Any]]) -> list[Known]:
+        """Return the known failures of tests that were measured and do not fail so any more."""
+        conclusive, failing = _by_test(records)
+        return [
+            known
+            for known in self.known
+            if conclusive.get(known.test) and not any(known.is_same(one) for one in failing)
+        ]
+
+    def updated(self, records: Sequence[dict[str, Any]]) -> Baseline:
+        """Return what the next run accepts: what failed in this one, and tests that it left out."""
+        fixed = self.fixed(records)
+        failing = [known_of(record) for record in records if record.get("accepted_by")]
+        kept = [
+            known
+            for known in self.known
+            if known not in fixed and not any(known.is_same(one) for one in failing)
+        ]
+        worst: dict[tuple[str, str], Known] = {}
+        for known in (*kept, *failing):
+            key = (known.test, known.cause)
+            other = worst.get(key)
+            if other is None or known.growth(other)[1] > other.growth(known)[1]:
+                worst[key] = known
+        ordered = sorted(worst.values(), key=lambda one: (one.test, one.cause))
+        return replace(self, known=tuple(ordered))
+
+    def text(self) -> str:
+        """Return the file: sorted, so that a change shows as few lines of a diff."""
+        content = {
+            "schema_version": SCHEMA_VERSION,
+            "worse_factor": self.worse_factor,
+            "failures": [asdict(known) for known in self.known],
+        }
+        return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+
+    def write(self) -> None:
+        """Write the file whole or not at all; raises OSError."""
+        write_text(self.path, self.text())
+
+
+def _by_test(records: Iterable[dict[str, Any]]) -> tuple[dict[str, bool], list[Known]]:
+    """Return which tests came to a verdict in all their measurements, and all failures."""
+    conclusive: dict[str, bool] = {}
+    failing = []
+    for record in records:
+        test, word = record["nodeid"], record["verdict"]
+        conclusive[test] = conclusive.get(test, True) and word in CONCLUSIVE
+        if word == "fail":
+            failing.append(known_of(record))
+    return conclusive, failing
+
+
+def load(path: Path) -> Baseline:
+    """Return the baseline in ``path``; raises loading.BadFileError."""
+    content = loading.load(path, "baseline", SCHEMA_VERSION)
+    loading.checked(path, "baseline", content, {"worse_factor": _NUMBER, "failures": (list,)})
+    if content["worse_factor"] < 1:
+        raise loading.BadFileError(f"{path}: worse_factor must be 1 or more")
+    for entry in content["failures"]:
+        loading.checked(path, "baseline", entry, _SHAPE)
+    known = (Known(**{name: entry[name] for name in _SHAPE}) for entry in content["failures"])
+    return Baseline(path, tuple(known), float(content["worse_factor"]))
+
+
+def from_settings(settings: Settings, config: pytest.Config) -> Baseline | None:
+    """Return the baseline of this run, if there is one; raises pytest.UsageError."""
+    if settings.baseline is None:
+        if settings.update_baseline:
+            raise pytest.UsageError(
+                f"{settings.origins['update_baseline']}: there is no file to update: "
+                "give it with --nonblocking-baseline"
+            )
+        return None
+    origin = settings.origins["baseline"]
+    path = resolved(settings.baseline, "baseline", settings, config)
+    try:
+        if not path.exists():
+            if not settings.update_baseline:
+                raise pytest.UsageError(
+                    f"{origin}: {path} does not exist: write it with --nonblocking-update-baseline"
+                )
+            check_place(path)
+            return Baseline(path, updating=True)
+        if settings.update_baseline:
+            check_place(path)
+        return replace(load(path), updating=settings.update_baseline)
+    except (loading.BadFileError, CannotWriteError) as error:
+        raise pytest.UsageError(f"{origin}: {error}") from None

@@ -1,0 +1,144 @@
+"""The command ``pytest-nonblocking``: what earlier runs reported."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from ..reporting import files, loading, terminal
+from ..reporting.json_report import SCHEMA_VERSION
+from ..reporting.units import plural
+from . import comparison
+
+_EXIT = """\
+exit status: 0 if nothing is wrong, 1 if something got worse (compare) or failed (show), 2 for a
+file that cannot be read or written, or bad usage
+"""
+_NUMBER = (int, float)
+_MAYBE = (int, float, type(None))
+_REPORT: dict[str, tuple[type, ...]] = {"tool": (dict,), "environment": (dict,), "tests": (list,)}
+_TEST: dict[str, tuple[type, ...]] = {
+    "nodeid": (str,),
+    "verdict": (str,),
+    "cause": (str, type(None)),
+    "culprit": (dict, type(None)),
+    "notes": (list,),
+    "serial_fraction": _MAYBE,
+    "serial_ms": _MAYBE,
+    "ceiling_rps": _MAYBE,
+    "max_lag_ms": _NUMBER,
+    "max_blocked_ms": _NUMBER,
+    "levels": (list,),
+    "limits": (dict,),
+}
+_CULPRIT: dict[str, tuple[type, ...]] = {
+    "file": (str,),
+    "line": (int,),
+    "function": (str,),
+    "code": (str,),
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; return its exit status."""
+    parser = argparse.ArgumentParser(
+        prog="pytest-nonblocking",
+        description="Shows and compares the JSON reports of pytest-nonblocking.",
+        epilog=_EXIT,
+    )
+    commands = parser.add_subparsers(dest="command", required=True)
+    compare = commands.add_parser("compare", help="what got worse from A to B", epilog=_EXIT)
+    compare.add_argument("a", metavar="A.json", type=Path)
+    compare.add_argument("b", metavar="B.json", type=Path)
+    show = commands.add_parser("show", help="the terminal's text from a report", epilog=_EXIT)
+    show.add_argument("file", metavar="FILE.json", type=Path)
+    html = commands.add_parser("html", help="a page from a report", epilog=_EXIT)
+    html.add_argument("file", metavar="FILE.json", type=Path)
+    html.add_argument("-o", "--output", type=Path, help="default: FILE.html")
+    html.add_argument("--force", action="store_true", help="replace a file that is there")
+    given = parser.parse_args(arguments)
+    try:
+        if given.command == "compare":
+            return _compare(_report(given.a), _report(given.b))
+        if given.command == "show":
+            return _show(_report(given.file))
+        output = given.output or given.file.with_suffix(".html")
+        return _html(_report(given.file), output, force=given.force)
+    except (loading.BadFileError, files.CannotWriteError) as error:
+        print(f"pytest-nonblocking: error: {error}", file=sys.stderr)
+        return 2
+    except BrokenPipeError:
+        # Whoever read it has seen enough; the interpreter would complain when it flushes.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def _report(path: Path) -> dict[str, Any]:
+    report = loading.load(path, "report", SCHEMA_VERSION)
+    loading.checked(path, "report", report, _REPORT)
+    loading.checked(path, "report", report["environment"], {"machine_factor": _NUMBER})
+    for test in report["tests"]:
+        loading.checked(path, "report", test, _TEST)
+        if test["culprit"] is not None:
+            loading.checked(path, "report", test["culprit"], _CULPRIT)
+    return report
+
+
+class _Plain:
+    """Standard output without colours."""
+
+    def write(self, content: str, *, flush: bool = False, **markup: bool) -> None:
+        """Write a part of a line."""
+        print(content, end="", flush=flush)
+
+    def write_line(self, line: str | bytes, **markup: bool) -> None:
+        """Write a line."""
+        print(line if isinstance(line, str) else line.decode())
+
+    def section(self, title: str, sep: str = "=", **kw: bool) -> None:
+        """Write a title."""
+        print(f"{sep * 3} {title} {sep * 3}")
+
+
+def _show(report: dict[str, Any]) -> int:
+    tests = report["tests"]
+    if not tests:
+        print("nonblocking: nothing was measured")
+        return 0
+    for test in tests:
+        if test.get("message"):
+            print(f"{test['nodeid']}\n{test['message']}\n")
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    terminal.summarise(_Plain(), tests, verbosity=1, fullwidth=width)
+    failed = [t for t in tests if t["verdict"] == "fail" and not t.get("accepted_by")]
+    return int(bool(failed))
+
+
+def _compare(before: dict[str, Any], after: dict[str, Any]) -> int:
+    changes = comparison.compare(before, after)
+    for change in changes:
+        print(f"{change.kind:<8} {change.test}  {change.text}")
+    kinds = [change.kind for change in changes]
+    told = ", ".join(f"{kinds.count(kind)} {kind}" for kind in dict.fromkeys(kinds))
+    compared = plural(len(after["tests"]), "measurement")
+    print(f"nonblocking: {compared} compared: {told or 'no difference beyond noise'}")
+    return int("worse" in kinds)
+
+
+def _html(report: dict[str, Any], output: Path, *, force: bool) -> int:
+    if output.suffix != ".html":
+        raise files.CannotWriteError(f"cannot write {output}: the ending must be .html")
+    files.check(output)
+    if output.exists() and not force:
+        raise files.CannotWriteError(f"{output} is there already: give another name, or --force")
+    try:
+        files.write(output, report)
+    except OSError as error:
+        raise files.CannotWriteError(f"cannot write {output}: {error}") from None
+    print(f"wrote {output}")
+    return 0

@@ -1,0 +1,123 @@
+"""What a whole run is held to, and what is told of it at its end."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import pytest
+
+from ..config import Settings
+from ..model import CONCLUSIVE
+from ..reporting.files import write_all
+from ..reporting.units import plural
+from .baseline import BASELINE, Baseline
+
+
+class Line(NamedTuple):
+    """A line for the terminal, and its colour."""
+
+    text: str
+    colour: str
+
+
+class Ending(NamedTuple):
+    """What is told at the end of a run, and whether the run fails for it."""
+
+    lines: list[Line]
+    failed: bool
+
+
+def conclude(
+    settings: Settings, config: pytest.Config, records: Sequence[dict[str, Any]], marked: int
+) -> Ending:
+    """Write the reports and the baseline of a run, and hold it to what it requires.
+
+    ``records`` are all measurements, ``marked`` counts the tests that were to be measured.
+    """
+    lines = [Line(f"nonblocking: {text}", "red") for text in write_all(settings, config, records)]
+    baseline = config.stash.get(BASELINE, None)
+    if baseline is not None:
+        lines += _of_baseline(baseline, records)
+    lines += [Line(f"nonblocking: {text}", "yellow") for text in unused_allowances(records)]
+    if not records and marked:
+        lines.append(Line(_nothing_measured(settings, marked), "yellow"))
+    conclusive = sum(record["verdict"] in CONCLUSIVE for record in records)
+    failed = conclusive < settings.require
+    if failed:
+        lines.append(Line(_too_few(settings, conclusive), "red"))
+    return Ending(lines, failed)
+
+
+def _nothing_measured(settings: Settings, marked: int) -> str:
+    why = "each was skipped, or failed before it could be measured"
+    if settings.mode == "off":
+        why = f"mode=off from {settings.origins['mode']}"
+    return f"nonblocking: {plural(marked, 'marked test')}, none measured: {why}"
+
+
+def _too_few(settings: Settings, conclusive: int) -> str:
+    return (
+        f"nonblocking: {plural(conclusive, 'measurement')} came to pass or fail, but "
+        f"require={settings.require} from {settings.origins['require']}: the gate proves too "
+        "little; see which tests were skipped, deselected or not measured"
+    )
+
+
+def _of_baseline(baseline: Baseline, records: Sequence[dict[str, Any]]) -> list[Line]:
+    name = baseline.path.name
+    if baseline.updating:
+        updated = baseline.updated(records)
+        before, after = set(baseline.known), set(updated.known)
+        try:
+            updated.write()
+        except OSError as error:
+            return [Line(f"nonblocking: the baseline {name} was not written: {error}", "red")]
+        return [
+            Line(
+                f"nonblocking: wrote {plural(len(after), 'known failure')} to {name}: "
+                f"{len(after - before)} new or changed, {len(before - after)} removed or changed",
+                "green",
+            )
+        ]
+    accepted = sum(bool(record.get("accepted_by")) for record in records)
+    lines = []
+    if accepted:
+        lines.append(
+            Line(f"nonblocking: {plural(accepted, 'known failure')} accepted by {name}", "yellow")
+        )
+    if fixed := baseline.fixed(records):
+        lines.append(
+            Line(
+                f"nonblocking: {plural(len(fixed), 'known failure')} in {name} fixed: take "
+                f"{'it' if len(fixed) == 1 else 'them'} out with --nonblocking-update-baseline",
+                "green",
+            )
+        )
+        lines += [
+            Line(f"  {one.test}: {one.cause}" + (f", {one.where}" if one.where else ""), "green")
+            for one in fixed
+        ]
+    return lines
+
+
+def unused_allowances(records: Sequence[dict[str, Any]]) -> list[str]:
+    """Return which accepted causes were not found by any measurement that came to a verdict.
+
+    A marker's allowance is its test's own, one from the command line or an ini file is everyone's.
+    """
+    used: defaultdict[tuple[str, str, str], bool] = defaultdict(bool)
+    for record in records:
+        limit = record["limits"].get("allow")
+        if limit is None or record["verdict"] not in CONCLUSIVE:
+            continue
+        origin = limit["from"]
+        owner = record["nodeid"] if origin in ("marker", "nonblocking.measure()") else ""
+        for cause in limit["value"]:
+            used[owner, origin, cause] |= cause in record.get("allowed", ())
+    return [
+        f"allow={cause} from {origin} is not needed" + (f" by {owner}" if owner else " by any test")
+        for (owner, origin, cause), found in used.items()
+        if not found
+    ]

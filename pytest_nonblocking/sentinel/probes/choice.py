@@ -1,0 +1,51 @@
+"""Which probe fits the event loop that runs."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+
+from .asyncio_loop import AsyncioProbe
+from .probe import Probe
+
+
+class UnsupportedLoopError(Exception):
+    """The running event loop cannot be timed; the message says why and what to do."""
+
+    def __init__(self, what: str, instead: str = "use asyncio's own, uvloop or trio") -> None:
+        super().__init__(f"the event loop is {what}, whose steps cannot be timed; {instead}")
+
+
+def _always() -> bool:
+    return True
+
+
+def probe_of_running_loop(notice: float) -> Probe:
+    """Return a probe for the loop that runs on this thread; raises UnsupportedLoopError.
+
+    ``notice`` is the length in seconds from which it keeps a step for the report.
+    """
+    if not getattr(sys, "_is_gil_enabled", _always)():
+        # The frames of a thread that runs meanwhile cannot be read safely.
+        raise UnsupportedLoopError("in a free-threaded interpreter", "use one with the GIL")
+    try:
+        loop = asyncio.get_running_loop()
+    except RuntimeError:
+        return _of_trio(notice)
+    if isinstance(loop, asyncio.BaseEventLoop) and hasattr(loop, "_selector"):
+        return AsyncioProbe(loop, notice)
+    uvloop = sys.modules.get("uvloop")
+    if uvloop is not None and isinstance(loop, uvloop.Loop):
+        from .uvloop_loop import UvloopProbe
+
+        return UvloopProbe(loop, notice)
+    raise UnsupportedLoopError(f"{type(loop).__module__}.{type(loop).__qualname__}")
+
+
+def _of_trio(notice: float) -> Probe:
+    trio = sys.modules.get("trio")
+    if trio is None or not trio.lowlevel.in_trio_run():
+        raise UnsupportedLoopError("neither asyncio's nor trio's")
+    from .trio_loop import TrioProbe
+
+    return TrioProbe(notice)

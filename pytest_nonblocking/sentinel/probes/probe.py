@@ -1,0 +1,347 @@
+"""The loop-time budget of one event loop, whatever its kind: what its callbacks and its sleep cost.
+
+The fast path is one clock reading per callback: the end of a callback is the start of the next.
+What the scheduler knows is read when the loop goes to sleep and wakes, and once a millisecond of
+callbacks has gathered, so what one reading covers is a slow step and less than a millisecond of
+quick ones before it.
+"""
+
+from __future__ import annotations
+
+import abc
+import gc
+import heapq
+import threading
+from collections.abc import Callable
+from contextvars import ContextVar
+from typing import Any, NamedTuple
+
+from ...clocks import CLOCKS
+from ...model import Frame, Sample, Stack, State, Step
+from ..accounting import Parts, Reading, slice_of_sleep, slice_of_steps
+from ..stacks import suspended_stack
+from ..system.clock import FallbackThreadClock, ThreadClock, thread_clock
+
+COPY: ContextVar[int | None] = ContextVar("nonblocking_copy", default=None)
+"""The index of the copy for which work is done; tasks and worker threads inherit it."""
+
+_READ_EVERY_NS = 1_000_000
+_STEPS_KEPT = 64
+_YIELDS_KEPT = 256
+_SAMPLES_KEPT = 2048
+_NEVER = 1 << 62
+
+
+class _Seen(NamedTuple):
+    """What the watchdog saw of the loop thread during the step that began at ``step_ns``."""
+
+    step_ns: int
+    sample: Sample
+
+
+class Origin(NamedTuple):
+    """For whom a step was made: the task that ran in it, and the copy for which it worked."""
+
+    coroutine: Any
+    copy: int | None
+
+
+class Probe(abc.ABC):
+    """Times the loop of the calling thread from inside.
+
+    ``notice`` is the length in seconds from which a step is kept for the report. Faults of the
+    probe's own never reach the loop: they end its work and stand in ``fault``. The kinds of loop
+    differ in how they are hooked, in who made a step, and in how work is handed to them.
+    """
+
+    def __init__(self, notice: float) -> None:
+        self.thread_ident = threading.get_ident()
+        self.thread_id = threading.get_native_id()
+        self.idle = False
+        self.parts = Parts()
+        self.yields: dict[Stack, float] = {}
+        self.window_end: dict[str, int] = {}
+        self.window_end_ns = 0  # when ``as_own`` was called last, and the totals then
+        self.helper_cpu_ns = 0  # of the watchdog's thread, which counts for nobody
+        self._seen: list[_Seen] = []
+        self.fault: BaseException | None = None
+        self._notice_ns = int(notice * 1e9)
+        self._steps: list[tuple[float, int, Step]] = []
+        self._serial = 0
+        self._clock: ThreadClock | FallbackThreadClock = thread_clock(self.thread_id)
+        self._gc_cpu = 0
+        self._gc_began: int | None = None
+        self.step_ns = self.due_ns = 0  # start of the current step; when to tick
+        self._mark()
+
+    @property
+    def clock(self) -> ThreadClock | FallbackThreadClock:
+        """The clock of the loop thread."""
+        return self._clock
+
+    # What the kinds of loop give
+
+    @property
+    @abc.abstractmethod
+    def loop_name(self) -> str:
+        """What kind of loop it is."""
+
+    @abc.abstractmethod
+    def _hook(self) -> None:
+        """Have the loop's steps and its sleep reported to this probe."""
+
+    @abc.abstractmethod
+    def _unhook(self) -> None:
+        """Undo ``_hook``; may be called twice, and from any thread."""
+
+    @abc.abstractmethod
+    def _origin(self, step: Any) -> Origin:
+        """Return for whom ``step`` was made, which ``tick`` was told of."""
+
+    @abc.abstractmethod
+    def call_soon(self, action: Callable[[], None]) -> None:
+        """Have ``action`` called in one of the loop's next steps; on the loop's thread."""
+
+    @abc.abstractmethod
+    def call_soon_threadsafe(self, action: Callable[[], None]) -> None:
+        """Have ``action`` called in one of the loop's next steps; from any thread."""
+
+    @abc.abstractmethod
+    def running(self) -> Any:
+        """Return the coroutine of the running task, None outside of any."""
+
+    @abc.abstractmethod
+    def coroutines(self) -> list[Any]:
+        """Return the coroutines of all tasks; on the loop's thread."""
+
+    def runnable_copies(self) -> int | None:
+        """Return how many copies have something to run now, None where the loop does not tell."""
+        return None
+
+    @property
+    def default_executor(self) -> Any:
+        """The loop's own pool of threads, None where it has none."""
+        return None
+
+    # Installing and removing
+
+    def install(self) -> None:
+        """Begin to time callbacks, the selector and the collector; call it from the loop thread."""
+        self._hook()
+        gc.callbacks.append(self._on_gc)
+        self._mark()
+
+    def remove(self) -> None:
+        """Undo what ``install`` did; may be called twice, and from any thread."""
+        self._unhook()
+        if self._on_gc in gc.callbacks:
+            gc.callbacks.remove(self._on_gc)
+            self._clock.close()
+
+    # On the loop thread, while it runs
+
+    def _mark(self) -> None:
+        """Read all clocks: what follows is accounted from here."""
+        self._mark_at(self._read(CLOCKS.wall_ns()))
+
+    def _read(self, now: int) -> Reading:
+        cpu, delay, sleeps = self._clock.read()
+        return Reading(now, cpu, delay, sleeps, CLOCKS.process_cpu_ns() - self.helper_cpu_ns)
+
+    def _mark_at(self, reading: Reading) -> None:
+        self._before = reading
+        self.step_ns = reading.wall
+        self._gc_cpu = 0
+        self.due_ns = _NEVER if self.fault else reading.wall + _READ_EVERY_NS
+
+    def _resume(self, reading: Reading) -> None:
+        """Charge what was done since ``reading`` to the plugin, and go on from here."""
+        wall, cpu = CLOCKS.wall_ns(), CLOCKS.thread_cpu_ns()
+        took, used = wall - reading.wall, cpu - reading.cpu
+        if took - used > _READ_EVERY_NS:  # it was descheduled meanwhile
+            self._skip(reading)
+            return
+        self.parts.own += took
+        self._mark_at(reading._replace(wall=wall, cpu=cpu, process=reading.process + used))
+
+    def _skip(self, before: Reading) -> None:
+        """Charge the time since ``before`` to the plugin, but for what the machine took of it."""
+        reading = self._read(CLOCKS.wall_ns())
+        took = reading.wall - before.wall
+        delay = min(took, reading.delay - before.delay)
+        self.parts.descheduled += delay
+        self.parts.own += took - delay
+        self._mark_at(reading)
+
+    def _guard(self, work: Callable[..., None], *args: Any) -> None:
+        try:
+            work(*args)
+        except Exception as error:
+            self.fault = self.fault or error
+            self.due_ns = _NEVER
+
+    def tick(self, now: int, step: Any, asleep_ns: int = 0) -> None:
+        """Account for the callbacks since the last reading; ``step`` has just run.
+
+        The loop slept for the last ``asleep_ns`` of the time, at most.
+        """
+        self._guard(self._tick, now, step, asleep_ns)
+
+    def _tick(self, now: int, step: Any, asleep_ns: int) -> None:
+        reading = self._read(now)
+        before = self._before
+        lasted = now - self.step_ns - asleep_ns
+        quick = self.step_ns - before.wall
+        seen = self._samples_of(self.step_ns) if lasted >= _READ_EVERY_NS else []
+        part = slice_of_steps(
+            before,
+            reading,
+            collector=self._gc_cpu,
+            asleep=asleep_ns,
+            seen=seen,
+            worst=self._clock.worst_ns,
+        )
+        self.parts.add(part)
+        # Without a step it is the one that runs now: a burst ends within that of its last copy.
+        origin = Origin(None, COPY.get()) if step is None else self._origin(step)
+        if not seen:
+            self._note_yield(origin.coroutine, part.cpu / 1e9)
+        if lasted >= _READ_EVERY_NS:
+            # The quick callbacks before this step are taken to have been on the processor.
+            cpu = max(0, part.cpu - quick)
+            seen_blocked = part.blocked - part.unwitnessed
+            if cpu + part.blocked >= self._notice_ns:
+                self._keep(
+                    Step(
+                        wall=lasted / 1e9,
+                        cpu=cpu / 1e9,
+                        blocked=(seen_blocked or part.blocked) / 1e9,
+                        gil=part.gil / 1e9,
+                        copy=origin.copy,
+                        samples=tuple(seen),
+                        witnessed=seen_blocked > 0,
+                        began_ns=now - lasted,
+                    )
+                )
+        self._resume(reading)
+
+    def _samples_of(self, step_ns: int) -> list[Sample]:
+        seen: list[Sample] = []
+        # A copy, since the watchdog may add another sample at any moment.
+        for one in reversed(self._seen[:]):
+            if one.step_ns < step_ns:
+                break
+            if one.step_ns == step_ns:
+                seen.append(one.sample)
+        return seen
+
+    def _keep(self, step: Step) -> None:
+        self._serial += 1
+        entry = (step.keep, self._serial, step)
+        if len(self._steps) < _STEPS_KEPT:
+            heapq.heappush(self._steps, entry)
+        else:
+            heapq.heappushpop(self._steps, entry)
+
+    def _note_yield(self, coroutine: Any, cpu: float) -> None:
+        """Remember where the task that just ran gave the loop back.
+
+        CPU work in slices shorter than the watchdog's interval leaves no stack samples: the
+        watchdog needs the GIL, which such a task gives up only between its slices.
+        """
+        stack = suspended_stack(coroutine)
+        if stack and (len(self.yields) < _YIELDS_KEPT or stack in self.yields):
+            self.yields[stack] = self.yields.get(stack, 0.0) + cpu
+
+    def begin_idle(self) -> None:
+        """Take it that the loop goes to sleep now."""
+        self.tick(CLOCKS.wall_ns(), None)
+        self.idle = True
+
+    def end_idle(self) -> None:
+        """Take it that the loop has woken up."""
+        self._guard(self._account_idle)
+        self.idle = False
+
+    def _account_idle(self) -> None:
+        reading = self._read(CLOCKS.wall_ns())
+        self.parts.add(slice_of_sleep(self._before, reading, collector=self._gc_cpu))
+        self._resume(reading)
+
+    def _on_gc(self, phase: str, info: dict[str, int]) -> None:
+        if threading.get_ident() == self.thread_ident:
+            self._guard(self._account_gc, phase)
+
+    def _account_gc(self, phase: str) -> None:
+        if phase == "start":
+            self._gc_began = CLOCKS.thread_cpu_ns()
+        elif self._gc_began is not None:
+            self._gc_cpu += CLOCKS.thread_cpu_ns() - self._gc_began
+            self._gc_began = None
+
+    # From the watchdog's thread
+
+    def sampled(self, step_ns: int, state: State, stack: Stack, weight: float) -> None:
+        """Remember what the loop thread did during the step that began at ``step_ns``."""
+        if state in ("blocked", "lock", "unknown") and any(map(_is_handover, stack[-4:])):
+            state = "handover"
+        if len(self._seen) >= _SAMPLES_KEPT:
+            del self._seen[: _SAMPLES_KEPT // 2]
+        self._seen.append(_Seen(step_ns, Sample(stack, state, weight)))
+
+    # For the window of a measurement, on the loop thread
+
+    def take_reading(self) -> dict[str, int]:
+        """Account up to this very instant, within a step, and return the totals."""
+        self.tick(CLOCKS.wall_ns(), None)
+        return self.parts.snapshot()
+
+    def as_own(self, work: Callable[[], None]) -> None:
+        """Do ``work`` of the plugin's own, on the loop's thread, and charge it to nobody."""
+        self.tick(CLOCKS.wall_ns(), None)
+        before = self._before
+        self.window_end, self.window_end_ns = self.parts.snapshot(), before.wall
+        self._guard(work)
+        self._guard(self._skip, before)
+
+    def take_steps(self) -> tuple[Step, ...]:
+        """Return the longest steps seen so far, longest first, and forget them."""
+        steps = tuple(step for _, _, step in sorted(self._steps, reverse=True))
+        self._steps.clear()
+        return steps
+
+    def take_samples(self) -> tuple[Sample, ...]:
+        """Return what the watchdog saw of this thread so far, and forget it."""
+        seen, self._seen = self._seen, []
+        return tuple(one.sample for one in seen if one.sample.stack)
+
+    def take_yields(self) -> tuple[tuple[Stack, float], ...]:
+        """Return where tasks gave the loop back, the most costly first, and forget it."""
+        yields, self.yields = self.yields, {}
+        return tuple(sorted(yields.items(), key=lambda item: -item[1]))
+
+    def waits_for_files(self) -> bool:
+        """Return whether the loop waits for a file descriptor other than its own, if it tells."""
+        return True
+
+
+_HANDOVERS = {
+    ("threading", "start"),
+    ("subprocess", "_execute_child"),
+    ("subprocess", "_posix_spawn"),
+    ("concurrent.futures.thread", "submit"),
+    ("queue", "put_nowait"),
+    ("queue", "get_nowait"),
+    ("trio._core._entry_queue", "run_sync_soon"),
+    ("trio._core._thread_cache", "start_thread_soon"),
+}
+"""Where a thread waits for another one that needs the GIL or a processor, and for nothing else.
+
+Thread.start() waits until the new thread has had the GIL (3.10: 31 ms of "blocked" were seen when
+two busy threads had it in turn), Popen() until the child has begun (11 ms with busy neighbours).
+The queues by which work goes to threads and comes back have a lock that a worker holds for
+microseconds, or until it has the GIL again (trio beside Python in threads: 110 ms)."""
+
+
+def _is_handover(frame: Frame) -> bool:
+    return (frame.module, frame.function.rpartition(".")[2]) in _HANDOVERS

@@ -1,0 +1,89 @@
+"""The budget of a trio run, by trio's own interface for instruments."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+from typing import Any
+
+import trio
+from trio.lowlevel import Task
+
+from ...clocks import CLOCKS
+from .probe import COPY, Origin, Probe
+
+
+class TrioProbe(Probe, trio.abc.Instrument):
+    """Times the trio run of the calling thread."""
+
+    def __init__(self, notice: float) -> None:
+        self._token = trio.lowlevel.current_trio_token()
+        self._root = trio.lowlevel.current_root_task()
+        self._hooked = False
+        super().__init__(notice)
+
+    @property
+    def loop_name(self) -> str:
+        """The library's name."""
+        return "trio"
+
+    def _hook(self) -> None:
+        trio.lowlevel.add_instrument(self)
+        self._hooked = True
+
+    def _unhook(self) -> None:
+        if not self._hooked:
+            return
+        self._hooked = False
+        # When the run is over, so are its instruments.
+        with contextlib.suppress(RuntimeError, KeyError):
+            trio.lowlevel.remove_instrument(self)
+
+    # Trio's Instrument
+
+    def after_task_step(self, task: Task) -> None:
+        """Take it that ``task`` has made a step."""
+        now = CLOCKS.wall_ns()
+        if now >= self.due_ns:
+            self.tick(now, task)
+        else:
+            self.step_ns = now
+
+    def before_io_wait(self, timeout: float) -> None:
+        """Take it that the run goes to sleep, unless it only polls."""
+        if timeout > 0:
+            self.begin_idle()
+
+    def after_io_wait(self, timeout: float) -> None:
+        """Take it that the run has woken up."""
+        if self.idle:
+            self.end_idle()
+        else:
+            self.step_ns = CLOCKS.wall_ns()
+
+    # For the budget
+
+    def _origin(self, step: Task) -> Origin:
+        return Origin(step.coro, step.context.get(COPY))
+
+    def call_soon(self, action: Callable[[], None]) -> None:
+        """Have ``action`` called in the next iteration."""
+        self._token.run_sync_soon(action)
+
+    def call_soon_threadsafe(self, action: Callable[[], None]) -> None:
+        """Have ``action`` called in the next iteration; from any thread."""
+        self._token.run_sync_soon(action)
+
+    def running(self) -> Any:
+        """Return the coroutine of the running task."""
+        return trio.lowlevel.current_task().coro
+
+    def coroutines(self) -> list[Any]:
+        """Return the coroutines of all tasks, the run's own included."""
+        found = []
+        tasks = [] if self._root is None else [self._root]
+        while tasks:
+            task = tasks.pop()
+            found.append(task.coro)
+            tasks += [child for nursery in task.child_nurseries for child in nursery.child_tasks]
+        return found

@@ -1,0 +1,101 @@
+"""The budget of a uvloop: whatever is handed to it to be called is timed.
+
+Its sleep has no hook. It is what lies between two callbacks, and what was off the processor
+meanwhile is taken to be sleep. So is what a protocol's own ``data_received`` waits for: libuv
+calls that directly.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, NamedTuple
+
+from ...clocks import CLOCKS
+from .asyncio_loop import LoopProbe, coroutine_of
+from .probe import COPY, Origin
+
+_TAKES_CALLBACK_AT = {
+    "call_soon": 0,
+    "call_soon_threadsafe": 0,
+    "call_later": 1,
+    "call_at": 1,
+    "add_reader": 1,
+    "add_writer": 1,
+}
+_SLEEP_NS = 50_000
+"""Between two callbacks of one iteration uvloop spends a microsecond or two."""
+
+
+class _Call(NamedTuple):
+    """A callback that has just been called, in its own context."""
+
+    callback: Callable[..., object]
+    copy: int | None
+
+
+class UvloopProbe(LoopProbe):
+    """Times one uvloop, which runs on the calling thread."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, notice: float) -> None:
+        self._hooked = False
+        super().__init__(loop, notice)
+
+    @property
+    def loop_name(self) -> str:
+        """The library's name."""
+        return "uvloop"
+
+    @property
+    def default_executor(self) -> Any:
+        """The executor of ``run_in_executor(None, …)``, which the loop tells only the collector."""
+        kept = gc.get_referents(self._loop)
+        return next((one for one in kept if isinstance(one, ThreadPoolExecutor)), None)
+
+    def _hook(self) -> None:
+        # On the instance: tasks and futures find it there, and other loops are left alone.
+        for name, position in _TAKES_CALLBACK_AT.items():
+            setattr(self._loop, name, self._taking(getattr(self._loop, name), position))
+        self._hooked = True
+
+    def _unhook(self) -> None:
+        if self._hooked:
+            self._hooked = False
+            for name in _TAKES_CALLBACK_AT:
+                delattr(self._loop, name)
+
+    def _taking(self, original: Callable[..., Any], position: int) -> Callable[..., Any]:
+        def take(*args: Any, **kwargs: Any) -> Any:
+            if len(args) <= position:  # by keyword, which only a user's own code would do
+                return original(*args, **kwargs)
+            before, callback, after = args[:position], args[position], args[position + 1 :]
+            return original(*before, self._timed(callback), *after, **kwargs)
+
+        return take
+
+    def _timed(self, callback: Callable[..., object]) -> Callable[..., object]:
+        wall_ns = CLOCKS.wall_ns
+
+        def call(*args: Any) -> object:
+            if not self._hooked:
+                return callback(*args)
+            now = wall_ns()
+            if self.idle and now - self.step_ns >= _SLEEP_NS:
+                self.tick(now, None, now - self.step_ns)
+            self.idle = False
+            try:
+                return callback(*args)
+            finally:
+                now = wall_ns()
+                if now >= self.due_ns:
+                    self.tick(now, _Call(callback, COPY.get()))
+                else:
+                    self.step_ns = now
+                self.idle = True
+
+        return call
+
+    def _origin(self, step: _Call) -> Origin:
+        return Origin(coroutine_of(step.callback), step.copy)

@@ -1,0 +1,186 @@
+"""Where tasks wait, and how full the thread pools are, at one instant on the loop's thread."""
+
+from __future__ import annotations
+
+import concurrent.futures.thread as executors
+import os
+import sys
+import threading
+from collections import Counter, defaultdict
+from dataclasses import replace
+from typing import Any
+
+from ..clocks import CLOCKS
+from ..model import Pool, Sample, Stack, Waiters
+from .probes.probe import Probe
+from .stacks import is_in, suspended_frames, suspended_stack, thread_stack
+from .system.thread_state import Witness
+
+_PLACES_KEPT = 16
+_WORKERS_A_LOOK = 16
+_WORKERS_KEPT = 512
+_HELD = ("pytest_nonblocking.asgi.door", "pytest_nonblocking.load.sync_tests")
+_RUN = executors._WorkItem.run.__code__
+
+
+class Waits:
+    """Where the tasks of one loop wait during a burst, and how full the thread pools are.
+
+    Every look stands for the time since the one before, so that what is summed up is the length
+    of each queue integrated over time. The first look stands for the time since ``from_ns``, when
+    the first pass was over: before that, all copies stand before whatever comes first. Make it
+    within a task of that loop, and close it.
+    """
+
+    def __init__(self, probe: Probe) -> None:
+        self._probe = probe
+        self._own = probe.running()
+        # Looked up here because it can only be found from within a task.
+        self._limiter = _default_limiter()
+        self._witness = Witness()
+        self.from_ns = CLOCKS.wall_ns()
+        self._most = 0
+        self._fullest: Counter[Stack] = Counter()
+        self._waited: dict[Stack, float] = {}
+        self._pools: dict[str, Pool] = {}
+        self._turn = 0
+        self.workers: list[Sample] = []
+        self._queued: list[float] = []
+
+    @property
+    def waiters(self) -> tuple[Waiters, ...]:
+        """The places where most tasks waited, and how many did when most of them waited."""
+        ordered = sorted(self._waited, key=lambda stack: -self._waited[stack])
+        return tuple(
+            Waiters(stack, self._fullest[stack], self._waited[stack])
+            for stack in ordered[:_PLACES_KEPT]
+        )
+
+    @property
+    def pools(self) -> tuple[Pool, ...]:
+        """The pools of threads, each as it was when most work waited for it."""
+        return tuple(self._pools.values())
+
+    @property
+    def queued(self) -> float:
+        """The smallest share of copies that were seen to wait by ``count_queued``; 0 if none."""
+        return min(self._queued, default=0.0)
+
+    def count_queued(self, unfinished: int) -> None:
+        """Count how many of the ``unfinished`` copies have nothing to run now, late in a burst.
+
+        Where the machine keeps the loop busy, the loop is never idle, and a queue for a pool
+        shows in no part of the budget (a pool of 3 behind 18 ms of CPU and delay a request). But
+        its copies wait, while those of a healthy handler wait for the loop.
+        """
+        runnable = self._probe.runnable_copies()
+        if runnable is not None and unfinished:
+            self._queued.append(max(0.0, 1 - runnable / unfinished))
+
+    def look(self) -> None:
+        """Look now; call it from the loop's thread, between its steps."""
+        now = CLOCKS.wall_ns()
+        stands = max(0, now - self.from_ns) / 1e9
+        self.from_ns = max(now, self.from_ns)
+        coroutines = [c for c in self._probe.coroutines() if c is not self._own]
+        places: Counter[Stack] = Counter(suspended_stack(c) for c in coroutines)
+        for stack in [stack for stack in places if _is_held(stack)]:
+            del places[stack]
+        # The middle of a burst is when most of its tasks still wait; a later look sees fewer.
+        if places.total() > self._most:
+            self._most, self._fullest = places.total(), places
+        for stack, count in places.items():
+            self._waited[stack] = self._waited.get(stack, 0.0) + count * stands
+        self._note_pools(
+            [*_limiters(coroutines, self._limiter), *_executors(self._probe.default_executor)],
+            stands,
+        )
+        self._look_at_workers(stands)
+
+    def look_at_pools(self) -> None:
+        """Look only at the pools that can be found without walking the tasks: cheap."""
+        found = [*_limiters([], self._limiter), *_executors(self._probe.default_executor)]
+        self._note_pools(found, 0.0)
+
+    def close(self) -> None:
+        """Close what is open; may be called twice."""
+        self._witness.close()
+
+    def _note_pools(self, pools: list[tuple[str, Pool]], stands: float) -> None:
+        for key, pool in pools:
+            seen = self._pools.get(key)
+            waited = pool.waiting * stands + (seen.waited if seen else 0.0)
+            fuller = pool if seen is None or pool.waiting > seen.waiting else seen
+            self._pools[key] = replace(fuller, waited=waited)
+
+    def _look_at_workers(self, stands: float) -> None:
+        """Look at some of the worker threads, at others each time: each costs 30 microseconds."""
+        threads = [t for t in threading.enumerate() if t.ident != threading.get_ident()]
+        # Those of pools are meant; a process may have hundreds of others, which only wait.
+        workers = [t for t in threads if _is_worker(t)] or threads
+        self._turn = (self._turn + _WORKERS_A_LOOK) % max(1, len(workers))
+        turned = (*workers[self._turn :], *workers[: self._turn])
+        for thread in turned[:_WORKERS_A_LOOK]:
+            state = self._witness.state(thread.native_id or 0)
+            if len(self.workers) < _WORKERS_KEPT and (stack := thread_stack(thread.ident or 0)):
+                self.workers.append(Sample(stack, state, stands))
+
+
+def _is_held(stack: Stack) -> bool:
+    """Return whether a task waits for the other copies or for a client, and not in the app."""
+    return not stack or stack[-1].module in _HELD
+
+
+def _is_worker(thread: threading.Thread) -> bool:
+    return thread in executors._threads_queues or thread.name.startswith("AnyIO worker")
+
+
+def _default_limiter() -> Any:
+    module = sys.modules.get("anyio.to_thread")
+    return None if module is None else module.current_default_thread_limiter()
+
+
+def _limiters(coroutines: list[Any], default: Any) -> list[tuple[str, Pool]]:
+    """Return anyio's limiters for worker threads: the default one, and those waited for."""
+    limiters = set() if default is None else {default}
+    for coroutine in coroutines:
+        frames = list(suspended_frames(coroutine))
+        if any(f.f_code.co_name == "run_sync_in_worker_thread" for f in frames):
+            limiters |= {
+                f.f_locals["self"] for f in frames if f.f_code.co_name == "acquire_on_behalf_of"
+            }
+    pools = []
+    for limiter in limiters:
+        use = limiter.statistics()
+        if use.borrowed_tokens:
+            size = int(min(use.total_tokens, 1 << 30))
+            pool = Pool("anyio limiter", size, use.borrowed_tokens, use.tasks_waiting)
+            pools.append((f"limiter {id(limiter)}", pool))
+    return pools
+
+
+def _executors(default: Any) -> list[tuple[str, Pool]]:
+    """Return the standard thread pools that have work waiting; ``default`` is the loop's own."""
+    # The one place where every worker of every ThreadPoolExecutor is known: thread -> its queue.
+    workers: defaultdict[Any, list[int]] = defaultdict(list)
+    for thread, queue in list(executors._threads_queues.items()):
+        workers[queue].append(thread.ident or 0)
+    default = getattr(default, "_work_queue", None)
+    pools = []
+    for queue, idents in workers.items():
+        # Work that was given to a pool just now has a free thread, which has not taken it yet.
+        if (
+            queue.qsize()
+            and (waiting := queue.qsize() - sum(not is_in(_RUN, ident) for ident in idents)) > 0
+        ):
+            size = len(idents)
+            is_default = queue is default
+            pool = Pool(
+                "asyncio default executor" if is_default else "thread pool executor",
+                size,
+                size,
+                waiting,
+                sized_by_cpu_count=is_default and size == min(32, (os.cpu_count() or 1) + 4),
+            )
+            pools.append((f"executor {id(queue)}", pool))
+    return pools
