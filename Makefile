@@ -2,7 +2,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint matrix truth truth-quick truth-generated simulate peers
+.PHONY: demo test lint schema matrix truth truth-quick truth-generated simulate peers
 
 demo: $(VENV)/installed
 	$(BIN)/python examples/demo.py
@@ -14,6 +14,11 @@ lint: $(VENV)/installed
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
+
+# The published schema of the JSON report, from the classes in reporting/record.py.
+schema: $(VENV)/installed
+	$(BIN)/python -m pytest_nonblocking.reporting.json_report \
+	    > pytest_nonblocking/reporting/report.schema.json
 
 # What differs between interpreters, on every CPython that is found, and with the lowest versions.
 matrix:

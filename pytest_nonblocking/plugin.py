@@ -14,13 +14,14 @@ from . import config as _settings
 if TYPE_CHECKING:
     from .gate.session import Ending
     from .measuring import Nonblocking
+    from .reporting.record import Measurement, Record
     from .runner import TestRun
     from .sentinel import Sentinel
 
 SETTINGS: pytest.StashKey[_settings.Settings] = pytest.StashKey()
 MARKED: pytest.StashKey[_settings.Settings] = pytest.StashKey()
 RUN: pytest.StashKey[TestRun] = pytest.StashKey()
-RECORDS: pytest.StashKey[dict[str, list[dict[str, Any]]]] = pytest.StashKey()
+PLAIN: pytest.StashKey[dict[str, list[object]]] = pytest.StashKey()
 
 _MARKER = (
     "nonblocking({}): run the body as concurrent copies and fail it where it blocks the event "
@@ -38,7 +39,7 @@ def pytest_configure(config: pytest.Config) -> None:
     keywords = ", ".join(f"{name}=…" for name in _settings.MARKER_KEYWORDS)
     config.addinivalue_line("markers", _MARKER.format(keywords))
     settings = config.stash[SETTINGS] = _settings.from_config(config)
-    config.stash[RECORDS] = {}
+    config.stash[PLAIN] = {}
     if settings.report and not hasattr(config, "workerinput"):
         from .reporting.files import check_paths
 
@@ -115,7 +116,7 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, None, None]:
         if run.outcomes:
             from .reporting.junit import properties
 
-            item.user_properties += properties(run.records[-1])
+            item.user_properties += properties(run.measurements[-1].record)
 
 
 @pytest.hookimpl(wrapper=True)
@@ -127,13 +128,15 @@ def pytest_runtest_makereport(
     The report of the set-up tells what holds should there never be one of the call.
     """
     report = yield
-    records: list[dict[str, Any]] = []
+    measurements: list[Measurement] = []
     if call.when == "call" and RUN in item.stash:
-        records = item.stash[RUN].records
+        measurements = item.stash[RUN].measurements
     elif call.when == "setup" and report.passed and MARKED in item.stash:
-        records = _run_of(item).unfinished() if isinstance(item, pytest.Function) else []
-    if records or (MARKED in item.stash and call.when != "teardown"):
-        report.nonblocking = records  # type: ignore[attr-defined]  # reports carry extras
+        measurements = _run_of(item).unfinished() if isinstance(item, pytest.Function) else []
+    if measurements or (MARKED in item.stash and call.when != "teardown"):
+        from .reporting.plain import to_plain
+
+        report.nonblocking = to_plain(measurements)  # type: ignore[attr-defined]  # reports carry extras
     return report
 
 
@@ -143,20 +146,18 @@ class _Collector:
     def __init__(self, config: pytest.Config) -> None:
         self._config = config
         self._ending: Ending | None = None
+        self._records: list[Record] = []
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        known = self._config.stash[RECORDS]
+        known = self._config.stash[PLAIN]
         if report.when in ("setup", "call"):
             known.pop(report.nodeid, None)  # what an earlier report of the same test told
         if hasattr(report, "nonblocking"):
             known[report.nodeid] = report.nonblocking
 
-    def _records(self) -> list[dict[str, Any]]:
-        return [record for records in self._config.stash[RECORDS].values() for record in records]
-
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
-        config, known = self._config, self._config.stash[RECORDS]
+        config, known = self._config, self._config.stash[PLAIN]
         settings = config.stash[SETTINGS]
         if hasattr(config, "workerinput") or config.option.collectonly:
             return
@@ -164,8 +165,12 @@ class _Collector:
             return  # no test ran: what an earlier run wrote is worth more
         if known or settings.report or settings.baseline or settings.require:
             from .gate.session import conclude
+            from .reporting.plain import from_plain
+            from .reporting.record import Measurement
 
-            self._ending = conclude(settings, config, self._records(), len(known))
+            told = [from_plain(Measurement, one) for test in known.values() for one in test]
+            self._records = [one.record for one in told]
+            self._ending = conclude(settings, config, told, len(known))
             if self._ending.failed and exitstatus == pytest.ExitCode.OK:
                 session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
@@ -176,7 +181,7 @@ class _Collector:
             writer = self._config.get_terminal_writer()
             summarise(
                 terminalreporter,
-                self._records(),
+                self._records,
                 self._ending.lines,
                 verbosity=terminalreporter.verbosity,
                 fullwidth=writer.fullwidth if terminalreporter.isatty else None,

@@ -7,6 +7,7 @@ import inspect
 import threading
 import warnings
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +27,9 @@ from .load import scenario
 from .load import sync_tests as threads
 from .model import Culprit, Evidence, Judgement, Limit, Limits, Outcome
 from .reporting.advice import notes_for
-from .reporting.json_report import record
+from .reporting.json_report import measurement
 from .reporting.progress import Progress
+from .reporting.record import Measurement
 from .sentinel import Driver, LoopsUsed, Sentinel, UnsupportedLoopError, cpu_of_other_thread
 
 _SHOWN_LIMITS = (
@@ -72,18 +74,18 @@ class TestRun:
         self._live: LiveServer | None = None
         self._apps: list[Any] = []
         self.outcomes: list[Outcome] = []
-        self.records: list[dict[str, Any]] = []  # the outcomes as plain data
+        self.measurements: list[Measurement] = []  # what is told of the outcomes
         self.sentinel = Sentinel(settings.max_lag, settings.max_blocked)
 
     @property
     def _transports(self) -> list[ASGITransport | LiveServer]:
         return [transport for _, transport in self._clients]
 
-    def unfinished(self) -> list[dict[str, Any]]:
-        """Return what holds of the test until it has ended, as plain data; [] where it is off."""
+    def unfinished(self) -> list[Measurement]:
+        """Return what holds of the test until it has ended; [] where it is off."""
         if not self._marked:
             return []
-        return [record(self._unmeasured(_UNFINISHED, self.settings), self._rootdir)]
+        return [measurement(self._unmeasured(_UNFINISHED, self.settings), self._rootdir)]
 
     def client_for(self, app: Any) -> Any:
         """Return a new client on ``app``, whose lifespan spans the body of the test."""
@@ -254,12 +256,12 @@ class TestRun:
             packages = self._packages()
             culprit = attribution.find(evidence, judgement, place, packages)
             outcome = self._outcome(evidence, settings, judgement, culprit, wall, packages)
-            told = record(outcome, self._rootdir)
+            told = measurement(outcome, self._rootdir)
         except Exception as error:
             outcome = self._unmeasured(_why_unmeasured(error), settings, wall)
-            told = record(outcome, self._rootdir)
+            told = measurement(outcome, self._rootdir)
         self.outcomes.append(outcome)
-        self.records.append(told)
+        self.measurements.append(told)
         return outcome
 
     def _packages(self) -> frozenset[str]:
@@ -313,14 +315,18 @@ class TestRun:
         word = outcome.judgement.word
         enforced = self.settings.mode == "enforce"
         if word == "fail":
-            told = self._record_of(outcome)
-            text = told["message"]
+            number = self._number_of(outcome)
+            told = (
+                measurement(outcome, self._rootdir)  # another test's
+                if number is None
+                else self.measurements[number]
+            )
+            text = told.record.message or ""
             if (baseline := self._item.config.stash.get(BASELINE, None)) is not None:
-                objection = baseline.objection(told)
+                objection = baseline.objection(told.record)
                 if objection is None:
-                    if not told["accepted_by"]:
-                        told["accepted_by"] = "baseline"
-                        told["notes"] += [f"known failure, accepted by {baseline.path.name}"]
+                    if number is not None:
+                        self.measurements[number] = _accepted(told, baseline.path.name)
                     return
                 text += f"\n  baseline {objection}"
             if enforced:
@@ -334,14 +340,19 @@ class TestRun:
                 PytestNonblockingWarning(text), None, str(self._item.path), self._line()
             )
 
-    def _record_of(self, outcome: Outcome) -> dict[str, Any]:
-        for one, told in zip(self.outcomes, self.records, strict=True):
-            if one is outcome:
-                return told
-        return record(outcome, self._rootdir)  # another test's
+    def _number_of(self, outcome: Outcome) -> int | None:
+        return next((n for n, one in enumerate(self.outcomes) if one is outcome), None)
 
     def _line(self) -> int:
         return (self._item.location[1] or 0) + 1
+
+
+def _accepted(told: Measurement, baseline: str) -> Measurement:
+    """Return the measurement of a known failure, however often it is enforced."""
+    if told.record.accepted_by:
+        return told
+    notes = (*told.record.notes, f"known failure, accepted by {baseline}")
+    return replace(told, record=replace(told.record, accepted_by="baseline", notes=notes))
 
 
 def _seconds_since(began_ns: int) -> float:

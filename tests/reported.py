@@ -1,5 +1,8 @@
 """Reports made of literal figures, for tests of what is made of them."""
 
+from pytest_nonblocking.reporting.plain import from_plain, to_plain
+from pytest_nonblocking.reporting.record import Culprit, Record, Report
+
 LIMITS = {
     "concurrency": {"value": 50, "from": "default"},
     "max_serial_fraction": {"value": 0.1, "from": "pyproject.toml"},
@@ -48,12 +51,12 @@ def record(nodeid="test_shop.py::test_ok", **changes):
         "timeline": None,
         "stacks": [],
     }
-    return healthy | changes
+    return from_plain(Record, healthy | to_plain(changes))
 
 
 def culprit(**changes):
     """A culprit with ``changes``."""
-    return {
+    found = {
         "file": "shop/app.py",
         "line": 41,
         "function": "export",
@@ -64,7 +67,8 @@ def culprit(**changes):
         "library": False,
         "route": None,
         "source": {"first": 40, "lines": ["async def export():", "    time.sleep(0.05)", ""]},
-    } | changes
+    }
+    return from_plain(Culprit, found | to_plain(changes))
 
 
 def failing(nodeid="test_shop.py::test_export", **changes):
@@ -98,7 +102,7 @@ def failing(nodeid="test_shop.py::test_export", **changes):
 
 def report(*tests, machine_factor=1.0):
     """A whole report of ``tests``."""
-    return {
+    whole = {
         "schema_version": 1,
         "tool": {"name": "pytest-nonblocking", "version": "0.1.0"},
         "environment": {
@@ -108,5 +112,6 @@ def report(*tests, machine_factor=1.0):
             "clock": "schedstat",
             "machine_factor": machine_factor,
         },
-        "tests": list(tests),
+        "tests": to_plain(tests),
     }
+    return from_plain(Report, whole)

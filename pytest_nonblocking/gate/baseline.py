@@ -5,11 +5,10 @@ A team with many blocking endpoints can so turn the gate on today: only new fail
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, ClassVar, Literal
 
 import pytest
 
@@ -18,7 +17,8 @@ from ..model import CONCLUSIVE
 from ..reporting import loading
 from ..reporting.atomic import write_text
 from ..reporting.files import CannotWriteError, check_place, resolved
-from ..reporting.place import place_of
+from ..reporting.plain import text_of
+from ..reporting.record import Record
 from ..reporting.units import milliseconds
 
 SCHEMA_VERSION = 1
@@ -26,15 +26,6 @@ WORSE_FACTOR = 2.0
 """From which growth a known failure fails again. CPU per request was seen to double beside a busy
 neighbour, and a laptop and a CI runner differ as much."""
 _LEAST_GROWTH_MS = 1.0
-
-_NUMBER = (int, float)
-_SHAPE: dict[str, tuple[type, ...]] = {
-    "test": (str,),
-    "cause": (str,),
-    "where": (str, type(None)),
-    "serial_ms": (*_NUMBER, type(None)),
-    "max_lag_ms": _NUMBER,
-}
 
 BASELINE: pytest.StashKey[Baseline] = pytest.StashKey()
 
@@ -47,6 +38,7 @@ class Known:
     more may change from run to run, and lines shift: neither makes it another failure.
     """
 
+    OPEN: ClassVar = True
     test: str
     cause: str
     where: str | None
@@ -64,15 +56,25 @@ class Known:
         return "the longest step takes", self.max_lag_ms, now.max_lag_ms
 
 
-def known_of(record: dict[str, Any]) -> Known:
+@dataclass(frozen=True, slots=True)
+class _File:
+    """What is in the file of a baseline."""
+
+    OPEN: ClassVar = True
+    schema_version: Literal[1]
+    worse_factor: Annotated[float, {"minimum": 1}]
+    failures: tuple[Known, ...]
+
+
+def known_of(record: Record) -> Known:
     """Return the failure in a record."""
-    place = place_of(record)
+    place = record.place
     return Known(
-        test=record["nodeid"],
-        cause=record["cause"],
+        test=record.nodeid,
+        cause=record.cause or "",
         where=None if place is None else f"{place.file} in {place.function}",
-        serial_ms=record["serial_ms"],
-        max_lag_ms=record["max_lag_ms"],
+        serial_ms=record.serial_ms,
+        max_lag_ms=record.max_lag_ms,
     )
 
 
@@ -85,7 +87,7 @@ class Baseline:
     worse_factor: float = WORSE_FACTOR
     updating: bool = False
 
-    def objection(self, record: dict[str, Any]) -> str | None:
+    def objection(self, record: Record) -> str | None:
         """Return why the failure in ``record`` is not accepted, None where it is."""
         if self.updating:
             return None
@@ -106,7 +108,7 @@ class Baseline:
             f"(limit {self.worse_factor:g} times that, worse_factor in {self.path.name})"
         )
 
-    def fixed(self, records: Iterable[dict[str, Any]]) -> list[Known]:
+    def fixed(self, records: Iterable[Record]) -> list[Known]:
         """Return the known failures of tests that were measured and do not fail so any more."""
         conclusive, failing = _by_test(records)
         return [
@@ -115,10 +117,10 @@ class Baseline:
             if conclusive.get(known.test) and not any(known.is_same(one) for one in failing)
         ]
 
-    def updated(self, records: Sequence[dict[str, Any]]) -> Baseline:
+    def updated(self, records: Sequence[Record]) -> Baseline:
         """Return what the next run accepts: what failed in this one, and tests that it left out."""
         fixed = self.fixed(records)
-        failing = [known_of(record) for record in records if record.get("accepted_by")]
+        failing = [known_of(record) for record in records if record.accepted_by]
         kept = [
             known
             for known in self.known
@@ -135,24 +137,19 @@ class Baseline:
 
     def text(self) -> str:
         """Return the file: sorted, so that a change shows as few lines of a diff."""
-        content = {
-            "schema_version": SCHEMA_VERSION,
-            "worse_factor": self.worse_factor,
-            "failures": [asdict(known) for known in self.known],
-        }
-        return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+        return text_of(_File(1, self.worse_factor, self.known))
 
     def write(self) -> None:
         """Write the file whole or not at all; raises OSError."""
         write_text(self.path, self.text())
 
 
-def _by_test(records: Iterable[dict[str, Any]]) -> tuple[dict[str, bool], list[Known]]:
+def _by_test(records: Iterable[Record]) -> tuple[dict[str, bool], list[Known]]:
     """Return which tests came to a verdict in all their measurements, and all failures."""
     conclusive: dict[str, bool] = {}
     failing = []
     for record in records:
-        test, word = record["nodeid"], record["verdict"]
+        test, word = record.nodeid, record.verdict
         conclusive[test] = conclusive.get(test, True) and word in CONCLUSIVE
         if word == "fail":
             failing.append(known_of(record))
@@ -161,14 +158,8 @@ def _by_test(records: Iterable[dict[str, Any]]) -> tuple[dict[str, bool], list[K
 
 def load(path: Path) -> Baseline:
     """Return the baseline in ``path``; raises loading.BadFileError."""
-    content = loading.load(path, "baseline", SCHEMA_VERSION)
-    loading.checked(path, "baseline", content, {"worse_factor": _NUMBER, "failures": (list,)})
-    if content["worse_factor"] < 1:
-        raise loading.BadFileError(f"{path}: worse_factor must be 1 or more")
-    for entry in content["failures"]:
-        loading.checked(path, "baseline", entry, _SHAPE)
-    known = (Known(**{name: entry[name] for name in _SHAPE}) for entry in content["failures"])
-    return Baseline(path, tuple(known), float(content["worse_factor"]))
+    found = loading.load(path, _File, "baseline", SCHEMA_VERSION)
+    return Baseline(path, found.failures, found.worse_factor)
 
 
 def from_settings(settings: Settings, config: pytest.Config) -> Baseline | None:

@@ -8,10 +8,9 @@ import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from ..reporting import files, loading, terminal
-from ..reporting.json_report import SCHEMA_VERSION
+from ..reporting.record import SCHEMA_VERSION, Report
 from ..reporting.units import plural
 from . import comparison
 
@@ -19,29 +18,6 @@ _EXIT = """\
 exit status: 0 if nothing is wrong, 1 if something got worse (compare) or failed (show), 2 for a
 file that cannot be read or written, or bad usage
 """
-_NUMBER = (int, float)
-_MAYBE = (int, float, type(None))
-_REPORT: dict[str, tuple[type, ...]] = {"tool": (dict,), "environment": (dict,), "tests": (list,)}
-_TEST: dict[str, tuple[type, ...]] = {
-    "nodeid": (str,),
-    "verdict": (str,),
-    "cause": (str, type(None)),
-    "culprit": (dict, type(None)),
-    "notes": (list,),
-    "serial_fraction": _MAYBE,
-    "serial_ms": _MAYBE,
-    "ceiling_rps": _MAYBE,
-    "max_lag_ms": _NUMBER,
-    "max_blocked_ms": _NUMBER,
-    "levels": (list,),
-    "limits": (dict,),
-}
-_CULPRIT: dict[str, tuple[type, ...]] = {
-    "file": (str,),
-    "line": (int,),
-    "function": (str,),
-    "code": (str,),
-}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -78,15 +54,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
 
 
-def _report(path: Path) -> dict[str, Any]:
-    report = loading.load(path, "report", SCHEMA_VERSION)
-    loading.checked(path, "report", report, _REPORT)
-    loading.checked(path, "report", report["environment"], {"machine_factor": _NUMBER})
-    for test in report["tests"]:
-        loading.checked(path, "report", test, _TEST)
-        if test["culprit"] is not None:
-            loading.checked(path, "report", test["culprit"], _CULPRIT)
-    return report
+def _report(path: Path) -> Report:
+    return loading.load(path, Report, "report", SCHEMA_VERSION)
 
 
 class _Plain:
@@ -105,32 +74,31 @@ class _Plain:
         print(f"{sep * 3} {title} {sep * 3}")
 
 
-def _show(report: dict[str, Any]) -> int:
-    tests = report["tests"]
+def _show(report: Report) -> int:
+    tests = report.tests
     if not tests:
         print("nonblocking: nothing was measured")
         return 0
     for test in tests:
-        if test.get("message"):
-            print(f"{test['nodeid']}\n{test['message']}\n")
+        if test.message:
+            print(f"{test.nodeid}\n{test.message}\n")
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
     terminal.summarise(_Plain(), tests, verbosity=1, fullwidth=width)
-    failed = [t for t in tests if t["verdict"] == "fail" and not t.get("accepted_by")]
-    return int(bool(failed))
+    return int(any(test.verdict == "fail" and not test.accepted_by for test in tests))
 
 
-def _compare(before: dict[str, Any], after: dict[str, Any]) -> int:
+def _compare(before: Report, after: Report) -> int:
     changes = comparison.compare(before, after)
     for change in changes:
         print(f"{change.kind:<8} {change.test}  {change.text}")
     kinds = [change.kind for change in changes]
     told = ", ".join(f"{kinds.count(kind)} {kind}" for kind in dict.fromkeys(kinds))
-    compared = plural(len(after["tests"]), "measurement")
+    compared = plural(len(after.tests), "measurement")
     print(f"nonblocking: {compared} compared: {told or 'no difference beyond noise'}")
     return int("worse" in kinds)
 
 
-def _html(report: dict[str, Any], output: Path, *, force: bool) -> int:
+def _html(report: Report, output: Path, *, force: bool) -> int:
     if output.suffix != ".html":
         raise files.CannotWriteError(f"cannot write {output}: the ending must be .html")
     files.check(output)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 from ..model import CONCLUSIVE
-from ..reporting.place import place_of
+from ..reporting.record import Record, Report
 from ..reporting.units import milliseconds
 
 NOISE_FACTOR = {"fail": 2.0, "pass": 4.0}
@@ -19,7 +19,6 @@ NOISE_MS = 2.0
 """Difference in milliseconds from which it counts."""
 
 Kind = Literal["worse", "better", "new", "gone", "unclear"]
-_NUMBERED: dict[str, str] = {"serial_ms": "serial demand", "max_lag_ms": "longest step"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,10 +30,10 @@ class Change:
     text: str
 
 
-def compare(before: dict[str, Any], after: dict[str, Any]) -> list[Change]:
+def compare(before: Report, after: Report) -> list[Change]:
     """Return the differences between two reports, in the order of the second, then what is gone."""
-    slower = after["environment"]["machine_factor"] / before["environment"]["machine_factor"]
-    old, new = _by_key(before["tests"]), _by_key(after["tests"])
+    slower = after.environment.machine_factor / before.environment.machine_factor
+    old, new = _by_key(before.tests), _by_key(after.tests)
     changes = []
     for key, record in new.items():
         changes += (
@@ -42,40 +41,42 @@ def compare(before: dict[str, Any], after: dict[str, Any]) -> list[Change]:
         )
     for key, record in old.items():
         if key not in new:
-            changes.append(Change("gone", record["nodeid"], f"was {_told(record)}"))
+            changes.append(Change("gone", record.nodeid, f"was {_told(record)}"))
     return changes
 
 
-def _by_key(records: Sequence[dict[str, Any]]) -> dict[tuple[str, int], dict[str, Any]]:
+def _by_key(records: Sequence[Record]) -> dict[tuple[str, int], Record]:
     """Return the records by test and by the how-manieth measurement of the test each one is."""
     seen: Counter[str] = Counter()
     keyed = {}
     for record in records:
-        keyed[record["nodeid"], seen[record["nodeid"]]] = record
-        seen[record["nodeid"]] += 1
+        keyed[record.nodeid, seen[record.nodeid]] = record
+        seen[record.nodeid] += 1
     return keyed
 
 
-def _appeared(record: dict[str, Any]) -> Change:
-    kind: Kind = "worse" if record["verdict"] == "fail" else "new"
-    return Change(kind, record["nodeid"], f"is new: {_told(record)}")
+def _appeared(record: Record) -> Change:
+    kind: Kind = "worse" if record.verdict == "fail" else "new"
+    return Change(kind, record.nodeid, f"is new: {_told(record)}")
 
 
-def _changes(old: dict[str, Any], new: dict[str, Any], slower: float) -> list[Change]:
-    test, text = new["nodeid"], f"{_told(old)}, now {_told(new)}"
-    words = old["verdict"], new["verdict"]
+def _changes(old: Record, new: Record, slower: float) -> list[Change]:
+    test, text = new.nodeid, f"{_told(old)}, now {_told(new)}"
+    words = old.verdict, new.verdict
     if words[0] != words[1]:
         if words[1] == "fail":
             return [Change("worse", test, text)]
         return [Change("better" if words[1] == "pass" else "unclear", test, text)]
     if words[1] not in CONCLUSIVE:
         return []
-    if old["cause"] != new["cause"] or _function(old) != _function(new):
+    if old.cause != new.cause or _function(old) != _function(new):
         return [Change("worse", test, text)]
     factor = NOISE_FACTOR[words[1]] * slower
-    name = "max_lag_ms" if None in (old["serial_ms"], new["serial_ms"]) else "serial_ms"
-    was, now = old[name], new[name]
-    facts = f"{_NUMBERED[name]} {milliseconds(was / 1000)}, now {milliseconds(now / 1000)}"
+    if old.serial_ms is None or new.serial_ms is None:
+        name, was, now = "longest step", old.max_lag_ms, new.max_lag_ms
+    else:
+        name, was, now = "serial demand", old.serial_ms, new.serial_ms
+    facts = f"{name} {milliseconds(was / 1000)}, now {milliseconds(now / 1000)}"
     if now > was * factor and now > was + NOISE_MS:
         return [Change("worse", test, facts)]
     if was > now * factor and was > now + NOISE_MS:
@@ -83,15 +84,15 @@ def _changes(old: dict[str, Any], new: dict[str, Any], slower: float) -> list[Ch
     return []
 
 
-def _function(record: dict[str, Any]) -> tuple[str, str] | None:
-    place = place_of(record)
+def _function(record: Record) -> tuple[str, str] | None:
+    place = record.place
     # CPython tells a method's class from 3.11 on.
     return place and (place.file, place.function.rpartition(".")[2])
 
 
-def _told(record: dict[str, Any]) -> str:
-    place, cause = place_of(record), record["cause"]
-    told = str(record["verdict"])
+def _told(record: Record) -> str:
+    place, cause = record.place, record.cause
+    told: str = record.verdict
     told += f" ({cause}" if cause else ""
     told += f" at {place}" if cause and place else ""
     return told + (")" if cause else "")

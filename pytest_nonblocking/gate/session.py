@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import pytest
 
 from ..config import Settings
 from ..model import CONCLUSIVE
 from ..reporting.files import write_all
+from ..reporting.record import Measurement, Record
 from ..reporting.units import plural
 from .baseline import BASELINE, Baseline
 
@@ -30,20 +31,22 @@ class Ending(NamedTuple):
 
 
 def conclude(
-    settings: Settings, config: pytest.Config, records: Sequence[dict[str, Any]], marked: int
+    settings: Settings, config: pytest.Config, measurements: Sequence[Measurement], marked: int
 ) -> Ending:
     """Write the reports and the baseline of a run, and hold it to what it requires.
 
-    ``records`` are all measurements, ``marked`` counts the tests that were to be measured.
+    ``marked`` counts the tests that were to be measured.
     """
-    lines = [Line(f"nonblocking: {text}", "red") for text in write_all(settings, config, records)]
+    records = [one.record for one in measurements]
+    unwritten = write_all(settings, config, measurements)
+    lines = [Line(f"nonblocking: {text}", "red") for text in unwritten]
     baseline = config.stash.get(BASELINE, None)
     if baseline is not None:
         lines += _of_baseline(baseline, records)
     lines += [Line(f"nonblocking: {text}", "yellow") for text in unused_allowances(records)]
     if not records and marked:
         lines.append(Line(_nothing_measured(settings, marked), "yellow"))
-    conclusive = sum(record["verdict"] in CONCLUSIVE for record in records)
+    conclusive = sum(record.verdict in CONCLUSIVE for record in records)
     failed = conclusive < settings.require
     if failed:
         lines.append(Line(_too_few(settings, conclusive), "red"))
@@ -65,7 +68,7 @@ def _too_few(settings: Settings, conclusive: int) -> str:
     )
 
 
-def _of_baseline(baseline: Baseline, records: Sequence[dict[str, Any]]) -> list[Line]:
+def _of_baseline(baseline: Baseline, records: Sequence[Record]) -> list[Line]:
     name = baseline.path.name
     if baseline.updating:
         updated = baseline.updated(records)
@@ -81,7 +84,7 @@ def _of_baseline(baseline: Baseline, records: Sequence[dict[str, Any]]) -> list[
                 "green",
             )
         ]
-    accepted = sum(bool(record.get("accepted_by")) for record in records)
+    accepted = sum(bool(record.accepted_by) for record in records)
     lines = []
     if accepted:
         lines.append(
@@ -102,20 +105,19 @@ def _of_baseline(baseline: Baseline, records: Sequence[dict[str, Any]]) -> list[
     return lines
 
 
-def unused_allowances(records: Sequence[dict[str, Any]]) -> list[str]:
+def unused_allowances(records: Sequence[Record]) -> list[str]:
     """Return which accepted causes were not found by any measurement that came to a verdict.
 
     A marker's allowance is its test's own, one from the command line or an ini file is everyone's.
     """
     used: defaultdict[tuple[str, str, str], bool] = defaultdict(bool)
     for record in records:
-        limit = record["limits"].get("allow")
-        if limit is None or record["verdict"] not in CONCLUSIVE:
+        limit = record.limits.get("allow")
+        if limit is None or record.verdict not in CONCLUSIVE:
             continue
-        origin = limit["from"]
-        owner = record["nodeid"] if origin in ("marker", "nonblocking.measure()") else ""
-        for cause in limit["value"]:
-            used[owner, origin, cause] |= cause in record.get("allowed", ())
+        owner = record.nodeid if limit.from_ in ("marker", "nonblocking.measure()") else ""
+        for cause in limit.value if isinstance(limit.value, dict) else ():
+            used[owner, limit.from_, cause] |= cause in record.allowed
     return [
         f"allow={cause} from {origin} is not needed" + (f" by {owner}" if owner else " by any test")
         for (owner, origin, cause), found in used.items()

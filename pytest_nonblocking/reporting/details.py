@@ -6,29 +6,30 @@ import linecache
 from collections import Counter
 from collections.abc import Collection, Iterable
 from pathlib import Path
-from typing import Any
 
+from .. import model
 from ..analysis.user_code import is_own_code, is_user_code, owner_of
-from ..model import Cause, Culprit, Evidence, Frame, Run, Stack, Step
+from ..model import Cause, Evidence, Frame, Run, Step
 from .failure import judged_burst, relative
+from .record import Copy, Source, Stack, Timeline
 
 _LINES_AROUND = 4
 _COPIES_SHOWN = 100
 _STACKS_SHOWN = 24
-_DEEPEST_SHOWN = 40
+DEEPEST_SHOWN = 40
 
 
-def source(culprit: Culprit) -> dict[str, Any] | None:
+def source(culprit: model.Culprit) -> Source | None:
     """Return the lines around the culprit's, None where its file cannot be read."""
     lines = linecache.getlines(culprit.file)
     if not 0 < culprit.line <= len(lines):
         return None
     first = max(1, culprit.line - _LINES_AROUND)
     shown = lines[first - 1 : culprit.line + _LINES_AROUND]
-    return {"first": first, "lines": [line.rstrip() for line in shown]}
+    return Source(first=first, lines=tuple(line.rstrip() for line in shown))
 
 
-def timeline(evidence: Evidence) -> dict[str, Any] | None:
+def timeline(evidence: Evidence) -> Timeline | None:
     """Return how the burst that is shown went for each of its copies, None where there was none.
 
     A copy waits from the release to its end, but for its steps that kept the loop for long: each
@@ -38,41 +39,39 @@ def timeline(evidence: Evidence) -> dict[str, Any] | None:
         return None
     burst = judged_burst(evidence)
     ends = dict(zip(burst.ended, burst.latencies, strict=False))
-    steps: dict[int, list[list[float]]] = {}
+    steps: dict[int, list[tuple[float, float, float]]] = {}
     for step in sorted(burst.steps, key=lambda step: step.began_ns):
         if step.copy is not None and step.began_ns >= burst.released_ns:
             steps.setdefault(step.copy, []).append(_segment(step, burst))
-    copies = [
-        {"end_ms": _ms(ends[copy]) if copy in ends else None, "steps_ms": steps.get(copy, [])}
+    copies = tuple(
+        Copy(
+            end_ms=_ms(ends[copy]) if copy in ends else None,
+            steps_ms=tuple(steps.get(copy, ())),
+        )
         for copy in range(min(burst.concurrency, _COPIES_SHOWN))
-    ]
-    return {
-        "concurrency": burst.concurrency,
-        "makespan_ms": _ms(burst.makespan),
-        "copies": copies,
-    }
+    )
+    return Timeline(concurrency=burst.concurrency, makespan_ms=_ms(burst.makespan), copies=copies)
 
 
-def _segment(step: Step, burst: Run) -> list[float]:
+def _segment(step: Step, burst: Run) -> tuple[float, float, float]:
     began = (step.began_ns - burst.released_ns) / 1e9
-    return [_ms(began), _ms(step.wall), _ms(step.blocked)]
+    return _ms(began), _ms(step.wall), _ms(step.blocked)
 
 
 def stacks(
     evidence: Evidence, cause: Cause | None, rootdir: Path, packages: Collection[str] = ()
-) -> list[dict[str, Any]]:
+) -> tuple[Stack, ...]:
     """Return where what ``cause`` names was seen: stacks from the user's first line on, counted."""
     seen: Counter[tuple[str, ...]] = Counter()
     for stack, times in _witnesses(evidence, cause):
         if frames := _shown(stack, packages):
             seen[tuple(_named(frame, rootdir) for frame in frames)] += times
-    return [
-        {"frames": list(frames), "count": count}
-        for frames, count in seen.most_common(_STACKS_SHOWN)
-    ]
+    return tuple(
+        Stack(frames=frames, count=count) for frames, count in seen.most_common(_STACKS_SHOWN)
+    )
 
 
-def _witnesses(evidence: Evidence, cause: Cause | None) -> Iterable[tuple[Stack, int]]:
+def _witnesses(evidence: Evidence, cause: Cause | None) -> Iterable[tuple[model.Stack, int]]:
     runs = (*evidence.solos, *evidence.bursts)
     if cause in ("serialised-wait", "thread-pool"):
         return ((w.stack, w.count) for run in runs for w in run.waiters)
@@ -81,7 +80,7 @@ def _witnesses(evidence: Evidence, cause: Cause | None) -> Iterable[tuple[Stack,
     return ((sample.stack, 1) for run in runs for sample in run.samples)
 
 
-def _shown(stack: Stack, packages: Collection[str]) -> Stack:
+def _shown(stack: model.Stack, packages: Collection[str]) -> model.Stack:
     """Return ``stack`` from the first line of the user's or the app's on, below the last of ours.
 
     What the plugin calls is the app, or where there is none of it, the test. Nothing is left of a
@@ -91,7 +90,7 @@ def _shown(stack: Stack, packages: Collection[str]) -> Stack:
     numbered = enumerate(stack[below:], start=below)
     mine = (n for n, frame in numbered if owner_of(frame, packages) in ("user", "app"))
     first = next(mine, len(stack))
-    return stack[first : first + _DEEPEST_SHOWN]
+    return stack[first : first + DEEPEST_SHOWN]
 
 
 def _named(frame: Frame, rootdir: Path) -> str:

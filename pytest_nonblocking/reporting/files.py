@@ -8,17 +8,18 @@ import tempfile
 from collections.abc import Sequence
 from importlib import util
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import pytest
 
 from ..config import Settings
 from .atomic import write_text
 from .json_report import document
+from .record import Measurement, Report
 
 
 class _Writer(NamedTuple):
-    """A module with ``render(document) -> str``, and the extra with what it needs, if any."""
+    """A module with ``render(report) -> str``, and the extra with what it needs, if any."""
 
     module: str
     extra: str | None = None
@@ -70,7 +71,7 @@ def check_place(path: Path) -> None:
         raise CannotWriteError(f"cannot write {path}: {error}") from None
 
 
-def write(path: Path, report: dict[str, Any]) -> None:
+def write(path: Path, report: Report) -> None:
     """Write a report whole or not at all; raises OSError."""
     module = importlib.import_module(f".{WRITERS[path.suffix].module}", __package__)
     write_text(path, module.render(report))
@@ -99,10 +100,10 @@ def check_paths(settings: Settings, config: pytest.Config) -> None:
 
 
 def write_all(
-    settings: Settings, config: pytest.Config, records: Sequence[dict[str, Any]]
+    settings: Settings, config: pytest.Config, measurements: Sequence[Measurement]
 ) -> list[str]:
     """Write every report; return what to tell of those that could not be written."""
-    report = document(records)
+    report = document(measurements)
     told = []
     for path in _paths(settings, config):
         try:

@@ -13,6 +13,8 @@ import jinja2
 import markupsafe
 import pygal  # type: ignore[import-untyped]  # it has no hints
 
+from .details import DEEPEST_SHOWN
+from .record import Level, Record, Report
 from .terminal import BEST_FIRST
 
 # It adds a finder for its plug-ins to the interpreter's, of a kind of which CPython 3.11 warns
@@ -31,7 +33,7 @@ _LATENCIES = ("slowest copy", "median copy", "if none waits (ideal)", "if all wa
 _WIDTH, _HEIGHT = 440, 260
 
 
-def render(document: dict[str, Any]) -> str:
+def render(report: Report) -> str:
     """Return the whole page of a report."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
@@ -40,15 +42,15 @@ def render(document: dict[str, Any]) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    tests = [_Test(number, test) for number, test in enumerate(document["tests"], start=1)]
-    tests.sort(key=lambda test: -BEST_FIRST.index(test.record["verdict"]))
+    tests = [_Test(number, test) for number, test in enumerate(report.tests, start=1)]
+    tests.sort(key=lambda test: -BEST_FIRST.index(test.record.verdict))
     return environment.get_template("report.html.j2").render(
-        report=document,
+        report=report,
         tests=tests,
         parts=_PARTS,
         latencies=_LATENCIES,
-        verdicts=_counts(test.record["verdict"] for test in tests),
-        causes=_counts(test.record["cause"] for test in tests if test.record["cause"]),
+        verdicts=_counts(test.record.verdict for test in tests),
+        causes=_counts(test.record.cause for test in tests if test.record.cause),
     )
 
 
@@ -61,73 +63,70 @@ class _Test:
     """One measurement as the page shows it."""
 
     number: int
-    record: dict[str, Any]
-
-    @property
-    def levels(self) -> list[dict[str, Any]]:
-        return list(self.record["levels"])
+    record: Record
 
     @property
     def source(self) -> list[tuple[int, str, bool]]:
         """The lines around the culprit's: number, text, and whether it is the one."""
-        culprit = self.record["culprit"]
-        source = culprit and culprit.get("source")
-        if not source:
+        culprit = self.record.culprit
+        if culprit is None or culprit.source is None:
             return []
-        numbered = enumerate(source["lines"], start=source["first"])
-        return [(number, text, number == culprit["line"]) for number, text in numbered]
+        numbered = enumerate(culprit.source.lines, start=culprit.source.first)
+        return [(number, text, number == culprit.line) for number, text in numbered]
 
     @property
     def budget(self) -> markupsafe.Markup | None:
         """The budget of the loop's time against the concurrency, as a drawing."""
-        if not self.levels:
+        levels = self.record.levels
+        if not levels:
             return None
         chart = pygal.StackedBar(
             **_look("Milliseconds of the loop's time"), x_title="copies at once"
         )
-        chart.x_labels = [str(level["concurrency"]) for level in self.levels]
+        chart.x_labels = [str(level.concurrency) for level in levels]
         for name, title in _PARTS.items():
-            chart.add(title, [level["budget_ms"][name] for level in self.levels])
-        return _drawn(chart, f"Where the loop's time goes, {_told(self.levels)}")
+            chart.add(title, [getattr(level.budget_ms, name) for level in levels])
+        return _drawn(chart, f"Where the loop's time goes, {_told(levels)}")
 
     @property
     def latency(self) -> markupsafe.Markup | None:
         """The latency against the concurrency, beside the ideal and the worst."""
-        if len(self.levels) < 2 or self.levels[0]["concurrency"] != 1:
+        levels = self.record.levels
+        if len(levels) < 2 or levels[0].concurrency != 1:
             return None
-        alone, most = self.levels[0]["makespan_ms"], self.levels[-1]["concurrency"]
+        alone, most = levels[0].makespan_ms, levels[-1].concurrency
         chart = pygal.XY(**_look("Milliseconds from the release"), x_title="copies at once")
-        chart.x_labels = [level["concurrency"] for level in self.levels]
+        chart.x_labels = [level.concurrency for level in levels]
         for title, name in zip(_LATENCIES, ("max", "p50"), strict=False):
-            points = [(level["concurrency"], level["latency_ms"][name]) for level in self.levels]
+            points = [(level.concurrency, getattr(level.latency_ms, name)) for level in levels]
             chart.add(title, [point for point in points if point[1] is not None])
         chart.add(_LATENCIES[2], [(1, alone), (most, alone)], show_dots=False)
         chart.add(_LATENCIES[3], [(1, alone), (most, most * alone)], show_dots=False)
-        return _drawn(chart, f"Latency against concurrency, {_told(self.levels)}")
+        return _drawn(chart, f"Latency against concurrency, {_told(levels)}")
 
     @property
     def timeline(self) -> _Timeline | None:
         """One burst, a bar for each copy."""
-        shown = self.record.get("timeline")
-        if not shown or not shown["makespan_ms"]:
+        shown = self.record.timeline
+        if shown is None or not shown.makespan_ms:
             return None
-        scale = 1000 / shown["makespan_ms"]
+        scale = 1000 / shown.makespan_ms
         bars = []
-        for copy in shown["copies"]:
-            end = shown["makespan_ms"] if copy["end_ms"] is None else copy["end_ms"]
+        for copy in shown.copies:
+            end = shown.makespan_ms if copy.end_ms is None else copy.end_ms
             steps = []
-            for start, length, blocked in copy["steps_ms"]:
+            for start, length, blocked in copy.steps_ms:
                 loop = max(0.0, length - blocked)
                 steps.append((start * scale, loop * scale, (start + loop) * scale, blocked * scale))
             bars.append(_Bar(end * scale, steps))
-        return _Timeline(shown["concurrency"], shown["makespan_ms"], bars)
+        return _Timeline(shown.concurrency, shown.makespan_ms, bars)
 
     @property
     def flames(self) -> list[_Flame]:
         """The merged stacks: what is called lies below what calls it."""
         root = _Flame("", 0)
-        for stack in self.record.get("stacks", ()):
-            root.add(stack["frames"], stack["count"])
+        for stack in self.record.stacks:
+            root.add(stack.frames[:DEEPEST_SHOWN], stack.count)
         return root.below
 
 
@@ -203,6 +202,6 @@ def _drawn(chart: Any, told: str) -> markupsafe.Markup:
     return markupsafe.Markup(chart.render(is_unicode=True))
 
 
-def _told(levels: Sequence[dict[str, Any]]) -> str:
-    took = ((level["concurrency"], level["makespan_ms"]) for level in levels)
+def _told(levels: Sequence[Level]) -> str:
+    took = ((level.concurrency, level.makespan_ms) for level in levels)
     return ", ".join(f"{copies} at once: {makespan:.1f} ms" for copies, makespan in took)

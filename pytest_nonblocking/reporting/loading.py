@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
+
+from .plain import DoesNotFitError, from_plain
+
+T = TypeVar("T")
 
 
 class BadFileError(Exception):
     """A file is not what it should be; the text names it and says why."""
 
 
-def load(path: Path, kind: str, version: int) -> dict[str, Any]:
-    """Return the JSON object in ``path``, of the schema version given.
+def load(path: Path, kind: type[T], name: str, version: int) -> T:
+    """Return what is in ``path``, a file of the schema version given.
 
-    Raises BadFileError for a file that cannot be read, is no JSON, is not of this ``kind``
-    ("report" or "baseline"), or was written by a newer version.
+    Raises BadFileError for a file that cannot be read, is no JSON, does not fit ``kind``, or was
+    written by a newer version. ``name`` is what a file of this kind is called.
     """
-    what = f"{path} is no {kind} of pytest-nonblocking"
+    what = f"{path} is no {name} of pytest-nonblocking"
     try:
         text = path.read_text("utf-8")
     except OSError as error:
@@ -26,6 +30,7 @@ def load(path: Path, kind: str, version: int) -> dict[str, Any]:
         raise BadFileError(f"{what}: it is not UTF-8 ({error.reason})") from None
     try:
         loaded = json.loads(text)
+        json.dumps(loaded, ensure_ascii=False).encode()  # refuses halves of surrogate pairs
     except (ValueError, RecursionError) as error:
         raise BadFileError(f"{what}: it is not JSON ({error})") from None
     if not isinstance(loaded, dict) or "schema_version" not in loaded:
@@ -38,16 +43,7 @@ def load(path: Path, kind: str, version: int) -> dict[str, Any]:
             f"{path} has schema_version {found}, this pytest-nonblocking reads up to {version}: "
             "upgrade pytest-nonblocking"
         )
-    return loaded
-
-
-def checked(path: Path, kind: str, entry: Any, shape: dict[str, tuple[type, ...]]) -> None:
-    """Raise BadFileError unless ``entry`` is an object with values of the types in ``shape``."""
-    what = f"{path} is no {kind} of pytest-nonblocking"
-    if not isinstance(entry, dict):
-        raise BadFileError(f"{what}: {str(entry)[:60]!r} is no object")
-    for name, types in shape.items():
-        if name not in entry:
-            raise BadFileError(f"{what}: an entry has no {name!r}")
-        if not isinstance(entry[name], types):
-            raise BadFileError(f"{what}: {name!r} is {str(entry[name])[:60]!r}")
+    try:
+        return from_plain(kind, loaded)
+    except DoesNotFitError as error:
+        raise BadFileError(f"{what}: {error}") from None

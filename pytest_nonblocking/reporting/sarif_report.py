@@ -11,7 +11,7 @@ from urllib.parse import quote
 import sarif_pydantic as sarif  # type: ignore[import-untyped]  # it has hints and no py.typed
 
 from ..model import CAUSES, Cause
-from .place import place_of
+from .record import Record, Report
 
 _SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
 _BASE = "%SRCROOT%"
@@ -44,16 +44,16 @@ _RULES: dict[Cause, tuple[str, str]] = {
 }
 
 
-def render(document: dict[str, Any]) -> str:
+def render(report: Report) -> str:
     """Return the whole file: one result for each failure, at its culprit's line."""
     driver = sarif.ToolDriver(
-        name=document["tool"]["name"],
-        version=document["tool"]["version"],
+        name=report.tool.name,
+        version=report.tool.version,
         rules=[_rule(cause) for cause in CAUSES],
     )
     run = sarif.Run(
         tool=sarif.Tool(driver=driver),
-        results=list(_results(document["tests"])),
+        results=list(_results(report.tests)),
         columnKind="unicodeCodePoints",
     )
     log = sarif.Sarif(schema_uri=_SCHEMA, runs=[run])
@@ -74,28 +74,27 @@ def _rule(cause: Cause) -> Any:
     )
 
 
-def _results(tests: Iterable[dict[str, Any]]) -> Iterable[Any]:
+def _results(tests: Iterable[Record]) -> Iterable[Any]:
     for test in tests:
-        if test["verdict"] != "fail":
+        if test.verdict != "fail" or test.cause is None:
             continue
-        known = bool(test.get("accepted_by"))
         extra = {"suppressions": [{"kind": "external", "justification": "known failure"}]}
         yield sarif.Result(
-            rule_id=test["cause"],
-            rule_index=CAUSES.index(test["cause"]),
+            rule_id=test.cause,
+            rule_index=CAUSES.index(test.cause),
             level=sarif.Level.ERROR,
-            message=sarif.Message(text=test.get("message") or f"{test['nodeid']}: {test['cause']}"),
+            message=sarif.Message(text=test.message or f"{test.nodeid}: {test.cause}"),
             locations=[sarif.Location(physical_location=_location(test))],
             partial_fingerprints={"nonblocking/v1": _fingerprint(test)},
-            properties={"test": test["nodeid"]},
-            **(extra if known else {}),
+            properties={"test": test.nodeid},
+            **(extra if test.accepted_by else {}),
         )
 
 
-def _location(test: dict[str, Any]) -> Any:
+def _location(test: Record) -> Any:
     """Return the culprit's line, or the first line of the test's file where there is none."""
-    file, line = test["nodeid"].partition("::")[0], 1
-    place = place_of(test)
+    file, line = test.nodeid.partition("::")[0], 1
+    place = test.place
     if place is not None and not place.library:  # which is no file of the repository's
         file, line = place.file, place.line
     return sarif.PhysicalLocation(
@@ -110,8 +109,7 @@ def _artifact(file: str) -> Any:
     return sarif.ArtifactLocation(uri=quote(file), uri_base_id=_BASE)
 
 
-def _fingerprint(test: dict[str, Any]) -> str:
+def _fingerprint(test: Record) -> str:
     """Return what stays the same where lines shift."""
-    found = place_of(test)
-    place = [found.file, found.function] if found else []
-    return hashlib.sha256("\0".join([test["nodeid"], test["cause"], *place]).encode()).hexdigest()
+    place = [test.place.file, test.place.function] if test.place else []
+    return hashlib.sha256("\0".join([test.nodeid, str(test.cause), *place]).encode()).hexdigest()

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
+from ..model import Word
 from .columns import fitted, width
-from .place import place_of
+from .record import Record
 
-_COLOURS = {"pass": "green", "fail": "red", "inconclusive": "yellow", "not-measured": "yellow"}
+_COLOURS: dict[Word, str] = {
+    "pass": "green",
+    "fail": "red",
+    "inconclusive": "yellow",
+    "not-measured": "yellow",
+}
 BEST_FIRST = ("pass", "not-measured", "inconclusive", "fail")
 _GAP = "  "
 _LEAST = 16
@@ -46,7 +52,7 @@ _TEST, _FRACTION, _CEILING, _WHERE = (
 
 def summarise(
     screen: Screen,
-    records: Sequence[dict[str, Any]],
+    records: Sequence[Record],
     lines: Iterable[tuple[str, str]] = (),
     *,
     verbosity: int,
@@ -69,45 +75,45 @@ def summarise(
         screen.write_line(text, **{colour: True})
 
 
-def summary(records: Sequence[dict[str, Any]]) -> tuple[str, str]:
+def summary(records: Sequence[Record]) -> tuple[str, str]:
     """Return the line that sums up all measurements, and its colour."""
-    words = Counter(record["verdict"] for record in records)
-    accepted = sum(bool(record.get("accepted_by")) for record in records)
+    words = Counter(record.verdict for record in records)
+    accepted = sum(bool(record.accepted_by) for record in records)
     told = {word: f"{words[word]} {word}" for word in _COLOURS if words[word]}
     if accepted:
         told["fail"] += f" ({accepted} accepted by the baseline)"
-    worst = next((word for word in reversed(_COLOURS) if words[word]), "pass")
+    worst: Word = next((word for word in reversed(_COLOURS) if words[word]), "pass")
     if words["fail"]:
         worst = "fail" if words["fail"] > accepted else "inconclusive"
     return f"nonblocking: {len(records)} measured: {', '.join(told.values())}", _COLOURS[worst]
 
 
-def _print_table(screen: Screen, records: Sequence[dict[str, Any]], fullwidth: int | None) -> None:
+def _print_table(screen: Screen, records: Sequence[Record], fullwidth: int | None) -> None:
     # The worst last: it is what stands on the screen when the run is over.
-    ordered = sorted(records, key=lambda record: BEST_FIRST.index(record["verdict"]))
+    ordered = sorted(records, key=lambda record: BEST_FIRST.index(record.verdict))
     head, *lines = table(ordered, fullwidth)
     screen.write_line(head.rstrip(), bold=True)
     for record, line in zip(ordered, lines, strict=True):
-        word = record["verdict"]
+        word = record.verdict
         screen.write(word, **{_COLOURS[word]: True})
         screen.write_line(line[len(word) :].rstrip())
-        for note in record["notes"]:
+        for note in record.notes:
             screen.write_line(f"{'':<12}  note: {note}")
 
 
-def _row(record: dict[str, Any]) -> _Row:
-    fraction, ceiling = record["serial_fraction"], record["ceiling_rps"]
+def _row(record: Record) -> _Row:
+    fraction, ceiling = record.serial_fraction, record.ceiling_rps
     return _Row(
-        record["verdict"],
-        record["nodeid"],
-        record["cause"] or "-",
+        record.verdict,
+        record.nodeid,
+        record.cause or "-",
         "-" if fraction is None else f"{fraction:.2f}",
         "-" if ceiling is None else f"{ceiling:.0f}/s",
-        str(place_of(record) or ""),
+        str(record.place or ""),
     )
 
 
-def table(records: Sequence[dict[str, Any]], fullwidth: int | None) -> list[str]:
+def table(records: Sequence[Record], fullwidth: int | None) -> list[str]:
     """Return a heading and a line for each record, of ``fullwidth`` columns unless that is None.
 
     A narrow terminal takes from the tests' ids and from the places, in proportion to their length.

@@ -1,5 +1,6 @@
 """The text of a failure and its notes, from literal evidence."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -143,10 +144,11 @@ def test_a_handler_in_which_no_line_is_agreed_on_is_told_by_its_definition():
     ],
 )
 def test_the_report_tells_of_a_place_whether_it_is_a_librarys(found, library, route, file):
-    told = json_report.record(outcome(found=found), ROOT)
-    assert (told["culprit"]["library"], told["culprit"]["route"]) == (library, route)
-    assert told["culprit"]["file"] == file
-    jsonschema.validate(json_report.document([told]), json_report.schema())
+    told = json_report.measurement(outcome(found=found), ROOT)
+    assert (told.record.culprit.library, told.record.culprit.route) == (library, route)
+    assert told.record.culprit.file == file
+    written = json.loads(json_report.render(json_report.document([told])))
+    jsonschema.validate(written, json_report.schema())
 
 
 # What hangs

@@ -2,32 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
+from reported import culprit, failing, record
 
 from pytest_nonblocking.reporting.columns import fitted, width
 from pytest_nonblocking.reporting.terminal import table
 
-GOOD = {
-    "verdict": "pass",
-    "nodeid": "test_a.py::test_good",
-    "cause": None,
-    "serial_fraction": 0.0,
-    "ceiling_rps": 350.2,
-    "culprit": None,
-}
-BAD = {
-    "verdict": "fail",
-    "nodeid": "test_a.py::test_bad[long-id]",
-    "cause": "blocking-call",
-    "serial_fraction": 1.0,
-    "ceiling_rps": 19.8,
-    "culprit": {"file": "app.py", "line": 41, "function": "export"},
-}
-LONG = {
-    **BAD,
-    "nodeid": "tests/" + "deep/" * 30 + "test_x.py::test_long",
-    "culprit": {"file": "lib/" * 30, "line": 7, "function": "load"},
-}
+GOOD = record("test_a.py::test_good", serial_fraction=0.0, ceiling_rps=350.2)
+BAD = failing("test_a.py::test_bad[long-id]", ceiling_rps=19.8, culprit=culprit(file="app.py"))
+LONG = replace(
+    BAD,
+    nodeid="tests/" + "deep/" * 30 + "test_x.py::test_long",
+    culprit=culprit(file="lib/" * 30, line=7),
+)
 
 
 @pytest.mark.parametrize(("text", "columns"), [("abc", 3), ("注文", 4), ("e\u0301", 1), ("", 0)])
@@ -52,8 +41,8 @@ def test_what_is_too_long_keeps_its_end(text, columns, shown):
 
 def test_without_a_width_nothing_is_cut():
     lines = table([GOOD, BAD, LONG], None)
-    assert LONG["nodeid"] in lines[3]
-    assert lines[3].endswith(LONG["culprit"]["file"] + ":7")
+    assert LONG.nodeid in lines[3]
+    assert lines[3].endswith(LONG.culprit.file + ":7")
 
 
 @pytest.mark.parametrize("columns", [80, 100, 300])
@@ -75,6 +64,6 @@ def test_few_short_rows_take_no_more_than_they_need():
 
 
 def test_wide_characters_keep_the_columns_aligned():
-    lines = table([GOOD, {**GOOD, "nodeid": "test_a.py::test_注文"}], 200)
+    lines = table([GOOD, replace(GOOD, nodeid="test_a.py::test_注文")], 200)
     assert width(lines[1]) == width(lines[2])
     assert width(lines[1].partition("0.00")[0]) == width(lines[2].partition("0.00")[0])

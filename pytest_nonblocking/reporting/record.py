@@ -1,0 +1,261 @@
+"""The JSON report, schema version 1: what every writer, the baseline and the command line take.
+
+The published schema, ``report.schema.json``, is generated from these classes by ``make schema``.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Annotated, ClassVar, Literal, NamedTuple
+
+from ..model import Cause, Reason, Word
+
+SCHEMA_VERSION = 1
+_ROUTE = "^(.+):([0-9]{1,9}) in (.+)$"
+
+NotNegative = Annotated[float, {"minimum": 0}]
+Count = Annotated[int, {"minimum": 0}]
+Positive = Annotated[int, {"minimum": 1}]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tool:
+    """What wrote the report."""
+
+    OPEN: ClassVar = True
+    name: Literal["pytest-nonblocking"]
+    version: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Environment:
+    """Where the measurements were made."""
+
+    OPEN: ClassVar = True
+    python: str
+    implementation: str = ""
+    platform: str
+    cpu_count: int | None = None
+    loop: str
+    clock: str
+    machine_factor: Annotated[float, {"minimum": 1}]
+    tracer: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """Lines of a file, from line number ``first`` on."""
+
+    first: Positive
+    lines: tuple[str, ...]
+
+
+class Place(NamedTuple):
+    """A line that a reader can open."""
+
+    file: str
+    line: int
+    function: str
+    library: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Culprit:
+    """The place to which the cost goes, and the library calls below it."""
+
+    file: str
+    line: Positive
+    function: str
+    code: str
+    calls: tuple[str, ...]
+    samples: Count
+    of: Count
+    library: Annotated[
+        bool,
+        {
+            "description": "Whether the place is in a library: no line of the user's is below the "
+            "handler."
+        },
+    ]
+    route: Annotated[
+        str | None,
+        {
+            "description": 'The definition of the handler, "file:line in function", where the '
+            "place is none of its lines.",
+            "pattern": _ROUTE,
+        },
+    ]
+    source: Annotated[Source | None, {"description": "The lines around the culprit's."}] = None
+
+    @property
+    def place(self) -> Place:
+        """The place, or the handler's where the place is in a library.
+
+        Which function of a library costs most may change with its version; the handler stays.
+        """
+        if self.library and self.route and (found := re.match(_ROUTE, self.route)):
+            return Place(found[1], int(found[2]), found[3])
+        return Place(self.file, self.line, self.function, self.library)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judged:
+    """The figure that was judged: an estimate, its bounds, and the limit."""
+
+    fraction: NotNegative
+    low: NotNegative
+    high: NotNegative
+    limit: NotNegative
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Share:
+    """A cause, and its share of the excess."""
+
+    cause: Cause
+    share: Annotated[float, {"minimum": 0, "maximum": 1}]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Latency:
+    """Quantiles of the latencies, None where no copy finished."""
+
+    min: float | None
+    p50: float | None
+    p95: float | None
+    max: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Budget:
+    """The loop-time budget in milliseconds, by the names of ``model.Budget``."""
+
+    cpu: float
+    blocked: float
+    gil: float
+    gc: float
+    descheduled: float
+    idle: float
+    own: float
+    other_cpu: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Level:
+    """All runs at one concurrency."""
+
+    concurrency: Positive
+    rounds: Positive
+    makespan_ms: float
+    latency_ms: Latency
+    budget_ms: Budget
+    pressure_ms: NotNegative
+    residual_ms: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limit:
+    """The value of a setting, and where it came from."""
+
+    value: object
+    from_: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Copy:
+    """When a copy ended, and its steps as start, length and blocked time."""
+
+    end_ms: float | None
+    steps_ms: tuple[tuple[float, float, float], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timeline:
+    """One burst, copy by copy."""
+
+    concurrency: Positive
+    makespan_ms: float
+    copies: tuple[Copy, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stack:
+    """A stack, the outermost frame first, and how often it was seen."""
+
+    frames: Annotated[tuple[str, ...], {"minItems": 1}]
+    count: Positive
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record:
+    """One measurement."""
+
+    nodeid: str
+    target: str = ""
+    verdict: Word
+    reasons: Annotated[tuple[Reason, ...], {"uniqueItems": True}]
+    cause: Cause | None
+    culprit: Culprit | None
+    message: Annotated[str | None, {"description": "The whole text of a failure."}] = None
+    accepted_by: Annotated[
+        Literal["baseline"] | None,
+        {"description": "What accepts the failure: the test does not fail for it."},
+    ] = None
+    allowed: Annotated[
+        tuple[str, ...],
+        {"description": "The causes that were found and are accepted by the setting allow."},
+    ] = ()
+    notes: tuple[str, ...]
+    serial_fraction: float | None
+    judged: Judged | None
+    causes: tuple[Share, ...]
+    serial_ms: float | None
+    ceiling_rps: float | None
+    max_lag_ms: NotNegative
+    max_blocked_ms: NotNegative
+    wall_s: NotNegative
+    levels: tuple[Level, ...]
+    limits: dict[str, Limit]
+    timeline: Annotated[
+        Timeline | None,
+        {
+            "description": "One burst: of each of its first 100 copies when it ended, and its "
+            "steps that kept the loop for long, as [start, length, blocked], all in milliseconds "
+            "from the release."
+        },
+    ] = None
+    stacks: Annotated[
+        tuple[Stack, ...],
+        {
+            "description": "Where what the cause names was seen: the most common stacks, from the "
+            "first line of the user's on."
+        },
+    ] = ()
+
+    @property
+    def place(self) -> Place | None:
+        """The one place that a table or another tool shows."""
+        return None if self.culprit is None else self.culprit.place
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measurement:
+    """A record and where it was made: what crosses between the processes of xdist."""
+
+    record: Record
+    environment: Environment
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """The whole report."""
+
+    OPEN: ClassVar = True
+    schema_version: Literal[1]
+    tool: Tool
+    environment: Environment
+    tests: tuple[Record, ...]
