@@ -152,7 +152,12 @@ def test_there_is_nothing_to_update_without_a_baseline(pytester):
 @pytest.mark.parametrize("flags", [[], [UPDATE]], ids=["gate", "update"])
 @pytest.mark.parametrize(
     ("content", "told"),
-    [("{", "*is not JSON*"), ('{"schema_version": 9}', "*has schema_version 9*upgrade*")],
+    [
+        ("{", "*is not JSON*"),
+        ('{"schema_version": 9}', "*has schema_version 9*upgrade*"),
+        ('{"schema_version": 1, "worse_factor": NaN}', "*worse_factor must be a number, not nan"),
+        ('{"schema_version": 1, "worse_factor": true}', "*worse_factor must be a number, not True"),
+    ],
 )
 def test_a_bad_file_is_a_usage_error_and_stays_as_it_is(pytester, content, told, flags):
     pytester.makepyfile(test_it=SUITE)
