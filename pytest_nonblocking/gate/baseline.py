@@ -38,7 +38,7 @@ class Known:
     more may change from run to run, and lines shift: neither makes it another failure.
     """
 
-    OPEN: ClassVar = True
+    OPEN: ClassVar[bool] = True
     test: str
     cause: str
     where: str | None
@@ -60,7 +60,7 @@ class Known:
 class _File:
     """What is in the file of a baseline."""
 
-    OPEN: ClassVar = True
+    OPEN: ClassVar[bool] = True
     schema_version: Literal[1]
     worse_factor: Annotated[float, {"minimum": 1}]
     failures: tuple[Known, ...]

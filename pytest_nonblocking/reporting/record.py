@@ -23,7 +23,7 @@ Positive = Annotated[int, {"minimum": 1}]
 class Tool:
     """What wrote the report."""
 
-    OPEN: ClassVar = True
+    OPEN: ClassVar[bool] = True
     name: Literal["pytest-nonblocking"]
     version: str
 
@@ -32,7 +32,7 @@ class Tool:
 class Environment:
     """Where the measurements were made."""
 
-    OPEN: ClassVar = True
+    OPEN: ClassVar[bool] = True
     python: str
     implementation: str = ""
     platform: str
@@ -254,7 +254,7 @@ class Measurement:
 class Report:
     """The whole report."""
 
-    OPEN: ClassVar = True
+    OPEN: ClassVar[bool] = True
     schema_version: Literal[1]
     tool: Tool
     environment: Environment
