@@ -110,7 +110,10 @@ def test_the_examples_of_the_how_to(pytester):
     )
 
 
-PAGES = ["README.md", "CHANGELOG.md", *(f"docs/{p.name}" for p in (ROOT / "docs").glob("*.md"))]
+PAGES = [
+    *(path.name for path in ROOT.glob("*.md")),
+    *(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md")),
+]
 
 
 @pytest.mark.parametrize("page", PAGES)
