@@ -15,7 +15,8 @@ lint: $(VENV)/installed
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 
-# What differs between interpreters (the analysis is pure: it does not), on every CPython that is found, and with the lowest versions.
+# What differs between interpreters (the analysis is pure), on every CPython that is found, and with
+# the lowest versions.
 matrix:
 	$(PYTHON) .ci/matrix.py $(ARGS) -n 2 \
 	    tests/unit tests/e2e/test_loops.py tests/plugin/test_plain_functions.py \

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Run tests on every CPython that is found, and once with the lowest versions of what is needed.
 
-    python3 .ci/matrix.py [--python 3.12 ...] [--but 3.11 ...] [--only latest|lowest] [PYTEST ARGUMENTS]
+    python3 .ci/matrix.py [--python 3.12 ...] [--but 3.11 ...] [--only latest|lowest] [PYTEST ...]
 
 Says which interpreters were not found. Environments stay in build/matrix until pyproject.toml
 changes. Exits with 1 if a row failed.
@@ -99,7 +99,11 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--python", action="append", choices=VERSIONS)
     parser.add_argument(
-        "--but", action="append", default=[], choices=VERSIONS, help="skip its row of latest versions"
+        "--but",
+        action="append",
+        default=[],
+        choices=VERSIONS,
+        help="skip its row of latest versions",
     )
     parser.add_argument("--only", choices=("latest", "lowest"))
     chosen, arguments = parser.parse_known_args()
