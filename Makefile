@@ -15,10 +15,12 @@ lint: $(VENV)/installed
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 
-# The tests that depend on the interpreter, on every CPython found and with the lowest versions.
+# The tests that depend on the interpreter (the analysis does not), on every CPython found and with the
+# lowest versions.
 matrix:
 	$(PYTHON) .ci/matrix.py $(ARGS) -n 2 \
-	    tests/unit tests/e2e/test_loops.py tests/plugin/test_plain_functions.py
+	    tests/unit tests/e2e/test_loops.py tests/plugin/test_plain_functions.py \
+	    --ignore tests/unit/analysis
 
 # All conditions on every CPython found, six times. Takes hours; resumes where it stopped.
 truth: $(VENV)/installed

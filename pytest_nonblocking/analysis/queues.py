@@ -44,14 +44,14 @@ def waits_in_a_queue(stack: Stack) -> bool:
 
     A middleware that waits for another task of its framework's waits at an event too.
     """
-    return (
-        bool(stack)
-        and stack[-1].module.startswith(QUEUES)
-        and not any(
-            frame.module.startswith(_PASS_ON) or frame.function.endswith(_FOR_A_THREAD)
-            for frame in stack
-        )
-    )
+    if not stack or not stack[-1].module.startswith(QUEUES):
+        return False
+    for frame in reversed(stack):
+        if frame.function.endswith(_FOR_A_THREAD):
+            return False
+        if not frame.module.startswith(QUEUES):
+            return not frame.module.startswith(_PASS_ON)
+    return True
 
 
 def waits_for(runs: Sequence[Run]) -> tuple[Cause, Pool | None]:

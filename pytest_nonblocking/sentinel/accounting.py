@@ -194,15 +194,19 @@ def _divided(off: int, other_cpu: int, seen: _Weights, noise: int) -> _Off:
     if whole <= 0:
         unwitnessed = 0 if seen.unknown > 0 and off > noise else off - held
         return _Off(off - held, held, 0, unwitnessed, seen.unknown > 0)
+    # After the last look others may have held the GIL: a sleep of 3 ms ends 20 ms later beside
+    # Python in a thread, which keeps the watchdog from looking, too.
+    unseen = min(max(0, off - int(whole * 1e9)), held)
+    off, held = off - unseen, held - unseen
     waits, gil = int(off * seen.waits / whole), int(off * seen.gil / whole)
     # The watchdog itself holds the GIL when a wait ends under its eyes: beside a wait, only what
     # others computed is a wait for the GIL.
     sure_gil = min(gil, held) if waits else gil
     handed = off - waits - gil
-    held_up = min(handed, other_cpu - min(other_cpu, sure_gil))
+    held_up = min(handed, held - min(held, sure_gil))
     return _Off(
         blocked=waits + gil - sure_gil,
-        gil=sure_gil + held_up,
+        gil=unseen + sure_gil + held_up,
         machine=handed - held_up,
         unwitnessed=gil - sure_gil,
         gil_seen=sure_gil > 0,
