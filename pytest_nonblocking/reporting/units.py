@@ -11,6 +11,11 @@ def milliseconds(seconds: float) -> str:
     return f"{value:.1f} ms"
 
 
+def duration(seconds: float) -> str:
+    """Return a duration in seconds from one second on, in milliseconds below."""
+    return f"{seconds:g} s" if seconds >= 1 else milliseconds(seconds)
+
+
 def rate(per_second: float) -> str:
     """Return a rate in requests per second."""
     return f"{per_second:.0f} requests/s" if per_second >= 10 else f"{per_second:.1f} requests/s"

@@ -15,7 +15,7 @@ async def test_it():
         await asyncio.sleep(0.02)
 """
 REASON = "one writer at a time, by design: see the docs"
-NOTE = f"*note: serialised-wait was found and is accepted by allow (from {{}}): {REASON}"
+NOTE = f"*note: serialised-wait found and accepted by allow (from {{}}): {REASON}"
 
 
 def test_a_marker_gives_the_reason(pytester):
