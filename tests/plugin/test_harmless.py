@@ -260,4 +260,6 @@ def test_a_free_threaded_interpreter_is_not_measured(pytester):
     )
     result = pytester.runpytest("-v", "-W", "always")
     result.assert_outcomes(passed=1, warnings=1)
-    result.stdout.fnmatch_lines(["*in a free-threaded interpreter, * use one with the GIL*"])
+    result.stdout.fnmatch_lines(
+        ["*in a free-threaded interpreter, * use an interpreter with the GIL*"]
+    )

@@ -108,7 +108,7 @@ def test_a_failed_start_up_is_reported_as_what_it_is(live):
     for server in ("uvicorn", "hypercorn"):
         result = live(["/"], server=server, more=more)
         result.assert_outcomes(failed=1)
-        result.stdout.fnmatch_lines(["*AppStartupError: the application's start-up failed: *"])
+        result.stdout.fnmatch_lines(["*AppStartupError: application startup failed: *"])
         result.stdout.fnmatch_lines(["*no database*"])
 
 
@@ -167,4 +167,4 @@ def test_error_when_the_server_is_unknown_or_not_installed(pytester):
     pytester.syspathinsert()
     result = pytester.runpytest_subprocess("--nonblocking-transport=hypercorn")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
-    result.stderr.fnmatch_lines(["*must be asgi unless hypercorn is installed: pip install *"])
+    result.stderr.fnmatch_lines(["*must be asgi while hypercorn is not installed (pip install *"])

@@ -130,7 +130,7 @@ def test_a_body_that_fails_only_in_a_burst_says_so_and_names_virtual_user(projec
     result = project.runpytest()
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(
-        ["E*assert False", "*passed alone and failed as copy * of 8 at once*"]
+        ["E*assert False", "*passed alone, but failed as copy * of 8 concurrent copies*"]
     )
     result.stdout.fnmatch_lines(["*virtual_user()*"])
 
