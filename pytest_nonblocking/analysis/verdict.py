@@ -375,8 +375,10 @@ def _reasons(stalls: _Stalls) -> tuple[Reason, ...]:
 
 
 def _near_step(stalls: _Stalls) -> str:
-    nearest = statistics.median(stall.nearest for stall in (*stalls.guilty, *stalls.near))
-    return f"the longest callback is within {abs(nearest - 1):.0%} of its limit"
+    found = (*stalls.guilty, *stalls.near)
+    nearest = statistics.median(stall.nearest for stall in found)
+    names = sorted({f"max_{reason}" for stall in found for reason in stall.reasons})
+    return f"the longest callback is within {abs(nearest - 1):.0%} of {' and '.join(names)}"
 
 
 def _judge_timeout(run: Run, evidence: Evidence) -> Judgement:

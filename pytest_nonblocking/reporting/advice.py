@@ -9,7 +9,7 @@ from ..analysis.queues import fullest_pool, hangs_alone
 from ..analysis.verdict import is_blind, machine_share
 from ..causes import CAUSE_TEXTS, HANGS_FIX, OFFLOAD, counterpart
 from ..model import Cause, Culprit, Evidence, Judgement, Limit
-from .units import plural, rate
+from .units import limit_text, milliseconds, plural, rate
 
 
 def fix_for(cause: Cause, culprit: Culprit | None, evidence: Evidence) -> str:
@@ -34,7 +34,7 @@ def notes_for(
             + (f": {reason}" if reason else "")
         )
     if judgement.word == "inconclusive":
-        notes.append(_why_inconclusive(judgement, evidence))
+        notes.append(_why_inconclusive(judgement, evidence, limits))
     notes += _pool_notes(judgement, evidence)
     if judgement.word == "pass" and judgement.offloaded >= _WORTH_TELLING:
         notes.append(_ceiling_of_offloaded_work(judgement.offloaded))
@@ -94,7 +94,17 @@ def _pool_notes(judgement: Judgement, evidence: Evidence) -> list[str]:
     ]
 
 
-def _why_inconclusive(judgement: Judgement, evidence: Evidence) -> str:
+def _changeable(judgement: Judgement, limits: dict[str, Limit]) -> str:
+    """Return the limits that the figure is too close to, with their origins."""
+    names = [name for name in ("max_lag", "max_blocked") if name in judgement.near]
+    if not names:
+        limit = limits["max_serial_fraction"]
+        return f"max_serial_fraction ({limit_text(f'{limit.value:.2f}', limit)})"
+    told = [(name, limit_text(milliseconds(limits[name].value), limits[name])) for name in names]
+    return " or ".join(f"{name} ({limit})" for name, limit in told)
+
+
+def _why_inconclusive(judgement: Judgement, evidence: Evidence, limits: dict[str, Limit]) -> str:
     if is_blind(evidence):
         return (
             f"the machine took {machine_share(evidence):.0%} of the time, and this OS cannot say "
@@ -104,8 +114,8 @@ def _why_inconclusive(judgement: Judgement, evidence: Evidence) -> str:
     budget = burst.budget
     if judgement.near:
         return (
-            f"{judgement.near}: too close to decide; rerun on a quieter machine, or change the "
-            "limit"
+            f"{judgement.near}: too close to decide; rerun on a quieter machine, or change "
+            f"{_changeable(judgement, limits)}"
         )
     runs = plural(len(evidence.bursts), "burst") if evidence.bursts else "the single runs"
     return (

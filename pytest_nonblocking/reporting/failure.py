@@ -7,19 +7,12 @@ from pathlib import Path
 from ..analysis.queues import hangs_alone, pool_waited_for
 from ..analysis.user_code import in_library
 from ..causes import CAUSE_TEXTS, HANGS_HEADLINE, HANGS_MEASURED, Measure
-from ..model import Cause, Culprit, Evidence, Frame, Judgement, Limit, Outcome, Run
+from ..model import Cause, Culprit, Evidence, Frame, Judgement, Outcome, Run
 from .advice import fix_for
-from .units import duration, milliseconds, plural, rate
+from .units import duration, limit_text, milliseconds, plural, rate
 
 _WORTH_FIXING = 0.1
 _NO_LINE = "no single line of your code accounts for most samples"
-
-
-def limit_text(value: str, limit: Limit) -> str:
-    """Return a limit with its origin: "limit 5 ms, default" or "limit 0.10 from pytest.ini"."""
-    return f"limit {value}" + (
-        ", default" if limit.origin == "default" else f" from {limit.origin}"
-    )
 
 
 def failure_text(outcome: Outcome, rootdir: Path) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from ..model import Limit
+
 
 def milliseconds(seconds: float) -> str:
     """Return a duration in milliseconds, with a decimal below 100 unless it is a whole number."""
@@ -24,3 +26,10 @@ def rate(per_second: float) -> str:
 def plural(number: int, one: str, many: str | None = None) -> str:
     """Return the number with its noun."""
     return f"{number} {one if number == 1 else many or one + 's'}"
+
+
+def limit_text(value: str, limit: Limit) -> str:
+    """Return a limit with its origin: "limit 5 ms, default" or "limit 0.10 from pytest.ini"."""
+    return f"limit {value}" + (
+        ", default" if limit.origin == "default" else f" from {limit.origin}"
+    )

@@ -254,6 +254,35 @@ def test_any_other_time_out_is_told_as_before(facts):
     assert text[1].endswith(" finished (timeout 30 s, default)")
 
 
+# What is inconclusive
+
+NEAR_FRACTION = (
+    "the serial fraction 0.11, with bounds 0.09 and 0.12, is within 5% of the limit 0.10"
+)
+NEAR_STEP = "the longest callback is within 1% of max_blocked"
+
+
+@pytest.mark.parametrize(
+    ("near", "limit"),
+    [
+        (NEAR_FRACTION, "max_serial_fraction (limit 0.10, default)"),
+        (NEAR_STEP, "max_blocked (limit 5 ms, default)"),
+    ],
+)
+def test_a_figure_too_close_to_its_limit_says_what_to_change(near, limit):
+    (note,) = notes_for(Judgement("inconclusive", near=near), outcome().evidence, LIMITS)
+    assert note == (f"{near}: too close to decide; rerun on a quieter machine, or change {limit}")
+
+
+# Notes
+
+
+def test_an_accepted_cause_is_told_with_its_origin_and_reason():
+    limits = LIMITS | {"allow": Limit({"thread-pool": "two workers"}, "marker")}
+    (note,) = notes_for(Judgement("pass", allowed=("thread-pool",)), outcome().evidence, limits)
+    assert note == "thread-pool found and accepted by allow (from marker): two workers"
+
+
 # Background work
 
 

@@ -541,6 +541,7 @@ def test_a_step_near_its_limit_is_inconclusive_every_time(blocked):
         judgement = judge(solo, small, *[top] * bursts, limits=limits)
         assert judgement.word == "inconclusive"
         assert judgement.near.startswith("the longest callback is within ")
+        assert judgement.near.endswith("% of max_blocked")
 
 
 @pytest.mark.parametrize(("blocked", "word"), [(4.8, "pass"), (5.2, "fail")])
