@@ -118,7 +118,7 @@ CAUSE_TEXTS: Mapping[Cause, CauseText] = {
 
 # A single run that never ended while its loop was idle has no queue to wait in, whatever its cause.
 HANGS_HEADLINE = "does not finish, even alone"
-HANGS_MEASURED = "the loop was idle and no other request was running, so there was no queue"
+HANGS_MEASURED = "it hung while the loop was idle and no other request was running"
 HANGS_FIX = (
     "find what should end this wait (a lock that the request already holds, an event that is never "
     "set, a reply that never arrives), and bound the wait with a timeout: anyio.fail_after(…)"

@@ -356,8 +356,8 @@ def add_options(parser: pytest.Parser) -> None:
     """
     group = parser.getgroup("nonblocking", "event-loop blocking (pytest-nonblocking)")
     for option in OPTIONS:
-        shown = ", ".join(option.default) if option.repeated else option.default
-        text = f"{option.help} (default: {'off' if option.switch else shown or 'none'})"
+        shown = "off" if option.switch else "none" if option.repeated else option.default
+        text = f"{option.help} (default: {'none' if shown is None else shown})"
         how: dict[str, Any] = {"action": "append" if option.repeated else "store"}
         how["metavar"] = option.metavar
         if option.switch:

@@ -161,7 +161,8 @@ def route_text(route: Frame, rootdir: Path) -> str:
 
 def _counted(culprit: Culprit, judgement: Judgement) -> str:
     if culprit.counted == "copies":
-        return f"{culprit.samples} of {plural(culprit.of, 'copy', 'copies')} wait there"
+        wait = "waits" if culprit.samples == 1 else "wait"
+        return f"{culprit.samples} of {plural(culprit.of, 'copy', 'copies')} {wait} there"
     if culprit.counted == "threads":
         return f"{culprit.samples} of {plural(culprit.of, 'sample')} of worker threads"
     return (
