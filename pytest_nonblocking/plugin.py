@@ -23,8 +23,8 @@ RUN: pytest.StashKey[TestRun] = pytest.StashKey()
 RECORDS: pytest.StashKey[dict[str, list[dict[str, Any]]]] = pytest.StashKey()
 
 _MARKER = (
-    "nonblocking({}): run the body as concurrent copies and fail it where it blocks the event "
-    "loop or makes its copies wait for one another"
+    "nonblocking({}): run the test alone and as concurrent copies; fail it if it blocks the event "
+    "loop or makes requests queue"
 )
 
 
@@ -68,8 +68,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         if marked is not None:
             if hasattr(getattr(item, "obj", None), "hypothesis"):
                 raise pytest.UsageError(
-                    f"{item.nodeid}: @pytest.mark.nonblocking and Hypothesis' @given both decide "
-                    "how often the body runs; measure one example instead"
+                    f"{item.nodeid}: @pytest.mark.nonblocking and Hypothesis' @given both control "
+                    "how often the test runs; measure a single example instead"
                 )
             item.stash[MARKED] = marked
 
@@ -194,7 +194,7 @@ def _run_of(item: pytest.Function) -> TestRun:
 
 @pytest.fixture
 def nonblocking_app(request: pytest.FixtureRequest) -> Any:
-    """The ASGI application under test: override it, or set ``nonblocking_app``."""
+    """The ASGI application under test: override this fixture, or set ``nonblocking_app``."""
     from .asgi import apps
 
     settings = request.node.stash.get(MARKED, request.config.stash[SETTINGS])
@@ -208,7 +208,7 @@ def nonblocking_app(request: pytest.FixtureRequest) -> Any:
 
 @pytest.fixture
 def nonblocking_client(request: pytest.FixtureRequest, nonblocking_app: Any) -> Iterator[Any]:
-    """An ``httpx.AsyncClient`` on the application, with its lifespan on the test's loop."""
+    """An ``httpx.AsyncClient`` for the application, whose lifespan runs on the test's loop."""
     run = _run_of(request.node)
     yield run.client_for(nonblocking_app)
     run.release()
@@ -216,13 +216,13 @@ def nonblocking_client(request: pytest.FixtureRequest, nonblocking_app: Any) -> 
 
 @pytest.fixture
 def loop_sentinel(request: pytest.FixtureRequest) -> Sentinel:
-    """The sentinel that measures the loop: read it, or use it as a context manager."""
+    """The sentinel that measures the loop; also a context manager around any code."""
     return _run_of(request.node).sentinel
 
 
 @pytest.fixture
 def nonblocking(request: pytest.FixtureRequest) -> Nonblocking:
-    """Measures any scenario: ``result = await nonblocking.measure(scenario, concurrency=50)``."""
+    """Measures scenarios: ``result = await nonblocking.measure(scenario, concurrency=50)``."""
     from .measuring import Nonblocking
 
     return Nonblocking(_run_of(request.node))
@@ -230,7 +230,7 @@ def nonblocking(request: pytest.FixtureRequest) -> Nonblocking:
 
 @pytest.fixture
 def virtual_user() -> Callable[[], int]:
-    """A callable: the index of the running copy, from 0; 0 where the body runs alone."""
+    """A callable that returns the index of the running copy: 0, 1, …; 0 in a single run."""
     from .load.scenario import current_copy
 
     return current_copy

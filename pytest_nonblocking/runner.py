@@ -42,7 +42,7 @@ _SHOWN_LIMITS = (
 
 
 _UNFINISHED = (
-    "the run ended before this test did (its worker died, an interrupt, pytest.exit): run it again"
+    "the run ended before this test finished (worker crash, interrupt or pytest.exit); run it again"
 )
 _MEASURES = frozenset(("nonblocking", "loop_sentinel"))
 """The fixtures of a test that decides by itself what is measured."""
@@ -360,13 +360,15 @@ def _place_of(test: Callable[..., object]) -> Place | None:
 def _why_unmeasured(error: Exception) -> str:
     if isinstance(error, UnsupportedLoopError):
         return str(error)
-    return f"the plugin itself failed ({type(error).__name__}: {error}); please report this"
+    return (
+        f"internal error in pytest-nonblocking ({type(error).__name__}: {error}); please report it"
+    )
 
 
 def _only_in_a_burst(failure: scenario.BodyFailedError) -> str:
     return (
-        f"The body passed alone and failed as copy {failure.copy} of {failure.concurrency} at once "
-        "(copies count from 0).\nIf the copies share data, make it unique with the fixture "
-        "virtual_user: virtual_user() is the index of the running copy.\nIf the app fails under "
-        "concurrency, that is a fault of the app."
+        f"The test passed alone, but failed as copy {failure.copy} of {failure.concurrency} "
+        "concurrent copies (numbered from 0).\nIf the copies share data, make it unique with the "
+        "virtual_user fixture: virtual_user() returns the index of the running copy.\nOtherwise "
+        "the app itself fails under concurrency."
     )

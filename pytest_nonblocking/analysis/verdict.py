@@ -375,8 +375,10 @@ def _reasons(stalls: _Stalls) -> tuple[Reason, ...]:
 
 
 def _near_step(stalls: _Stalls) -> str:
-    nearest = statistics.median(stall.nearest for stall in (*stalls.guilty, *stalls.near))
-    return f"the longest step is within {abs(nearest - 1):.0%} of its limit"
+    found = (*stalls.guilty, *stalls.near)
+    nearest = statistics.median(stall.nearest for stall in found)
+    names = sorted({f"max_{reason}" for stall in found for reason in stall.reasons})
+    return f"the longest callback is within {abs(nearest - 1):.0%} of {' and '.join(names)}"
 
 
 def _judge_timeout(run: Run, evidence: Evidence) -> Judgement:
@@ -484,10 +486,12 @@ def _judged(level: _Level, limits: Limits) -> Judged:
 def _near_limit(judged: Judged) -> str:
     """Return how near to its limit a figure is that cannot be told from it."""
     off = abs(judged.fraction / judged.limit - 1)
-    figure = f"{judged.fraction:.2f}, between {judged.low:.2f} and {judged.high:.2f}"
-    if off < 0.5:
-        return f"the serial fraction is {figure}: within {off:.0%} of the limit {judged.limit:.2f}"
-    return f"the serial fraction is {figure}, and the limit {judged.limit:.2f} lies between"
+    bounds = f"with bounds {judged.low:.2f} and {judged.high:.2f}"
+    near = f"within {off:.0%} of" if off < 0.5 else "not distinguishable from"
+    return (
+        f"the serial fraction {judged.fraction:.2f}, {bounds}, is {near} the limit "
+        f"{judged.limit:.2f}"
+    )
 
 
 def _causes(level: _Level) -> tuple[tuple[Cause, float], ...]:

@@ -32,7 +32,7 @@ def _websocket_stream() -> Any:
         module = importlib.import_module(name)
     except ImportError:
         raise ImportError(
-            "websockets need a package of their own: pip install 'pytest-nonblocking[websockets]'"
+            "websockets need an optional dependency: pip install 'pytest-nonblocking[websockets]'"
         ) from None
     return module.ASGIWebSocketAsyncNetworkStream
 

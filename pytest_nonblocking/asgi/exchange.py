@@ -125,9 +125,10 @@ class Call:
             self.error = error
         else:
             if not self.complete and not self.disconnected:
-                what = "ended its response" if self.status is not None else "sent a response"
+                what = "completing its" if self.status is not None else "sending a"
                 self.error = RuntimeError(
-                    f"the application returned from {self.method} {self.path} before it had {what}"
+                    f"the application returned from {self.method} {self.path} before {what} "
+                    "response"
                 )
         finally:
             self._end_upload()
@@ -198,7 +199,7 @@ class Call:
             self.status = message["status"]
             self.wake_client()
         else:
-            raise RuntimeError(f"a response cannot hold the event {kind!r}")
+            raise RuntimeError(f"unexpected event {kind!r} in a response")
 
     def _take_body(self, message: Message) -> None:
         if self.status is None:

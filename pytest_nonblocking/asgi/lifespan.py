@@ -65,7 +65,7 @@ class Lifespan:
         if message is not None or (self._error is not None and self._asked):
             reason = message or f"{type(self._error).__name__}: {self._error}"
             await self._stop()
-            raise AppStartupError(f"the application's start-up failed: {reason}") from self._error
+            raise AppStartupError(f"application startup failed: {reason}") from self._error
 
     async def shutdown(self) -> None:
         """End the application; raises AppShutdownError where it fails or does not answer."""
@@ -83,9 +83,7 @@ class Lifespan:
             elif reason is None and not self._task.done():
                 reason = f"it did not answer within {tasks.GRACE:g} s"
             if reason is not None:
-                raise AppShutdownError(
-                    f"the application's shutdown failed: {reason}"
-                ) from self._error
+                raise AppShutdownError(f"application shutdown failed: {reason}") from self._error
         finally:
             await self._stop()
 

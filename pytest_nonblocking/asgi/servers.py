@@ -91,14 +91,14 @@ class LiveServer:
             return
         reason = self._observed.startup_failure or self._error or "it did not start in time"
         await self._end()
-        raise AppStartupError(f"the application's start-up failed: {reason}") from self._error
+        raise AppStartupError(f"application startup failed: {reason}") from self._error
 
     async def shutdown(self) -> None:
         """End the server; raises AppShutdownError where the application fails meanwhile."""
         await self._end()
         if self._observed.shutdown_failure is not None:
             raise AppShutdownError(
-                f"the application's shutdown failed: {self._observed.shutdown_failure}"
+                f"application shutdown failed: {self._observed.shutdown_failure}"
             )
 
     async def _end(self) -> None:
@@ -172,9 +172,9 @@ class _Observed:
         async def seen(message: Message) -> None:
             # First: hypercorn raises at a failure.
             if message["type"] == "lifespan.startup.failed":
-                self.startup_failure = message.get("message", "") or "it gave no reason"
+                self.startup_failure = message.get("message", "") or "no reason given"
             elif message["type"] == "lifespan.shutdown.failed":
-                self.shutdown_failure = message.get("message", "") or "it gave no reason"
+                self.shutdown_failure = message.get("message", "") or "no reason given"
             await send(message)
             self._is_ready()
 

@@ -238,7 +238,7 @@ class _Burst:
         except self._cancelled:
             if self._scope.cancel_called or self._copies.cancel_scope.cancel_called:
                 raise
-            self._failed(index, RuntimeError("the body was cancelled from inside"))
+            self._failed(index, RuntimeError("the test body cancelled itself"))
         except LoopStuck:
             self._timed_out = True
         except (KeyboardInterrupt, SystemExit):
@@ -544,4 +544,4 @@ def watched(sentinel: Sentinel, transports: Sequence[Transport], took: float) ->
 
 def describe_fault(fault: BaseException) -> str:
     """Return what a report tells of a fault of the sentinel's own."""
-    return f"the sentinel itself failed ({type(fault).__name__}: {fault}); please report this"
+    return f"internal error in the sentinel ({type(fault).__name__}: {fault}); please report it"

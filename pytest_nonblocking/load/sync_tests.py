@@ -30,16 +30,16 @@ SyncBody = Callable[[], object]
 _LOOK_EVERY = 0.25
 _GRACE = 1.0
 _NO_LOOP = (
-    "none of asyncio's own event loops ran while the test ran: a test that is no coroutine is "
-    "measured on the loop of Starlette's TestClient"
+    "no asyncio event loop ran during the test; a test that is a plain function is measured on the "
+    "event loop of Starlette's TestClient, so send its requests through one"
 )
 _LOOP_EACH = (
-    "each request had an event loop of its own, so requests cannot wait for one another: lag and "
-    "blocking were judged, scaling was not; write `with TestClient(app) as client:` to share one"
+    "each request ran on its own event loop, so requests could not wait for one another: lag and "
+    "blocking were judged, scaling was not; share one loop with `with TestClient(app) as client:`"
 )
 _MANY_LOOPS = (
-    "the test used {} event loops at once: lag and blocking were judged, scaling was not; use one "
-    "TestClient in the test"
+    "the test used {} event loops at once: lag and blocking were judged, scaling was not; use only "
+    "one TestClient in the test"
 )
 
 

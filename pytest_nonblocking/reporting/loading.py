@@ -17,7 +17,7 @@ def load(path: Path, kind: str, version: int) -> dict[str, Any]:
     Raises BadFileError for a file that cannot be read, is no JSON, is not of this ``kind``
     ("report" or "baseline"), or was written by a newer version.
     """
-    what = f"{path} is no {kind} of pytest-nonblocking"
+    what = f"{path} is not a pytest-nonblocking {kind}"
     try:
         text = path.read_text("utf-8")
     except OSError as error:
@@ -43,9 +43,9 @@ def load(path: Path, kind: str, version: int) -> dict[str, Any]:
 
 def checked(path: Path, kind: str, entry: Any, shape: dict[str, tuple[type, ...]]) -> None:
     """Raise BadFileError unless ``entry`` is an object with values of the types in ``shape``."""
-    what = f"{path} is no {kind} of pytest-nonblocking"
+    what = f"{path} is not a pytest-nonblocking {kind}"
     if not isinstance(entry, dict):
-        raise BadFileError(f"{what}: {str(entry)[:60]!r} is no object")
+        raise BadFileError(f"{what}: {str(entry)[:60]!r} is not an object")
     for name, types in shape.items():
         if name not in entry:
             raise BadFileError(f"{what}: an entry has no {name!r}")

@@ -61,7 +61,7 @@ def progress_text(evidence: Evidence, level: int, limits: Limits) -> str:
     """Return the copies done, those of the next round, and the time left."""
     runs = (*evidence.solos, *evidence.bursts)
     done = sum(run.concurrency for run in runs)
-    what = "alone" if level == 1 else f"{level} at once"
+    what = "running 1 alone" if level == 1 else f"running {level} at once"
     left = seconds_left(evidence, level, limits)
     time = "" if left is None else f", about {max(1, round(left))} s left"
     return f"[{plural(done, 'copy', 'copies')} done, {what}{time}]"

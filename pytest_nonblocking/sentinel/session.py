@@ -403,4 +403,4 @@ class Sentinel:
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         if not self.probe.idle and self.probe.step_ns == self._breaks_step:
             self._breaks_step = None
-            raise LoopStuck("the step kept the event loop beyond the time-out")
+            raise LoopStuck("a callback held the event loop past the timeout")

@@ -104,7 +104,7 @@ def test_the_examples_of_the_how_to(pytester):
     result.stdout.fnmatch_lines(
         [
             "*test_endpoint[[]/fast]*",
-            "*note: serialised-wait was found and is accepted by allow (from marker)*",
+            "*note: serialised-wait found and accepted by allow (from marker)*",
             "nonblocking: 4 measured: 4 pass",
         ]
     )

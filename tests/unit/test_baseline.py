@@ -146,7 +146,7 @@ def test_the_file_is_the_same_in_whatever_order_the_tests_ran(known):
         (b'{"schema_version": "1"}', "schema_version is '1'"),
         (b'{"schema_version": 2}', "has schema_version 2, this pytest-nonblocking reads up to 1"),
         (b'{"schema_version": 1, "tests": []}', "has no 'worse_factor'"),
-        (b'{"schema_version": 1, "worse_factor": 2, "failures": [1]}', "'1' is no object"),
+        (b'{"schema_version": 1, "worse_factor": 2, "failures": [1]}', "'1' is not an object"),
         (b'{"schema_version": 1, "worse_factor": 0.5, "failures": []}', "must be 1 or more"),
         (b'{"schema_version": 1, "worse_factor": 2, "failures": [{"test": 1}]}', "'test' is '1'"),
     ],

@@ -47,7 +47,7 @@ def test_the_rounds_that_are_left(done, level, left):
 
 def test_nothing_is_promised_before_the_first_round():
     assert seconds_left(evidence(), 1, LIMITS) is None
-    assert progress_text(evidence(), 1, LIMITS) == "[0 copies done, alone]"
+    assert progress_text(evidence(), 1, LIMITS) == "[0 copies done, running 1 alone]"
 
 
 @pytest.mark.parametrize(
@@ -66,5 +66,5 @@ def test_the_time_that_is_left(done, level, each, seconds):
 def test_the_text_tells_the_copies_the_round_and_the_time():
     assert (
         progress_text(evidence(1, 1, 1, 8), 8, LIMITS)
-        == "[11 copies done, 8 at once, about 9 s left]"
+        == "[11 copies done, running 8 at once, about 9 s left]"
     )

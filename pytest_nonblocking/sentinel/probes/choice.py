@@ -12,8 +12,8 @@ from .probe import Probe
 class UnsupportedLoopError(Exception):
     """The running event loop cannot be timed; the message says why and what to do."""
 
-    def __init__(self, what: str, instead: str = "use asyncio's own, uvloop or trio") -> None:
-        super().__init__(f"the event loop is {what}, whose steps cannot be timed; {instead}")
+    def __init__(self, what: str, instead: str = "use asyncio, uvloop or trio") -> None:
+        super().__init__(f"the event loop is {what}, which is not supported; {instead}")
 
 
 def _always() -> bool:
@@ -27,7 +27,9 @@ def probe_of_running_loop(notice: float) -> Probe:
     """
     if not getattr(sys, "_is_gil_enabled", _always)():
         # The frames of a thread that runs meanwhile cannot be read safely.
-        raise UnsupportedLoopError("in a free-threaded interpreter", "use one with the GIL")
+        raise UnsupportedLoopError(
+            "in a free-threaded interpreter", "use an interpreter with the GIL"
+        )
     try:
         loop = asyncio.get_running_loop()
     except RuntimeError:
@@ -45,7 +47,7 @@ def probe_of_running_loop(notice: float) -> Probe:
 def _of_trio(notice: float) -> Probe:
     trio = sys.modules.get("trio")
     if trio is None or not trio.lowlevel.in_trio_run():
-        raise UnsupportedLoopError("neither asyncio's nor trio's")
+        raise UnsupportedLoopError("neither asyncio nor trio")
     from .trio_loop import TrioProbe
 
     return TrioProbe(notice)

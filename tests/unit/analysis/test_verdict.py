@@ -498,7 +498,7 @@ def test_cpu_near_the_allowance_is_inconclusive_every_time_and_says_how_near(cpu
     for bursts in (1, 2, 3, 5):
         judgement = judge(solo, run(8, cpu=8 * cpu), *[top] * bursts)
         assert judgement.word == "inconclusive"
-        assert judgement.near.startswith("the serial fraction is 0.")
+        assert judgement.near.startswith("the serial fraction 0.")
         assert "limit 0.1" in judgement.near
 
 
@@ -528,7 +528,7 @@ def test_where_the_bounds_are_far_apart_the_limit_is_said_to_lie_between():
     unseen = run(50, blocked=450, unwitnessed=450, idle=20)
     judgement = judge(run(idle=20), ASYNC_8, *[unseen] * 5)
     assert judgement.word == "inconclusive"
-    assert judgement.near.endswith("and the limit 0.10 lies between")
+    assert judgement.near.endswith("is not distinguishable from the limit 0.10")
 
 
 @pytest.mark.parametrize("blocked", [4.95, 5.0, 5.05])
@@ -540,7 +540,8 @@ def test_a_step_near_its_limit_is_inconclusive_every_time(blocked):
     for bursts in (1, 3, 5):
         judgement = judge(solo, small, *[top] * bursts, limits=limits)
         assert judgement.word == "inconclusive"
-        assert judgement.near.startswith("the longest step is within ")
+        assert judgement.near.startswith("the longest callback is within ")
+        assert judgement.near.endswith("% of max_blocked")
 
 
 @pytest.mark.parametrize(("blocked", "word"), [(4.8, "pass"), (5.2, "fail")])
