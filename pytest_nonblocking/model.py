@@ -9,8 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
-Word = Literal["pass", "fail", "inconclusive", "not-measured"]
-CONCLUSIVE: tuple[Word, ...] = ("pass", "fail")
+Verdict = Literal["pass", "fail", "inconclusive", "not-measured"]
+CONCLUSIVE: tuple[Verdict, ...] = ("pass", "fail")
 """The verdicts that prove something."""
 Reason = Literal["scaling", "lag", "blocked", "timeout"]
 Cause = Literal["blocking-call", "cpu-on-loop", "gil-contention", "thread-pool", "serialised-wait"]
@@ -128,7 +128,7 @@ class Step:
     """When it began (``perf_counter_ns``)."""
 
     @property
-    def keep(self) -> float:
+    def loop_time(self) -> float:
         """Seconds for which the step itself kept the loop: noise and waits for the GIL excluded."""
         return self.cpu + self.blocked
 
@@ -264,7 +264,7 @@ class Run:
     requests: int = 0
     background: float = 0.0
     exchanges: tuple[Exchange, ...] = ()
-    stays: tuple[float, ...] = ()
+    residences: tuple[float, ...] = ()
     """For how many seconds each request was in the application."""
     timed_out: bool = False
     stuck: Stack | None = None
@@ -319,7 +319,7 @@ class Limits:
 class Evidence:
     """All runs of one scenario, in the order in which they were made within each kind."""
 
-    solos: tuple[Run, ...] = ()
+    singles: tuple[Run, ...] = ()
     bursts: tuple[Run, ...] = ()
     calibration: Calibration = Calibration()
     unmeasured: str | None = None
@@ -373,7 +373,7 @@ class Judged:
 class Judgement:
     """What the evidence proves."""
 
-    word: Word
+    verdict: Verdict
     reasons: tuple[Reason, ...] = ()
     cause: Cause | None = None
     causes: tuple[tuple[Cause, float], ...] = ()

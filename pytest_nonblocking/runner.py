@@ -25,8 +25,8 @@ from .gate.baseline import BASELINE
 from .load import scenario
 from .load import sync_tests as threads
 from .model import Culprit, Evidence, Judgement, Limit, Limits, Outcome
+from .reporting import json_report
 from .reporting.advice import notes_for
-from .reporting.json_report import record
 from .reporting.progress import Progress
 from .sentinel import Driver, LoopsUsed, Sentinel, UnsupportedLoopError, cpu_of_other_thread
 
@@ -83,7 +83,7 @@ class TestRun:
         """Return what holds of the test until it has ended, as plain data; [] where it is off."""
         if not self._marked:
             return []
-        return [record(self._unmeasured(_UNFINISHED, self.settings), self._rootdir)]
+        return [json_report.record(self._unmeasured(_UNFINISHED, self.settings), self._rootdir)]
 
     def client_for(self, app: Any) -> Any:
         """Return a new client on ``app``, whose lifespan spans the body of the test."""
@@ -254,12 +254,12 @@ class TestRun:
             packages = self._packages()
             culprit = attribution.find(evidence, judgement, place, packages)
             outcome = self._outcome(evidence, settings, judgement, culprit, wall, packages)
-            told = record(outcome, self._rootdir)
+            record = json_report.record(outcome, self._rootdir)
         except Exception as error:
             outcome = self._unmeasured(_why_unmeasured(error), settings, wall)
-            told = record(outcome, self._rootdir)
+            record = json_report.record(outcome, self._rootdir)
         self.outcomes.append(outcome)
-        self.records.append(told)
+        self.records.append(record)
         return outcome
 
     def _packages(self) -> frozenset[str]:
@@ -310,24 +310,24 @@ class TestRun:
     def enforce(self, outcome: Outcome) -> None:
         """Fail the test for a failed outcome, warn for one that says nothing."""
         __tracebackhide__ = True
-        word = outcome.judgement.word
+        result = outcome.judgement.verdict
         enforced = self.settings.mode == "enforce"
-        if word == "fail":
-            told = self._record_of(outcome)
-            text = told["message"]
+        if result == "fail":
+            record = self._record_of(outcome)
+            text = record["message"]
             if (baseline := self._item.config.stash.get(BASELINE, None)) is not None:
-                objection = baseline.objection(told)
+                objection = baseline.objection(record)
                 if objection is None:
-                    if not told["accepted_by"]:
-                        told["accepted_by"] = "baseline"
-                        told["notes"] += [f"known failure, accepted by {baseline.path.name}"]
+                    if not record["accepted_by"]:
+                        record["accepted_by"] = "baseline"
+                        record["notes"] += [f"known failure, accepted by {baseline.path.name}"]
                     return
                 text += f"\n  baseline {objection}"
             if enforced:
                 pytest.fail(text, pytrace=False)
-        if word in ("inconclusive", "not-measured"):
-            text = f"nonblocking: {outcome.target} is {word}: {'; '.join(outcome.notes)}"
-            if word == "inconclusive" and enforced and self.settings.inconclusive == "fail":
+        if result in ("inconclusive", "not-measured"):
+            text = f"nonblocking: {outcome.target} is {result}: {'; '.join(outcome.notes)}"
+            if result == "inconclusive" and enforced and self.settings.inconclusive == "fail":
                 origin = self.settings.origins["inconclusive"]
                 pytest.fail(f"{text} (inconclusive=fail from {origin})", pytrace=False)
             warnings.warn_explicit(
@@ -335,10 +335,10 @@ class TestRun:
             )
 
     def _record_of(self, outcome: Outcome) -> dict[str, Any]:
-        for one, told in zip(self.outcomes, self.records, strict=True):
+        for one, record in zip(self.outcomes, self.records, strict=True):
             if one is outcome:
-                return told
-        return record(outcome, self._rootdir)  # another test's
+                return record
+        return json_report.record(outcome, self._rootdir)  # another test's
 
     def _line(self) -> int:
         return (self._item.location[1] or 0) + 1

@@ -16,7 +16,7 @@ import sys
 
 from pytest_nonblocking.analysis.growth import growth_of
 from pytest_nonblocking.load import scenario
-from pytest_nonblocking.load.machine import machine_factor
+from pytest_nonblocking.load.machine import slowdown
 from pytest_nonblocking.model import Limits
 from pytest_nonblocking.sentinel import Sentinel
 
@@ -68,9 +68,9 @@ def main() -> int:
     times = parser.parse_args().times
     cpus, slowdowns, ratios, within = [], [], [], []
     for _ in range(times):
-        before = machine_factor()
+        before = slowdown()
         found = [cpu for cpu, _, _ in asyncio.run(_bursts(_computes, 3))]
-        slowdowns.append((before + machine_factor()) / 2)
+        slowdowns.append((before + slowdown()) / 2)
         cpus.append(found[0])
         ratios.append(found[0] / slowdowns[-1])
         within.append(statistics.stdev(found) / statistics.mean(found))

@@ -32,7 +32,7 @@ framework has tasks of its own that wait beside each handler."""
 
 def target(evidence: Evidence) -> str | None:
     """Return what was requested most, as "GET /report", or None where no request was seen."""
-    runs = evidence.bursts or evidence.solos
+    runs = evidence.bursts or evidence.singles
     asked = Counter(f"{e.method} {e.path}" for run in runs for e in run.exchanges)
     if not asked:
         return None
@@ -51,13 +51,13 @@ def find(
     ``body`` is the test function: what it waits for is what the app does, so its own line is
     named only for what it does itself. ``packages`` are the top-level packages of the app.
     """
-    if judgement.word != "fail" or judgement.cause is None:
+    if judgement.verdict != "fail" or judgement.cause is None:
         return None
     reader = Reader(packages, body)
     route = _Routes(evidence, reader)
-    bursts = evidence.bursts or evidence.solos
+    bursts = evidence.bursts or evidence.singles
     if "timeout" in judgement.reasons:
-        late = [run for run in (*evidence.solos, *evidence.bursts) if run.timed_out]
+        late = [run for run in (*evidence.singles, *evidence.bursts) if run.timed_out]
         if (stuck := late[0].stuck) is not None:
             return _voted(reader.read_all([Sample(stuck, "unknown", 1.0)]), route)
         return _queue(late, reader, route)
@@ -65,7 +65,7 @@ def find(
         return _pool(bursts, reader, route)
     if judgement.cause == "serialised-wait":
         return _queue(bursts, reader, route)
-    runs = (*evidence.solos, *evidence.bursts)
+    runs = (*evidence.singles, *evidence.bursts)
     seen = {
         "blocking-call": _blocked_on_loop,
         "cpu-on-loop": _computing_on_loop,
@@ -229,7 +229,7 @@ class _Routes:
     """Which handler the requests go to, as far as the stacks of a scenario show it."""
 
     def __init__(self, evidence: Evidence, reader: Reader) -> None:
-        self._runs = (*evidence.solos, *evidence.bursts)
+        self._runs = (*evidence.singles, *evidence.bursts)
         self._reader = reader
 
     def handler(self) -> Frame | None:

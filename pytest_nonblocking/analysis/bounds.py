@@ -51,17 +51,19 @@ and the kernel's accounting tick of 1 to 4 ms in the worst case, once."""
 class Bounds:
     """An estimate between its lower and its upper bound."""
 
-    low: float
+    lower: float
     estimate: float
-    high: float
+    upper: float
 
     def in_order(self) -> Bounds:
         """Return the same with the estimate between the bounds."""
-        high = max(self.low, self.high)
-        return Bounds(self.low, min(max(self.low, self.estimate), high), high)
+        high = max(self.lower, self.upper)
+        return Bounds(self.lower, min(max(self.lower, self.estimate), high), high)
 
     def __add__(self, other: Bounds) -> Bounds:
-        return Bounds(self.low + other.low, self.estimate + other.estimate, self.high + other.high)
+        return Bounds(
+            self.lower + other.lower, self.estimate + other.estimate, self.upper + other.upper
+        )
 
 
 def share_between(part: float, whole: float, count: int) -> tuple[float, float]:
@@ -205,8 +207,8 @@ class Excess:
 
     def convicts(self, limits: Limits) -> bool:
         """Whether this burst alone speaks for a fail."""
-        limit = max(LEAST_EXCESS, limits.max_serial_fraction * self.alone.high)
-        return self.total.low > limit * (1 + self.margin)
+        limit = max(LEAST_EXCESS, limits.max_serial_fraction * self.alone.upper)
+        return self.total.lower > limit * (1 + self.margin)
 
     def convicts_alone(self, limits: Limits) -> bool:
         """Whether this burst is enough for a fail: nothing that happens once looks like it.
@@ -214,19 +216,19 @@ class Excess:
         Processor time is not a hiccup. Waits are none where each copy ends after the one before
         it; where all are late together, a server may have paused once.
         """
-        limit = max(LEAST_EXCESS, limits.max_serial_fraction * self.alone.high)
+        limit = max(LEAST_EXCESS, limits.max_serial_fraction * self.alone.upper)
         low = 0.0
         for cause, part in self.parts.items():
             if cause in ("cpu-on-loop", "gil-contention"):
-                low += part.low
+                low += part.lower
             elif cause in ("serialised-wait", "thread-pool"):
-                low += min(part.low, self.growth.spread_idle)
+                low += min(part.lower, self.growth.spread_idle)
         return low > limit * (1 + self.margin)
 
     def acquits(self, limits: Limits) -> bool:
         """Whether this burst alone speaks for a pass."""
-        limit = max(LEAST_EXCESS, limits.max_serial_fraction * self.alone.low)
-        return self.total.high * (1 + self.margin) <= limit
+        limit = max(LEAST_EXCESS, limits.max_serial_fraction * self.alone.lower)
+        return self.total.upper * (1 + self.margin) <= limit
 
 
 def excess_of(
@@ -304,9 +306,9 @@ def _paced(bounds: Bounds, run: Run, calibration: Calibration) -> Bounds:
     """Return what the reference machine would have shown."""
     slowdown, spread = pace_of(run, calibration), 1 + pace_spread(run)
     return Bounds(
-        bounds.low / slowdown / spread,
+        bounds.lower / slowdown / spread,
         bounds.estimate / slowdown,
-        bounds.high / slowdown * spread,
+        bounds.upper / slowdown * spread,
     )
 
 
@@ -353,16 +355,16 @@ def _beyond(allowance: float, cpu: Bounds, gil: Bounds) -> tuple[Bounds, Bounds]
         return max(0.0, cpu - allowance), max(0.0, gil - left)
 
     low, mid, high = (
-        divided(cpu.low, gil.low),
+        divided(cpu.lower, gil.lower),
         divided(cpu.estimate, gil.estimate),
-        divided(cpu.high, gil.high),
+        divided(cpu.upper, gil.upper),
     )
     return Bounds(low[0], mid[0], high[0]), Bounds(low[1], mid[1], high[1])
 
 
 def _left(allowance: float, cpu: Bounds, gil: Bounds) -> float:
     """Return what is left of the allowance, at most."""
-    return max(0.0, allowance - cpu.low - gil.low)
+    return max(0.0, allowance - cpu.lower - gil.lower)
 
 
 def _wait(
@@ -416,5 +418,7 @@ def _by_chance(pool: Pool | None, alone: Bounds) -> float:
 
 def _less(bounds: Bounds, part: float) -> Bounds:
     return Bounds(
-        max(0.0, bounds.low - part), max(0.0, bounds.estimate - part), max(0.0, bounds.high - part)
+        max(0.0, bounds.lower - part),
+        max(0.0, bounds.estimate - part),
+        max(0.0, bounds.upper - part),
     )

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from ..model import Cause, Evidence, Judged, Judgement, Limits, Looks, Reason, Run, Step, Word
+from ..model import Cause, Evidence, Judged, Judgement, Limits, Looks, Reason, Run, Step, Verdict
 from .bounds import (
     LEAST_EXCESS,
     LONGEST_WAKEUPS,
@@ -44,7 +44,7 @@ _BLIND = 0.1
 
 def machine_share(evidence: Evidence) -> float:
     """Return which share of all runs the machine took from the loop, from 0 to 1."""
-    runs = (*evidence.solos, *evidence.bursts)
+    runs = (*evidence.singles, *evidence.bursts)
     wall = sum(run.budget.wall for run in runs)
     return sum(run.budget.descheduled for run in runs) / wall if wall > 0 else 0.0
 
@@ -86,7 +86,7 @@ def stall_of(run: Run, evidence: Evidence, limits: Limits) -> Stall | None:
         if not (evidence.watched and _imports(step))
     )
     broken = [stall for stall in stalls if stall is not None]
-    return max(broken, key=lambda stall: (stall.over, stall.step.keep), default=None)
+    return max(broken, key=lambda stall: (stall.over, stall.step.loop_time), default=None)
 
 
 def _stall(step: Step, run: Run, evidence: Evidence, limits: Limits) -> Stall | None:
@@ -102,8 +102,8 @@ def _stall(step: Step, run: Run, evidence: Evidence, limits: Limits) -> Stall | 
         "lag": (lag, limits.max_lag),
         "blocked": (Bounds(surely, blocked, blocked), limits.max_blocked),
     }
-    over = tuple(name for name, (it, limit) in figures.items() if it.low > limit * (1 + _STEP))
-    near = tuple(name for name, (it, limit) in figures.items() if it.high * (1 + _STEP) > limit)
+    over = tuple(name for name, (it, limit) in figures.items() if it.lower > limit * (1 + _STEP))
+    near = tuple(name for name, (it, limit) in figures.items() if it.upper * (1 + _STEP) > limit)
     reasons: tuple[Reason, ...] = over or near
     if not reasons:
         return None
@@ -117,7 +117,7 @@ def _stall(step: Step, run: Run, evidence: Evidence, limits: Limits) -> Stall | 
 
 def _lateness(run: Run, evidence: Evidence, wakeups: float = SERVER_WAKEUPS) -> float:
     """Return by how much the machine may have delayed an answer in ``run``, in seconds."""
-    looks = _together(one.looks for one in (*evidence.solos, *evidence.bursts))
+    looks = _together(one.looks for one in (*evidence.singles, *evidence.bursts))
     return min(server_lateness(looks, wakeups), run.pressure.waiting)
 
 
@@ -161,7 +161,7 @@ def _stalls(runs: Sequence[Run], evidence: Evidence, limits: Limits) -> _Stalls:
 
 
 def _singles_convict(evidence: Evidence, limits: Limits) -> bool:
-    stalls = _stalls(evidence.solos, evidence, limits)
+    stalls = _stalls(evidence.singles, evidence, limits)
     return stalls.runs >= SINGLES and stalls.same == stalls.runs
 
 
@@ -216,7 +216,7 @@ def _level(concurrency: int, evidence: Evidence, limits: Limits) -> _Level:
     looks, later = _together(r.looks for r in runs), _together(r.after_looks for r in runs)
     cause = waits_for(runs)
     strict = tuple(
-        excess_of(run, evidence.solos, looks, later, limits, evidence.calibration, cause)
+        excess_of(run, evidence.singles, looks, later, limits, evidence.calibration, cause)
         for run in quietest
     )
     return _Level(tuple(e.without(limits.allow) for e in strict), len(runs), strict)
@@ -234,7 +234,7 @@ def _corroborated(evidence: Evidence, limits: Limits) -> bool:
 
     What a lone request computes and blocks on the loop, no second one can do meanwhile.
     """
-    for run in evidence.solos:
+    for run in evidence.singles:
         budget, slowdown = run.budget, pace_of(run, evidence.calibration)
         cpu = (budget.cpu + budget.gc) / slowdown / (1 + cpu_spread(run))
         cpu -= limits.cpu_allowance * max(1, run.requests)
@@ -245,7 +245,7 @@ def _corroborated(evidence: Evidence, limits: Limits) -> bool:
         limit = max(LEAST_EXCESS, limits.max_serial_fraction * run.makespan)
         if demand <= limit * (1 + MARGIN):
             return False
-    return bool(evidence.solos)
+    return bool(evidence.singles)
 
 
 def next_level(evidence: Evidence, limits: Limits) -> int | None:
@@ -254,9 +254,9 @@ def next_level(evidence: Evidence, limits: Limits) -> int | None:
     Alone three times, then a small burst. What convicts there is replicated there, so that a
     handler that blocks never pays for the largest burst; everything else goes on to it.
     """
-    if evidence.unmeasured or any(run.timed_out for run in (*evidence.solos, *evidence.bursts)):
+    if evidence.unmeasured or any(run.timed_out for run in (*evidence.singles, *evidence.bursts)):
         return None
-    if len(evidence.solos) < SINGLES:
+    if len(evidence.singles) < SINGLES:
         return 1
     small, top = min(SMALL_BURST, limits.concurrency), limits.concurrency
     if _singles_convict(evidence, limits):
@@ -269,7 +269,7 @@ def next_level(evidence: Evidence, limits: Limits) -> int | None:
         level = _level(small, evidence, limits)
         fails, passes = level.votes(limits)
         if fails and not passes:
-            if _mostly_waits(level) and len(evidence.solos) < MORE_SINGLES:
+            if _mostly_waits(level) and len(evidence.singles) < MORE_SINGLES:
                 return 1
             if level.convicts(limits, corroborated):
                 return None
@@ -283,7 +283,7 @@ def next_level(evidence: Evidence, limits: Limits) -> int | None:
     if level.acquits(limits):
         return top if (stalled.guilty or stalled.near) and made[top] < QUIETEST else None
     fails, passes = level.votes(limits)
-    if fails and not passes and _mostly_waits(level) and len(evidence.solos) < MORE_SINGLES:
+    if fails and not passes and _mostly_waits(level) and len(evidence.singles) < MORE_SINGLES:
         return 1
     if level.convicts(limits, corroborated) or made[top] >= MOST:
         return None
@@ -295,8 +295,8 @@ def next_level(evidence: Evidence, limits: Limits) -> int | None:
 
 def _mostly_waits(level: _Level) -> bool:
     parts = level.middle.parts
-    waits = sum(b.low for c, b in parts.items() if c in ("serialised-wait", "thread-pool"))
-    return 2 * waits > sum(b.low for b in parts.values())
+    waits = sum(b.lower for c, b in parts.items() if c in ("serialised-wait", "thread-pool"))
+    return 2 * waits > sum(b.lower for b in parts.values())
 
 
 def _is_quiet(evidence: Evidence) -> bool:
@@ -309,7 +309,7 @@ def _is_quiet(evidence: Evidence) -> bool:
 
 def judge(evidence: Evidence, limits: Limits) -> Judgement:
     """Return what the evidence proves."""
-    runs = (*evidence.solos, *evidence.bursts)
+    runs = (*evidence.singles, *evidence.bursts)
     if evidence.unmeasured:
         return Judgement("not-measured")
     late = [run for run in runs if run.timed_out]
@@ -317,7 +317,7 @@ def judge(evidence: Evidence, limits: Limits) -> Judgement:
         return _judge_timeout(late[0], evidence)
     if evidence.watched or evidence.scaling_unmeasured:
         return _judge_single_runs(evidence, limits)
-    if len(evidence.solos) < SINGLES or not evidence.bursts:
+    if len(evidence.singles) < SINGLES or not evidence.bursts:
         return Judgement("not-measured")
     return _judge_runs(evidence, limits)
 
@@ -327,7 +327,7 @@ def _allowed(evidence: Evidence, limits: Limits, excesses: Iterable[Excess]) -> 
     if not limits.allow:
         return ()
     strict = replace(limits, allow=())
-    runs = (*evidence.solos, *evidence.bursts)
+    runs = (*evidence.singles, *evidence.bursts)
     stalls = Counter(
         s.cause for run in runs if (s := stall_of(run, evidence, strict)) is not None and s.over
     )
@@ -336,30 +336,30 @@ def _allowed(evidence: Evidence, limits: Limits, excesses: Iterable[Excess]) -> 
         cause
         for excess in excesses
         for cause, part in excess.parts.items()
-        if part.low >= LEAST_EXCESS
+        if part.lower >= LEAST_EXCESS
     )
     return tuple(sorted(found.intersection(limits.allow)))
 
 
 def _judge_single_runs(evidence: Evidence, limits: Limits) -> Judgement:
     """Judge lag and blocking; what is seen in all runs convicts."""
-    stalls = _stalls(evidence.solos, evidence, limits)
-    word: Word = "pass" if evidence.watched else "not-measured"
+    stalls = _stalls(evidence.singles, evidence, limits)
+    verdict: Verdict = "pass" if evidence.watched else "not-measured"
     reasons: tuple[Reason, ...] = ()
     cause: Cause | None = None
     near = ""
     if stalls.runs and stalls.same == stalls.runs:
         cause = stalls.guilty[0].cause
-        word = "inconclusive" if is_blind(evidence) and cause != "cpu-on-loop" else "fail"
-        if word == "fail":
+        verdict = "inconclusive" if is_blind(evidence) and cause != "cpu-on-loop" else "fail"
+        if verdict == "fail":
             reasons = _reasons(stalls)
     elif evidence.watched and stalls.undecided:
-        word, near = "inconclusive", _near_step(stalls)
+        verdict, near = "inconclusive", _near_step(stalls)
     return Judgement(
-        word,
+        verdict,
         reasons=reasons,
-        cause=cause if word == "fail" else None,
-        causes=((cause, 1.0),) if word == "fail" and cause else (),
+        cause=cause if verdict == "fail" else None,
+        causes=((cause, 1.0),) if verdict == "fail" and cause else (),
         allowed=_allowed(evidence, limits, ()),
         near=near,
         guilty_runs=len(stalls.guilty),
@@ -398,7 +398,7 @@ def _judge_timeout(run: Run, evidence: Evidence) -> Judgement:
 
 
 def _steps(evidence: Evidence) -> Iterable[Step]:
-    return (step for run in (*evidence.solos, *evidence.bursts) for step in run.steps)
+    return (step for run in (*evidence.singles, *evidence.bursts) for step in run.steps)
 
 
 def _max_lag(evidence: Evidence) -> float:
@@ -418,7 +418,7 @@ def _judge_runs(evidence: Evidence, limits: Limits) -> Judgement:
     corroborated = singles_convict or _corroborated(evidence, limits)
     scales = level.convicts(limits, corroborated)
     stalled = singles_convict or _bursts_convict_for_stalls(evidence, limits)
-    stalls = _stalls((*evidence.solos, *evidence.bursts), evidence, limits)
+    stalls = _stalls((*evidence.singles, *evidence.bursts), evidence, limits)
     top = [r for r in evidence.bursts if r.concurrency == limits.concurrency]
     near_step = not stalled and bool(top) and _stalls(top, evidence, limits).undecided
     causes = _causes(level)
@@ -430,28 +430,28 @@ def _judge_runs(evidence: Evidence, limits: Limits) -> Judgement:
         cause = common if cause is None else cause
         reasons += _reasons(stalls)
     fails, _ = level.votes(limits)
-    word: Word
+    verdict: Verdict
     near = ""
     if reasons and is_blind(evidence) and cause != "cpu-on-loop" and not singles_convict:
-        word, guilty, reasons, cause = "inconclusive", fails, [], None
+        verdict, guilty, reasons, cause = "inconclusive", fails, [], None
     elif reasons:
-        word, guilty = "fail", len(stalls.guilty) if stalled else fails
+        verdict, guilty = "fail", len(stalls.guilty) if stalled else fails
     elif level.acquits(limits) and not near_step:
-        word, guilty = "pass", 0
+        verdict, guilty = "pass", 0
     else:
-        word, guilty = "inconclusive", fails
+        verdict, guilty = "inconclusive", fails
         near = _near_step(_stalls(top, evidence, limits)) if near_step else ""
     middle = level.middle
     judged = _judged(level, limits)
-    if word == "inconclusive" and not near:
+    if verdict == "inconclusive" and not near:
         near = _near_limit(judged)
-    if word == "fail" and not causes and cause is not None:
+    if verdict == "fail" and not causes and cause is not None:
         causes = ((cause, 1.0),)
     return Judgement(
-        word,
+        verdict,
         reasons=tuple(reasons),
         cause=cause,
-        causes=causes if word == "fail" else (),
+        causes=causes if verdict == "fail" else (),
         serial=middle.growth.serial,
         serial_fraction=middle.growth.serial / middle.alone.estimate,
         excess=middle.total.estimate,
@@ -461,7 +461,7 @@ def _judge_runs(evidence: Evidence, limits: Limits) -> Judgement:
         guilty_runs=guilty,
         judged_runs=stalls.runs if stalled else len(level.excesses),
         offloaded=middle.offloaded,
-        one_off=max((s.step.keep for s in stalls.guilty), default=0.0) if not stalled else 0.0,
+        one_off=max((s.step.loop_time for s in stalls.guilty), default=0.0) if not stalled else 0.0,
         max_lag=_max_lag(evidence),
         max_blocked=_max_blocked(evidence),
     )
@@ -475,8 +475,8 @@ def _judged(level: _Level, limits: Limits) -> Judged:
 
     return Judged(
         fraction=median(lambda e: e.total.estimate / e.alone.estimate),
-        low=median(lambda e: e.total.low / e.alone.high / (1 + e.margin)),
-        high=median(lambda e: e.total.high / e.alone.low * (1 + e.margin)),
+        low=median(lambda e: e.total.lower / e.alone.upper / (1 + e.margin)),
+        high=median(lambda e: e.total.upper / e.alone.lower * (1 + e.margin)),
         limit=median(lambda e: max(limits.max_serial_fraction, LEAST_EXCESS / e.alone.estimate)),
     )
 

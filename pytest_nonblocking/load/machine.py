@@ -26,7 +26,7 @@ def _work() -> int:
     return sum(sorted(table.values()))
 
 
-def machine_factor() -> float:
+def slowdown() -> float:
     """Return how many times slower than the reference this process executes Python, at least 1.
 
     Measured in processor time of this thread, the median of six rounds, so that neighbours that

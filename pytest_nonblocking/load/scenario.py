@@ -29,7 +29,7 @@ from ..sentinel import (
     cores,
 )
 from ..tasks import running_tasks
-from .machine import machine_factor
+from .machine import slowdown
 from .schedule import Progress, replicate
 
 Body = Callable[[], Awaitable[object]]
@@ -106,7 +106,7 @@ class _Burst:
         self._failure: BodyFailedError | None = None
         self._scope = anyio.CancelScope()
         self._cancelled = anyio.get_cancelled_exc_class()
-        self._waits = sentinel.waits()
+        self._wait_sampler = sentinel.wait_sampler()
         self._tasks = running_tasks()
         self._timed_out = False
         self._stuck: Stack | None = None
@@ -130,7 +130,7 @@ class _Burst:
                     await self._settle()
         finally:
             self._sentinel.watchdog.forget_calls()
-            self._waits.close()
+            self._wait_sampler.close()
             self._leave_door()
         exchanges = [e for transport in self._transports for e in transport.drain()]
         if self._timed_out:
@@ -151,14 +151,14 @@ class _Burst:
             samples=probe.take_samples(),
             yields=probe.take_yields(),
             thread_samples=watchdog.take_thread_samples(),
-            waiters=self._waits.waiters,
-            pools=self._waits.pools,
-            workers=tuple(self._waits.workers),
-            queued=self._waits.queued,
+            waiters=self._wait_sampler.waiters,
+            pools=self._wait_sampler.pools,
+            workers=tuple(self._wait_sampler.workers),
+            queued=self._wait_sampler.queued,
             requests=len(exchanges),
             background=max((_background(e) for e in exchanges), default=0.0),
             exchanges=exchanges,
-            stays=tuple(_stays(exchanges)),
+            residences=tuple(_residences(exchanges)),
             timed_out=self._timed_out,
             stuck=self._stuck,
             **self._result,
@@ -189,7 +189,7 @@ class _Burst:
         probe.take_samples()
         probe.take_yields()
         self._sentinel.watchdog.take_thread_samples()
-        self._waits.from_ns = self._began_ns + int(self._first_pass * 1e9)
+        self._wait_sampler.from_ns = self._began_ns + int(self._first_pass * 1e9)
 
     def _begin_at_door(self) -> None:
         """Begin anew: the first requests are let in now."""
@@ -300,7 +300,7 @@ class _Burst:
 
         A healthy burst soon has its threads back, on a busy machine before any other thread looks.
         """
-        self._sentinel.probe.as_own(self._waits.look_at_pools)
+        self._sentinel.probe.as_own(self._wait_sampler.look_at_pools)
         self._early_looks -= 1
         if self._early_looks > 0:
             self._sentinel.probe.call_soon(self._look_at_pools_soon)
@@ -364,16 +364,16 @@ class _Burst:
 
     def _look(self) -> None:
         began = CLOCKS.wall_ns()
-        self._sentinel.probe.as_own(self._waits.look)
+        self._sentinel.probe.as_own(self._wait_sampler.look)
         self._look_cost = (CLOCKS.wall_ns() - began) / 1e9
 
     def _count_queued(self) -> None:
-        self._sentinel.probe.as_own(lambda: self._waits.count_queued(self._unanswered))
-        if not self._waits.waiters:  # the loop was not idle whenever it was looked at
+        self._sentinel.probe.as_own(lambda: self._wait_sampler.count_queued(self._unanswered))
+        if not self._wait_sampler.waiters:  # the loop was not idle whenever it was looked at
             self._look()
 
 
-def _stays(exchanges: Sequence[Exchange]) -> Iterator[float]:
+def _residences(exchanges: Sequence[Exchange]) -> Iterator[float]:
     for exchange in exchanges:
         if exchange.app_return_ns is not None:
             yield (exchange.app_return_ns - exchange.start_ns) / 1e9
@@ -426,7 +426,7 @@ async def measure(
         with sentinel.without_tracers() as tracer, frozen_heap():
             evidence = Evidence(calibration=_calibrated(sentinel, tracer))
             if warm_up.timed_out:
-                return dataclasses.replace(evidence, solos=(warm_up,))
+                return dataclasses.replace(evidence, singles=(warm_up,))
             await sentinel.learn_background()
             runner = _BurstRunner(body, limits, sentinel, transports, door)
             evidence = await replicate(runner, evidence, limits, progress)
@@ -442,7 +442,7 @@ def _calibrated(sentinel: Sentinel, tracer: str | None) -> Calibration:
     and CPython 3.12 and later go on to pay for a tracer as long as any other thread has one.
     """
     return Calibration(
-        factor=machine_factor(),
+        factor=slowdown(),
         tracer=tracer,
         loop=sentinel.probe.loop_name,
         cores=cores(),
@@ -467,7 +467,7 @@ class _BurstRunner:
         self._door = door
         self._sentinel = sentinel
         self._transports = transports
-        self._slowdown = machine_factor()
+        self._slowdown = slowdown()
 
     async def run(self, concurrency: int, alone: tuple[float, ...]) -> Run:
         """Run one closed burst; raises BodyFailedError.
@@ -486,7 +486,7 @@ class _BurstRunner:
         )
         before = self._slowdown
         if concurrency > 1:
-            self._slowdown = self._sentinel.on_loop(machine_factor)
+            self._slowdown = self._sentinel.on_loop(slowdown)
         return dataclasses.replace(run, slowdowns=(before, self._slowdown))
 
     def fault(self) -> str | None:
@@ -526,7 +526,7 @@ def lone_run(sentinels: Sequence[Sentinel], took: float) -> Run:
         makespan=took,
         latencies=(took,),
         budget=Budget(**totals),
-        steps=tuple(sorted(steps, key=lambda step: -step.keep)),
+        steps=tuple(sorted(steps, key=lambda step: -step.loop_time)),
         samples=tuple(sample for probe in probes for sample in probe.take_samples()),
     )
 
@@ -538,8 +538,8 @@ def watched(sentinel: Sentinel, transports: Sequence[Transport], took: float) ->
     run = dataclasses.replace(lone_run([sentinel], took), exchanges=exchanges)
     if sentinel.fault is not None:
         return Evidence(unmeasured=describe_fault(sentinel.fault))
-    calibration = Calibration(machine_factor(), clock=clock_name(), loop=sentinel.probe.loop_name)
-    return Evidence(calibration=calibration, solos=(run,), watched=True)
+    calibration = Calibration(slowdown(), clock=clock_name(), loop=sentinel.probe.loop_name)
+    return Evidence(calibration=calibration, singles=(run,), watched=True)
 
 
 def describe_fault(fault: BaseException) -> str:

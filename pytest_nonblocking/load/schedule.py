@@ -30,12 +30,12 @@ async def replicate(
     while (level := verdict.next_level(evidence, limits)) is not None:
         if progress is not None:
             progress(evidence, level)
-        alone = tuple(run.makespan for run in evidence.solos) if level > 1 else ()
+        alone = tuple(run.makespan for run in evidence.singles) if level > 1 else ()
         run = await runner.run(level, alone)
         if (fault := runner.fault()) is not None:
             return dataclasses.replace(evidence, unmeasured=fault)
         if level == 1:
-            evidence = dataclasses.replace(evidence, solos=(*evidence.solos, run))
+            evidence = dataclasses.replace(evidence, singles=(*evidence.singles, run))
             continue
         evidence = dataclasses.replace(evidence, bursts=(*evidence.bursts, run))
     return evidence

@@ -22,7 +22,7 @@ from ..clocks import CLOCKS
 from ..model import Budget, Calibration, Evidence, Limits, Run
 from ..sentinel import COPY, Driver, LoopsUsed, Sentinel, clock_name, cpu_of_other_thread, tracers
 from . import scenario
-from .machine import machine_factor
+from .machine import slowdown
 from .schedule import Progress
 
 SyncBody = Callable[[], object]
@@ -94,7 +94,7 @@ def _on_shared_loop(
             if _is_stuck(sentinel, limits):
                 stack = sentinel.loop_stack()
                 run = Run(1, limits.timeout, (), Budget(), timed_out=True, stuck=stack)
-                return Evidence(calibration=Calibration(clock=clock_name()), solos=(run,))
+                return Evidence(calibration=Calibration(clock=clock_name()), singles=(run,))
         return future.result()
     finally:
         future.cancel()
@@ -249,7 +249,7 @@ class _CopyThreads:
 def _alone(body: SyncBody, limits: Limits, why: str) -> Evidence:
     """Run ``body`` alone, with a sentinel on each loop that it uses."""
     with tracers.suspended() as tracer:
-        calibration = Calibration(machine_factor(), tracer, clock=clock_name())
+        calibration = Calibration(slowdown(), tracer, clock=clock_name())
         evidence = Evidence(calibration=calibration, scaling_unmeasured=why)
         for _ in range(SINGLES):
             sentinels: list[Sentinel] = []
@@ -269,5 +269,5 @@ def _alone(body: SyncBody, limits: Limits, why: str) -> Evidence:
                     sentinel.abandon()
             if fault is not None:
                 return Evidence(unmeasured=scenario.describe_fault(fault))
-            evidence = dataclasses.replace(evidence, solos=(*evidence.solos, run))
+            evidence = dataclasses.replace(evidence, singles=(*evidence.singles, run))
     return evidence

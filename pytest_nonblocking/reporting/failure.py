@@ -72,23 +72,25 @@ def judged_burst(evidence: Evidence) -> Run:
     runs = sorted(
         (run for run in evidence.bursts if run.concurrency == level), key=lambda r: r.makespan
     )
-    return runs[(len(runs) - 1) // 2] if runs else evidence.solos[-1]
+    return runs[(len(runs) - 1) // 2] if runs else evidence.singles[-1]
 
 
 def _measured(outcome: Outcome) -> list[str]:
     judgement, evidence = outcome.judgement, outcome.evidence
     burst = judged_burst(evidence)
-    late = next((r for r in (*evidence.solos, *evidence.bursts) if r.timed_out), None)
+    late = next((r for r in (*evidence.singles, *evidence.bursts) if r.timed_out), None)
     if late is not None:
         done = len(late.latencies)
         limit = outcome.limits["timeout"]
         took = limit_text(milliseconds(limit.value), limit)
         return [f"  {done} of {plural(late.concurrency, 'copy', 'copies')} finished ({took})"]
     if judgement.serial is None:
-        runs = "in the test's one run" if evidence.watched else f"in each of {len(evidence.solos)}"
+        runs = (
+            "in the test's one run" if evidence.watched else f"in each of {len(evidence.singles)}"
+        )
         runs += "" if evidence.watched else " runs alone"
         return [f"  {runs}, of {milliseconds(burst.makespan)}: scaling was not judged"]
-    alone = sorted(run.makespan for run in evidence.solos)[len(evidence.solos) // 2]
+    alone = sorted(run.makespan for run in evidence.singles)[len(evidence.singles) // 2]
     keeps = judgement.cause in ("blocking-call", "cpu-on-loop")
     each = "each request keeps the loop for" if keeps else "each further request adds"
     serial = milliseconds(judgement.serial)
@@ -132,7 +134,7 @@ def _explained(outcome: Outcome) -> str:
             "of which one runs at a time"
         )
     if judgement.cause == "thread-pool":
-        pool = pool_waited_for(outcome.evidence.bursts or outcome.evidence.solos)
+        pool = pool_waited_for(outcome.evidence.bursts or outcome.evidence.singles)
         if pool is None:  # a time-out before anyone looked
             return "all worker threads were busy"
         return (
@@ -192,7 +194,7 @@ def _library(outcome: Outcome) -> str:
 
 
 def _machine(evidence: Evidence) -> str:
-    runs = evidence.bursts or evidence.solos
+    runs = evidence.bursts or evidence.singles
     delay = max(run.budget.descheduled for run in runs)
     collector = max(run.budget.gc for run in runs)
     calibration = evidence.calibration

@@ -7,7 +7,7 @@ from .probes.probe import COPY
 from .session import Driver, LoopStuck, LoopUnreachableError, Reading, Sentinel
 from .stretches import Stretch, Stretches
 from .system.clock import clock_name, cores, cpu_of_other_thread
-from .wait_sampler import Waits
+from .wait_sampler import WaitSampler
 
 __all__ = [
     "COPY",
@@ -20,7 +20,7 @@ __all__ = [
     "Stretch",
     "Stretches",
     "UnsupportedLoopError",
-    "Waits",
+    "WaitSampler",
     "clock_name",
     "cores",
     "cpu_of_other_thread",

@@ -25,7 +25,7 @@ from .stretches import Mark, Stretch, Stretches
 from .system.children import child_processes, is_runnable, reaped_cpu
 from .system.clock import Usage, cores, grown, other_threads
 from .system.pressure import Counters, Gauge
-from .wait_sampler import Waits
+from .wait_sampler import WaitSampler
 from .watchdog import Watchdog
 
 _T = TypeVar("_T")
@@ -270,14 +270,14 @@ class Sentinel:
         """The steps that kept the loop longest since the start, longest first; 32 at most."""
         if self.running:
             self._steps = tuple(
-                sorted((*self._steps, *self.probe.take_steps()), key=lambda s: -s.keep)[:32]
+                sorted((*self._steps, *self.probe.take_steps()), key=lambda s: -s.loop_time)[:32]
             )
         return self._steps
 
     @property
     def max_lag(self) -> float:
         """The longest time in seconds for which one step kept the loop, noise taken out."""
-        return max((step.keep for step in self.steps), default=0.0)
+        return max((step.loop_time for step in self.steps), default=0.0)
 
     @property
     def max_blocked(self) -> float:
@@ -335,9 +335,9 @@ class Sentinel:
     def _not_the_apps(self) -> tuple[set[int], set[str]]:
         return self.own_threads(), self._always_busy
 
-    def waits(self) -> Waits:
+    def wait_sampler(self) -> WaitSampler:
         """Return a fresh record of where the tasks of the loop wait."""
-        return self.on_loop(lambda: Waits(self.probe))
+        return self.on_loop(lambda: WaitSampler(self.probe))
 
     async def learn_background(self) -> None:
         """Learn which child processes are busy anyway, to leave them out of what follows.

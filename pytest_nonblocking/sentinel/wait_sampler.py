@@ -23,7 +23,7 @@ _HELD = ("pytest_nonblocking.asgi.door", "pytest_nonblocking.load.sync_tests")
 _RUN = executors._WorkItem.run.__code__
 
 
-class Waits:
+class WaitSampler:
     """Where the tasks of one loop wait during a burst, and how full the thread pools are.
 
     Every look stands for the time since the one before, so that what is summed up is the length

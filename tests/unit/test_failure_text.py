@@ -61,7 +61,7 @@ LIBRARY = culprit(
 
 
 def outcome(judgement=JUDGED, found=None, evidence=None):
-    measured = Evidence(solos=(run(1),) * 3, bursts=(run(8, 0.16),))
+    measured = Evidence(singles=(run(1),) * 3, bursts=(run(8, 0.16),))
     return Outcome("test_shop.py::t", "GET /a", judgement, evidence or measured, LIMITS, found)
 
 
@@ -154,7 +154,7 @@ def test_the_report_tells_of_a_place_whether_it_is_a_librarys(found, library, ro
 
 def late(**facts):
     hang = Run(facts.pop("concurrency", 1), 0.5, (), Budget(), timed_out=True, **facts)
-    kind = "solos" if hang.concurrency == 1 else "bursts"
+    kind = "singles" if hang.concurrency == 1 else "bursts"
     judgement = Judgement("fail", reasons=("timeout",), cause="serialised-wait")
     return judgement, culprit(), Evidence(**{kind: (hang,)})
 
@@ -182,7 +182,7 @@ def test_any_other_time_out_is_told_as_before(facts):
 
 def notes(background, makespan=0.02, in_bursts=0.0):
     evidence = Evidence(
-        solos=tuple(run(1, makespan, background=each) for each in background),
+        singles=tuple(run(1, makespan, background=each) for each in background),
         bursts=(run(8, 0.16, background=in_bursts),),
     )
     return notes_for(Judgement("pass"), evidence, LIMITS)

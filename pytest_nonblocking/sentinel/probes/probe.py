@@ -237,7 +237,7 @@ class Probe(abc.ABC):
 
     def _keep(self, step: Step) -> None:
         self._serial += 1
-        entry = (step.keep, self._serial, step)
+        entry = (step.loop_time, self._serial, step)
         if len(self._steps) < _STEPS_KEPT:
             heapq.heappush(self._steps, entry)
         else:
