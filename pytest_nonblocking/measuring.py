@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .load.scenario import Body
+from .load.burst import Body
 from .model import Outcome
 from .runner import TestRun
 

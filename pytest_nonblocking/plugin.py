@@ -231,6 +231,6 @@ def nonblocking(request: pytest.FixtureRequest) -> Nonblocking:
 @pytest.fixture
 def virtual_user() -> Callable[[], int]:
     """A callable: the index of the running copy, from 0; 0 where the body runs alone."""
-    from .load.scenario import current_copy
+    from .load.burst import current_copy
 
     return current_copy

@@ -24,6 +24,7 @@ from .config import Settings
 from .gate.baseline import BASELINE
 from .load import scenario
 from .load import sync_tests as threads
+from .load.burst import Body, BodyFailedError
 from .model import Culprit, Evidence, Judgement, Limit, Limits, Outcome
 from .reporting import json_report
 from .reporting.advice import notes_for
@@ -157,12 +158,12 @@ class TestRun:
         """Leave nothing behind, whatever happened."""
         self.sentinel.abandon()
 
-    async def measure(self, body: scenario.Body, settings: Settings) -> Outcome:
+    async def measure(self, body: Body, settings: Settings) -> Outcome:
         """Measure any scenario on the running loop and record its outcome."""
         evidence, wall = await self._evidence(body, settings)
         return self._conclude(evidence, settings, _place_of(body), wall)
 
-    async def _watch_test(self, body: scenario.Body, place: Place | None) -> None:
+    async def _watch_test(self, body: Body, place: Place | None) -> None:
         __tracebackhide__ = True
         evidence = Evidence(watched=True)
         began = CLOCKS.wall_ns()
@@ -176,12 +177,12 @@ class TestRun:
             evidence = scenario.watched(self.sentinel, self._transports, wall)
         self._conclude(evidence, self.settings, place, wall)
 
-    async def _measure_test(self, body: scenario.Body, place: Place | None) -> None:
+    async def _measure_test(self, body: Body, place: Place | None) -> None:
         __tracebackhide__ = True
         evidence, wall = await self._evidence(body, self.settings)
         self._conclude(evidence, self.settings, place, wall)
 
-    async def _evidence(self, body: scenario.Body, settings: Settings) -> tuple[Evidence, float]:
+    async def _evidence(self, body: Body, settings: Settings) -> tuple[Evidence, float]:
         """Return what was measured and how many seconds it took.
 
         A failure of the body is raised as it is. A fault of ours is not: the body then has run,
@@ -207,7 +208,7 @@ class TestRun:
                     door=None if self._live is None else self._live.door,
                     progress=progress,
                 )
-        except scenario.BodyFailedError as failure:
+        except BodyFailedError as failure:
             failed = failure
         except Exception as error:
             unmeasured = _why_unmeasured(error)
@@ -229,7 +230,7 @@ class TestRun:
         try:
             with Progress(self._item.config, limits) as progress:
                 evidence = threads.measure(body, loops, limits, self.sentinel, progress)
-        except scenario.BodyFailedError as failure:
+        except BodyFailedError as failure:
             failed = failure
         except Exception as error:
             return Evidence(unmeasured=_why_unmeasured(error)), _seconds_since(began)
@@ -238,7 +239,7 @@ class TestRun:
         self._tell_of_burst(failed)
         raise failed.error
 
-    def _tell_of_burst(self, failed: scenario.BodyFailedError) -> None:
+    def _tell_of_burst(self, failed: BodyFailedError) -> None:
         if failed.concurrency > 1:
             self._item.add_report_section("call", "nonblocking", _only_in_a_burst(failed))
 
@@ -363,7 +364,7 @@ def _why_unmeasured(error: Exception) -> str:
     return f"the plugin itself failed ({type(error).__name__}: {error}); please report this"
 
 
-def _only_in_a_burst(failure: scenario.BodyFailedError) -> str:
+def _only_in_a_burst(failure: BodyFailedError) -> str:
     return (
         f"The body passed alone and failed as copy {failure.copy} of {failure.concurrency} at once "
         "(copies count from 0).\nIf the copies share data, make it unique with the fixture "

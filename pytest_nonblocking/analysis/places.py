@@ -34,11 +34,7 @@ _LIFESPANS = ("pytest_nonblocking.asgi.lifespan", "uvicorn.lifespan", "hypercorn
               "hypercorn.trio.lifespan", "asgi_lifespan")  # fmt: skip
 _LOOKS = "pytest_nonblocking.sentinel"
 # What calls the body of a test: below it is the test itself.
-_RUNS_TEST = (
-    "pytest_nonblocking.load.scenario",
-    "pytest_nonblocking.runner",
-    "pytest_nonblocking.load.sync_tests",
-)
+_RUNS_TEST = ("pytest_nonblocking.load.", "pytest_nonblocking.runner")
 # Where a loop calls what it has to do: what is above has started the loop.
 _LOOPS = frozenset(("asyncio.events", "asyncio.base_events", "asyncio.runners", "trio._core._run"))
 _RUNS_STEPS = frozenset(("_run", "_run_once", "run", "unrolled_run"))

@@ -22,6 +22,7 @@ from ..clocks import CLOCKS
 from ..model import Budget, Calibration, Evidence, Limits, Run
 from ..sentinel import COPY, Driver, LoopsUsed, Sentinel, clock_name, cpu_of_other_thread, tracers
 from . import scenario
+from .burst import BodyFailedError
 from .machine import slowdown
 from .schedule import Progress
 
@@ -183,7 +184,7 @@ def _called(body: SyncBody) -> None:
     try:
         body()
     except Exception as error:
-        raise scenario.BodyFailedError(error, 0, 1) from None
+        raise BodyFailedError(error, 0, 1) from None
 
 
 class _CopyThreads:
@@ -262,7 +263,7 @@ def _alone(body: SyncBody, limits: Limits, why: str) -> Evidence:
             try:
                 with LoopsUsed(follow) as used:
                     _called(body)
-                run = scenario.lone_run(sentinels, (CLOCKS.wall_ns() - began) / 1e9)
+                run = scenario.single_run(sentinels, (CLOCKS.wall_ns() - began) / 1e9)
                 fault = used.fault or next((s.fault for s in sentinels if s.fault), None)
             finally:
                 for sentinel in sentinels:
