@@ -327,7 +327,16 @@ class Evidence:
     scaling_unmeasured: str | None = None
     """Why there are lone runs only, where that is so."""
     watched: bool = False
-    """Whether this is the one run of a test of which nothing but lag was asked."""
+    """Whether this is the only run of a test of which only lag and blocking are judged."""
+
+    @property
+    def runs(self) -> tuple[Run, ...]:
+        """The single runs, then the bursts."""
+        return (*self.singles, *self.bursts)
+
+    def bursts_of(self, concurrency: int) -> tuple[Run, ...]:
+        """Return the bursts of ``concurrency`` copies."""
+        return tuple(run for run in self.bursts if run.concurrency == concurrency)
 
 
 @dataclass(frozen=True, slots=True)

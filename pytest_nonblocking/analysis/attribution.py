@@ -57,7 +57,7 @@ def find(
     route = _Routes(evidence, reader)
     bursts = evidence.bursts or evidence.singles
     if "timeout" in judgement.reasons:
-        late = [run for run in (*evidence.singles, *evidence.bursts) if run.timed_out]
+        late = [run for run in evidence.runs if run.timed_out]
         if (stuck := late[0].stuck) is not None:
             return _voted(reader.read_all([Sample(stuck, "unknown", 1.0)]), route)
         return _queue(late, reader, route)
@@ -65,7 +65,7 @@ def find(
         return _pool(bursts, reader, route)
     if judgement.cause == "serialised-wait":
         return _queue(bursts, reader, route)
-    runs = (*evidence.singles, *evidence.bursts)
+    runs = evidence.runs
     seen = {
         "blocking-call": _blocked_on_loop,
         "cpu-on-loop": _computing_on_loop,
@@ -229,7 +229,7 @@ class _Routes:
     """Which handler the requests go to, as far as the stacks of a scenario show it."""
 
     def __init__(self, evidence: Evidence, reader: Reader) -> None:
-        self._runs = (*evidence.singles, *evidence.bursts)
+        self._runs = evidence.runs
         self._reader = reader
 
     def handler(self) -> Frame | None:

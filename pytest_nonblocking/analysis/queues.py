@@ -62,7 +62,7 @@ def waits_for(runs: Sequence[Run]) -> tuple[Cause, Pool | None]:
 
 def hangs_alone(evidence: Evidence) -> bool:
     """Return whether a lone run did not end while its loop was idle: it queues behind nobody."""
-    late = next((run for run in (*evidence.singles, *evidence.bursts) if run.timed_out), None)
+    late = next((run for run in evidence.runs if run.timed_out), None)
     return late is not None and late.concurrency == 1 and late.stuck is None
 
 
