@@ -96,7 +96,7 @@ class Seen:
 
     @property
     def handler(self) -> Frame | None:
-        """The frame of the route's handler: the first one that the framework calls outside itself."""
+        """The frame of the handler: the first one that the framework calls outside itself."""
         for n in range(1, len(self.frames)):
             mine = self.owners[n] in ("user", "app") and not self._passes_on(n)
             if mine and calls_handlers(self.frames[n - 1]):

@@ -13,7 +13,7 @@ _FOR_A_THREAD = "run_sync_in_worker_thread"
 _WORKER_MODULES = ("concurrent.futures.thread", "anyio._backends")
 _POOL_PACKAGES = frozenset(("threading", "queue", "concurrent", "anyio", "asyncio", "selectors"))
 _RESULTS = frozenset(("result", "_wait_for_tstate_lock", "join", "start"))
-"""Functions in which a thread waits for another one to finish, not for a lock in contention."""
+"""Functions in which a thread waits for another to start or finish, not for a contended lock."""
 
 
 def fullest_pool(runs: Iterable[Run]) -> Pool | None:
