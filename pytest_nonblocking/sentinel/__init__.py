@@ -1,4 +1,4 @@
-"""The loop-time budget: what keeps an event loop, and where."""
+"""The sentinel: measures the loop-time budget of an event loop, and where its time goes."""
 
 from . import tracers
 from .discovery import LoopsUsed
