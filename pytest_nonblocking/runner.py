@@ -1,4 +1,4 @@
-"""One test: from its settings to its outcome."""
+"""Running one test: from its settings to its outcomes."""
 
 from __future__ import annotations
 
@@ -46,21 +46,21 @@ _UNFINISHED = (
     "the run ended before this test did (its worker died, an interrupt, pytest.exit): run it again"
 )
 _MEASURES = frozenset(("nonblocking", "loop_sentinel"))
-"""The fixtures of a test that decides by itself what is measured."""
+"""Fixtures of tests that decide by themselves what is measured."""
 
 
 class PytestNonblockingWarning(pytest.PytestWarning):
-    """A test could not be judged, or not safely; the message says why and what to do."""
+    """A measurement produced no verdict; the message says why and what to do."""
 
 
 def limits_of(settings: Settings) -> Limits:
-    """Return the numbers that the verdict needs."""
+    """Return the settings that are limits of the verdict."""
     values = {name: getattr(settings, name) for name in _SHOWN_LIMITS}
     return Limits(**values | {"allow": tuple(settings.allow)})
 
 
 class TestRun:
-    """What the plugin does for one test item: its clients, its sentinel and its outcomes."""
+    """Measures one test item: holds its clients, its sentinel and its outcomes."""
 
     __test__ = False
 
@@ -81,13 +81,13 @@ class TestRun:
         return [transport for _, transport in self._clients]
 
     def unfinished(self) -> list[dict[str, Any]]:
-        """Return what holds of the test until it has ended, as plain data; [] where it is off."""
+        """Return the records that hold until the test ends, empty if it is not measured."""
         if not self._marked:
             return []
         return [json_report.record(self._unmeasured(_UNFINISHED, self.settings), self._rootdir)]
 
     def client_for(self, app: Any) -> Any:
-        """Return a new client on ``app``, whose lifespan spans the body of the test."""
+        """Return a new client for ``app``, whose lifespan spans the body of the test."""
         self._apps.append(app)
         server = self.settings.transport
         if server == "asgi":
@@ -100,9 +100,9 @@ class TestRun:
         return client
 
     def wrap(self, test: Callable[..., Awaitable[object]]) -> Callable[..., Awaitable[object]]:
-        """Return the coroutine function that the runner is given in place of ``test``.
+        """Return the coroutine function that runs in place of ``test``.
 
-        Marked, the test is measured; else watched, if that is asked for.
+        It measures a marked test, and watches any other one if the settings say so.
         """
 
         @functools.wraps(test)
@@ -126,7 +126,7 @@ class TestRun:
                     await body()
             finally:
                 self.abandon()
-                # A test that its runner cancels lets go of its app all the same.
+                # Shut the app down even if the runner has cancelled the test.
                 with anyio.CancelScope(shield=True):
                     for client, transport in reversed(self._clients):
                         await client.aclose()
@@ -138,7 +138,7 @@ class TestRun:
         return run
 
     def wrap_function(self, test: Callable[..., object]) -> Callable[..., None]:
-        """Return the function that is called in place of ``test``, which is no coroutine."""
+        """Return the function that runs in place of ``test``, which is not a coroutine function."""
 
         @functools.wraps(test)
         def run(*args: Any, **kwargs: Any) -> None:
@@ -150,16 +150,16 @@ class TestRun:
         return run
 
     def release(self) -> None:
-        """Close what a client has opened for a test that was never run."""
+        """Close the port of a live server whose test never ran."""
         if self._live is not None:
             self._live.release()
 
     def abandon(self) -> None:
-        """Leave nothing behind, whatever happened."""
+        """Undo all patches of the sentinel, whatever happened."""
         self.sentinel.abandon()
 
     async def measure(self, body: Body, settings: Settings) -> Outcome:
-        """Measure any scenario on the running loop and record its outcome."""
+        """Measure ``body`` on the running loop, and record and return the outcome."""
         evidence, wall = await self._evidence(body, settings)
         return self._conclude(evidence, settings, _place_of(body), wall)
 
@@ -183,10 +183,10 @@ class TestRun:
         self._conclude(evidence, self.settings, place, wall)
 
     async def _evidence(self, body: Body, settings: Settings) -> tuple[Evidence, float]:
-        """Return what was measured and how many seconds it took.
+        """Return the evidence and the seconds that it took.
 
-        A failure of the body is raised as it is. A fault of ours is not: the body then has run,
-        or is run once without being measured.
+        An exception of the body is raised unchanged. A fault of the plugin is not raised; if the
+        body has not run by then, it runs once without being measured.
         """
         __tracebackhide__ = True
         began = CLOCKS.wall_ns()
@@ -221,7 +221,7 @@ class TestRun:
         raise failed.error
 
     def _evidence_of_function(self, body: Callable[[], object]) -> tuple[Evidence, float]:
-        """Return the same for a test that is no coroutine."""
+        """Return the evidence for a plain function, and the seconds that it took."""
         __tracebackhide__ = True
         began = CLOCKS.wall_ns()
         with LoopsUsed() as loops:
@@ -264,9 +264,9 @@ class TestRun:
         return outcome
 
     def _packages(self) -> frozenset[str]:
-        """Return the top-level packages of the apps that the test uses, as far as it shows them.
+        """Return the top-level packages of the apps that the test uses.
 
-        A client of another make holds its app as an attribute, or its transport does.
+        Other clients than ours hold their app as an attribute, or their transport does.
         """
         fixtures = list(self._item.funcargs.values())
         transports = [getattr(one, "_transport", None) for one in fixtures]
@@ -303,13 +303,13 @@ class TestRun:
         )
 
     def _enforce(self) -> None:
-        """Raise the verdict of the test, in the call phase like any other failure."""
+        """Enforce the last outcome, in the call phase like any other failure."""
         __tracebackhide__ = True
         if (self._marked or self.settings.watches) and self.outcomes:
             self.enforce(self.outcomes[-1])
 
     def enforce(self, outcome: Outcome) -> None:
-        """Fail the test for a failed outcome, warn for one that says nothing."""
+        """Fail the test for a fail, and warn if there is no verdict."""
         __tracebackhide__ = True
         result = outcome.judgement.verdict
         enforced = self.settings.mode == "enforce"
@@ -339,7 +339,7 @@ class TestRun:
         for one, record in zip(self.outcomes, self.records, strict=True):
             if one is outcome:
                 return record
-        return json_report.record(outcome, self._rootdir)  # another test's
+        return json_report.record(outcome, self._rootdir)  # of another test
 
     def _line(self) -> int:
         return (self._item.location[1] or 0) + 1
