@@ -2,12 +2,14 @@
 
 from . import tracers
 from .discovery import LoopsUsed
+from .interrupt import LoopStuck
 from .probes.choice import UnsupportedLoopError
 from .probes.probe import COPY
-from .session import Driver, LoopStuck, LoopUnreachableError, Reading, Sentinel
+from .session import Driver, LoopUnreachableError, Sentinel
 from .stretches import Stretch, Stretches
 from .system.clock import clock_name, cores, cpu_of_other_thread
 from .wait_sampler import WaitSampler
+from .windows import Reading
 
 __all__ = [
     "COPY",

@@ -4,43 +4,35 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
-import signal
-import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from types import FrameType, TracebackType
-from typing import Any, NamedTuple, TypeVar
+from types import TracebackType
+from typing import TypeVar
 
 import anyio
 
 from ..clocks import CLOCKS
-from ..model import Budget, Looks, Pressure, Stack, Step
+from ..model import Budget, Looks, Stack, Step
 from ..tasks import running_tasks
 from . import tracers
+from .interrupt import Interrupter
 from .probes.choice import probe_of_running_loop
 from .probes.probe import Probe
 from .stacks import thread_stack
 from .stretches import Mark, Stretch, Stretches
 from .system.children import child_processes, is_runnable, reaped_cpu
-from .system.clock import Usage, cores, grown, other_threads
+from .system.clock import Usage, cores, other_threads
 from .system.pressure import Counters, Gauge
 from .wait_sampler import WaitSampler
 from .watchdog import Watchdog
+from .windows import Reading, Window, window_between
 
 _T = TypeVar("_T")
 
-_STUCK_NS = 50_000_000
 _ANSWER_WITHIN = 2.0
 _BACKGROUND = 0.02
 _BUSY_SHARE = 0.5  # not 1: schedstat's CPU time lags by up to 4 ms
-
-
-class LoopStuck(BaseException):
-    """Raised inside a callback that still holds the loop after the timeout.
-
-    It is no Exception, so that a handler's ``except Exception`` cannot swallow it.
-    """
 
 
 class LoopUnreachableError(Exception):
@@ -63,36 +55,6 @@ class Driver:
     threads: Callable[[], Iterable[int]] = tuple
 
 
-class Reading:
-    """The totals of a sentinel at the start of a window; created on the loop's thread.
-
-    Slow readings are taken outside of windows, so that none contains their cost.
-    """
-
-    __slots__ = ("children", "mark", "reaped", "threads")
-
-    def __init__(self, sentinel: Sentinel) -> None:
-        self.children: dict[str, Usage] = sentinel.children()
-        self.reaped = reaped_cpu()
-        self.threads: dict[str, Usage] = other_threads(sentinel.own_threads())
-        self.mark: Mark
-
-    @property
-    def wall_ns(self) -> int:
-        """The start of the window (``perf_counter_ns``)."""
-        return self.mark.began_ns
-
-
-class Window(NamedTuple):
-    """The measurements between two readings."""
-
-    budget: Budget
-    wall: float
-    pressure: Pressure
-    looks: Looks
-    closed: Reading
-
-
 class Sentinel:
     """Measures the loop-time budget of an event loop between ``start`` and ``stop``.
 
@@ -111,8 +73,7 @@ class Sentinel:
         self._first: Reading | None = None
         self._steps: tuple[Step, ...] = ()
         self._budget = Budget()
-        self._old_handler: Any = None
-        self._breaks_step: int | None = None
+        self._interrupter: Interrupter | None = None
         self.loop: asyncio.AbstractEventLoop | None = None
         self.driver = Driver()
         self.probe: Probe
@@ -131,13 +92,14 @@ class Sentinel:
         if self._users == 0:
             self.probe = self.on_loop(lambda: probe_of_running_loop(self._notice))
             self.watchdog = Watchdog(self.probe, self._notice, cores(), self._not_the_apps)
+            self._interrupter = Interrupter(self.probe)
             self.gauge = Gauge()
             self._steps = ()
             self._users = 1
             try:
                 self.on_loop(self.probe.install)
                 self.watchdog.start()
-                self._arm()
+                self._interrupter.arm()
                 self._first = self.reading()
             except BaseException:
                 self.stop()
@@ -154,7 +116,8 @@ class Sentinel:
         self._users -= 1
         if self._users == 0:
             self._first = None
-            self._disarm()
+            if self._interrupter is not None:
+                self._interrupter.disarm()
             self.probe.remove()
             self.watchdog.stop()
             self.gauge.close()
@@ -208,7 +171,12 @@ class Sentinel:
 
     def _reading(self) -> Reading:
         made: list[Reading] = []
-        mark = self._marked(lambda: made.append(Reading(self)))
+
+        def read() -> None:
+            children, reaped = self.children(), reaped_cpu()
+            made.append(Reading(children, reaped, other_threads(self.own_threads())))
+
+        mark = self._marked(read)
         if not made:
             raise self.probe.fault or RuntimeError("no reading was made")
         made[0].mark = mark
@@ -293,30 +261,7 @@ class Sentinel:
         ``within`` restricts the window to some stretches of it. Reading the rest of the process
         (20 ms with psutil) counts in no window.
         """
-        return self.on_loop(lambda: self._close(opened, within))
-
-    def _close(self, opened: Reading, within: Stretch | None) -> Window:
-        closed = self._reading()
-        stretch = Stretch.between(opened.mark, closed.mark) if within is None else within
-        parts, other = stretch.seconds(), stretch.other_cpu_ns
-        threads = grown(opened.threads, closed.threads)
-        children = grown(opened.children, closed.children)
-        # The CPU that a child used before the window is part of its total when it is reaped.
-        gone = sum(use.cpu for key, use in opened.children.items() if key not in closed.children)
-        reaped = max(0.0, closed.reaped - opened.reaped - gone / 1e9)
-        # The delay of a thread that has ended is unknown (aiosqlite starts one per connection). Per
-        # CPU second, assume the loop thread's.
-        ended_cpu = max(0, other - threads.cpu) / 1e9
-        ended_delay = ended_cpu * parts.get("descheduled", 0.0) / max(parts.get("cpu", 0.0), 1e-6)
-        budget = Budget(
-            **parts,
-            other_cpu=other / 1e9,
-            driver_cpu=stretch.driver_cpu_ns / 1e9,
-            other_delay=threads.delay / 1e9 + ended_delay,
-            child_cpu=children.cpu / 1e9 + reaped,
-            child_delay=children.delay / 1e9,
-        )
-        return Window(budget, stretch.wall_ns / 1e9, stretch.pressure, stretch.looks, closed)
+        return self.on_loop(lambda: window_between(opened, self._reading(), within))
 
     def other_cpu_ns(self) -> int:
         """Return the CPU time of the process's other threads in nanoseconds, ended ones included.
@@ -374,31 +319,6 @@ class Sentinel:
         return None if self.probe.idle else thread_stack(self.probe.thread_ident)
 
     def break_step(self) -> None:
-        """Raise LoopStuck in the callback that holds the loop; from any thread.
-
-        It does nothing if the loop is not on the main thread or the system has no signals.
-        """
-        step_ns = self.probe.step_ns
-        lasts = CLOCKS.wall_ns() - step_ns
-        if self._old_handler is not None and not self.probe.idle and lasts >= _STUCK_NS:
-            self._breaks_step = step_ns
-            signal.pthread_kill(self.probe.thread_ident, signal.SIGURG)
-
-    def _arm(self) -> None:
-        if threading.current_thread() is not threading.main_thread():
-            return
-        if hasattr(signal, "SIGURG") and hasattr(signal, "pthread_kill"):
-            # SIGURG is ignored by default, so a late one is harmless.
-            self._old_handler = signal.signal(signal.SIGURG, self._on_signal)
-
-    def _disarm(self) -> None:
-        if self._old_handler is not None and (
-            threading.current_thread() is threading.main_thread()
-        ):
-            signal.signal(signal.SIGURG, self._old_handler)
-            self._old_handler = None
-
-    def _on_signal(self, number: int, frame: FrameType | None) -> None:
-        if not self.probe.idle and self.probe.step_ns == self._breaks_step:
-            self._breaks_step = None
-            raise LoopStuck("the step kept the event loop beyond the time-out")
+        """Raise LoopStuck in the callback that holds the loop, if possible; from any thread."""
+        if self._interrupter is not None:
+            self._interrupter.break_step()
