@@ -17,8 +17,7 @@ from .analysis import attribution, verdict
 from .analysis.places import Place
 from .analysis.user_code import FRAMEWORKS
 from .asgi import apps
-from .asgi.client import ASGITransport, make_client, make_live_client
-from .asgi.servers import LiveServer
+from .asgi.lifecycle import Clients
 from .clocks import CLOCKS
 from .config import Settings
 from .gate.baseline import BASELINE
@@ -69,16 +68,10 @@ class TestRun:
         self.settings = settings
         self._marked = marked and settings.mode != "off"
         self._rootdir = Path(item.config.rootpath)
-        self._clients: list[tuple[Any, ASGITransport | LiveServer]] = []
-        self._live: LiveServer | None = None
-        self._apps: list[Any] = []
+        self._clients = Clients(settings.transport)
         self.outcomes: list[Outcome] = []
         self.records: list[dict[str, Any]] = []  # the outcomes as plain data
         self.sentinel = Sentinel(settings.max_lag, settings.max_blocked)
-
-    @property
-    def _transports(self) -> list[ASGITransport | LiveServer]:
-        return [transport for _, transport in self._clients]
 
     def unfinished(self) -> list[dict[str, Any]]:
         """Return the records that hold until the test ends, empty if it is not measured."""
@@ -88,16 +81,7 @@ class TestRun:
 
     def client_for(self, app: Any) -> Any:
         """Return a new client for ``app``, whose lifespan spans the body of the test."""
-        self._apps.append(app)
-        server = self.settings.transport
-        if server == "asgi":
-            client, transport = make_client(app)
-            self._clients.append((client, transport))
-        else:
-            client, live = make_live_client(app, server)
-            self._clients.append((client, live))
-            self._live = live
-        return client
+        return self._clients.client_for(app)
 
     def wrap(self, test: Callable[..., Awaitable[object]]) -> Callable[..., Awaitable[object]]:
         """Return the coroutine function that runs in place of ``test``.
@@ -110,14 +94,8 @@ class TestRun:
             __tracebackhide__ = True
             body = functools.partial(test, *args, **kwargs)
             try:
-                for _, transport in self._clients:
-                    await transport.startup()
-                if self._live is not None:
-                    self.sentinel.loop = self._live.loop
-                    client = threading.get_native_id()
-                    self.sentinel.driver = Driver(
-                        lambda: cpu_of_other_thread(client), lambda: (client,)
-                    )
+                await self._clients.startup()
+                self._measure_live_loop()
                 if self._marked:
                     await self._measure_test(body, _place_of(test))
                 elif self.settings.watches and not _MEASURES.intersection(self._item.fixturenames):
@@ -128,14 +106,18 @@ class TestRun:
                 self.abandon()
                 # Shut the app down even if the runner has cancelled the test.
                 with anyio.CancelScope(shield=True):
-                    for client, transport in reversed(self._clients):
-                        await client.aclose()
-                        await transport.shutdown()
-            for transport in self._transports:
-                transport.raise_failure()
+                    await self._clients.shutdown()
+            self._clients.raise_failure()
             self._enforce()
 
         return run
+
+    def _measure_live_loop(self) -> None:
+        """Point the sentinel at the loop of a live server; this thread then drives the requests."""
+        if self._clients.live is not None:
+            client = threading.get_native_id()
+            self.sentinel.loop = self._clients.live.loop
+            self.sentinel.driver = Driver(lambda: cpu_of_other_thread(client), lambda: (client,))
 
     def wrap_function(self, test: Callable[..., object]) -> Callable[..., None]:
         """Return the function that runs in place of ``test``, which is not a coroutine function."""
@@ -151,8 +133,7 @@ class TestRun:
 
     def release(self) -> None:
         """Close the port of a live server whose test never ran."""
-        if self._live is not None:
-            self._live.release()
+        self._clients.release()
 
     def abandon(self) -> None:
         """Undo all patches of the sentinel, whatever happened."""
@@ -174,7 +155,7 @@ class TestRun:
         await body()
         wall = _seconds_since(began)
         if self.sentinel.running:
-            evidence = scenario.watched(self.sentinel, self._transports, wall)
+            evidence = scenario.watched(self.sentinel, self._clients.transports, wall)
         self._conclude(evidence, self.settings, place, wall)
 
     async def _measure_test(self, body: Body, place: Place | None) -> None:
@@ -197,15 +178,15 @@ class TestRun:
             ran = True
             return await body()
 
-        limits = limits_of(settings)
+        limits, live = limits_of(settings), self._clients.live
         try:
             with Progress(self._item.config, limits) as progress:
                 evidence = await scenario.measure(
                     counted,
                     limits,
                     self.sentinel,
-                    transports=self._transports,
-                    door=None if self._live is None else self._live.door,
+                    transports=self._clients.transports,
+                    door=None if live is None else live.door,
                     progress=progress,
                 )
         except BodyFailedError as failure:
@@ -272,7 +253,7 @@ class TestRun:
         transports = [getattr(one, "_transport", None) for one in fixtures]
         held = [getattr(one, "app", None) for one in (*fixtures, *transports)]
         named = self._item.funcargs.get("nonblocking_app")
-        return apps.packages_of([*self._apps, named, *held], FRAMEWORKS)
+        return apps.packages_of([*self._clients.apps, named, *held], FRAMEWORKS)
 
     def _unmeasured(self, why: str, settings: Settings, wall: float = 0.0) -> Outcome:
         evidence = Evidence(unmeasured=why)
