@@ -219,7 +219,7 @@ def _gil_bottleneck(looks: Looks, later: Looks, calibration: Calibration) -> flo
 
 @dataclass(frozen=True, slots=True)
 class Excess:
-    """The serial demand per request that is judged, in seconds, by cause."""
+    """The judged part of the bottleneck demand, in seconds per request, by cause."""
 
     parts: dict[Cause, Bounds]
     alone: Bounds

@@ -171,6 +171,90 @@ class _WaitLooks:
             self.look()
 
 
+class _BudgetWindow:
+    """The window of one burst's budget, from the release to the end of the last copy.
+
+    ``figures`` holds the fields of ``Run`` that are measured in it and after it, ``latencies``
+    those that the door measured, if it has admitted requests.
+    """
+
+    def __init__(self, sentinel: Sentinel, door: Door | None) -> None:
+        self._sentinel = sentinel
+        self._door = door
+        self._stretches: Stretches | None = None
+        self._opened: Reading | None = None
+        self._closed: Reading | None = None
+        self.began_ns = 0
+        self.figures: dict[str, Any] = {}
+        self.latencies: dict[int, float] | None = None
+
+    @property
+    def age(self) -> float:
+        """Seconds since the window was opened."""
+        return (CLOCKS.wall_ns() - self.began_ns) / 1e9
+
+    def stretches(self) -> Stretches:
+        """Return a new record of the times in which requests are in the app, kept by the door."""
+        self._stretches = self._sentinel.stretches()
+        return self._stretches
+
+    def open(self, begin: Callable[[], None]) -> None:
+        """Open the window and call ``begin`` on the loop's thread."""
+        self._opened = self._sentinel.reading()
+        self._sentinel.on_loop(begin)
+        self.began_ns = self._opened.wall_ns
+
+    def close(self, timed_out: bool) -> None:
+        """Close the window, unless it is closed; background work comes after it."""
+        assert self._opened is not None
+        if self.figures:
+            return
+        makespan = self.age
+        try:
+            within = self._within(timed_out)
+            window = self._sentinel.close_window(self._opened, within)
+        except LoopUnreachableError:
+            self.figures |= {"makespan": makespan, "budget": Budget(blocked=makespan)}
+            return
+        self._closed = window.closed
+        self.figures |= {
+            "makespan": window.wall,
+            "budget": window.budget,
+            "pressure": window.pressure,
+            "looks": window.looks,
+        }
+
+    def _within(self, timed_out: bool) -> Stretch | None:
+        """Return what was measured while requests were in the app, None without a door."""
+        door, stretches = self._door, self._stretches
+        if door is None or stretches is None or not door.has_begun:
+            return None
+        if timed_out:
+            self._sentinel.on_loop(lambda: stretches.turn(None))
+        within = self._sentinel.on_loop(lambda: stretches.total("window"))
+        self.latencies = door.latencies
+        return within
+
+    def measure_after(self) -> None:
+        """Measure the time from the last response until now, if the window could be closed."""
+        if self._closed is None:
+            return
+        with contextlib.suppress(LoopUnreachableError):
+            stretch = self._stretch_after()
+            if stretch is not None:
+                budget, looks = Budget(**stretch.seconds()), stretch.looks
+            else:
+                window = self._sentinel.close_window(self._closed)
+                budget, looks = window.budget, window.looks
+            self.figures |= {"after": budget, "after_looks": looks}
+
+    def _stretch_after(self) -> Stretch | None:
+        if self._door is None or self._stretches is None or not self._door.has_begun:
+            return None
+        stretches = self._stretches
+        return self._sentinel.on_loop(lambda: stretches.total("after"))
+
+
 class _Burst:
     """Runs the copies and measures them from the release of all of them.
 
@@ -202,17 +286,13 @@ class _Burst:
         self._failure: BodyFailedError | None = None
         self._scope = anyio.CancelScope()
         self._cancelled = anyio.get_cancelled_exc_class()
+        window = self._window = _BudgetWindow(sentinel, door)
         self._looks = _WaitLooks(
-            sentinel, door, concurrency, alone, lambda: self._age, lambda: self._left
+            sentinel, door, concurrency, alone, lambda: window.age, lambda: self._left
         )
         self._tasks = running_tasks()
         self._timed_out = False
         self._stuck: Stack | None = None
-        self._opened: Reading | None = None
-        self._closed: Reading | None = None
-        self._began_ns = 0
-        self._stretches: Stretches | None = None
-        self._result: dict[str, Any] = {}
 
     async def run(self) -> Run:
         """Run the burst; raises BodyFailedError with the exception of the first failing copy."""
@@ -245,7 +325,7 @@ class _Burst:
         return Run(
             concurrency=self._concurrency,
             latencies=tuple(self._latencies.values()),
-            released_ns=self._began_ns,
+            released_ns=self._window.began_ns,
             ended=tuple(self._latencies),
             steps=self._steps(),
             samples=probe.take_samples(),
@@ -261,7 +341,7 @@ class _Burst:
             residences=tuple(_residences(exchanges)),
             timed_out=self._timed_out,
             stuck=self._stuck,
-            **self._result,
+            **self._window.figures,
         )
 
     def _steps(self) -> tuple[Step, ...]:
@@ -276,13 +356,10 @@ class _Burst:
         """Start all bodies at once, and the window with them unless a door starts it later."""
         watchdog = self._sentinel.watchdog
         if self._door is not None:
-            self._stretches = self._sentinel.stretches()
-            self._door.shut(self._concurrency, self._stretches, self._begin_at_door)
+            self._door.shut(self._concurrency, self._window.stretches(), self._begin_at_door)
             watchdog.call_after(_LOOK_EVERY, self._look_at_door)
         watchdog.call_after(self._timeout, self._on_timeout)
-        self._opened = self._sentinel.reading()
-        self._sentinel.on_loop(self._begin)
-        self._began_ns = self._opened.wall_ns
+        self._window.open(self._begin)
         if self._alone:
             watchdog.call_after(self._looks.late_after, self._looks.on_late)
         self._gate.set()
@@ -291,13 +368,13 @@ class _Burst:
 
     def _begin(self) -> None:
         """Discard everything recorded before the release; on the loop's thread."""
-        self._began_ns = CLOCKS.wall_ns()
+        self._window.began_ns = CLOCKS.wall_ns()
         probe = self._sentinel.probe
         probe.take_steps()
         probe.take_samples()
         probe.take_yields()
         self._sentinel.watchdog.take_thread_samples()
-        self._looks.begin(self._began_ns)
+        self._looks.begin(self._window.began_ns)
 
     def _begin_at_door(self) -> None:
         """Restart the measurement: the first requests enter the app now."""
@@ -324,12 +401,17 @@ class _Burst:
         except BaseException as error:
             self._failed(index, error)
         else:
-            self._latencies[index] = self._age
+            self._latencies[index] = self._window.age
             self._left -= 1
             if self._door is not None:
                 self._door.ended(index)
             if self._left == 0:
                 self._close()
+
+    def _close(self) -> None:
+        self._window.close(self._timed_out)
+        if self._window.latencies is not None:
+            self._latencies = self._window.latencies
 
     def _failed(self, index: int, error: BaseException) -> None:
         if self._failure is None:
@@ -343,61 +425,8 @@ class _Burst:
                 await transport.settle()
             except Exception as error:  # raised by the app after its response
                 self._failure = BodyFailedError(error, 0, self._concurrency)
-        if self._closed is None or self._timed_out:
-            return
-        with contextlib.suppress(LoopUnreachableError):
-            self._result |= self._after(self._closed)
-
-    @property
-    def _age(self) -> float:
-        return (CLOCKS.wall_ns() - self._began_ns) / 1e9
-
-    # The window of the budget
-
-    def _close(self) -> None:
-        """Close the window when the last copy ends; background work comes after it."""
-        assert self._opened is not None
-        if self._result:
-            return
-        makespan = self._age
-        try:
-            within = self._within()
-            window = self._sentinel.close_window(self._opened, within)
-        except LoopUnreachableError:
-            self._result |= {"makespan": makespan, "budget": Budget(blocked=makespan)}
-            return
-        self._closed = window.closed
-        self._result |= {
-            "makespan": window.wall,
-            "budget": window.budget,
-            "pressure": window.pressure,
-            "looks": window.looks,
-        }
-
-    def _within(self) -> Stretch | None:
-        """Return what was measured while requests were in the app, None without a door."""
-        door, stretches = self._door, self._stretches
-        if door is None or stretches is None or not door.has_begun:
-            return None
-        if self._timed_out:
-            self._sentinel.on_loop(lambda: stretches.turn(None))
-        within = self._sentinel.on_loop(lambda: stretches.total("window"))
-        self._latencies = door.latencies
-        return within
-
-    def _after(self, closed: Reading) -> dict[str, Any]:
-        """Return what was measured from the last response until the app had nothing to do."""
-        stretch = self._stretch_after()
-        if stretch is not None:
-            return {"after": Budget(**stretch.seconds()), "after_looks": stretch.looks}
-        window = self._sentinel.close_window(closed)
-        return {"after": window.budget, "after_looks": window.looks}
-
-    def _stretch_after(self) -> Stretch | None:
-        if self._door is None or self._stretches is None or not self._door.has_begun:
-            return None
-        stretches = self._stretches
-        return self._sentinel.on_loop(lambda: stretches.total("after"))
+        if not self._timed_out:
+            self._window.measure_after()
 
     # On the watchdog's thread
 
@@ -409,8 +438,8 @@ class _Burst:
 
     def _on_timeout(self) -> float | None:
         """Record where the copies wait, then cancel them; repeat while any remains."""
-        if self._age < self._timeout:  # the door has restarted the measurement
-            return self._timeout - self._age
+        if (age := self._window.age) < self._timeout:  # the door has restarted the measurement
+            return self._timeout - age
         if not self._timed_out:
             self._timed_out = True
             self._stuck = self._sentinel.loop_stack()

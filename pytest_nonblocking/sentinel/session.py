@@ -80,7 +80,7 @@ class Sentinel:
         self.watchdog: Watchdog
         self.gauge = Gauge.closed()
 
-    # Life
+    # Start and stop
 
     @property
     def running(self) -> bool:
