@@ -33,10 +33,10 @@ def notes_for(
             f"{cause} found and accepted by allow (from {limits['allow'].origin})"
             + (f": {reason}" if reason else "")
         )
-    if judgement.word == "inconclusive":
+    if judgement.verdict == "inconclusive":
         notes.append(_why_inconclusive(judgement, evidence, limits))
     notes += _pool_notes(judgement, evidence)
-    if judgement.word == "pass" and judgement.offloaded >= _WORTH_TELLING:
+    if judgement.verdict == "pass" and judgement.offloaded >= _WORTH_TELLING:
         notes.append(_ceiling_of_offloaded_work(judgement.offloaded))
     if background := _background(evidence):
         notes.append(
@@ -62,10 +62,10 @@ def _background(evidence: Evidence) -> float:
     Any app returns a moment after its last byte. In a burst the other requests delay that moment,
     so it is the lone runs that tell.
     """
-    if not evidence.solos:
+    if not evidence.singles:
         return 0.0
-    after = statistics.median(run.background for run in evidence.solos)
-    alone = statistics.median(run.makespan for run in evidence.solos)
+    after = statistics.median(run.background for run in evidence.singles)
+    alone = statistics.median(run.makespan for run in evidence.singles)
     return after if after >= max(_BACKGROUND, _BACKGROUND_SHARE * alone) else 0.0
 
 
@@ -110,7 +110,7 @@ def _why_inconclusive(judgement: Judgement, evidence: Evidence, limits: dict[str
             f"the machine took {machine_share(evidence):.0%} of the time, and this OS cannot say "
             "why, so the wait may be noise; rerun on a quieter machine, or on Linux"
         )
-    burst = max(evidence.bursts or evidence.solos, key=lambda run: run.concurrency)
+    burst = max(evidence.bursts or evidence.singles, key=lambda run: run.concurrency)
     budget = burst.budget
     if judgement.near:
         return (

@@ -59,13 +59,13 @@ def judged_burst(evidence: Evidence) -> Run:
     runs = sorted(
         (run for run in evidence.bursts if run.concurrency == level), key=lambda r: r.makespan
     )
-    return runs[(len(runs) - 1) // 2] if runs else evidence.solos[-1]
+    return runs[(len(runs) - 1) // 2] if runs else evidence.singles[-1]
 
 
 def _measured(outcome: Outcome) -> list[str]:
     judgement, evidence = outcome.judgement, outcome.evidence
     burst = judged_burst(evidence)
-    late = next((r for r in (*evidence.solos, *evidence.bursts) if r.timed_out), None)
+    late = next((r for r in (*evidence.singles, *evidence.bursts) if r.timed_out), None)
     if late is not None:
         done = len(late.latencies)
         limit = outcome.limits["timeout"]
@@ -73,11 +73,11 @@ def _measured(outcome: Outcome) -> list[str]:
         copies = plural(late.concurrency, "copy", "copies")
         return [f"  {done} of {copies} finished ({within})"]
     if judgement.serial is None:
-        single = plural(len(evidence.solos), "single run")
+        single = plural(len(evidence.singles), "single run")
         runs = "the only run" if evidence.watched else f"each of {single}"
         took = milliseconds(burst.makespan)
         return [f"  measured in {runs}, which took {took}; scaling was not judged"]
-    alone = sorted(run.makespan for run in evidence.solos)[len(evidence.solos) // 2]
+    alone = sorted(run.makespan for run in evidence.singles)[len(evidence.singles) // 2]
     assert judgement.cause is not None
     each = CAUSE_TEXTS[judgement.cause].per_request
     serial = milliseconds(judgement.serial)
@@ -116,7 +116,7 @@ def _described(measure: Measure, seconds: float, outcome: Outcome) -> str:
         facts["limit"] = _duration_limit(measure, outcome)
     if "{threads}" in measure.text:
         # A timeout may come before the pools have been looked at.
-        pool = pool_waited_for(outcome.evidence.bursts or outcome.evidence.solos)
+        pool = pool_waited_for(outcome.evidence.bursts or outcome.evidence.singles)
         facts["threads"] = f"{pool.size} threads of the {pool.name}" if pool else "worker threads"
         facts["calls"] = plural(pool.waiting, "call") if pool else "calls"
     return measure.text.format(**facts)
@@ -180,7 +180,7 @@ def _library(outcome: Outcome) -> str:
 
 
 def _machine(evidence: Evidence) -> str:
-    runs = evidence.bursts or evidence.solos
+    runs = evidence.bursts or evidence.singles
     delay = max(run.budget.descheduled for run in runs)
     calibration = evidence.calibration
     speed = f"CPU speed {round(1 / calibration.factor, 2)}× reference"

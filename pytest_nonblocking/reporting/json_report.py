@@ -47,11 +47,11 @@ def record(outcome: Outcome, rootdir: Path) -> dict[str, Any]:
     return {
         "nodeid": outcome.nodeid,
         "target": outcome.target,
-        "verdict": judgement.word,
+        "verdict": judgement.verdict,
         "reasons": list(judgement.reasons),
         "cause": judgement.cause,
         "culprit": None if culprit is None else _culprit(culprit, rootdir),
-        "message": failure_text(outcome, rootdir) if judgement.word == "fail" else None,
+        "message": failure_text(outcome, rootdir) if judgement.verdict == "fail" else None,
         "accepted_by": None,  # until the baseline does
         "allowed": list(judgement.allowed),
         "notes": list(outcome.notes),
@@ -117,7 +117,7 @@ def render(document: dict[str, Any]) -> str:
 
 def _by_level(outcome: Outcome) -> dict[int, list[Run]]:
     levels: dict[int, list[Run]] = {}
-    for run in (*outcome.evidence.solos, *outcome.evidence.bursts):
+    for run in (*outcome.evidence.singles, *outcome.evidence.bursts):
         levels.setdefault(run.concurrency, []).append(run)
     return dict(sorted(levels.items()))
 

@@ -123,9 +123,9 @@ def test_nonblocking_measures_several_things_in_one_test(pytester):
 
             bad = await nonblocking.measure(blocking, concurrency=8)
             good = await nonblocking.measure(fine, concurrency=8)
-            assert (bad.judgement.word, bad.judgement.cause) == ("fail", "blocking-call")
+            assert (bad.judgement.verdict, bad.judgement.cause) == ("fail", "blocking-call")
             assert bad.culprit.code == "time.sleep(0.05)"
-            assert good.judgement.word == "pass"
+            assert good.judgement.verdict == "pass"
             nonblocking.check(good)
             with pytest.raises(pytest.fail.Exception, match="blocks the event loop"):
                 nonblocking.check(bad)

@@ -108,7 +108,7 @@ def test_a_body_that_fails_alone_is_an_ordinary_failure(project):
     result = project.runpytest()
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines([">*assert answer == 42", "E*assert 41 == 42"])
-    assert "scenario.py" not in result.stdout.str()
+    assert "burst.py" not in result.stdout.str()
 
 
 def test_a_body_that_fails_only_in_a_burst_says_so_and_names_virtual_user(project):

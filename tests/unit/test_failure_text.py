@@ -63,7 +63,7 @@ LIBRARY = culprit(
 
 
 def outcome(judgement=JUDGED, found=None, evidence=None):
-    measured = Evidence(solos=(run(1),) * 3, bursts=(run(8, 0.16),))
+    measured = Evidence(singles=(run(1),) * 3, bursts=(run(8, 0.16),))
     return Outcome("test_shop.py::t", "GET /a", judgement, evidence or measured, LIMITS, found)
 
 
@@ -122,7 +122,7 @@ def test_a_failure_states_what_was_measured_the_limits_and_what_to_do():
         judged_runs=4,
     )
     found = culprit(code="time.sleep(0.02)")
-    evidence = Evidence(solos=(run(1),) * 3, bursts=(burst,))
+    evidence = Evidence(singles=(run(1),) * 3, bursts=(burst,))
     assert failure_text(outcome(judgement, found, evidence), ROOT).splitlines() == [
         "nonblocking: GET /a blocks the event loop",
         "  each request occupies the loop for 20 ms: 8 at once took 164 ms, one takes 20 ms "
@@ -162,11 +162,11 @@ def test_a_suspended_tracer_is_told():
 
 def test_single_runs_say_that_scaling_was_not_judged():
     alone = replace(JUDGED, reasons=("lag",), serial=None, serial_fraction=None, max_lag=0.06)
-    text, _ = rows(alone, evidence=Evidence(solos=(run(1),) * 3))
+    text, _ = rows(alone, evidence=Evidence(singles=(run(1),) * 3))
     assert (
         text[1] == "  measured in each of 3 single runs, which took 20 ms; scaling was not judged"
     )
-    text, _ = rows(alone, evidence=Evidence(solos=(run(1),), watched=True))
+    text, _ = rows(alone, evidence=Evidence(singles=(run(1),), watched=True))
     assert text[1] == "  measured in the only run, which took 20 ms; scaling was not judged"
 
 
@@ -230,7 +230,7 @@ def test_the_report_tells_of_a_place_whether_it_is_a_librarys(found, library, ro
 
 def late(**facts):
     hang = Run(facts.pop("concurrency", 1), 0.5, (), Budget(), timed_out=True, **facts)
-    kind = "solos" if hang.concurrency == 1 else "bursts"
+    kind = "singles" if hang.concurrency == 1 else "bursts"
     judgement = Judgement("fail", reasons=("timeout",), cause="serialised-wait")
     return judgement, culprit(), Evidence(**{kind: (hang,)})
 
@@ -288,7 +288,7 @@ def test_an_accepted_cause_is_told_with_its_origin_and_reason():
 
 def notes(background, makespan=0.02, in_bursts=0.0):
     evidence = Evidence(
-        solos=tuple(run(1, makespan, background=each) for each in background),
+        singles=tuple(run(1, makespan, background=each) for each in background),
         bursts=(run(8, 0.16, background=in_bursts),),
     )
     return notes_for(Judgement("pass"), evidence, LIMITS)

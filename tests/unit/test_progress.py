@@ -22,7 +22,7 @@ def evidence(*sizes, alone=1.0, each=0.5):
     """Return runs of ``sizes`` copies that take ``each`` seconds for each further copy."""
     runs = [Run(n, alone + (n - 1) * each, (), Budget()) for n in sizes]
     return Evidence(
-        solos=tuple(r for r in runs if r.concurrency == 1),
+        singles=tuple(r for r in runs if r.concurrency == 1),
         bursts=tuple(r for r in runs if r.concurrency > 1),
     )
 

@@ -1,4 +1,4 @@
-"""Which probe fits the event loop that runs."""
+"""The choice of a probe for the running event loop."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from .probe import Probe
 
 
 class UnsupportedLoopError(Exception):
-    """The running event loop cannot be timed; the message says why and what to do."""
+    """The running event loop cannot be timed; the message says why and what to do instead."""
 
     def __init__(self, what: str, instead: str = "use asyncio, uvloop or trio") -> None:
         super().__init__(f"the event loop is {what}, which is not supported; {instead}")
@@ -23,7 +23,7 @@ def _always() -> bool:
 def probe_of_running_loop(notice: float) -> Probe:
     """Return a probe for the loop that runs on this thread; raises UnsupportedLoopError.
 
-    ``notice`` is the length in seconds from which it keeps a step for the report.
+    ``notice`` is the loop time in seconds from which it records a callback.
     """
     if not getattr(sys, "_is_gil_enabled", _always)():
         # The frames of a thread that runs meanwhile cannot be read safely.
