@@ -15,36 +15,38 @@ lint: $(VENV)/installed
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 
-# The published schema of the JSON report, from the classes in reporting/record.py.
+# The published schema of the JSON report, generated from the classes of the record.
 schema: $(VENV)/installed
 	$(BIN)/python -m pytest_nonblocking.reporting.json_report \
 	    > pytest_nonblocking/reporting/report.schema.json
 
-# What differs between interpreters, on every CPython that is found, and with the lowest versions.
+# The tests that depend on the interpreter (the analysis does not), on every CPython found and with the
+# lowest versions.
 matrix:
 	$(PYTHON) .ci/matrix.py $(ARGS) -n 2 \
-	    tests/unit tests/e2e/test_loops.py tests/plugin/test_plain_functions.py
+	    tests/unit tests/e2e/test_loops.py tests/plugin/test_plain_functions.py \
+	    --ignore tests/unit/analysis
 
-# All conditions on all CPythons that are found, six times: some hours; goes on where it stopped.
+# All conditions on every CPython found, six times. Takes hours; resumes where it stopped.
 truth: $(VENV)/installed
 	$(BIN)/python benchmarks/truth/run.py --markdown docs/truth.md
 
-# A quarter of the cases under all conditions on one CPython: five minutes.
+# A quarter of the cases under all conditions on one CPython. Takes five minutes.
 truth-quick: $(VENV)/installed
 	rm -rf build/truth/quick
 	$(BIN)/python benchmarks/truth/run.py --results build/truth/quick --every 4 \
 	    --repetitions 1 --python "$$($(BIN)/python -c 'import sys; print("%d.%d" % sys.version_info[:2])')"
 
-# The stopping rule and the bounds on a simulated machine: how often they pass, fail and are undecided.
+# The stopping rule and the bounds on a simulated machine: how often they pass, fail or are undecided.
 simulate: $(VENV)/installed
 	$(BIN)/python benchmarks/simulation/run.py --seeds 1000 --write docs/operating-curve.md
 
-# Endpoints composed at random, by seed: ARGS="--validate" confirms their labels without the plugin,
-# ARGS="--count 300 --condition busy --first-seed 0" judges them; goes on where it stopped.
+# Random endpoints, by seed. ARGS="--validate" confirms their labels without the plugin,
+# ARGS="--count 300 --condition busy --first-seed 0" judges them. Resumes where it stopped.
 truth-generated: $(VENV)/installed
 	$(BIN)/python benchmarks/truth/generated/laboratory.py $(ARGS)
 
-# Side by side with other tools on the same cases.
+# Other tools on the same cases.
 peers: $(VENV)/installed
 	$(BIN)/python benchmarks/peers/run.py --write docs/peers.md
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Run tests on every CPython that is found, and once with the lowest versions of what is needed.
 
-    python3 .ci/matrix.py [--python 3.12 ...] [--but 3.11] [--only latest|lowest] [PYTEST ARGUMENTS]
+    python3 .ci/matrix.py [--python 3.12 ...] [--but 3.11 ...] [--only latest|lowest] [PYTEST ...]
 
 Says which interpreters were not found. Environments stay in build/matrix until pyproject.toml
 changes. Exits with 1 if a row failed.
@@ -98,13 +98,19 @@ def main() -> int:
     """Return the exit status."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--python", action="append", choices=VERSIONS)
-    parser.add_argument("--but", choices=VERSIONS, help="leave out its row of latest versions")
+    parser.add_argument(
+        "--but",
+        action="append",
+        default=[],
+        choices=VERSIONS,
+        help="skip its row of latest versions",
+    )
     parser.add_argument("--only", choices=("latest", "lowest"))
     chosen, arguments = parser.parse_known_args()
     found = {version: find(version) for version in chosen.python or VERSIONS}
     rows = [Row(version, python, "latest") for version, python in found.items() if python]
     rows += [row._replace(packages="lowest") for row in rows[:1]]
-    rows = [row for row in rows if row[::2] != (chosen.but, "latest")]
+    rows = [row for row in rows if row.packages == "lowest" or row.version not in chosen.but]
     for version in [version for version, python in found.items() if not python]:
         print(f"CPython {version} is not on this machine: not run")
     failed = not rows

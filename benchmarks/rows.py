@@ -120,15 +120,15 @@ async def measure(path: str) -> tuple[str, bool]:
     judgement = verdict.judge(evidence, limits)
     culprit = attribution.find(evidence, judgement)
     burst = max(evidence.bursts, key=lambda run: run.concurrency)
-    alone = sorted(run.makespan for run in evidence.solos)[1]
+    alone = sorted(run.makespan for run in evidence.singles)[1]
     budget = burst.budget
     names = ("cpu", "blocked", "gil", "idle", "gc", "descheduled", "other_cpu")
     parts = " ".join(f"{getattr(budget, n) / burst.concurrency * 1e3:7.2f}" for n in names)
-    right = (judgement.cause, judgement.word) == EXPECTED[path]
+    right = (judgement.cause, judgement.verdict) == EXPECTED[path]
     where = f"{culprit.function}:{culprit.line}" if culprit else ""
     judged = judgement.judged.fraction if judgement.judged else 0.0
     line = (
-        f"{path:<19}{judgement.word:<13}{judgement.cause or '':<16}"
+        f"{path:<19}{judgement.verdict:<13}{judgement.cause or '':<16}"
         f"{judgement.serial_fraction or 0:6.2f} {judged:6.2f}  "
         f"{burst.concurrency:>3} {parts} {alone * 1e3:8.1f} {took / alone:7.1f} "
         f"{'' if right else 'WRONG '}{where}"

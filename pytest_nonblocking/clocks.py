@@ -1,8 +1,7 @@
-"""The clocks, bound before any test can replace them.
+"""Clocks, bound before a test can freeze or patch ``time``.
 
-Tests may freeze or patch ``time.*`` at any moment. So the plugin loads this module with itself,
-not when a measurement begins, and keeps the functions in an object: freezegun also replaces the
-module-level names that it finds bound to functions of ``time``.
+The plugin imports this module at start-up. The functions are attributes of an object because
+freezegun also replaces module-level names bound to functions of ``time``.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ class _Clocks:
         self.wall_ns: Callable[[], int] = time.perf_counter_ns
         self.thread_cpu_ns: Callable[[], int] = time.thread_time_ns
         self.process_cpu_ns: Callable[[], int] = time.process_time_ns
-        # Absent on Windows, where nothing asks for it.
+        # Absent on Windows, where it is not used.
         self.clock_ns: Callable[[int], int] = getattr(time, "clock_gettime_ns", lambda clock: 0)
 
 

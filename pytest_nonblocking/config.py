@@ -36,7 +36,7 @@ def parse_duration(raw: Any) -> float:
         if not (math.isfinite(seconds) and seconds >= 0):
             raise ValueError
     except ValueError:
-        raise ValueError("a duration such as 20ms, 1.5s, 800us or a number of seconds") from None
+        raise ValueError("a duration such as 20ms, 1.5s or 800us, or a number of seconds") from None
     return seconds
 
 
@@ -56,7 +56,7 @@ def _whole_number(least: int) -> Callable[[Any], int]:
             if number < least:
                 raise ValueError
         except (TypeError, ValueError, OverflowError):
-            raise ValueError(f"a whole number of {least} or more") from None
+            raise ValueError(f"an integer of at least {least}") from None
         return number
 
     return parse
@@ -95,8 +95,8 @@ def _allowances(raw: Any) -> dict[str, str | None]:
         name not in CAUSES or not isinstance(reason, (str, type(None))) for name, reason in pairs
     ):
         raise ValueError(
-            f"one or more of {', '.join(CAUSES)}, each with a reason if there is one "
-            "({cause: reason}, or 'cause: reason')"
+            f"one or more of {', '.join(CAUSES)}, each with an optional reason "
+            "({cause: reason} or 'cause: reason')"
         )
     return dict(pairs)
 
@@ -113,7 +113,7 @@ def _one_of(*choices: str) -> Callable[[Any], str]:
 def _transport(raw: Any) -> str:
     name = _one_of("asgi", "uvicorn", "hypercorn")(raw)
     if name != "asgi" and importlib.util.find_spec(name) is None:
-        raise ValueError(f"asgi unless {name} is installed: pip install {name}")
+        raise ValueError(f"asgi while {name} is not installed (pip install {name})")
     return name
 
 
@@ -169,41 +169,41 @@ class Option(NamedTuple):
 
 
 OPTIONS = (
-    Option("concurrency", 50, _whole_number(2), "N", "copies in the largest burst"),
+    Option("concurrency", 50, _whole_number(2), "N", "number of copies in the largest burst"),
     Option(
         "max_serial_fraction",
         0.1,
         _fraction,
         "F",
-        "share of a lone request's latency that each further concurrent request may add",
+        "share of a single request's latency that each additional concurrent request may add",
     ),
     Option(
         "max_lag",
         "20ms",
         _positive_duration,
         "TIME",
-        "longest time one step may keep the loop, noise taken out",
+        "maximum time one callback may hold the loop, noise excluded",
     ),
     Option(
         "max_blocked",
         "5ms",
         _positive_duration,
         "TIME",
-        "longest time one step may wait off the CPU in a blocking call",
+        "maximum time one callback may be blocked",
     ),
     Option(
         "cpu_allowance",
         "5ms",
         parse_duration,
         "TIME",
-        "loop CPU per request that is never counted against scaling",
+        "CPU time per request on the loop that never counts against scaling",
     ),
     Option(
         "allow",
         (),
         _allowances,
         "CAUSE[: REASON]",
-        "causes to accept; reported as a note",
+        "causes to accept; each one found is reported as a note",
         repeated=True,
     ),
     Option(
@@ -211,21 +211,21 @@ OPTIONS = (
         "30s",
         _positive_duration,
         "TIME",
-        "a burst that takes longer fails and names where its copies wait",
+        "maximum duration of a burst; a longer one fails and reports where its copies wait",
     ),
     Option(
         "mode",
         "enforce",
         _one_of("enforce", "report", "off"),
         "MODE",
-        "enforce, report (never fails a test) or off",
+        "enforce, report (measure, but never fail a test) or off",
     ),
     Option(
         "transport",
         "asgi",
         _transport,
         "NAME",
-        "how nonblocking_client reaches the app: asgi (in process), or uvicorn or hypercorn",
+        "how nonblocking_client reaches the app: asgi (in process), uvicorn or hypercorn",
     ),
     Option("app", None, _app, "MODULE:ATTRIBUTE", "the ASGI application under test"),
     Option(
@@ -233,14 +233,14 @@ OPTIONS = (
         "warn",
         _one_of("warn", "fail"),
         "WHAT",
-        "what an inconclusive measurement does: warn or fail",
+        "what to do with a test whose verdict is inconclusive: warn or fail",
     ),
     Option(
         "watch",
         False,
         _switch,
         "",
-        "hold every coroutine test without the marker to max_lag and max_blocked, in its one run",
+        "run each unmarked async test once and fail it if a callback holds the loop too long",
         marker=False,
         switch=True,
     ),
@@ -249,7 +249,7 @@ OPTIONS = (
         (),
         _paths,
         "FILE",
-        "a file to write; its ending chooses the format (.json, .html, .md or .sarif)",
+        "report file to write; the extension selects the format (.json, .html, .md or .sarif)",
         marker=False,
         repeated=True,
     ),
@@ -258,7 +258,7 @@ OPTIONS = (
         None,
         _path,
         "FILE",
-        "accept the known failures in this file; new ones and worse ones fail",
+        "accept the known failures listed in this file; fail new and worse ones",
         marker=False,
     ),
     Option(
@@ -266,7 +266,7 @@ OPTIONS = (
         False,
         _switch,
         "",
-        "accept all failures of this run and write them to the baseline",
+        "accept all failures of this run and write them to the baseline file",
         marker=False,
         switch=True,
     ),
@@ -275,7 +275,7 @@ OPTIONS = (
         0,
         _whole_number(0),
         "N",
-        "fail the run where fewer than N measurements came to pass or fail",
+        "fail the run if fewer than N measurements produced a verdict",
         marker=False,
     ),
 )
@@ -329,12 +329,13 @@ def _marker_option(name: str, origin: str) -> Option:
     option = _BY_NAME.get(name)
     if option is None:
         raise pytest.UsageError(
-            f"{origin}: nonblocking has no setting {name!r}; valid are {', '.join(MARKER_KEYWORDS)}"
+            f"{origin}: nonblocking has no setting {name!r}; "
+            f"valid settings: {', '.join(MARKER_KEYWORDS)}"
         )
     if not option.marker:
         raise pytest.UsageError(
-            f"{origin}: {name!r} holds for the whole run; "
-            f"give it as {option.flag} or in the ini file as {option.ini}"
+            f"{origin}: {name!r} applies to the whole run; "
+            f"set it with {option.flag}, or with {option.ini} in the ini file"
         )
     return option
 
@@ -355,8 +356,8 @@ def add_options(parser: pytest.Parser) -> None:
     """
     group = parser.getgroup("nonblocking", "event-loop blocking (pytest-nonblocking)")
     for option in OPTIONS:
-        shown = ", ".join(option.default) if option.repeated else option.default
-        text = f"{option.help} (default: {'off' if option.switch else shown or 'none'})"
+        shown = "off" if option.switch else "none" if option.repeated else option.default
+        text = f"{option.help} (default: {'none' if shown is None else shown})"
         how: dict[str, Any] = {"action": "append" if option.repeated else "store"}
         how["metavar"] = option.metavar
         if option.switch:
@@ -405,8 +406,8 @@ def from_markers(base: Settings, item: pytest.Item) -> Settings | None:
     for mark in reversed(marks):
         if mark.args:
             raise pytest.UsageError(
-                f"{item.nodeid}: @pytest.mark.nonblocking takes keywords only, "
-                f"got {mark.args[0]!r}; valid are {', '.join(MARKER_KEYWORDS)}"
+                f"{item.nodeid}: @pytest.mark.nonblocking takes keyword arguments only, "
+                f"got {mark.args[0]!r}; valid settings: {', '.join(MARKER_KEYWORDS)}"
             )
         try:
             settings = settings.overlay(mark.kwargs, "marker")

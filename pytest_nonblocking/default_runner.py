@@ -1,4 +1,4 @@
-"""Which marked coroutine tests get pytest-asyncio's marker, because nobody else runs them."""
+"""pytest-asyncio's marker for marked coroutine tests that no other plugin would run."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 
 
 def give_runner(collector: pytest.Collector, function: Callable[..., Any]) -> None:
-    """Give ``function`` the marker ``asyncio`` where it is marked and no plugin would run it."""
+    """Add the marker ``asyncio`` to a marked ``function`` that no plugin would run."""
     marks = [*getattr(function, "pytestmark", ()), *collector.iter_markers()]
     names = {mark.name for mark in marks}
     if "nonblocking" not in names or names & {"asyncio", "anyio"}:
@@ -27,5 +27,5 @@ def give_runner(collector: pytest.Collector, function: Callable[..., Any]) -> No
 def _anyio_runs_all(config: pytest.Config) -> bool:
     try:
         return "auto" in (config.getoption("anyio_mode"), config.getini("anyio_mode"))
-    except (ValueError, KeyError):  # anyio has no such mode before 4.12, or is switched off
+    except (ValueError, KeyError):  # anyio before 4.12, or its plugin is disabled
         return False

@@ -1,10 +1,10 @@
-"""The ``nonblocking`` fixture: measuring several scenarios in one test."""
+"""The object behind the ``nonblocking`` fixture, which measures scenarios inside a test."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from .load.scenario import Body
+from .load.burst import Body
 from .model import Outcome
 from .runner import TestRun
 
@@ -16,17 +16,17 @@ class Nonblocking:
         self._run = run
 
     async def measure(self, scenario: Body, **settings: Any) -> Outcome:
-        """Run ``scenario`` alone and in bursts and return the outcome; a fail is not raised.
+        """Run ``scenario`` alone and in bursts, and return the outcome; a fail is not raised.
 
         ``scenario`` is a callable without arguments that returns an awaitable; ``settings`` are
-        the marker's keywords. Raises what the scenario raises, and pytest.UsageError for an
-        unknown or bad setting.
+        the marker's keywords. Raises whatever the scenario raises, and pytest.UsageError for an
+        unknown or invalid setting.
         """
         return await self._run.measure(
             scenario, self._run.settings.overlay(settings, "nonblocking.measure()")
         )
 
     def check(self, outcome: Outcome) -> None:
-        """Fail the test for a failed outcome, as the marker does."""
+        """Fail the test if ``outcome`` is a fail, as the marker does."""
         __tracebackhide__ = True
         self._run.enforce(outcome)

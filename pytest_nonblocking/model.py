@@ -1,7 +1,7 @@
-"""Plain data that flows through the plugin: what was measured and what was decided.
+"""Frozen data shared by all parts of the plugin: measurements, limits and judgements.
 
-Everything here is frozen and knows nothing of the rest of the package. Durations are seconds
-unless a name carries another unit.
+This module imports nothing else of the package. Durations are seconds unless a name has another
+unit.
 """
 
 from __future__ import annotations
@@ -9,9 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
-Word = Literal["pass", "fail", "inconclusive", "not-measured"]
-CONCLUSIVE: tuple[Word, ...] = ("pass", "fail")
-"""The verdicts that prove something."""
+Verdict = Literal["pass", "fail", "inconclusive", "not-measured"]
+CONCLUSIVE: tuple[Verdict, ...] = ("pass", "fail")
+"""The verdicts that settle a measurement."""
 Reason = Literal["scaling", "lag", "blocked", "timeout"]
 Cause = Literal["blocking-call", "cpu-on-loop", "gil-contention", "thread-pool", "serialised-wait"]
 CAUSES: tuple[Cause, ...] = (
@@ -25,10 +25,10 @@ CAUSES: tuple[Cause, ...] = (
 
 @dataclass(frozen=True, slots=True)
 class Exchange:
-    """One request through the ASGI transport, with separate stamps (``perf_counter_ns``).
+    """One request through the app, with its timestamps (``perf_counter_ns``).
 
-    ``app_return_ns`` later than ``last_byte_ns`` is background work: it is reported, never
-    charged to the latency of the response.
+    The time from ``last_byte_ns`` to ``app_return_ns`` is background work: it is reported but not
+    part of the latency.
     """
 
     method: str
@@ -42,10 +42,10 @@ class Exchange:
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """The loop-time budget of a window: its parts sum to the length of the window.
+    """The loop-time budget of a window: how its wall time divides, in seconds.
 
-    ``own`` is the time that the plugin itself takes on the loop; it is charged to nobody. The
-    fields below ``own`` describe the rest of the process and are not part of the sum.
+    The parts up to ``own`` sum to the length of the window. ``own`` is the plugin's time on the
+    loop and is never charged to the app. The fields after it describe the rest of the process.
     """
 
     cpu: float = 0.0
@@ -56,27 +56,27 @@ class Budget:
     idle: float = 0.0
     own: float = 0.0
     other_cpu: float = 0.0
-    """Processor time of the process's other threads."""
+    """CPU time of the process's other threads."""
     other_delay: float = 0.0
     """Run-queue delay of the process's other threads."""
     child_cpu: float = 0.0
-    """Processor time of the child processes, live and reaped."""
+    """CPU time of child processes, live and reaped."""
     child_delay: float = 0.0
-    """Run-queue delay of the live child processes."""
+    """Run-queue delay of live child processes."""
     driver_cpu: float = 0.0
-    """Processor time of the test's own side of the requests, where that is in other threads."""
+    """CPU time of the test's client threads, if it does not run on the loop."""
     idle_cpu: float = 0.0
-    """The part of ``other_cpu`` that was used while the loop was idle."""
+    """The part of ``other_cpu`` used while the loop was idle."""
     gil_cpu: float = 0.0
-    """The part of ``other_cpu`` that was used in steps that may have waited for the GIL."""
+    """The part of ``other_cpu`` used during callbacks that may have waited for the GIL."""
     gil_seen: float = 0.0
-    """The part of ``gil_cpu`` in steps that were seen to wait for the GIL."""
+    """The part of ``gil_cpu`` in callbacks that were seen waiting for the GIL."""
     unwitnessed: float = 0.0
-    """The share of ``blocked`` in steps too short for a stack sample to have confirmed it."""
+    """The part of ``blocked`` that no stack sample confirms, in callbacks too short for one."""
 
     @property
     def wall(self) -> float:
-        """The sum of the parts in seconds."""
+        """The sum of the parts."""
         return (
             self.cpu + self.blocked + self.gil + self.gc + self.descheduled + self.idle + self.own
         )
@@ -84,10 +84,10 @@ class Budget:
 
 @dataclass(frozen=True, slots=True)
 class Pressure:
-    """For how long the machine kept any task waiting in a window, in seconds.
+    """How long tasks anywhere on the machine waited for a core during a window.
 
-    ``waiting`` is the growth of the kernel's pressure counter, or a coarser bound where there is
-    none; ``stolen`` is what a hypervisor took.
+    ``waiting`` is the growth of the kernel's CPU pressure counter (PSI), or a coarser bound where
+    there is none. ``stolen`` is the time taken by a hypervisor.
     """
 
     waiting: float = 0.0
@@ -108,13 +108,13 @@ Stack = tuple[Frame, ...]
 """Frames from the outermost to the innermost."""
 
 State = Literal["blocked", "sleep", "lock", "gil", "running", "handover", "unknown"]
-"""What a thread does. ``sleep``: it waits for nothing but time; ``lock``: it waits for a lock other
-than the GIL; ``handover``: it waits until a thread or process has begun, or has taken its work."""
+"""What a thread does. ``sleep``: it waits for a timer; ``lock``: it waits for a lock other than the
+GIL; ``handover``: it waits for a thread or process to start, or to accept work."""
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One callback of the event loop that kept it for long, and the stacks seen meanwhile."""
+    """A callback that held the event loop for long, and the stacks sampled meanwhile."""
 
     wall: float
     cpu: float
@@ -123,21 +123,22 @@ class Step:
     copy: int | None
     samples: tuple[Sample, ...] = ()
     witnessed: bool = False
-    """Whether a sample taken during the step confirms that it waited in a blocking call."""
+    """Whether a sample confirms that the callback waited in a blocking call."""
     began_ns: int = 0
-    """When it began (``perf_counter_ns``)."""
+    """The start of the callback (``perf_counter_ns``)."""
 
     @property
-    def keep(self) -> float:
-        """Seconds for which the step itself kept the loop: noise and waits for the GIL excluded."""
+    def loop_time(self) -> float:
+        """Seconds for which the callback itself held the loop: without noise and GIL waits."""
         return self.cpu + self.blocked
 
 
 @dataclass(frozen=True, slots=True)
 class Waiters:
-    """Tasks that waited at one place, by all looks at the burst together.
+    """Tasks that waited at one place during a burst.
 
-    ``waited`` is the queue length integrated over the burst without its first pass, in seconds.
+    ``count`` is their number when most tasks waited. ``waited`` is the queue length integrated over
+    the burst without its first pass, in task-seconds.
     """
 
     stack: Stack
@@ -147,7 +148,7 @@ class Waiters:
 
 @dataclass(frozen=True, slots=True)
 class Pool:
-    """A pool of worker threads as it was seen when it was fullest."""
+    """A pool of worker threads at the time when its queue was longest."""
 
     name: Literal["anyio limiter", "asyncio default executor", "thread pool executor"]
     size: int
@@ -155,23 +156,23 @@ class Pool:
     waiting: int
     sized_by_cpu_count: bool = False
     waited: float = 0.0
-    """The length of its queue integrated over the burst without its first pass, in seconds."""
+    """Queue length integrated over the burst without its first pass, in task-seconds."""
 
 
 @dataclass(frozen=True, slots=True)
 class Looks:
-    """What a watching thread saw of the other threads and processes while the loop was idle.
+    """The watchdog's looks at the other threads and processes while the loop was idle.
 
-    Every duration is the time in seconds for which the looks stand. ``wakes`` and ``late`` are of
-    all looks, ``held`` and ``tried`` of those in which the loop was idle or waited for the GIL,
-    the others of those in which it was idle.
+    Durations are seconds that the looks stand for. ``wakes`` and ``late`` cover all looks, ``held``
+    and ``tried`` those in which the loop was off the CPU, the other fields those in which it was
+    idle.
 
-    ``saturated`` is the time in which as many threads as there are cores ran or wanted to run
-    without the GIL, and ``maybe_saturated`` the same with the holder of the GIL counted as one of
-    them. ``free`` is the integral of how many ran without the GIL, at most as many as there are
-    cores. ``held`` is the time in which some thread held the GIL. ``late`` is by how much the
-    watching thread itself woke up late because the machine did not run it. Without thread states
-    only ``held`` and ``late`` are known, and ``states`` is False.
+    ``saturated`` is the time in which at least as many threads as cores were runnable without the
+    GIL, and ``maybe_saturated`` the same counting the holder of the GIL. ``free`` is the number of
+    threads runnable without the GIL, capped at the number of cores, integrated over time. ``held``
+    is the time in which another thread held the GIL. ``late`` is the run-queue delay of the
+    watchdog itself. Without thread states, ``states`` is False and only ``held`` and ``late`` are
+    meaningful.
     """
 
     count: int = 0
@@ -184,11 +185,11 @@ class Looks:
     wakes: int = 0
     late: float = 0.0
     external: int = 0
-    """How many looks found the loop waiting for a file descriptor of another process."""
+    """The number of looks that found the loop waiting for a file descriptor."""
     states: bool = True
 
     def since(self, before: Looks) -> Looks:
-        """Return what was added after ``before``."""
+        """Return the difference to an earlier total."""
         return Looks(
             self.count - before.count,
             self.watched - before.watched,
@@ -204,7 +205,7 @@ class Looks:
         )
 
     def plus(self, other: Looks) -> Looks:
-        """Return the sums of both."""
+        """Return the sum of both."""
         return Looks(
             self.count + other.count,
             self.watched + other.watched,
@@ -222,7 +223,7 @@ class Looks:
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """A stack, what its thread was doing, and the time in seconds for which the sample stands."""
+    """A stack, the state of its thread, and the seconds that the sample stands for."""
 
     stack: Stack
     state: State
@@ -231,59 +232,59 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One closed burst of ``concurrency`` copies of the scenario (a lone run is a burst of 1)."""
+    """One closed burst of ``concurrency`` copies of the scenario; a single run is a burst of 1."""
 
     concurrency: int
     makespan: float
     latencies: tuple[float, ...]
-    """Seconds from the release until each copy ended, in the order in which they ended."""
+    """Seconds from the release to the end of each copy, in the order of their ends."""
     budget: Budget
     released_ns: int = 0
-    """When the copies were released (``perf_counter_ns``)."""
+    """The release of the copies (``perf_counter_ns``)."""
     ended: tuple[int, ...] = ()
-    """The indices of the copies in the order in which they ended."""
+    """The indices of the copies in the order of their ends."""
     steps: tuple[Step, ...] = ()
     samples: tuple[Sample, ...] = ()
     yields: tuple[tuple[Stack, float], ...] = ()
-    """Where tasks gave the loop back after steps of a millisecond or more, and the steps' CPU."""
+    """Stacks of tasks that yielded to the loop, and the CPU seconds of the callbacks before."""
     thread_samples: tuple[Sample, ...] = ()
     waiters: tuple[Waiters, ...] = ()
     pools: tuple[Pool, ...] = ()
     workers: tuple[Sample, ...] = ()
-    """What worker threads were seen to do whenever it was looked at where the tasks wait."""
+    """Samples of worker threads, taken together with those of waiting tasks."""
     queued: float = 0.0
-    """Share of the unfinished copies, late in the burst, that had nothing to run: they waited."""
+    """Share of the unfinished copies that had nothing to run late in the burst."""
     looks: Looks = Looks()
     after: Budget = Budget()
-    """The budget from the end of the last copy until the application worked on no request."""
+    """The budget from the end of the last copy until the app had no request in progress."""
     after_looks: Looks = Looks()
     pressure: Pressure = Pressure()
     slowdowns: tuple[float, ...] = ()
-    """How many times slower than the reference this process computed before and after the run, 1
-    or more; empty where that of the calibration holds."""
+    """Slowdowns relative to the reference machine before and after the run, at least 1; empty if
+    the calibration's holds."""
     requests: int = 0
     background: float = 0.0
     exchanges: tuple[Exchange, ...] = ()
-    stays: tuple[float, ...] = ()
-    """For how many seconds each request was in the application."""
+    residences: tuple[float, ...] = ()
+    """Residence times: the seconds that each request spent in the app."""
     timed_out: bool = False
     stuck: Stack | None = None
-    """Where the loop itself was stuck when the time-out came."""
+    """The stack of the callback that held the loop at the timeout, None if the loop was idle."""
 
     @property
     def residual(self) -> float:
-        """What the parts of the budget do not account for, in seconds."""
+        """The seconds that the budget does not account for."""
         return self.makespan - self.budget.wall
 
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """What the machine and the interpreter are like.
+    """Properties of the machine and the interpreter.
 
-    ``factor`` is the machine factor, 1.0 or more: how many times slower than the reference this
-    interpreter executes Python. ``tracer`` is the coverage tool or debugger that was suspended.
-    ``cores`` is how many processors this
-    process may use, by its affinity and its quota. ``switch_interval`` is the interpreter's.
+    ``factor`` is the slowdown of Python code relative to the reference machine, at least 1.
+    ``tracer`` is the coverage tool or debugger that was suspended. ``cores`` is the number of cores
+    that this process may use, by its affinity and its quota. ``switch_interval`` is the
+    interpreter's, in seconds.
     """
 
     factor: float = 1.0
@@ -296,7 +297,7 @@ class Calibration:
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """A limit and where it came from."""
+    """A limit and its origin: a marker, a flag, a file or the default."""
 
     value: Any
     origin: str
@@ -304,7 +305,7 @@ class Limit:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """The numbers on which a verdict rests; the fields are the settings of the same names."""
+    """The limits of a verdict; the fields are the settings of the same names."""
 
     concurrency: int = 50
     max_serial_fraction: float = 0.1
@@ -317,26 +318,35 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """All runs of one scenario, in the order in which they were made within each kind."""
+    """All runs of one scenario, in order within each kind."""
 
-    solos: tuple[Run, ...] = ()
+    singles: tuple[Run, ...] = ()
     bursts: tuple[Run, ...] = ()
     calibration: Calibration = Calibration()
     unmeasured: str | None = None
-    """Why nothing could be measured, where that is so."""
+    """Why nothing could be measured, None if it could."""
     scaling_unmeasured: str | None = None
-    """Why there are lone runs only, where that is so."""
+    """Why there are single runs only, None if there are bursts."""
     watched: bool = False
-    """Whether this is the one run of a test of which nothing but lag was asked."""
+    """Whether this is the only run of a test of which only lag and blocking are judged."""
+
+    @property
+    def runs(self) -> tuple[Run, ...]:
+        """The single runs, then the bursts."""
+        return (*self.singles, *self.bursts)
+
+    def bursts_of(self, concurrency: int) -> tuple[Run, ...]:
+        """Return the bursts of ``concurrency`` copies."""
+        return tuple(run for run in self.bursts if run.concurrency == concurrency)
 
 
 @dataclass(frozen=True, slots=True)
 class Culprit:
-    """The place to which the cost goes, and the library calls below it.
+    """The place that causes a fail, and the library calls below it.
 
-    It is a line of the user's own, or else, where ``library`` says so, one of a library, with the
-    calls that lead there. Where most samples agree on no place it is the definition of the handler,
-    which is ``route`` then too.
+    It is a line of user code; or, if ``library`` is set, a line of a library with the calls that
+    lead to it; or, if no line has a majority of the samples, the definition of the handler, which
+    is ``route`` too.
     """
 
     file: str
@@ -347,21 +357,21 @@ class Culprit:
     samples: int
     of: int
     counted: Literal["samples", "copies", "threads"] = "samples"
-    """What ``samples`` and ``of`` count: stacks, each by the time that it stands for, copies that
-    wait, or looks at worker threads."""
+    """What ``samples`` and ``of`` count: stack samples weighted by time, waiting copies, or samples
+    of worker threads."""
     library: bool = False
     route: Frame | None = None
-    """The definition of the route's handler, where the place is none of the user's own lines."""
+    """The definition of the route's handler, if the place is not a line of user code."""
 
     @property
     def is_route(self) -> bool:
-        """Whether no place is agreed on, and only the handler is known."""
+        """Whether only the handler is known."""
         return self.route is not None and not self.library
 
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """The figure that was judged: an estimate, its bounds, and the limit, all as fractions."""
+    """The judged figure: its estimate, its bounds and the limit, as fractions of T(1)."""
 
     fraction: float
     low: float
@@ -371,35 +381,35 @@ class Judged:
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """What the evidence proves."""
+    """The verdict on one scenario, with the figures behind it."""
 
-    word: Word
+    verdict: Verdict
     reasons: tuple[Reason, ...] = ()
     cause: Cause | None = None
     causes: tuple[tuple[Cause, float], ...] = ()
-    """All causes with their shares of the excess, the largest first."""
+    """All causes with their shares of the excess, largest first."""
     serial: float | None = None
-    """Serial demand per request, S, in seconds; its inverse is the ceiling in requests/s."""
+    """Bottleneck demand S in seconds per request; 1 / S is the saturation throughput."""
     serial_fraction: float | None = None
     excess: float | None = None
-    """The part of the serial demand that is judged, in seconds."""
+    """The judged part of the bottleneck demand, in seconds per request."""
     judged: Judged | None = None
     max_lag: float = 0.0
     max_blocked: float = 0.0
     allowed: tuple[str, ...] = ()
     offloaded: float = 0.0
-    """CPU per request in worker threads and processes that run in parallel, in seconds."""
+    """CPU seconds per request in worker threads and processes that run in parallel."""
     one_off: float = 0.0
-    """The longest step over a limit that did not come back in most runs, in seconds."""
+    """Loop time of the longest callback over a limit that most runs did not repeat, in seconds."""
     near: str = ""
-    """What lies too near its limit to tell, in words, where the verdict is inconclusive for it."""
+    """A message about the figure that is too near its limit, if the verdict is inconclusive."""
     guilty_runs: int = 0
     judged_runs: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """The verdict of one scenario with everything that a report tells about it."""
+    """The judgement of one scenario with everything that a report contains."""
 
     nodeid: str
     target: str
@@ -410,4 +420,4 @@ class Outcome:
     notes: tuple[str, ...] = ()
     wall: float = 0.0
     packages: frozenset[str] = frozenset()
-    """The top-level packages that the application is made of."""
+    """The top-level packages of the application."""

@@ -1,4 +1,4 @@
-"""pytest's hooks and fixtures. Every pytest run loads this file: it imports the rest when used."""
+"""pytest hooks and fixtures. Every pytest run loads this module; the rest is imported on use."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from . import clocks as clocks  # bound before a test can freeze them
+from . import clocks as clocks  # bind the clocks before a test can freeze them
 from . import config as _settings
 
 if TYPE_CHECKING:
@@ -24,18 +24,18 @@ RUN: pytest.StashKey[TestRun] = pytest.StashKey()
 PLAIN: pytest.StashKey[dict[str, list[object]]] = pytest.StashKey()
 
 _MARKER = (
-    "nonblocking({}): run the body as concurrent copies and fail it where it blocks the event "
-    "loop or makes its copies wait for one another"
+    "nonblocking({}): run the test alone and as concurrent copies; fail it if it blocks the event "
+    "loop or makes requests queue"
 )
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Register the settings."""
+    """Register flags and ini options."""
     _settings.add_options(parser)
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Check the settings before any work is done."""
+    """Read and validate the settings, so that a bad one is a usage error before any test runs."""
     keywords = ", ".join(f"{name}=…" for name in _settings.MARKER_KEYWORDS)
     config.addinivalue_line("markers", _MARKER.format(keywords))
     settings = config.stash[SETTINGS] = _settings.from_config(config)
@@ -54,7 +54,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_pycollect_makeitem(collector: pytest.Collector, name: str, obj: object) -> None:
-    """Give a marked coroutine test without a runner marker pytest-asyncio's."""
+    """Add pytest-asyncio's marker to a marked coroutine test that no plugin would run."""
     function = obj.__func__ if isinstance(obj, (staticmethod, classmethod)) else obj
     if inspect.iscoroutinefunction(function):
         from .default_runner import give_runner
@@ -63,21 +63,21 @@ def pytest_pycollect_makeitem(collector: pytest.Collector, name: str, obj: objec
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Resolve every marker before the first test runs, so that a bad one is a usage error."""
+    """Resolve all markers, so that a bad one is a usage error before any test runs."""
     for item in items:
         marked = _settings.from_markers(config.stash[SETTINGS], item)
         if marked is not None:
             if hasattr(getattr(item, "obj", None), "hypothesis"):
                 raise pytest.UsageError(
-                    f"{item.nodeid}: @pytest.mark.nonblocking and Hypothesis' @given both decide "
-                    "how often the body runs; measure one example instead"
+                    f"{item.nodeid}: @pytest.mark.nonblocking and Hypothesis' @given both control "
+                    "how often the test runs; measure a single example instead"
                 )
             item.stash[MARKED] = marked
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Begin anew: a plugin that reruns tests runs the same item again."""
+    """Discard an earlier run of the same item, which rerun plugins run again."""
     if RUN in item.stash:
         del item.stash[RUN]
         item.user_properties[:] = [
@@ -89,7 +89,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_runtest_call(item: pytest.Item) -> Generator[None, None, None]:
-    """Give the test's runner our coroutine function in place of the test's own."""
+    """Replace the test's function by one that measures it, for the duration of the call."""
     marked = item.stash.get(MARKED, None)
     if not isinstance(item, pytest.Function):
         return (yield)
@@ -104,7 +104,7 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, None, None]:
             item.obj = run.wrap(original)
         elif marked is not None and marked.mode != "off":
             item.obj = run.wrap_function(original)
-        # A coroutine method of a unittest.TestCase is called by its name and not as item.obj.
+        # unittest.TestCase calls a coroutine method by its name and ignores item.obj.
         if is_coroutine and getattr(item, "nofuncargs", False):
             setattr(item.instance, item.name, item.obj)
         return (yield)
@@ -123,9 +123,9 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, None, None]:
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Attach the outcomes as plain data, which xdist carries to the controller by itself.
+    """Attach the records as plain data, which xdist sends to the controller.
 
-    The report of the set-up tells what holds should there never be one of the call.
+    The setup report carries the record that holds if no call report follows.
     """
     report = yield
     measurements: list[Measurement] = []
@@ -141,7 +141,7 @@ def pytest_runtest_makereport(
 
 
 class _Collector:
-    """Gathers the records of all workers and tells them at the end."""
+    """Collects the records of all workers and reports them at the end of the session."""
 
     def __init__(self, config: pytest.Config) -> None:
         self._config = config
@@ -151,7 +151,7 @@ class _Collector:
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         known = self._config.stash[PLAIN]
         if report.when in ("setup", "call"):
-            known.pop(report.nodeid, None)  # what an earlier report of the same test told
+            known.pop(report.nodeid, None)  # from an earlier report of the same test
         if hasattr(report, "nonblocking"):
             known[report.nodeid] = report.nonblocking
 
@@ -162,7 +162,7 @@ class _Collector:
         if hasattr(config, "workerinput") or config.option.collectonly:
             return
         if exitstatus == pytest.ExitCode.USAGE_ERROR:
-            return  # no test ran: what an earlier run wrote is worth more
+            return  # no test ran: keep the files of an earlier run
         if known or settings.report or settings.baseline or settings.require:
             from .gate.session import conclude
             from .reporting.plain import from_plain
@@ -199,7 +199,7 @@ def _run_of(item: pytest.Function) -> TestRun:
 
 @pytest.fixture
 def nonblocking_app(request: pytest.FixtureRequest) -> Any:
-    """The ASGI application under test: override it, or set ``nonblocking_app``."""
+    """The ASGI application under test: override this fixture, or set ``nonblocking_app``."""
     from .asgi import apps
 
     settings = request.node.stash.get(MARKED, request.config.stash[SETTINGS])
@@ -213,7 +213,7 @@ def nonblocking_app(request: pytest.FixtureRequest) -> Any:
 
 @pytest.fixture
 def nonblocking_client(request: pytest.FixtureRequest, nonblocking_app: Any) -> Iterator[Any]:
-    """An ``httpx.AsyncClient`` on the application, with its lifespan on the test's loop."""
+    """An ``httpx.AsyncClient`` for the application, whose lifespan runs on the test's loop."""
     run = _run_of(request.node)
     yield run.client_for(nonblocking_app)
     run.release()
@@ -221,13 +221,13 @@ def nonblocking_client(request: pytest.FixtureRequest, nonblocking_app: Any) -> 
 
 @pytest.fixture
 def loop_sentinel(request: pytest.FixtureRequest) -> Sentinel:
-    """The sentinel that measures the loop: read it, or use it as a context manager."""
+    """The sentinel that measures the loop; also a context manager around any code."""
     return _run_of(request.node).sentinel
 
 
 @pytest.fixture
 def nonblocking(request: pytest.FixtureRequest) -> Nonblocking:
-    """Measures any scenario: ``result = await nonblocking.measure(scenario, concurrency=50)``."""
+    """Measures scenarios: ``result = await nonblocking.measure(scenario, concurrency=50)``."""
     from .measuring import Nonblocking
 
     return Nonblocking(_run_of(request.node))
@@ -235,7 +235,7 @@ def nonblocking(request: pytest.FixtureRequest) -> Nonblocking:
 
 @pytest.fixture
 def virtual_user() -> Callable[[], int]:
-    """A callable: the index of the running copy, from 0; 0 where the body runs alone."""
-    from .load.scenario import current_copy
+    """A callable that returns the index of the running copy: 0, 1, …; 0 in a single run."""
+    from .load.burst import current_copy
 
     return current_copy

@@ -1,4 +1,4 @@
-"""One test: from its settings to its outcome."""
+"""Running one test: from its settings to its outcomes."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from .analysis import attribution, verdict
 from .analysis.places import Place
 from .analysis.user_code import FRAMEWORKS
 from .asgi import apps
-from .asgi.client import ASGITransport, make_client, make_live_client
-from .asgi.servers import LiveServer
+from .asgi.lifecycle import Clients
 from .clocks import CLOCKS
 from .config import Settings
 from .gate.baseline import BASELINE
 from .load import scenario
 from .load import sync_tests as threads
+from .load.burst import Body, BodyFailedError
 from .model import Culprit, Evidence, Judgement, Limit, Limits, Outcome
 from .reporting.advice import notes_for
 from .reporting.json_report import measurement
@@ -44,24 +44,24 @@ _SHOWN_LIMITS = (
 
 
 _UNFINISHED = (
-    "the run ended before this test did (its worker died, an interrupt, pytest.exit): run it again"
+    "the run ended before this test finished (worker crash, interrupt or pytest.exit); run it again"
 )
 _MEASURES = frozenset(("nonblocking", "loop_sentinel"))
-"""The fixtures of a test that decides by itself what is measured."""
+"""Fixtures of tests that decide by themselves what is measured."""
 
 
 class PytestNonblockingWarning(pytest.PytestWarning):
-    """A test could not be judged, or not safely; the message says why and what to do."""
+    """A measurement produced no verdict; the message says why and what to do."""
 
 
 def limits_of(settings: Settings) -> Limits:
-    """Return the numbers that the verdict needs."""
+    """Return the settings that are limits of the verdict."""
     values = {name: getattr(settings, name) for name in _SHOWN_LIMITS}
     return Limits(**values | {"allow": tuple(settings.allow)})
 
 
 class TestRun:
-    """What the plugin does for one test item: its clients, its sentinel and its outcomes."""
+    """Measures one test item: holds its clients, its sentinel and its outcomes."""
 
     __test__ = False
 
@@ -70,40 +70,25 @@ class TestRun:
         self.settings = settings
         self._marked = marked and settings.mode != "off"
         self._rootdir = Path(item.config.rootpath)
-        self._clients: list[tuple[Any, ASGITransport | LiveServer]] = []
-        self._live: LiveServer | None = None
-        self._apps: list[Any] = []
+        self._clients = Clients(settings.transport)
         self.outcomes: list[Outcome] = []
-        self.measurements: list[Measurement] = []  # what is told of the outcomes
+        self.measurements: list[Measurement] = []  # the outcomes as records
         self.sentinel = Sentinel(settings.max_lag, settings.max_blocked)
 
-    @property
-    def _transports(self) -> list[ASGITransport | LiveServer]:
-        return [transport for _, transport in self._clients]
-
     def unfinished(self) -> list[Measurement]:
-        """Return what holds of the test until it has ended; [] where it is off."""
+        """Return the measurements that hold until the test ends, empty if it is not measured."""
         if not self._marked:
             return []
         return [measurement(self._unmeasured(_UNFINISHED, self.settings), self._rootdir)]
 
     def client_for(self, app: Any) -> Any:
-        """Return a new client on ``app``, whose lifespan spans the body of the test."""
-        self._apps.append(app)
-        server = self.settings.transport
-        if server == "asgi":
-            client, transport = make_client(app)
-            self._clients.append((client, transport))
-        else:
-            client, live = make_live_client(app, server)
-            self._clients.append((client, live))
-            self._live = live
-        return client
+        """Return a new client for ``app``, whose lifespan spans the body of the test."""
+        return self._clients.client_for(app)
 
     def wrap(self, test: Callable[..., Awaitable[object]]) -> Callable[..., Awaitable[object]]:
-        """Return the coroutine function that the runner is given in place of ``test``.
+        """Return the coroutine function that runs in place of ``test``.
 
-        Marked, the test is measured; else watched, if that is asked for.
+        It measures a marked test, and watches any other one if the settings say so.
         """
 
         @functools.wraps(test)
@@ -111,14 +96,8 @@ class TestRun:
             __tracebackhide__ = True
             body = functools.partial(test, *args, **kwargs)
             try:
-                for _, transport in self._clients:
-                    await transport.startup()
-                if self._live is not None:
-                    self.sentinel.loop = self._live.loop
-                    client = threading.get_native_id()
-                    self.sentinel.driver = Driver(
-                        lambda: cpu_of_other_thread(client), lambda: (client,)
-                    )
+                await self._clients.startup()
+                self._measure_live_loop()
                 if self._marked:
                     await self._measure_test(body, _place_of(test))
                 elif self.settings.watches and not _MEASURES.intersection(self._item.fixturenames):
@@ -127,19 +106,23 @@ class TestRun:
                     await body()
             finally:
                 self.abandon()
-                # A test that its runner cancels lets go of its app all the same.
+                # Shut the app down even if the runner has cancelled the test.
                 with anyio.CancelScope(shield=True):
-                    for client, transport in reversed(self._clients):
-                        await client.aclose()
-                        await transport.shutdown()
-            for transport in self._transports:
-                transport.raise_failure()
+                    await self._clients.shutdown()
+            self._clients.raise_failure()
             self._enforce()
 
         return run
 
+    def _measure_live_loop(self) -> None:
+        """Point the sentinel at the loop of a live server; this thread then drives the requests."""
+        if self._clients.live is not None:
+            client = threading.get_native_id()
+            self.sentinel.loop = self._clients.live.loop
+            self.sentinel.driver = Driver(lambda: cpu_of_other_thread(client), lambda: (client,))
+
     def wrap_function(self, test: Callable[..., object]) -> Callable[..., None]:
-        """Return the function that is called in place of ``test``, which is no coroutine."""
+        """Return the function that runs in place of ``test``, which is not a coroutine function."""
 
         @functools.wraps(test)
         def run(*args: Any, **kwargs: Any) -> None:
@@ -151,20 +134,19 @@ class TestRun:
         return run
 
     def release(self) -> None:
-        """Close what a client has opened for a test that was never run."""
-        if self._live is not None:
-            self._live.release()
+        """Close the port of a live server whose test never ran."""
+        self._clients.release()
 
     def abandon(self) -> None:
-        """Leave nothing behind, whatever happened."""
+        """Undo all patches of the sentinel, whatever happened."""
         self.sentinel.abandon()
 
-    async def measure(self, body: scenario.Body, settings: Settings) -> Outcome:
-        """Measure any scenario on the running loop and record its outcome."""
+    async def measure(self, body: Body, settings: Settings) -> Outcome:
+        """Measure ``body`` on the running loop, and record and return the outcome."""
         evidence, wall = await self._evidence(body, settings)
         return self._conclude(evidence, settings, _place_of(body), wall)
 
-    async def _watch_test(self, body: scenario.Body, place: Place | None) -> None:
+    async def _watch_test(self, body: Body, place: Place | None) -> None:
         __tracebackhide__ = True
         evidence = Evidence(watched=True)
         began = CLOCKS.wall_ns()
@@ -175,19 +157,19 @@ class TestRun:
         await body()
         wall = _seconds_since(began)
         if self.sentinel.running:
-            evidence = scenario.watched(self.sentinel, self._transports, wall)
+            evidence = scenario.watched(self.sentinel, self._clients.transports, wall)
         self._conclude(evidence, self.settings, place, wall)
 
-    async def _measure_test(self, body: scenario.Body, place: Place | None) -> None:
+    async def _measure_test(self, body: Body, place: Place | None) -> None:
         __tracebackhide__ = True
         evidence, wall = await self._evidence(body, self.settings)
         self._conclude(evidence, self.settings, place, wall)
 
-    async def _evidence(self, body: scenario.Body, settings: Settings) -> tuple[Evidence, float]:
-        """Return what was measured and how many seconds it took.
+    async def _evidence(self, body: Body, settings: Settings) -> tuple[Evidence, float]:
+        """Return the evidence and the seconds that it took.
 
-        A failure of the body is raised as it is. A fault of ours is not: the body then has run,
-        or is run once without being measured.
+        An exception of the body is raised unchanged. A fault of the plugin is not raised; if the
+        body has not run by then, it runs once without being measured.
         """
         __tracebackhide__ = True
         began = CLOCKS.wall_ns()
@@ -198,18 +180,18 @@ class TestRun:
             ran = True
             return await body()
 
-        limits = limits_of(settings)
+        limits, live = limits_of(settings), self._clients.live
         try:
             with Progress(self._item.config, limits) as progress:
                 evidence = await scenario.measure(
                     counted,
                     limits,
                     self.sentinel,
-                    transports=self._transports,
-                    door=None if self._live is None else self._live.door,
+                    transports=self._clients.transports,
+                    door=None if live is None else live.door,
                     progress=progress,
                 )
-        except scenario.BodyFailedError as failure:
+        except BodyFailedError as failure:
             failed = failure
         except Exception as error:
             unmeasured = _why_unmeasured(error)
@@ -222,7 +204,7 @@ class TestRun:
         raise failed.error
 
     def _evidence_of_function(self, body: Callable[[], object]) -> tuple[Evidence, float]:
-        """Return the same for a test that is no coroutine."""
+        """Return the evidence for a plain function, and the seconds that it took."""
         __tracebackhide__ = True
         began = CLOCKS.wall_ns()
         with LoopsUsed() as loops:
@@ -231,7 +213,7 @@ class TestRun:
         try:
             with Progress(self._item.config, limits) as progress:
                 evidence = threads.measure(body, loops, limits, self.sentinel, progress)
-        except scenario.BodyFailedError as failure:
+        except BodyFailedError as failure:
             failed = failure
         except Exception as error:
             return Evidence(unmeasured=_why_unmeasured(error)), _seconds_since(began)
@@ -240,7 +222,7 @@ class TestRun:
         self._tell_of_burst(failed)
         raise failed.error
 
-    def _tell_of_burst(self, failed: scenario.BodyFailedError) -> None:
+    def _tell_of_burst(self, failed: BodyFailedError) -> None:
         if failed.concurrency > 1:
             self._item.add_report_section("call", "nonblocking", _only_in_a_burst(failed))
 
@@ -256,24 +238,24 @@ class TestRun:
             packages = self._packages()
             culprit = attribution.find(evidence, judgement, place, packages)
             outcome = self._outcome(evidence, settings, judgement, culprit, wall, packages)
-            told = measurement(outcome, self._rootdir)
+            measured = measurement(outcome, self._rootdir)
         except Exception as error:
             outcome = self._unmeasured(_why_unmeasured(error), settings, wall)
-            told = measurement(outcome, self._rootdir)
+            measured = measurement(outcome, self._rootdir)
         self.outcomes.append(outcome)
-        self.measurements.append(told)
+        self.measurements.append(measured)
         return outcome
 
     def _packages(self) -> frozenset[str]:
-        """Return the top-level packages of the apps that the test uses, as far as it shows them.
+        """Return the top-level packages of the apps that the test uses.
 
-        A client of another make holds its app as an attribute, or its transport does.
+        Other clients than ours hold their app as an attribute, or their transport does.
         """
         fixtures = list(self._item.funcargs.values())
         transports = [getattr(one, "_transport", None) for one in fixtures]
         held = [getattr(one, "app", None) for one in (*fixtures, *transports)]
         named = self._item.funcargs.get("nonblocking_app")
-        return apps.packages_of([*self._apps, named, *held], FRAMEWORKS)
+        return apps.packages_of([*self._clients.apps, named, *held], FRAMEWORKS)
 
     def _unmeasured(self, why: str, settings: Settings, wall: float = 0.0) -> Outcome:
         evidence = Evidence(unmeasured=why)
@@ -304,36 +286,36 @@ class TestRun:
         )
 
     def _enforce(self) -> None:
-        """Raise the verdict of the test, in the call phase like any other failure."""
+        """Enforce the last outcome, in the call phase like any other failure."""
         __tracebackhide__ = True
         if (self._marked or self.settings.watches) and self.outcomes:
             self.enforce(self.outcomes[-1])
 
     def enforce(self, outcome: Outcome) -> None:
-        """Fail the test for a failed outcome, warn for one that says nothing."""
+        """Fail the test for a fail, and warn if there is no verdict."""
         __tracebackhide__ = True
-        word = outcome.judgement.word
+        result = outcome.judgement.verdict
         enforced = self.settings.mode == "enforce"
-        if word == "fail":
+        if result == "fail":
             number = self._number_of(outcome)
-            told = (
+            measured = (
                 measurement(outcome, self._rootdir)  # another test's
                 if number is None
                 else self.measurements[number]
             )
-            text = told.record.message or ""
+            text = measured.record.message or ""
             if (baseline := self._item.config.stash.get(BASELINE, None)) is not None:
-                objection = baseline.objection(told.record)
+                objection = baseline.objection(measured.record)
                 if objection is None:
                     if number is not None:
-                        self.measurements[number] = _accepted(told, baseline.path.name)
+                        self.measurements[number] = _accepted(measured, baseline.path.name)
                     return
                 text += f"\n  baseline {objection}"
             if enforced:
                 pytest.fail(text, pytrace=False)
-        if word in ("inconclusive", "not-measured"):
-            text = f"nonblocking: {outcome.target} is {word}: {'; '.join(outcome.notes)}"
-            if word == "inconclusive" and enforced and self.settings.inconclusive == "fail":
+        if result in ("inconclusive", "not-measured"):
+            text = f"nonblocking: {outcome.target} is {result}: {'; '.join(outcome.notes)}"
+            if result == "inconclusive" and enforced and self.settings.inconclusive == "fail":
                 origin = self.settings.origins["inconclusive"]
                 pytest.fail(f"{text} (inconclusive=fail from {origin})", pytrace=False)
             warnings.warn_explicit(
@@ -347,12 +329,12 @@ class TestRun:
         return (self._item.location[1] or 0) + 1
 
 
-def _accepted(told: Measurement, baseline: str) -> Measurement:
+def _accepted(measured: Measurement, baseline: str) -> Measurement:
     """Return the measurement of a known failure, however often it is enforced."""
-    if told.record.accepted_by:
-        return told
-    notes = (*told.record.notes, f"known failure, accepted by {baseline}")
-    return replace(told, record=replace(told.record, accepted_by="baseline", notes=notes))
+    if measured.record.accepted_by:
+        return measured
+    notes = (*measured.record.notes, f"known failure, accepted by {baseline}")
+    return replace(measured, record=replace(measured.record, accepted_by="baseline", notes=notes))
 
 
 def _seconds_since(began_ns: int) -> float:
@@ -371,13 +353,15 @@ def _place_of(test: Callable[..., object]) -> Place | None:
 def _why_unmeasured(error: Exception) -> str:
     if isinstance(error, UnsupportedLoopError):
         return str(error)
-    return f"the plugin itself failed ({type(error).__name__}: {error}); please report this"
-
-
-def _only_in_a_burst(failure: scenario.BodyFailedError) -> str:
     return (
-        f"The body passed alone and failed as copy {failure.copy} of {failure.concurrency} at once "
-        "(copies count from 0).\nIf the copies share data, make it unique with the fixture "
-        "virtual_user: virtual_user() is the index of the running copy.\nIf the app fails under "
-        "concurrency, that is a fault of the app."
+        f"internal error in pytest-nonblocking ({type(error).__name__}: {error}); please report it"
+    )
+
+
+def _only_in_a_burst(failure: BodyFailedError) -> str:
+    return (
+        f"The test passed alone, but failed as copy {failure.copy} of {failure.concurrency} "
+        "concurrent copies (numbered from 0).\nIf the copies share data, make it unique with the "
+        "virtual_user fixture: virtual_user() returns the index of the running copy.\nOtherwise "
+        "the app itself fails under concurrency."
     )

@@ -1,7 +1,7 @@
-"""Tasks and signals of the library that runs the test: asyncio, or trio where it is that.
+"""Tasks and signals on asyncio or trio, whichever runs the test.
 
-What every request needs is asyncio's own, without a layer in between: a future is made in a tenth
-of the time of an ``anyio.Event``.
+On asyncio they are futures and tasks without a layer in between: creating a future takes a tenth of
+the time of an ``anyio.Event``, and every request needs some.
 """
 
 from __future__ import annotations
@@ -15,37 +15,37 @@ from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterable
 from typing import Any, Protocol
 
 GRACE = 5.0
-"""Seconds for which the end of what ought to end is waited for."""
+"""Seconds to wait for tasks and threads that should end."""
 
 
 class Signal(Protocol):
-    """What one waits for until another sets its result."""
+    """A one-shot event that tasks wait for."""
 
     def done(self) -> bool:
-        """Return whether the result is set."""
+        """Return whether the signal is set."""
 
     def set_result(self, result: None, /) -> None:
-        """Let go whoever waits."""
+        """Set the signal and wake its waiters."""
 
     def __await__(self) -> Generator[Any, Any, None]:
-        """Wait for the result."""
+        """Wait until the signal is set."""
 
 
 class Task(Protocol):
-    """A task of its own, which belongs to no other."""
+    """An independent task, not a child of the one that starts it."""
 
     def done(self) -> bool:
         """Return whether it has ended."""
 
     def cancel(self) -> object:
-        """Have it ended."""
+        """Request its cancellation."""
 
     def add_done_callback(self, callback: Callable[[Any], object], /) -> object:
-        """Have ``callback`` called with the task when it has ended."""
+        """Call ``callback`` with the task when it has ended."""
 
 
 class Tasks(Protocol):
-    """Makes tasks and signals of one library."""
+    """Creates tasks and signals of one library."""
 
     cancelled: type[BaseException]
 
@@ -53,20 +53,20 @@ class Tasks(Protocol):
         """Return a new signal."""
 
     def shared(self, signal: Signal) -> Awaitable[None]:
-        """Return what waits for ``signal`` and leaves it as it is when the wait is cancelled."""
+        """Return an awaitable for ``signal`` whose cancellation does not cancel the signal."""
 
     def start(self, coroutine: Coroutine[Any, Any, None]) -> Task:
-        """Start a task in one of the next steps."""
+        """Start a task in a later iteration."""
 
     def start_now(self, coroutine: Coroutine[Any, Any, None]) -> Task:
-        """Start a task, within this step where the library can."""
+        """Start a task, within this callback if the library supports it."""
 
     def call_soon_threadsafe(self, action: Callable[[], None]) -> object:
-        """Have ``action`` called on the loop; from any thread."""
+        """Call ``action`` on the loop soon; from any thread."""
 
 
 def running_tasks() -> Tasks:
-    """Return the tasks of the library that runs this coroutine."""
+    """Return the tasks and signals of the library that runs this coroutine."""
     try:
         return _AsyncioTasks(asyncio.get_running_loop())
     except RuntimeError:
@@ -87,18 +87,18 @@ class _AsyncioTasks:
         self.call_soon_threadsafe = loop.call_soon_threadsafe
 
     def shared(self, signal: Any) -> Awaitable[None]:
-        """Return what waits for ``signal`` without ever cancelling it."""
+        """Return an awaitable for ``signal`` that never cancels it."""
         return asyncio.shield(signal)
 
     if sys.version_info >= (3, 12):
 
         def start_now(self, coroutine: Coroutine[Any, Any, None]) -> Task:
-            """Start a task at once, within this step: most requests then need no further one."""
+            """Start a task within this callback: most requests then need no further one."""
             return asyncio.Task(coroutine, loop=self._loop, eager_start=True)
     else:
 
         def start_now(self, coroutine: Coroutine[Any, Any, None]) -> Task:
-            """Start a task at once, as ``eager_start`` does from CPython 3.12 on."""
+            """Start a task within this callback, as ``eager_start`` does on CPython 3.12+."""
             return _start_eagerly(self._loop, coroutine)
 
 
@@ -114,7 +114,7 @@ if sys.version_info < (3, 12):
         first: Any = ready[-1] if ready else None
         is_first = getattr(getattr(first, "_callback", None), "__self__", None) is task
         if caller is None or not is_first:
-            return task  # not a loop of asyncio's own: the task starts with the next step
+            return task  # not one of asyncio's own loops: the task starts in the next iteration
         ready.pop()
         _leave_task(loop, caller)
         try:
@@ -149,7 +149,7 @@ class _TrioTasks:
     def call_soon_threadsafe(self, action: Callable[[], None]) -> None:
         import trio
 
-        # A run that is over needs no call any more.
+        # A run that has ended needs no more calls.
         with contextlib.suppress(trio.RunFinishedError):
             self._token.run_sync_soon(action)
 
@@ -173,7 +173,7 @@ class _TrioSignal:
 
 
 class _TrioTask:
-    """A system task of trio's: like a task of asyncio's, it belongs to no other task."""
+    """A trio system task, which like an asyncio task is not a child of another one."""
 
     __slots__ = ("_callbacks", "_cancelled", "_done", "_scope")
 
@@ -187,8 +187,8 @@ class _TrioTask:
         trio.lowlevel.spawn_system_task(self._run, coroutine, context=contextvars.copy_context())
 
     async def _run(self, coroutine: Coroutine[Any, Any, None]) -> None:
-        # The coroutines keep their errors for whoever asks; one that got out of here would end
-        # the whole run as an internal error of trio's.
+        # The coroutines record their errors themselves. One that escapes here would end the whole
+        # run with a TrioInternalError.
         try:
             with self._scope:
                 await coroutine
@@ -215,13 +215,13 @@ class _TrioTask:
 
 
 def wake(signal: Signal | None) -> None:
-    """Set ``signal`` unless it is absent or set."""
+    """Set ``signal`` unless it is None or already set."""
     if signal is not None and not signal.done():
         signal.set_result(None)
 
 
 async def all_ended(tasks: Iterable[Task], over: Signal | None = None) -> None:
-    """Wait until all ``tasks`` have ended, or ``over`` is set."""
+    """Wait until all ``tasks`` have ended or ``over`` is set."""
     left = {task for task in tasks if not task.done()}
     signal = running_tasks().signal() if over is None else over
 
@@ -237,7 +237,7 @@ async def all_ended(tasks: Iterable[Task], over: Signal | None = None) -> None:
 
 
 async def ended_in_time(tasks: Iterable[Task], grace: float | None = None) -> bool:
-    """Wait for ``tasks`` for ``grace`` seconds (GRACE); return whether all of them have ended."""
+    """Wait up to ``grace`` seconds (default GRACE); return whether all ``tasks`` have ended."""
     pending = [task for task in tasks if not task.done()]
     if not pending:
         return True
@@ -252,7 +252,7 @@ async def ended_in_time(tasks: Iterable[Task], grace: float | None = None) -> bo
 
 
 def call_later(delay: float, action: Callable[[], None]) -> threading.Timer:
-    """Call ``action`` on the running loop in ``delay`` seconds, even if a test froze its clock."""
+    """Call ``action`` on the running loop in ``delay`` seconds, even if its clock is frozen."""
     tasks = running_tasks()
     timer = threading.Timer(delay, lambda: tasks.call_soon_threadsafe(action))
     timer.daemon = True

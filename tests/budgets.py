@@ -95,27 +95,27 @@ def blind_looks(watched, *, held=0.0):
     return Looks(count=count, watched=spent, held=spent * held, tried=spent, states=False)
 
 
-def evidence(solo, *bursts, **calibration):
+def evidence(single, *bursts, **calibration):
     """Three times the same lone run, and the bursts."""
-    return Evidence((solo,) * 3, tuple(bursts), Calibration(**{"cores": CORES} | calibration))
+    return Evidence((single,) * 3, tuple(bursts), Calibration(**{"cores": CORES} | calibration))
 
 
-def judge(solo, *bursts, limits=LIMITS, **calibration):
+def judge(single, *bursts, limits=LIMITS, **calibration):
     """Return the verdict on three times the same lone run, and the bursts."""
-    return verdict.judge(evidence(solo, *bursts, **calibration), limits)
+    return verdict.judge(evidence(single, *bursts, **calibration), limits)
 
 
-def next_level(solo, *bursts, limits=LIMITS, **calibration):
+def next_level(single, *bursts, limits=LIMITS, **calibration):
     """Return how many copies would be run next, None where the evidence is enough."""
-    return verdict.next_level(evidence(solo, *bursts, **calibration), limits)
+    return verdict.next_level(evidence(single, *bursts, **calibration), limits)
 
 
-def excess(solo, burst, *, limits=LIMITS, **calibration):
+def excess(single, burst, *, limits=LIMITS, **calibration):
     """Return the excess that one burst shows."""
-    known = evidence(solo, burst, **calibration)
+    known = evidence(single, burst, **calibration)
     return excess_of(
         burst,
-        known.solos,
+        known.singles,
         burst.looks,
         burst.after_looks,
         limits,
@@ -124,7 +124,7 @@ def excess(solo, burst, *, limits=LIMITS, **calibration):
     )
 
 
-def part(solo, burst, cause, **options):
+def part(single, burst, cause, **options):
     """Return the bounds of one cause in milliseconds, as a triple."""
-    bounds = excess(solo, burst, **options).parts[cause]
-    return tuple(value / MS for value in (bounds.low, bounds.estimate, bounds.high))
+    bounds = excess(single, burst, **options).parts[cause]
+    return tuple(value / MS for value in (bounds.lower, bounds.estimate, bounds.upper))

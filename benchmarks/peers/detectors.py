@@ -134,7 +134,7 @@ PEERS = (
         "pytest-nonblocking",
         "pytest-nonblocking",
         "marker, at its defaults",
-        "proves in a test that a handler does not block and scales, and says why not and where",
+        "finds, in a test, handlers that block the loop or make requests queue, and names the line",
         _nothing,
         test="test_marked",
     ),

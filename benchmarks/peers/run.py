@@ -165,14 +165,14 @@ and connection pools; for how many of the finds the message names the file and l
 how many healthy handlers were reported; and the median time of the test in multiples of the bare
 request.
 
-**What the figures do not say.** The tools are made for different jobs. Those around one request
-cost next to nothing and can watch a whole suite or production; they cannot see what only shows
-under concurrency (the last three kinds), and none of them claims to. pytest-nonblocking sends
-hundreds of requests for one verdict, so its tests take many times as long, and it runs in tests
-only. A limit in milliseconds misses shorter blocks: rows marked "20 ms" have the same limit as
-pytest-nonblocking's. blockbuster and aiocop report calls that may block even if they took
-microseconds: what is counted as a false alarm here may be a finding to those who want none at
-all. The corpus is that of pytest-nonblocking, whose authors chose what is faulty.
+**What the figures do not say.** The tools have different purposes. Those that watch one request
+cost almost nothing and can watch a whole suite or production. They cannot see what only shows under
+concurrency (the last three kinds), and none of them claims to. pytest-nonblocking runs a test at
+least 62 times before it passes, so its tests take many times as long, and it runs in tests only. A
+limit in milliseconds misses shorter blocks; rows marked "20 ms" use pytest-nonblocking's limit for
+one callback. blockbuster and aiocop report calls that may block even if they took microseconds, so
+what counts as a false alarm here may be a finding for you. The corpus is pytest-nonblocking's own:
+its authors chose what is faulty.
 
 {tools}
 """

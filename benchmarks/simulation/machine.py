@@ -197,7 +197,7 @@ def measured(handler: Handler, noise: Noise, seed: int, limits: Limits) -> tuple
         running.send(None)
     except StopIteration as ended:
         done = ended.value
-    warm_up = done.solos[0].makespan
+    warm_up = done.singles[0].makespan
     return done, machine.seconds + warm_up
 
 

@@ -15,8 +15,8 @@ import statistics
 import sys
 
 from pytest_nonblocking.analysis.growth import growth_of
-from pytest_nonblocking.load import scenario
-from pytest_nonblocking.load.machine import machine_factor
+from pytest_nonblocking.load.burst import Body, run_burst
+from pytest_nonblocking.load.machine import slowdown
 from pytest_nonblocking.model import Limits
 from pytest_nonblocking.sentinel import Sentinel
 
@@ -42,15 +42,15 @@ class _Waits:
             await asyncio.sleep(0.010)
 
 
-async def _bursts(body: scenario.Body, times: int) -> list[tuple[float, float, float]]:
+async def _bursts(body: Body, times: int) -> list[tuple[float, float, float]]:
     """Return the CPU, idle time and run-queue delay per request of ``times`` bursts of 8."""
     limits = Limits()
     sentinel = Sentinel(limits.max_lag, limits.max_blocked)
     found = []
     with sentinel:
-        alone = [await scenario.run_burst(body, 1, limits, sentinel, ()) for _ in range(3)]
+        alone = [await run_burst(body, 1, limits, sentinel, ()) for _ in range(3)]
         for _ in range(times):
-            burst = await scenario.run_burst(body, 8, limits, sentinel, ())
+            burst = await run_burst(body, 8, limits, sentinel, ())
             growth = growth_of(burst, alone)
             found.append((growth.cpu, growth.idle, burst.budget.descheduled / 8))
     return found
@@ -68,9 +68,9 @@ def main() -> int:
     times = parser.parse_args().times
     cpus, slowdowns, ratios, within = [], [], [], []
     for _ in range(times):
-        before = machine_factor()
+        before = slowdown()
         found = [cpu for cpu, _, _ in asyncio.run(_bursts(_computes, 3))]
-        slowdowns.append((before + machine_factor()) / 2)
+        slowdowns.append((before + slowdown()) / 2)
         cpus.append(found[0])
         ratios.append(found[0] / slowdowns[-1])
         within.append(statistics.stdev(found) / statistics.mean(found))

@@ -53,7 +53,7 @@ class Point:
         costs = []
         for seed in range(self.seeds):
             evidence, seconds = measured(handler, self.noise, seed, limits)
-            words[verdict.judge(evidence, limits).word] += 1
+            words[verdict.judge(evidence, limits).verdict] += 1
             costs.append(seconds / self.alone)
         return words, costs
 

@@ -58,6 +58,16 @@ CONDITIONS = (
     ),
     Condition("memory", "two processes that map, touch and free 1.5 GiB", (_ALLOCATES,) * 2),
     Condition("wakes", "two processes that wake every millisecond", (_WAKES,) * 2),
+    Condition("uvicorn", "behind uvicorn", arguments=("--nonblocking-transport", "uvicorn")),
+    Condition(
+        "testclient",
+        "Starlette's TestClient in plain tests",
+        environment=(("TRUTH_CLIENT", "testclient"),),
+    ),
+    Condition("uvloop", "on uvloop", environment=(("TRUTH_LOOP", "uvloop"),)),
+    Condition(
+        "trio", "on trio, the handlers that run there", environment=(("TRUTH_LOOP", "trio"),)
+    ),
     Condition(
         "fallback",
         "without schedstat, as on macOS and Windows",

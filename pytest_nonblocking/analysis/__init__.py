@@ -1,1 +1,1 @@
-"""From measured runs to a judgement. Pure: no clock, no event loop, no input or output."""
+"""Pure analysis: from measured runs to a judgement, without clocks, event loops or I/O."""

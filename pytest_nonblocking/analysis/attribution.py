@@ -1,7 +1,8 @@
-"""Which place the cost goes to: from the evidence to one culprit.
+"""Attribution: from the evidence of a fail to the one place that causes it.
 
-A stack counts for a cause only if its thread was seen in the state that makes the cause, and by the
-time that it stands for. A function is named on which most of that time agrees.
+A stack counts for a cause only if its thread was in the state that makes the cause (running for
+CPU, waiting for a queue), and is weighted by the time it stands for. The culprit is a function that
+has the majority of that time.
 """
 
 from __future__ import annotations
@@ -20,19 +21,19 @@ from .votes import Path, Vote, length, longest, majority
 Counted = Literal["samples", "copies", "threads"]
 
 _FOR_THREADS = frozenset(("run_sync_in_worker_thread", "to_thread_run_sync"))
-"""Functions in which a task waits for a thread, or for what the thread does."""
+"""Functions in which a task waits for a worker thread or its result."""
 _SLEEPS = frozenset(("sleep", "__sleep0", "sleep_until", "sleep_forever"))
 _WAITS = ("blocked", "sleep", "lock")
 _UNSEEN = 0.005
-"""Seconds of CPU up to which a step may well pass between two looks: one in 2.5 ms as a rule."""
+"""CPU seconds up to which a callback may fall between two samples, usually 2.5 ms apart."""
 _BESIDE = 4
-"""A queue of the user's is named before one in a library that is up to so many times as long: a
-framework has tasks of its own that wait beside each handler."""
+"""A queue in user code is named even if one in a library is up to 4x as long: frameworks have
+tasks of their own that wait beside each handler."""
 
 
 def target(evidence: Evidence) -> str | None:
-    """Return what was requested most, as "GET /report", or None where no request was seen."""
-    runs = evidence.bursts or evidence.solos
+    """Return the most frequent request, as "GET /report", or None if there was none."""
+    runs = evidence.bursts or evidence.singles
     asked = Counter(f"{e.method} {e.path}" for run in runs for e in run.exchanges)
     if not asked:
         return None
@@ -46,18 +47,18 @@ def find(
     body: Place | None = None,
     packages: Collection[str] = (),
 ) -> Culprit | None:
-    """Return the culprit of a fail, or None where nothing tells of the app or the test.
+    """Return the culprit of a fail, or None if no stack shows the app or the test.
 
-    ``body`` is the test function: what it waits for is what the app does, so its own line is
-    named only for what it does itself. ``packages`` are the top-level packages of the app.
+    ``body`` is the test function; it waits for the app, so its own line is named only for its own
+    work. ``packages`` are the top-level packages of the app.
     """
-    if judgement.word != "fail" or judgement.cause is None:
+    if judgement.verdict != "fail" or judgement.cause is None:
         return None
     reader = Reader(packages, body)
     route = _Routes(evidence, reader)
-    bursts = evidence.bursts or evidence.solos
+    bursts = evidence.bursts or evidence.singles
     if "timeout" in judgement.reasons:
-        late = [run for run in (*evidence.solos, *evidence.bursts) if run.timed_out]
+        late = [run for run in evidence.runs if run.timed_out]
         if (stuck := late[0].stuck) is not None:
             return _voted(reader.read_all([Sample(stuck, "unknown", 1.0)]), route)
         return _queue(late, reader, route)
@@ -65,7 +66,7 @@ def find(
         return _pool(bursts, reader, route)
     if judgement.cause == "serialised-wait":
         return _queue(bursts, reader, route)
-    runs = (*evidence.solos, *evidence.bursts)
+    runs = evidence.runs
     seen = {
         "blocking-call": _blocked_on_loop,
         "cpu-on-loop": _computing_on_loop,
@@ -74,28 +75,28 @@ def find(
     return _voted(seen, route)
 
 
-# Which stacks count for a cause
+# Stacks that count for a cause
 
 
 def _blocked_on_loop(runs: Sequence[Run], reader: Reader) -> list[Seen]:
-    """Return the loop's stacks that wait off the processor in steps that are witnessed."""
+    """Return the loop's stacks that wait off the CPU in callbacks confirmed as blocked."""
     in_steps = [s for run in runs for step in run.steps if step.witnessed for s in step.samples]
     waits = [sample for sample in in_steps if sample.state in _WAITS]
-    # Where no kernel tells of states, the step as a whole does. The steps of short waits are not
-    # kept, and their samples are.
+    # Without thread states, the callback as a whole is the evidence. Callbacks with short waits are
+    # not kept, but their samples are.
     waits = waits or [sample for sample in in_steps if sample.state == "unknown"]
     every = (sample for run in runs for sample in run.samples)
     return reader.read_all(waits or [s for s in every if s.state in _WAITS])
 
 
 def _computing_on_loop(runs: Sequence[Run], reader: Reader) -> list[Seen]:
-    """Return the loop's stacks that compute, and the slices that are too short for a look."""
+    """Return the loop's stacks that compute, including slices too short to be sampled."""
     seen: list[Seen] = []
     for run in runs:
         computing = [step for step in run.steps if step.cpu > step.blocked]
         samples = [s for s in run.samples if s.state in ("running", "gil")]
         samples += [s for step in computing for s in step.samples if s.state == "unknown"]
-        # The samples of a step are among those of its run: the same objects.
+        # A callback's samples are the same objects as the run's.
         long = {id(s) for step in computing if step.cpu > _UNSEEN for s in step.samples}
         brief = reader.read_all(sample for sample in samples if id(sample) not in long)
         slices = reader.read_all(Sample(stack, "running", cpu) for stack, cpu in run.yields)
@@ -104,10 +105,10 @@ def _computing_on_loop(runs: Sequence[Run], reader: Reader) -> list[Seen]:
 
 
 def _sliced(slices: Sequence[Seen], brief: Sequence[Seen]) -> list[Seen]:
-    """Return ``slices`` and ``brief``, the samples of steps that are as short as those.
+    """Merge ``slices`` into ``brief``, the samples of callbacks that are as short.
 
-    A slice tells only where its task gave the loop back: what it did before that, the samples tell
-    that were taken within the same function, if there are any.
+    A slice shows only where its task yielded to the loop. Samples within the same function show
+    what it did before, so the slice's weight goes to them if there are any.
     """
     found, more = [], [0.0] * len(brief)
     for one in slices:
@@ -122,17 +123,17 @@ def _sliced(slices: Sequence[Seen], brief: Sequence[Seen]) -> list[Seen]:
 
 
 def _computing_in_threads(runs: Sequence[Run], reader: Reader) -> list[Seen]:
-    """Return the stacks of threads that run Python or want to: who sleeps has no part in it."""
+    """Return the stacks of other threads that run or wait for the GIL."""
     every = [s for run in runs for s in run.thread_samples]
     known = [s for s in every if s.state in ("running", "gil")]
-    # Where no kernel tells of states, all that were looked at are taken.
+    # Without thread states, take all sampled threads.
     samples = known or [s for s in every if s.state == "unknown"]
     seen = reader.read_all(samples, on_loop=False)
     return [one for one in seen if one.side != "test" and (one.users or one.library)]
 
 
 def _voted(seen: Sequence[Seen], route: _Routes) -> Culprit | None:
-    """Return the place that most of ``seen`` agree on by weight, else the handler."""
+    """Return the place with the majority of ``seen`` by weight, else the handler."""
     users, total = _users(seen), sum(one.weight for one in seen)
     if users and 2 * sum(one.weight for one, _ in users) >= total:
         vote = majority(users)
@@ -150,10 +151,10 @@ def _voted(seen: Sequence[Seen], route: _Routes) -> Culprit | None:
 
 
 def _queue(runs: Sequence[Run], reader: Reader, route: _Routes) -> Culprit | None:
-    """Return the line at which most tasks wait, or the threads that work for them."""
+    """Return the line at which most tasks wait, or where their worker threads wait for a lock."""
     tasks = _waiting_tasks(runs, reader)
     if workers_wait_for_locks(runs):
-        # The tasks wait for threads, and these for a lock: it is the end of the chain.
+        # Tasks wait for threads, which wait for a lock: the lock is the end of the chain.
         locked = (s for run in runs for s in run.workers if waits_for_lock(s))
         threads = _working_in_pools(locked, reader)
         if length(threads) >= length(_at_locks(_users(tasks))) and (vote := longest(threads)):
@@ -164,7 +165,7 @@ def _queue(runs: Sequence[Run], reader: Reader, route: _Routes) -> Culprit | Non
 def _pool(runs: Sequence[Run], reader: Reader, route: _Routes) -> Culprit | None:
     """Return where tasks wait for a thread, or what the threads do for a `def` handler."""
     waiting = _of_tasks(_waiting_tasks(runs, reader), runs, route)
-    # The line in which a test's own side waits is no place, nor is the framework's.
+    # A framework's own line, or none at all, is no culprit.
     if waiting is not None and not waiting.library and not waiting.is_route:
         return waiting
     threads = _working_in_pools((s for run in runs for s in run.workers), reader)
@@ -173,14 +174,14 @@ def _pool(runs: Sequence[Run], reader: Reader, route: _Routes) -> Culprit | None
 
 
 def _of_tasks(tasks: Sequence[Seen], runs: Sequence[Run], route: _Routes) -> Culprit | None:
-    """Return where the longest queue of tasks is."""
+    """Return the place of the longest queue of tasks."""
     copies = sum(run.concurrency for run in runs if run.waiters)
     app = [one for one in tasks if one.side != "test"]
     mine, others = _users(app), _libraries(app)
     if mine and _BESIDE * length(mine) >= length(others):
         vote = longest(mine, _at_locks(mine))
     elif not any(one.side == "app" for one in app) and (tests := _users(tasks)):
-        # No request was made: it is the test itself that waits.
+        # Without requests, the test itself waits.
         vote = longest(tests, _at_locks(tests))
     elif vote := longest(others):
         return _culprit(vote, tasks, "copies", copies=copies, library=True, route=route.handler())
@@ -190,9 +191,9 @@ def _of_tasks(tasks: Sequence[Seen], runs: Sequence[Run], route: _Routes) -> Cul
 
 
 def _waiting_tasks(runs: Sequence[Run], reader: Reader) -> list[Seen]:
-    """Return where tasks wait for their turn: not those that sleep or wait for the client."""
+    """Return the tasks that queue; those that sleep or wait for the client only as a fallback."""
     waiters = [w for run in runs for w in run.waiters]
-    first_pass = not any(w.waited for w in waiters)  # nobody looked after it
+    first_pass = not any(w.waited for w in waiters)  # no look after the first pass
     read = (reader.read(w.stack, _length(w, first_pass), w.count) for w in waiters)
     tasks = [one for one in read if one is not None]
     turns = [one for one in tasks if not one.for_client and not _sleeps(one)]
@@ -208,7 +209,7 @@ def _sleeps(seen: Seen) -> bool:
 
 
 def _at_locks(paths: Sequence[Path]) -> list[Path]:
-    """Return those that wait for a lock or a queue, and not for a thread."""
+    """Return the ``paths`` that wait for a lock or in a queue, and not for a thread."""
     return [
         (seen, path)
         for seen, path in paths
@@ -218,7 +219,7 @@ def _at_locks(paths: Sequence[Path]) -> list[Path]:
 
 
 def _working_in_pools(samples: Iterable[Sample], reader: Reader) -> list[Path]:
-    """Return the threads of pools: another that waits in a line of the user's is no worker."""
+    """Return the samples of pools' threads at work; the app's other threads are no workers."""
     return _users(reader.read_all(filter(works_in_a_pool, samples), on_loop=False))
 
 
@@ -226,14 +227,14 @@ def _working_in_pools(samples: Iterable[Sample], reader: Reader) -> list[Path]:
 
 
 class _Routes:
-    """Which handler the requests go to, as far as the stacks of a scenario show it."""
+    """Finds the handler that serves the requests, from the stacks of a scenario."""
 
     def __init__(self, evidence: Evidence, reader: Reader) -> None:
-        self._runs = (*evidence.solos, *evidence.bursts)
+        self._runs = evidence.runs
         self._reader = reader
 
     def handler(self) -> Frame | None:
-        """Return the definition of the handler on which most stacks agree."""
+        """Return the definition of the handler that most stacks show, None without a majority."""
         frames: dict[Place, Frame] = {}
         times: Counter[Place] = Counter()
         for stack, count in self._stacks():
@@ -254,7 +255,7 @@ class _Routes:
             yield from ((sample.stack, 1) for sample in run.samples)
 
     def _in_threads(self) -> Frame | None:
-        """Return with what most worker threads begin: a `def` handler is given to them."""
+        """Return the outermost function of most worker threads, which is the `def` handler."""
         every = (sample for run in self._runs for sample in run.workers)
         working = _working_in_pools(every, self._reader)
         vote = majority([(seen, path[:1]) for seen, path in working])
@@ -289,7 +290,7 @@ def _culprit(
     total = sum(seen.times for seen in of) if copies is None else copies
     agreeing = sum(seen.times for seen in vote.agreeing)
     if copies is None and (weight := sum(seen.weight for seen in of)):
-        # A slice of a tenth of a millisecond is no half of what two samples say.
+        # By time: a slice of 0.1 ms must not count like a sample of 2.5 ms.
         agreeing = round(total * sum(seen.weight for seen in vote.agreeing) / weight)
     return Culprit(
         file=frame.file,
@@ -306,7 +307,7 @@ def _culprit(
 
 
 def _calls(seen: Seen, frame: Frame, library: bool) -> tuple[str, ...]:
-    """Return the calls below a line of the user's, or those that lead to one of a library."""
+    """Return the calls below a user's ``frame``, or those that lead to a library's."""
     if library:
         return calls_below(seen.library[: seen.library.index(frame) + 1])
     innermost = len(seen.frames) - 1 - seen.frames[::-1].index(frame)
@@ -314,7 +315,7 @@ def _calls(seen: Seen, frame: Frame, library: bool) -> tuple[str, ...]:
 
 
 def _definition(function: Frame | None, seen: Sequence[Seen]) -> Culprit | None:
-    """Return the definition of a function, where no place in it is agreed on."""
+    """Return the culprit for a function in which no line has a majority."""
     if function is None:
         return None
     place = place_of(function)

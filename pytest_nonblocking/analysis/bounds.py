@@ -1,8 +1,7 @@
-"""Every tolerance of the analysis, with its derivation, and the bounds that are made of them.
+"""Every tolerance of the analysis, with its derivation, and the bounds built from them.
 
-A verdict is a proof, so every figure in it is a bound: a pass rests on the upper bound, from
-which no noise is taken, and a fail on the lower bound, from which all is taken that noise can
-explain.
+A pass rests on the upper bound, from which no noise is subtracted; a fail rests on the lower
+bound, from which everything that noise can explain is subtracted.
 """
 
 from __future__ import annotations
@@ -11,6 +10,7 @@ import math
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from ..model import Calibration, Cause, Limits, Looks, Pool, Run, Sample
 from .growth import Growth, growth_of, pace_of, pace_spread
@@ -19,55 +19,57 @@ LEAST_EXCESS = 0.001
 """Seconds per request below which nothing fails for scaling: 1,000 requests/s on one core."""
 
 CPU_SPREAD, CPU_SPREAD_PRESSED = 0.12, 0.05
-"""By which share the processor time of the same code differs from one measurement to the next:
-caches, clock speed, and the measured slowdown itself; and what is added where tasks wait for a
-processor all the time. Divided by the slowdown it differed by 7 % (standard deviation) on a virtual
-machine whose host was busy; the operating curve (docs/operating-curve.md) shows what they buy."""
+"""Relative spread of the CPU time of the same code between measurements (caches, clock speed, the
+measured slowdown itself), and what is added under full CPU pressure. CPU divided by the slowdown
+had a standard deviation of 7 % on a virtual machine with a busy host; docs/operating-curve.md shows
+the resulting error rates."""
 
 MARGIN, MARGIN_PRESSED = 0.04, 0.10
-"""By which share the judged figure must clear its limit, on either side, and what is added where
-tasks wait for a processor all the time. It covers what differs between two measurements of the same
-waits; see the operating curve."""
+"""Share by which the judged figure must clear its limit on either side, and what is added under
+full CPU pressure. It covers the difference between two measurements of the same waits; see
+docs/operating-curve.md."""
 
 CONFIDENCE = 3.0
-"""Standard deviations of the bounds of a share that was sampled: 1 in 740 on each side."""
+"""Standard deviations of the bounds of a sampled share: 1 in 740 on each side."""
 
 SERVER_WAKEUPS, LONGEST_WAKEUPS = 4, 18
-"""How often a server of another process wakes up for one request at most: accept, read, a worker,
-write. Each of them is as late as the watching thread was, on average; the longest of 50 such sums
-is below 18 times that (four exponential delays each: 1 in 740 of the longest is above)."""
+"""Wake-ups of another process's server per request (accept, read, a worker, write), each as late as
+the watchdog was on average; and the same for the longest of 50 requests. The sum of four
+exponential delays exceeds 18 means in 1 of 740 such maxima."""
 
 FREELY_HELD = 0.41
-"""For which share of the time the GIL is held where threads compute without it, at most: 40 threads
-that hash on two cores beside four busy processes, whose holder of the GIL waits for a core too.
-Where it is held for all of the time, it is the bottleneck."""
+"""Largest share of the time for which threads that release the GIL while computing hold it:
+40 hashing threads on two cores beside four busy processes, where the holder of the GIL waits for a
+core too. At a share of 1 the GIL is the bottleneck."""
 
 RESIDUAL_SHARE, RESIDUAL_SECONDS = 0.01, 0.001
-"""What the parts of a run may leave unaccounted: one reading of the clocks at either end (20 us),
-and the kernel's accounting tick of 1 to 4 ms in the worst case, once."""
+"""Largest part of a run that its budget may leave unaccounted for: one clock reading at each end
+(20 us), and one kernel accounting tick (1 to 4 ms in the worst case)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """An estimate between its lower and its upper bound."""
+    """An estimate with its lower and upper bound."""
 
-    low: float
+    lower: float
     estimate: float
-    high: float
+    upper: float
 
     def in_order(self) -> Bounds:
-        """Return the same with the estimate between the bounds."""
-        high = max(self.low, self.high)
-        return Bounds(self.low, min(max(self.low, self.estimate), high), high)
+        """Return the bounds with the estimate clamped between them."""
+        upper = max(self.lower, self.upper)
+        return Bounds(self.lower, min(max(self.lower, self.estimate), upper), upper)
 
     def __add__(self, other: Bounds) -> Bounds:
-        return Bounds(self.low + other.low, self.estimate + other.estimate, self.high + other.high)
+        return Bounds(
+            self.lower + other.lower, self.estimate + other.estimate, self.upper + other.upper
+        )
 
 
 def share_between(part: float, whole: float, count: int) -> tuple[float, float]:
-    """Return the bounds of the share of ``whole`` that ``part`` is, seen in ``count`` samples.
+    """Return the bounds of the share ``part / whole``, estimated from ``count`` samples.
 
-    Wilson's score interval; from 0 to 1 where there were no samples.
+    This is Wilson's score interval; without samples it is from 0 to 1.
     """
     if count <= 0 or whole <= 0:
         return 0.0, 1.0
@@ -79,24 +81,24 @@ def share_between(part: float, whole: float, count: int) -> tuple[float, float]:
 
 
 def is_evidence(run: Run) -> bool:
-    """Return whether the parts of ``run`` account for its makespan."""
+    """Return whether the budget of ``run`` accounts for its makespan."""
     return abs(run.residual) <= RESIDUAL_SHARE * run.makespan + RESIDUAL_SECONDS
 
 
 def alone_bounds(singles: Sequence[Run], calibration: Calibration) -> Bounds:
-    """Return T(1) in seconds, with its bounds, without what the machine and the plugin added.
+    """Return T(1) in seconds, without the time taken by the machine and the plugin.
 
-    Its CPU is divided by the slowdown, as is the excess that is compared with it. The loop's idle
-    time holds the wait of its worker threads for a processor, which only the upper bound keeps:
-    with busy neighbours a request of 20 ms of work in a thread was seen to take 100 ms.
+    Its CPU is divided by the slowdown, like the excess that is compared with it. Worker threads'
+    wait for a core is part of the loop's idle time and stays in the upper bound only: with busy
+    neighbours, 20 ms of work in a thread took up to 100 ms.
     """
-    high = [_undisturbed(run, pace_of(run, calibration)) for run in singles]
-    low = [
+    upper = [_undisturbed(run, pace_of(run, calibration)) for run in singles]
+    lower = [
         max(taken - min(run.budget.idle, run.budget.other_delay + run.budget.child_delay), 1e-6)
-        for taken, run in zip(high, singles, strict=True)
+        for taken, run in zip(upper, singles, strict=True)
     ]
-    usual = statistics.median(low)
-    return Bounds(usual, usual, max(*low, statistics.median(high)))
+    usual = statistics.median(lower)
+    return Bounds(usual, usual, max(*lower, statistics.median(upper)))
 
 
 def _undisturbed(run: Run, slowdown: float) -> float:
@@ -106,76 +108,105 @@ def _undisturbed(run: Run, slowdown: float) -> float:
 
 
 def pressed(run: Run) -> float:
-    """Return for which share of ``run`` tasks can have waited for a processor, from 0 to 1."""
+    """Return the share of ``run`` during which tasks may have waited for a core, from 0 to 1."""
     return min(1.0, run.pressure.waiting / run.makespan) if run.makespan > 0 else 0.0
+
+
+# How a burst's idle time divides
 
 
 @dataclass(frozen=True, slots=True)
 class _Idle:
-    """Which shares of a burst's idle time the cores explain, and what the GIL adds in it.
+    """How the idle time of a burst divides between the cores, the GIL and waiting.
 
-    ``gil_low``, ``gil`` and ``gil_high`` are seconds per further request, and so is ``worked``:
-    what workers certainly computed while a core was free.
+    ``cores_lower`` and ``cores_upper`` bound the share of it in which all cores were in use.
+    ``gil`` is the part of the GIL and ``worked`` what workers certainly computed while a core was
+    free, both in seconds per additional request.
     """
 
-    cores_low: float
-    cores_high: float
-    gil_low: float
-    gil: float
-    gil_high: float
+    cores_lower: float
+    cores_upper: float
+    gil: Bounds
     worked: float
+
+
+class _Seen(NamedTuple):
+    """What the looks at other threads show; the defaults hold without any look."""
+
+    cores_lower: float = 0.0
+    cores_upper: float = math.inf
+    worked: float = 0.0
+    gil: float = 0.0
 
 
 def _idle(run: Run, growth: Growth, looks: Looks, calibration: Calibration) -> _Idle:
     """Return how the idle time of ``run`` divides.
 
     The machine is a resource too: while as many threads or processes of ours as there are cores
-    run or want to, more cores would help. What their processor time proves holds on any machine;
-    what the looks saw holds beside busy neighbours too, which keep our threads from running.
+    are runnable, more cores would help. What their CPU time proves holds on any machine; what the
+    looks show also holds beside busy neighbours, which keep our threads from running.
     """
-    budget = run.budget
-    idle = budget.idle
-    if idle <= 0:
-        return _Idle(0.0, 1.0, 0.0, 0.0, 0.0, 0.0)
-    cores = calibration.cores
+    if run.budget.idle <= 0:
+        return _Idle(0.0, 1.0, Bounds(0.0, 0.0, 0.0), 0.0)
+    lower, upper = _cores_by_cpu(run, calibration)
+    seen = _seen(run, growth, looks, calibration)
+    lower = min(1.0, max(lower, seen.cores_lower))
+    upper = min(1.0, max(lower, min(upper, seen.cores_upper)))
+    gil = _gil_while_idle(run, growth, looks, calibration, seen.gil, growth.idle * (1 - lower))
+    return _Idle(lower, upper, gil, seen.worked)
+
+
+def _cores_by_cpu(run: Run, calibration: Calibration) -> tuple[float, float]:
+    """Bound the share of the idle time in which all cores were in use, from CPU times."""
+    budget, cores = run.budget, calibration.cores
     busy = budget.cpu + budget.gc + budget.own
     away = budget.blocked + budget.gil + budget.descheduled
     children = max(0.0, budget.child_cpu - (cores - 1) * busy - cores * away)
     computed = budget.idle_cpu + children
-    certain = max(0.0, computed - (math.ceil(cores) - 1) * idle) / idle
-    # The wait of workers for a processor is told apart (``_wait``); where nothing tells of it, they
-    # may wait all along.
-    at_most = computed / (cores * idle if calibration.clock == "schedstat" else idle)
+    lower = max(0.0, computed - (math.ceil(cores) - 1) * budget.idle) / budget.idle
+    # ``_wait`` accounts for workers' run-queue delay. Where it is unknown, they may have waited
+    # all the time.
+    by_all = cores * budget.idle if calibration.clock == "schedstat" else budget.idle
+    return lower, computed / by_all
+
+
+def _seen(run: Run, growth: Growth, looks: Looks, calibration: Calibration) -> _Seen:
+    """Return what the looks at other threads and processes prove about the idle time."""
+    if not (looks.states and looks.count):
+        return _Seen()
+    cores = math.ceil(calibration.cores)
+    lower, _ = share_between(looks.saturated, looks.watched, looks.count)
+    _, upper = share_between(looks.maybe_saturated, looks.watched, looks.count)
+    _, free = share_between(looks.free, cores * looks.watched, looks.count)
+    idle = run.budget.idle
+    worked = max(0.0, growth.idle_cpu - cores * upper * idle / (run.concurrency - 1))
+    worked /= pace_of(run, calibration) * (1 + pace_spread(run))
+    gil = growth.idle_cpu - cores * free * idle / (run.concurrency - 1)
+    return _Seen(lower, upper, worked, gil)
+
+
+def _gil_while_idle(
+    run: Run, growth: Growth, looks: Looks, calibration: Calibration, seen: float, most: float
+) -> Bounds:
+    """Return what the GIL adds per request while the loop is idle, at most ``most``.
+
+    ``seen`` is the lower bound that the looks give.
+    """
+    lower = max(growth.idle_cpu * _gil_bottleneck(looks, Looks(), calibration), seen)
+    lower = min(lower, most)
     held = looks.held / looks.tried if looks.tried > 0 else 0.0
-    gil_low = growth.idle_cpu * _bottleneck_gil(looks, Looks(), calibration)
-    worked = 0.0
-    if looks.states and looks.count:
-        seen, _ = share_between(looks.saturated, looks.watched, looks.count)
-        certain = max(certain, seen)
-        _, seen_most = share_between(looks.maybe_saturated, looks.watched, looks.count)
-        at_most = min(at_most, seen_most)
-        most = math.ceil(cores)
-        worked = max(0.0, growth.idle_cpu - most * seen_most * idle / (run.concurrency - 1))
-        worked /= pace_of(run, calibration) * (1 + pace_spread(run))
-        _, free = share_between(looks.free, most * looks.watched, looks.count)
-        gil_low = max(gil_low, growth.idle_cpu - most * free * idle / (run.concurrency - 1))
-    certain = min(1.0, certain)
-    at_most = min(1.0, max(certain, at_most))
-    most_gil = growth.idle * (1 - certain)
-    gil_low = min(gil_low, most_gil)
-    gil = max(gil_low, min(growth.idle_cpu * held, most_gil))
+    estimate = max(lower, min(growth.idle_cpu * held, most))
     samples = int(looks.tried / calibration.switch_interval)
     _, most_held = share_between(looks.held, looks.tried, samples)
-    most_held = min(growth.idle_cpu, most_held * idle / (run.concurrency - 1))
-    gil_high = max(gil, min(most_held, most_gil))
-    return _Idle(certain, at_most, gil_low, gil, gil_high, worked)
+    most_held = min(growth.idle_cpu, most_held * run.budget.idle / (run.concurrency - 1))
+    return Bounds(lower, estimate, max(estimate, min(most_held, most)))
 
 
-def _bottleneck_gil(looks: Looks, later: Looks, calibration: Calibration) -> float:
-    """Return for how much of the time the GIL was certainly the bottleneck, from 0 to 1.
+def _gil_bottleneck(looks: Looks, later: Looks, calibration: Calibration) -> float:
+    """Return the share of the time in which the GIL was certainly the bottleneck, from 0 to 1.
 
-    The watching thread measures how long it waits for the GIL, which changes hands once in a
-    switch interval: so many samples its waits are worth.
+    The watchdog measures its own waits for the GIL, which changes hands at most once per switch
+    interval: that is the number of independent samples.
     """
     tried = looks.tried + later.tried
     samples = int(tried / calibration.switch_interval)
@@ -183,9 +214,12 @@ def _bottleneck_gil(looks: Looks, later: Looks, calibration: Calibration) -> flo
     return max(0.0, (held - FREELY_HELD) / (1 - FREELY_HELD))
 
 
+# The excess
+
+
 @dataclass(frozen=True, slots=True)
 class Excess:
-    """The serial demand per request that is judged, in seconds, by cause."""
+    """The judged part of the bottleneck demand, in seconds per request, by cause."""
 
     parts: dict[Cause, Bounds]
     alone: Bounds
@@ -195,38 +229,38 @@ class Excess:
 
     @property
     def total(self) -> Bounds:
-        """The sum of all causes."""
+        """The sum over all causes."""
         return sum(self.parts.values(), Bounds(0.0, 0.0, 0.0))
 
     def without(self, causes: Sequence[str]) -> Excess:
-        """Return the same without the causes that are accepted."""
+        """Return the excess without the accepted ``causes``."""
         kept = {name: part for name, part in self.parts.items() if name not in causes}
         return replace(self, parts=kept)
 
     def convicts(self, limits: Limits) -> bool:
-        """Whether this burst alone speaks for a fail."""
-        limit = max(LEAST_EXCESS, limits.max_serial_fraction * self.alone.high)
-        return self.total.low > limit * (1 + self.margin)
+        """Return whether this burst votes for a fail."""
+        limit = max(LEAST_EXCESS, limits.max_serial_fraction * self.alone.upper)
+        return self.total.lower > limit * (1 + self.margin)
 
     def convicts_alone(self, limits: Limits) -> bool:
-        """Whether this burst is enough for a fail: nothing that happens once looks like it.
+        """Return whether this burst is enough for a fail, because no one-off event looks like it.
 
-        Processor time is not a hiccup. Waits are none where each copy ends after the one before
-        it; where all are late together, a server may have paused once.
+        CPU time is never a one-off. Neither are waits in which each copy ends after the one
+        before it; if all copies are late together, a server may have paused once.
         """
-        limit = max(LEAST_EXCESS, limits.max_serial_fraction * self.alone.high)
-        low = 0.0
+        limit = max(LEAST_EXCESS, limits.max_serial_fraction * self.alone.upper)
+        lower = 0.0
         for cause, part in self.parts.items():
             if cause in ("cpu-on-loop", "gil-contention"):
-                low += part.low
+                lower += part.lower
             elif cause in ("serialised-wait", "thread-pool"):
-                low += min(part.low, self.growth.spread_idle)
-        return low > limit * (1 + self.margin)
+                lower += min(part.lower, self.growth.spread_idle)
+        return lower > limit * (1 + self.margin)
 
     def acquits(self, limits: Limits) -> bool:
-        """Whether this burst alone speaks for a pass."""
-        limit = max(LEAST_EXCESS, limits.max_serial_fraction * self.alone.low)
-        return self.total.high * (1 + self.margin) <= limit
+        """Return whether this burst votes for a pass."""
+        limit = max(LEAST_EXCESS, limits.max_serial_fraction * self.alone.lower)
+        return self.total.upper * (1 + self.margin) <= limit
 
 
 def excess_of(
@@ -238,47 +272,45 @@ def excess_of(
     calibration: Calibration,
     waits_for: tuple[Cause, Pool | None],
 ) -> Excess:
-    """Return the excess that ``burst`` shows.
+    """Return the excess of ``burst`` over ``singles``.
 
-    ``looks`` are those of all bursts of its level together, ``waits_for`` is the cause that idle
-    time has, and the pool behind it.
+    ``looks`` and ``later_looks`` are the sums over all bursts of its level, during and after
+    the window. ``waits_for`` is the cause to which idle time is charged, and the pool behind it.
     """
     growth = growth_of(burst, singles, calibration)
     alone = alone_bounds(singles, calibration)
     idle = _idle(burst, growth, looks, calibration)
-    gil = _paced(
-        _gil(growth, idle, _bottleneck_gil(looks, later_looks, calibration), later_looks),
-        burst,
-        calibration,
-    )
+    bottleneck = _gil_bottleneck(looks, later_looks, calibration)
+    gil = _paced(_gil(growth, idle, bottleneck, later_looks), burst, calibration)
     cpu = _spread(growth.paced_cpu, cpu_spread(burst))
     allowance = limits.cpu_allowance * max(1.0, burst.requests / burst.concurrency)
     cpu_excess, gil_excess = _beyond(allowance, cpu, gil)
+    wait = _wait(burst, singles, growth, idle, looks, _left(allowance, cpu, gil))
     wait_cause, pool = waits_for
     parts: dict[Cause, Bounds] = {
         "cpu-on-loop": cpu_excess,
         "blocking-call": _blocked(burst, growth, looks),
         "gil-contention": gil_excess,
-        wait_cause: _less(
-            _wait(burst, singles, growth, idle, looks, _left(allowance, cpu, gil)),
-            _by_chance(pool, alone),
-        ),
+        wait_cause: _less(wait, _due_to_few_cores(pool, alone)),
     }
-    parts = {cause: part.in_order() for cause, part in parts.items()}
-    offloaded = max(0.0, growth.offloaded - idle.gil)
-    margin = MARGIN + MARGIN_PRESSED * pressed(burst)
-    return Excess(parts, alone, growth, offloaded, margin)
+    return Excess(
+        {cause: part.in_order() for cause, part in parts.items()},
+        alone,
+        growth,
+        offloaded=max(0.0, growth.offloaded - idle.gil.estimate),
+        margin=MARGIN + MARGIN_PRESSED * pressed(burst),
+    )
 
 
 def server_lateness(looks: Looks, wakeups: float = SERVER_WAKEUPS) -> float:
-    """Return by how much the machine may have delayed an answer of another process, in seconds."""
+    """Return the seconds by which the machine may have delayed another process's response."""
     return wakeups * looks.late / looks.wakes if looks.wakes else 0.0
 
 
 def share_served(samples: Sequence[Sample]) -> float:
-    """Return which share of the waits in ``samples`` may be for another process, from 0 to 1.
+    """Return the share of the waits in ``samples`` that may be for another process, from 0 to 1.
 
-    A sleep ends when its time has come: no server can be late.
+    A sleep depends on no server, so no server can delay it.
     """
     waits = {"blocked": 0.0, "sleep": 0.0, "lock": 0.0}
     for sample in samples:
@@ -288,25 +320,28 @@ def share_served(samples: Sequence[Sample]) -> float:
     return 1 - waits["sleep"] / whole if whole > 0 else 1.0
 
 
+# Its parts
+
+
 def _blocked(burst: Run, growth: Growth, looks: Looks) -> Bounds:
-    """Return what blocking calls add per request, of which a late server may explain a part."""
+    """Return what blocking calls add per request; a late server may explain part of it."""
     noise = min(share_served(burst.samples) * server_lateness(looks), growth.pressure)
-    low = growth.blocked - growth.unwitnessed - noise
-    return Bounds(max(0.0, low), growth.blocked, growth.blocked)
+    lower = growth.blocked - growth.unwitnessed - noise
+    return Bounds(max(0.0, lower), growth.blocked, growth.blocked)
 
 
 def cpu_spread(run: Run) -> float:
-    """Return by which share the processor time of ``run`` may differ from what it is usually."""
+    """Return the relative error of the CPU time of ``run``."""
     return CPU_SPREAD + CPU_SPREAD_PRESSED * pressed(run) + pace_spread(run)
 
 
 def _paced(bounds: Bounds, run: Run, calibration: Calibration) -> Bounds:
-    """Return what the reference machine would have shown."""
+    """Return ``bounds`` at the speed of the reference machine."""
     slowdown, spread = pace_of(run, calibration), 1 + pace_spread(run)
     return Bounds(
-        bounds.low / slowdown / spread,
+        bounds.lower / slowdown / spread,
         bounds.estimate / slowdown,
-        bounds.high / slowdown * spread,
+        bounds.upper / slowdown * spread,
     )
 
 
@@ -315,10 +350,10 @@ def _spread(value: float, share: float) -> Bounds:
 
 
 def _gil(growth: Growth, idle: _Idle, bottleneck: float, later_looks: Looks) -> Bounds:
-    """Return what waiting for the GIL adds per request, in steps and while the loop is idle.
+    """Return what the GIL adds per request, in callbacks and while the loop is idle.
 
-    In steps that were seen to wait for the GIL, the other threads' CPU bounds what they can have
-    held it for; a wait beyond that is the machine's doing, which kept the holder from running.
+    In callbacks that were seen waiting for the GIL, the other threads' CPU bounds how long they
+    held it; any wait beyond that is the machine's, which did not run the holder.
     """
     later_held = later_looks.held / later_looks.tried if later_looks.tried > 0 else 0.0
     _, later_free = (
@@ -327,58 +362,55 @@ def _gil(growth: Growth, idle: _Idle, bottleneck: float, later_looks: Looks) -> 
         else (0.0, 1.0)
     )
     later = min(growth.later_idle, growth.later_idle_cpu)
-    later_low = max(0.0, later - growth.later_idle * later_free)
-    in_idle = Bounds(
-        idle.gil_low,
-        idle.gil,
-        # For the upper bound, what is not proved to be the GIL's counts as a wait.
-        idle.gil_low,
-    )
+    later_lower = max(0.0, later - growth.later_idle * later_free)
+    # In the upper bound, time not proved to be the GIL's counts as a wait.
+    in_idle = Bounds(idle.gil.lower, idle.gil.estimate, idle.gil.lower)
     proved = min(growth.gil, growth.gil_seen)
     proved += bottleneck * max(0.0, min(growth.gil, growth.gil_cpu) - proved)
-    unproved = (growth.gil - proved) * (1 - idle.cores_low)
+    unproved = (growth.gil - proved) * (1 - idle.cores_lower)
     in_steps = Bounds(proved, proved + unproved, proved + unproved)
-    return in_idle + in_steps + Bounds(later_low, max(later_low, later * later_held), later)
+    return in_idle + in_steps + Bounds(later_lower, max(later_lower, later * later_held), later)
 
 
 def _beyond(allowance: float, cpu: Bounds, gil: Bounds) -> tuple[Bounds, Bounds]:
-    """Return what CPU on the loop and waits for the GIL add beyond the allowance they share.
+    """Return the excess of loop CPU and of GIL waits over the allowance that they share.
 
-    Threads that work for a request need the GIL too: what the loop waits for it is CPU work of
-    the request like its own.
+    The GIL that a request's threads hold is CPU work of that request like its work on the loop.
     """
 
     def divided(cpu: float, gil: float) -> tuple[float, float]:
         left = max(0.0, allowance - cpu)
         return max(0.0, cpu - allowance), max(0.0, gil - left)
 
-    low, mid, high = (
-        divided(cpu.low, gil.low),
+    lower, mid, upper = (
+        divided(cpu.lower, gil.lower),
         divided(cpu.estimate, gil.estimate),
-        divided(cpu.high, gil.high),
+        divided(cpu.upper, gil.upper),
     )
-    return Bounds(low[0], mid[0], high[0]), Bounds(low[1], mid[1], high[1])
+    return Bounds(lower[0], mid[0], upper[0]), Bounds(lower[1], mid[1], upper[1])
 
 
 def _left(allowance: float, cpu: Bounds, gil: Bounds) -> float:
-    """Return what is left of the allowance, at most."""
-    return max(0.0, allowance - cpu.low - gil.low)
+    """Return the upper bound of the unused allowance."""
+    return max(0.0, allowance - cpu.lower - gil.lower)
 
 
 def _wait(
     burst: Run, singles: Sequence[Run], growth: Growth, idle: _Idle, looks: Looks, left: float
 ) -> Bounds:
-    """Return what waiting adds per request while the loop is idle or kept from running.
+    """Return what waiting adds per request while the loop is idle or descheduled.
 
-    What may be a wait for the GIL shares what is ``left`` of the CPU allowance.
-    The cores explain at most C / c + D of the idle time, where C is what workers compute on c
-    cores and D is for how long they wait for one: while c of them want one the cores are full,
-    which takes C / c where all of them run, and while fewer do, the wait is what holds them up.
-    What they compute while fewer than c of them want a core takes as long on any machine.
-    While the machine or a reading keeps the loop from running, a timer or an answer comes nearer:
-    such time hides idle time where copies are seen to wait (a pool of 5 at 0.10, not 0.14).
+    Time that may be a wait for the GIL shares what is ``left`` of the CPU allowance.
+
+    The cores explain at most C / c + D of the idle time, where C is the CPU time of workers on c
+    cores and D their run-queue delay: while c of them are runnable, all cores are in use, which
+    takes C / c if all of them run; while fewer are, the delay is what holds them up. Work done
+    while fewer than c of them are runnable takes as long on any machine.
+
+    While the loop is descheduled or read, timers and responses come nearer: that time hides idle
+    time if copies are seen waiting (it made a pool of 5 look like 0.10 instead of 0.14).
     """
-    # For the share of the time in which an answer of another process is waited for.
+    # Only the time spent waiting for another process can be such a process's lateness.
     served = looks.external / looks.count if looks.count else 0.0
     noise = growth.delay + min(served * server_lateness(looks), growth.pressure)
     alone = statistics.median(run.budget.idle for run in singles)
@@ -390,24 +422,24 @@ def _wait(
     def unexplained(cores: float, alone: float) -> float:
         return max(0.0, (burst.budget.idle * (1 - cores) - alone) / (burst.concurrency - 1))
 
-    perhaps_gil = min(left, idle.gil_high - idle.gil_low)
-    seen = min(unexplained(idle.cores_high, alone), growth.middle_idle)
+    perhaps_gil = min(left, idle.gil.upper - idle.gil.lower)
+    seen = min(unexplained(idle.cores_upper, alone), growth.middle_idle)
     proved = max(seen - noise, min(seen, idle.worked))
-    low = proved - idle.gil_low - perhaps_gil
-    between = unexplained((idle.cores_low + idle.cores_high) / 2, alone)
-    high = unexplained(idle.cores_low, least) - idle.gil_low
-    hidden = (growth.descheduled + growth.own) * burst.queued * (1 - idle.cores_low)
+    lower = proved - idle.gil.lower - perhaps_gil
+    between = unexplained((idle.cores_lower + idle.cores_upper) / 2, alone)
+    upper = unexplained(idle.cores_lower, least) - idle.gil.lower
+    hidden = (growth.descheduled + growth.own) * burst.queued * (1 - idle.cores_lower)
     return Bounds(
-        max(0.0, low),
-        max(0.0, low, min(between - idle.gil, high)),
-        max(0.0, low, high + hidden),
+        max(0.0, lower),
+        max(0.0, lower, min(between - idle.gil.estimate, upper)),
+        max(0.0, lower, upper + hidden),
     )
 
 
-def _by_chance(pool: Pool | None, alone: Bounds) -> float:
-    """Return what a pool costs per request that another machine would make larger.
+def _due_to_few_cores(pool: Pool | None, alone: Bounds) -> float:
+    """Return the cost per request of a pool that would be larger on a machine with more cores.
 
-    asyncio's default executor has as many threads as the machine has cores, and four.
+    asyncio's default executor has 4 more threads than the machine has cores.
     """
     if pool is None or not pool.sized_by_cpu_count:
         return 0.0
@@ -416,5 +448,7 @@ def _by_chance(pool: Pool | None, alone: Bounds) -> float:
 
 def _less(bounds: Bounds, part: float) -> Bounds:
     return Bounds(
-        max(0.0, bounds.low - part), max(0.0, bounds.estimate - part), max(0.0, bounds.high - part)
+        max(0.0, bounds.lower - part),
+        max(0.0, bounds.estimate - part),
+        max(0.0, bounds.upper - part),
     )

@@ -1,7 +1,8 @@
-"""What each further request of a burst adds, by part of the loop-time budget.
+"""What each additional request of a burst costs, by part of the loop-time budget.
 
-A closed burst of N copies takes T(N) = W + N * S, where S is the serial demand per request. The
-budget is additive, so is its slope.
+A closed burst of N copies takes T(N) = W + N * S, where S is the demand on the bottleneck resource
+per request (the bottleneck law of operational analysis). The budget is additive, and so is its
+slope.
 """
 
 from __future__ import annotations
@@ -17,15 +18,15 @@ _REFERENCE = Calibration()
 
 @dataclass(frozen=True, slots=True)
 class Growth:
-    """Seconds per further request of one burst; the fields are those of the budget.
+    """Seconds per additional request of one burst; the fields are those of ``Budget``.
 
-    Collections on the loop's thread are in ``cpu``: the heap from before is frozen, so they come
-    from objects that the requests made. ``paced_cpu`` is that CPU as the reference machine would
-    have used it. Work that goes on after the last response is in ``cpu``,
-    ``blocked`` and ``gil`` too, and its waits are in ``later_idle``. ``middle_idle`` is how much
-    each request adds until the copy in the middle ends: it is near ``idle`` in a queue, and near
-    zero where a few waits of random length are long. ``spread_idle`` is by how much each copy ends
-    after the one before it: near ``idle`` in a queue, and near zero where all are late together.
+    ``cpu`` includes collections on the loop's thread: the older heap is frozen, so they are due to
+    the requests' own objects. ``paced_cpu`` is ``cpu`` at the speed of the reference machine. Work
+    after the last response counts in ``cpu``, ``blocked`` and ``gil``; its waits are in
+    ``later_idle``. ``middle_idle`` is what each request adds to the median latency: near ``idle``
+    in a queue, near zero if a few waits of random length are long. ``spread_idle`` is the mean
+    interval between the ends of copies: near ``idle`` in a queue, near zero if all are late
+    together.
     """
 
     cpu: float = 0.0
@@ -49,25 +50,25 @@ class Growth:
 
     @property
     def serial(self) -> float:
-        """S: the sum of all parts that grow with each further request."""
+        """S, the demand on the bottleneck per request in seconds; 1 / S bounds the throughput."""
         return self.cpu + self.blocked + self.gil + self.idle
 
 
 def cpu_of(run: Run) -> float:
-    """Return the CPU on the loop in seconds, with collections and what follows the response."""
+    """Return the loop's CPU time in seconds, collections and work after the response included."""
     return run.budget.cpu + run.budget.gc + run.after.cpu + run.after.gc
 
 
 def pace_of(run: Run, calibration: Calibration) -> float:
-    """Return how many times slower than the reference the process computed about ``run``."""
+    """Return the slowdown of the process around ``run``, relative to the reference machine."""
     return statistics.mean(run.slowdowns) if run.slowdowns else calibration.factor
 
 
 def pace_spread(run: Run) -> float:
-    """Return by which share the slowdown about ``run`` differs from its mean, on either side.
+    """Return the relative deviation of the slowdown around ``run`` from its mean.
 
-    Where the other thread of a core comes or goes meanwhile, nobody knows at which pace the run was
-    made: between the two.
+    If a hyperthread sibling became busy or idle meanwhile, the speed of the run lies between the
+    two measurements.
     """
     if not run.slowdowns:
         return 0.0
@@ -75,7 +76,7 @@ def pace_spread(run: Run) -> float:
 
 
 def growth_of(burst: Run, singles: Sequence[Run], calibration: Calibration = _REFERENCE) -> Growth:
-    """Return what each request of ``burst`` adds to the median of the single runs."""
+    """Return what each request of ``burst`` adds to the median of the single runs, in seconds."""
 
     def slope(part: Callable[[Run], float]) -> float:
         alone = statistics.median(part(run) for run in singles)
@@ -104,18 +105,18 @@ def growth_of(burst: Run, singles: Sequence[Run], calibration: Calibration = _RE
 
 
 def _spread_slope(burst: Run) -> float:
-    """Return by how much each copy ends after the one before it, on average."""
+    """Return the mean interval between the ends of two copies in seconds."""
     if len(burst.latencies) < 2:
         return 0.0
     return (max(burst.latencies) - min(burst.latencies)) / (len(burst.latencies) - 1)
 
 
 def _middle_slope(burst: Run, singles: Sequence[Run]) -> float:
-    """Return by how much each request before it delays the copy that ends in the middle.
+    """Return how much each earlier request delays the copy with the median latency, in seconds.
 
-    Without the share of the burst that the machine and the plugin took: they are no queue.
+    The share of the burst that the machine and the plugin took is excluded: it is not a queue.
     """
-    if len(burst.latencies) < burst.concurrency:  # some did not end
+    if len(burst.latencies) < burst.concurrency:  # some copies did not end
         return burst.makespan / burst.concurrency
     alone = max(run.makespan for run in singles)
     before = (burst.concurrency - 1) / 2

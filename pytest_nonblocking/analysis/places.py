@@ -1,4 +1,4 @@
-"""From a sampled stack to what it says: on whose side it is, and its lines of the user's."""
+"""Reading sampled stacks: whether they belong to the app or the test, and the user's lines."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from ..model import Frame, Sample, Stack
 from .user_code import Owner, calls_handlers, hands_on, leaf, owner_of, package_of
 
 Place = tuple[str, str]
-"""A file and the name of a function in it."""
+"""A file, and the name of a function in it."""
 Side = Literal["app", "test", "loop"]
-"""``loop``: neither a transport nor a test is in the stack: a child task, or a thread."""
+"""``loop`` if neither a transport nor a test is in the stack: a child task, or a thread."""
 
-# Where the test's side ends: what is below runs the app, and what is above belongs to the client.
+# The boundary between client and app: frames below it belong to the app.
 _TRANSPORTS = (
     "pytest_nonblocking.asgi.client",
     "pytest_nonblocking.tasks",
@@ -33,13 +33,9 @@ _RUNS_APP = {
 _LIFESPANS = ("pytest_nonblocking.asgi.lifespan", "uvicorn.lifespan", "hypercorn.asyncio.lifespan",
               "hypercorn.trio.lifespan", "asgi_lifespan")  # fmt: skip
 _LOOKS = "pytest_nonblocking.sentinel"
-# What calls the body of a test: below it is the test itself.
-_RUNS_TEST = (
-    "pytest_nonblocking.load.scenario",
-    "pytest_nonblocking.runner",
-    "pytest_nonblocking.load.sync_tests",
-)
-# Where a loop calls what it has to do: what is above has started the loop.
+# The callers of a test's body: frames below them belong to the test.
+_RUNS_TEST = ("pytest_nonblocking.load.", "pytest_nonblocking.runner")
+# Where a loop runs callbacks: frames above have started the loop.
 _LOOPS = frozenset(("asyncio.events", "asyncio.base_events", "asyncio.runners", "trio._core._run"))
 _RUNS_STEPS = frozenset(("_run", "_run_once", "run", "unrolled_run"))
 _CLIENTS = frozenset(("httpx", "httpx2", "httpx_ws"))
@@ -47,14 +43,14 @@ _MACHINERY = frozenset(
     ("threading", "queue", "concurrent", "anyio", "asyncio", "trio", "selectors", "contextlib",
      "contextvars", "greenlet", "sniffio", "outcome", "uvloop")
 )  # fmt: skip
-"""Packages that run what others have written: none of them is ever the place."""
+"""Packages that only run other code: never named as a culprit."""
 
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What one stack says: its frames from the entry into the app or the test on.
+    """One stack, reduced to the frames below the entry into the app or the test.
 
-    ``weight`` is for how many seconds it stands, ``times`` how often it was seen.
+    ``weight`` is the time in seconds that it stands for, ``times`` how often it was seen.
     """
 
     frames: Stack
@@ -63,13 +59,13 @@ class Seen:
     weight: float
     times: int = 1
     for_client: bool = False
-    """Whether it waits for the next event of the client."""
+    """Whether it waits for the client's next event."""
 
     @property
     def users(self) -> Stack:
-        """The frames of the user's own, outermost first, else those of the app's packages.
+        """The user's frames, outermost first; if there are none, those of the app's packages.
 
-        A middleware that passes the request on is none of them.
+        Middleware that passes the request on is left out.
         """
         own = self._owned_by("user")
         return own or self._owned_by("app")
@@ -86,7 +82,7 @@ class Seen:
 
     @property
     def library(self) -> Stack:
-        """The frames below the framework, outermost first, where none is the user's."""
+        """The library frames below the framework, outermost first."""
         return tuple(
             frame
             for frame, owner in zip(self.frames, self.owners, strict=True)
@@ -95,12 +91,12 @@ class Seen:
 
     @property
     def is_clients(self) -> bool:
-        """Whether it is what the client in the test costs, which is not the test's own doing."""
+        """Whether the cost is the HTTP client's in the test, and not the test's own."""
         return self.side == "test" and any(package_of(frame) in _CLIENTS for frame in self.frames)
 
     @property
     def handler(self) -> Frame | None:
-        """The frame of the route's handler: the first that the framework calls beside its own."""
+        """The frame of the handler: the first one that the framework calls outside itself."""
         for n in range(1, len(self.frames)):
             mine = self.owners[n] in ("user", "app") and not self._passes_on(n)
             if mine and calls_handlers(self.frames[n - 1]):
@@ -109,9 +105,9 @@ class Seen:
 
 
 class Reader:
-    """Reads stacks, knowing what the app's packages are and which function is the test.
+    """Reads stacks, given the app's top-level ``packages`` and the test function ``body``.
 
-    The test's module, and conftest.py, are the test's side unless the app itself is in them.
+    The test's module and conftest.py count as the test unless they contain the app.
     """
 
     def __init__(self, packages: Collection[str], body: Place | None) -> None:
@@ -119,22 +115,22 @@ class Reader:
         self._test_file = None if body is None else body[0]
 
     def read_all(self, samples: Iterable[Sample], *, on_loop: bool = True) -> list[Seen]:
-        """Return what those of ``samples`` say that say anything."""
+        """Read ``samples``; those without a frame of the app or the test are dropped."""
         read = (self.read(s.stack, s.weight, on_loop=on_loop) for s in samples)
         return [seen for seen in read if seen is not None]
 
     def read(
         self, stack: Stack, weight: float, times: int = 1, *, on_loop: bool = True
     ) -> Seen | None:
-        """Return what ``stack`` says, None where it says nothing of the app or the test.
+        """Read ``stack``; return None if no frame belongs to the app or the test.
 
-        ``on_loop`` says that it is the stack of the loop's thread, or of a task.
+        ``on_loop`` says that it is the stack of the loop's thread or of a task.
         """
         if any(_is_lifespan(frame) for frame in stack):
             return None
         start, side = _start(stack, on_loop)
         below = stack[start:]
-        # Own code that the app calls, or in which a collection ends, counts for its caller.
+        # Our own frames called by the app, or entered by a collection, count for their caller.
         frames = tuple(frame for frame in below if owner_of(frame, ()) != "own")
         if not frames:
             return None
@@ -154,7 +150,7 @@ class Reader:
 
 
 def _start(stack: Stack, on_loop: bool) -> tuple[int, Side]:
-    """Return where the app's or the test's own part of ``stack`` begins, and whose it is."""
+    """Return the index at which the app's or the test's part of ``stack`` begins, and its side."""
     for n in range(len(stack) - 1, -1, -1):
         frame = stack[n]
         if frame.module.startswith(_TRANSPORTS) or (frame.module, leaf(frame)) in _RUNS_APP:
@@ -167,24 +163,24 @@ def _start(stack: Stack, on_loop: bool) -> tuple[int, Side]:
 
 
 def _is_lifespan(frame: Frame) -> bool:
-    """Return whether ``frame`` waits for the end of the app, all through a test."""
+    """Return whether ``frame`` is the app's lifespan, which waits during the whole test."""
     return frame.module.startswith(_LIFESPANS) or (
         leaf(frame) == "lifespan" and frame.module.startswith(("starlette.", "fastapi."))
     )
 
 
 def _answers(frame: Frame) -> bool:
-    """Return whether ``frame`` is of this plugin and gives an app its events, or takes them."""
+    """Return whether ``frame`` is this plugin's ``receive`` or ``send``."""
     return package_of(frame) == "pytest_nonblocking" and not frame.module.startswith(_LOOKS)
 
 
 def place_of(frame: Frame) -> Place:
-    """Return the function that ``frame`` is in."""
+    """Return the function of ``frame``."""
     return frame.file, frame.function
 
 
 def definition_of(frame: Frame) -> Frame:
-    """Return ``frame`` at the line where its function is defined, as far as its source tells."""
+    """Return ``frame`` moved to the definition of its function, if the source shows it."""
     head = re.compile(rf"\s*(async\s+)?def\s+{re.escape(leaf(frame))}\b")
     for line in range(frame.line, 0, -1):
         if head.match(linecache.getline(frame.file, line)):
@@ -193,14 +189,14 @@ def definition_of(frame: Frame) -> Frame:
 
 
 def code_at(frame: Frame) -> str:
-    """Return the line of source that ``frame`` is at, "" where it cannot be read."""
+    """Return the source line of ``frame``, or "" if it cannot be read."""
     return linecache.getline(frame.file, frame.line).strip()
 
 
 def calls_below(frames: Iterable[Frame]) -> tuple[str, ...]:
-    """Return library calls, one entry a package: first to innermost.
+    """Return library calls from the first to the innermost, one entry per package.
 
-    What is compiled at run time, as a template is, has no module to tell.
+    Frames without a module, such as those of compiled templates, are skipped.
     """
     groups = list(_by_package(frame for frame in frames if frame.module))
     names = []

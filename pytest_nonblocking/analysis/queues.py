@@ -1,4 +1,4 @@
-"""For what the requests of a burst queue, followed to the end of the chain."""
+"""What the requests of a burst queue for, followed to the end of the chain of waits."""
 
 from __future__ import annotations
 
@@ -7,26 +7,27 @@ from collections.abc import Iterable, Sequence
 from ..model import Cause, Evidence, Pool, Run, Sample, Stack
 
 QUEUES = ("asyncio.locks", "asyncio.queues", "anyio._backends", "anyio._core._sync", "trio._sync")
-"""Modules in which a task waits for its turn."""
+"""Modules in which a task waits for a lock or in a queue."""
 _PASS_ON = ("anyio.streams", "starlette.middleware", "asgiref")
 _FOR_A_THREAD = "run_sync_in_worker_thread"
 _WORKER_MODULES = ("concurrent.futures.thread", "anyio._backends")
 _POOL_PACKAGES = frozenset(("threading", "queue", "concurrent", "anyio", "asyncio", "selectors"))
 _RESULTS = frozenset(("result", "_wait_for_tstate_lock", "join", "start"))
-"""Functions of ``threading`` in which a thread waits for an end, and not for its turn."""
+"""Functions in which a thread waits for another to start or finish, not for a contended lock."""
 
 
 def fullest_pool(runs: Iterable[Run]) -> Pool | None:
-    """Return the pool of threads for which most work was seen waiting, if any did."""
+    """Return the thread pool with the longest queue in any look, None if none had a queue."""
     pools = (pool for run in runs for pool in run.pools if pool.waiting)
     return max(pools, key=lambda pool: pool.waiting, default=None)
 
 
 def pool_waited_for(runs: Sequence[Run]) -> Pool | None:
-    """Return the pool of threads in whose queue most work waited after the first pass.
+    """Return the thread pool with the longest queue, integrated over time after the first pass.
 
-    Where all copies ask for threads and then wait for a lock, a pool is full for a moment only.
-    Without a look at the queues after it, it is the one that was fullest.
+    None if locks and queues of tasks held up more work: copies that all ask for a thread and then
+    wait for a lock fill a pool for a moment only. Without a look after the first pass, it is the
+    pool that was fullest.
     """
     if not any(waiters.waited for run in runs for waiters in run.waiters):
         return fullest_pool(runs)
@@ -40,49 +41,49 @@ def pool_waited_for(runs: Sequence[Run]) -> Pool | None:
 
 
 def waits_in_a_queue(stack: Stack) -> bool:
-    """Return whether a task waits for its turn at a lock or in a queue, and not for a thread.
+    """Return whether a task waits for a lock or in a queue, and not for a thread.
 
-    A middleware that waits for another task of its framework's waits at an event too.
+    Middleware that awaits a task of its framework is excluded: it waits for an event too.
     """
-    return (
-        bool(stack)
-        and stack[-1].module.startswith(QUEUES)
-        and not any(
-            frame.module.startswith(_PASS_ON) or frame.function.endswith(_FOR_A_THREAD)
-            for frame in stack
-        )
-    )
+    if not stack or not stack[-1].module.startswith(QUEUES):
+        return False
+    for frame in reversed(stack):
+        if frame.function.endswith(_FOR_A_THREAD):
+            return False
+        if not frame.module.startswith(QUEUES):
+            return not frame.module.startswith(_PASS_ON)
+    return True
 
 
 def waits_for(runs: Sequence[Run]) -> tuple[Cause, Pool | None]:
-    """Return the cause of the loop's idle time, and the pool behind it if it is one."""
+    """Return the cause to which idle time is charged, and the pool if that is the cause."""
     pool = pool_waited_for(runs)
     return ("serialised-wait", None) if pool is None else ("thread-pool", pool)
 
 
 def hangs_alone(evidence: Evidence) -> bool:
-    """Return whether a lone run did not end while its loop was idle: it queues behind nobody."""
-    late = next((run for run in (*evidence.solos, *evidence.bursts) if run.timed_out), None)
+    """Return whether a single run timed out while its loop was idle: it waits for no other copy."""
+    late = next((run for run in evidence.runs if run.timed_out), None)
     return late is not None and late.concurrency == 1 and late.stuck is None
 
 
 def waits_for_lock(sample: Sample) -> bool:
-    """Return whether a thread was seen to wait for its turn at a lock."""
+    """Return whether a thread was seen waiting for a contended lock."""
     if sample.state != "lock":
         return False
-    # Where a lock is taken in C, the line that takes it is the innermost.
+    # A lock taken in C has no frame: the innermost one is the line that takes it.
     return sample.stack[-1].function.rpartition(".")[2] not in _RESULTS
 
 
 def workers_wait_for_locks(runs: Sequence[Run]) -> bool:
-    """Return whether most of the threads that work for requests wait for their turn at a lock."""
+    """Return whether worker threads spend more than half of their work waiting for locks."""
     workers = [sample for run in runs for sample in run.workers if works_in_a_pool(sample)]
     waiting = sum(sample.weight for sample in workers if waits_for_lock(sample))
     return waiting > sum(sample.weight for sample in workers) / 2
 
 
 def works_in_a_pool(sample: Sample) -> bool:
-    """Return whether a thread of a pool has work: a frame below the pool's own code."""
+    """Return whether a pool's thread has work: a frame below the pool's own code."""
     modules = [frame.module for frame in sample.stack]
     return any(module.startswith(_WORKER_MODULES) for module in modules) and any(
         module.partition(".")[0] not in _POOL_PACKAGES for module in modules

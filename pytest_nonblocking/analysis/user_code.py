@@ -1,4 +1,4 @@
-"""Whose code a frame is: the user's, the application's, a library's or this plugin's.
+"""The owner of a frame's code: the user, the application, a library or this plugin.
 
 Nothing here reads a source file.
 """
@@ -16,7 +16,7 @@ from typing import Literal
 from ..model import Frame
 
 Owner = Literal["own", "user", "app", "library"]
-"""``user``: the project under test; ``app``: an installed package that the app is made of."""
+"""``user``: the project under test; ``app``: an installed package that belongs to the app."""
 
 FRAMEWORKS = frozenset(
     (
@@ -37,14 +37,14 @@ FRAMEWORKS = frozenset(
         "uvicorn",
     )
 )
-"""Packages that call handlers; none of them is the application under test."""
+"""Packages that call handlers; never the application under test."""
 
 _PASSING = frozenset(("__call__", "call_next", "app", "wrapped_app", "handle", "inner", "coro"))
-"""Functions by which a framework hands a request on towards its handler."""
+"""Functions with which a framework passes a request on towards its handler."""
 _SERVING = ("responses", "background", "asgiref.sync")
-"""What of a framework is called so too, and serves its caller instead."""
+"""Modules of frameworks with functions of these names that do not pass a request on."""
 _NO_HANDLER = ("middleware", "applications", "_exception_handler", "dependencies", "lifespan")
-"""What of a framework calls code of the user's that is no handler, by the modules' names."""
+"""Parts of the names of framework modules that call user code other than handlers."""
 
 
 def _library_roots() -> tuple[str, ...]:
@@ -52,7 +52,7 @@ def _library_roots() -> tuple[str, ...]:
     paths.update(getattr(site, "getsitepackages", list)())
     paths.add(site.getusersitepackages())
     roots = {str(Path(path)) for path in paths if path}
-    # A version manager may keep the library elsewhere than sysconfig says; a module of it tells.
+    # With version managers, sysconfig may point elsewhere: take the folder of a stdlib module too.
     roots.add(str(Path(os.__file__).parent))
     roots |= {str(Path(root).resolve()) for root in roots}
     return tuple(_as_folder(root) for root in sorted(roots))
@@ -69,13 +69,13 @@ _INSTALLED = ("/site-packages/", "/dist-packages/")
 
 @functools.lru_cache(maxsize=4096)
 def is_user_code(file: str) -> bool:
-    """Return whether ``file`` is the user's: not installed, not the standard library, not ours.
+    """Return whether ``file`` is the user's: not installed, standard library, or this plugin's.
 
-    The files of an editable distribution lie outside of the folders of what is installed.
+    Editable installs count as the user's, since their files lie outside of site-packages.
     """
     if file.startswith("<"):
         return False
-    # Modules made by Cython tell the name that their source had where they were built.
+    # Cython modules report the relative path of their source at build time.
     if not Path(file).is_absolute() and not Path(file).exists():
         return False
     return in_library(file) is None and not is_own_code(file)
@@ -87,28 +87,28 @@ def is_own_code(file: str) -> bool:
 
 
 def in_library(file: str) -> str | None:
-    """Return the path of an installed file within its library's folder, None for any other."""
+    """Return the path of an installed file relative to its library root, None for any other."""
     path = file.replace("\\", "/")
     for part in _INSTALLED:
         if part in path:
             return path.rpartition(part)[2]
-    # The longest root is the nearest one.
+    # Roots may be nested: the longest one is the closest.
     root = max((root for root in _ROOTS if path.startswith(root)), key=len, default=None)
     return None if root is None else path[len(root) :]
 
 
 def package_of(frame: Frame) -> str:
-    """Return the name of the top-level package that ``frame`` is in."""
+    """Return the name of the top-level package of ``frame``."""
     return frame.module.partition(".")[0]
 
 
 def leaf(frame: Frame) -> str:
-    """Return the name of a frame's function without its classes; CPython 3.10 tells no more."""
+    """Return the unqualified name of a frame's function, which is all that CPython 3.10 knows."""
     return frame.function.rpartition(".")[2]
 
 
 def owner_of(frame: Frame, packages: Collection[str]) -> Owner:
-    """Return whose code ``frame`` is; the application is made of the ``packages``."""
+    """Return the owner of ``frame``; ``packages`` are the application's top-level packages."""
     if package_of(frame) == "pytest_nonblocking":
         return "own"
     if is_user_code(frame.file):
@@ -117,17 +117,17 @@ def owner_of(frame: Frame, packages: Collection[str]) -> Owner:
 
 
 def is_framework(frame: Frame) -> bool:
-    """Return whether ``frame`` is in a framework or a server that calls handlers."""
+    """Return whether ``frame`` belongs to a framework or server that calls handlers."""
     return package_of(frame) in FRAMEWORKS
 
 
 def hands_on(frame: Frame) -> bool:
-    """Return whether ``frame`` is where a framework or a middleware passes a request on."""
+    """Return whether a framework or middleware passes a request on in ``frame``."""
     if leaf(frame) not in _PASSING or frame.module.endswith(_SERVING):
         return False
     return is_framework(frame) or "middleware" in frame.module
 
 
 def calls_handlers(frame: Frame) -> bool:
-    """Return whether what ``frame`` calls is a handler, if it is not the framework's own."""
+    """Return whether user code called by ``frame`` is a handler."""
     return is_framework(frame) and not any(part in frame.module for part in _NO_HANDLER)

@@ -1,4 +1,4 @@
-"""What the evidence proves, and what to run next."""
+"""The verdict that the evidence supports, and what to run next."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from ..model import Cause, Evidence, Judged, Judgement, Limits, Looks, Reason, Run, Step, Word
+from ..model import Cause, Evidence, Judged, Judgement, Limits, Looks, Reason, Run, Step, Verdict
 from .bounds import (
     LEAST_EXCESS,
     LONGEST_WAKEUPS,
@@ -27,58 +27,58 @@ from .queues import pool_waited_for, waits_for
 
 SINGLES = 3
 MORE_SINGLES = 5
-"""Single runs where a wait is to convict: the shortest of three waits of random length may be
-short by chance."""
+"""Single runs needed before waits can convict: the shortest of three random waits may be short by
+chance."""
 SMALL_BURST = 8
 CONVICTING = 2
-"""Bursts that must agree on a fail, where the single runs do not show it themselves."""
+"""Bursts that must agree on a fail that the single runs do not show by themselves."""
 MOST = 5
-"""Bursts of one level at most."""
+"""Largest number of bursts at one level."""
 QUIETEST = 3
-"""How many bursts of one level are heard at least, those with the least pressure."""
+"""Bursts at one level that vote: those under no more CPU pressure than the third-quietest."""
 
 _IMPORT = "importlib._bootstrap"
 _BLIND = 0.1
-"""Share of the time that the machine may take where it does not tell for what."""
+"""Largest share of the time for which the loop may be descheduled on a system without schedstat."""
 
 
 def machine_share(evidence: Evidence) -> float:
-    """Return which share of all runs the machine took from the loop, from 0 to 1."""
-    runs = (*evidence.solos, *evidence.bursts)
+    """Return the share of all runs for which the loop was descheduled, from 0 to 1."""
+    runs = evidence.runs
     wall = sum(run.budget.wall for run in runs)
     return sum(run.budget.descheduled for run in runs) / wall if wall > 0 else 0.0
 
 
 def is_blind(evidence: Evidence) -> bool:
-    """Return whether time off the processor tells nothing here.
+    """Return whether time off the CPU cannot be attributed here.
 
-    Without schedstat nobody knows why a thread left the processor; with busy neighbours healthy
-    handlers then looked blocked in 7 of 44 cases. Processor time is exact anywhere.
+    Without schedstat the reason why a thread left the CPU is unknown: beside busy neighbours, 7 of
+    44 healthy handlers looked blocked. CPU time is exact on every system.
     """
     return evidence.calibration.clock != "schedstat" and machine_share(evidence) > _BLIND
 
 
-# Steps that keep the loop
+# Callbacks that hold the loop
 
 
 @dataclass(frozen=True, slots=True)
 class Stall:
-    """The worst step of a run against its limits."""
+    """The callback of a run that exceeds its limits most."""
 
     step: Step
     reasons: tuple[Reason, ...]
     cause: Cause
     over: bool
-    """Whether its lower bound is over a limit, and not only its upper one."""
+    """Whether its lower bound exceeds a limit, not only its upper bound."""
     nearest: float
-    """Its figure as a multiple of the limit that it breaks."""
+    """Its estimate as a multiple of the limit."""
 
 
 def stall_of(run: Run, evidence: Evidence, limits: Limits) -> Stall | None:
-    """Return the worst step of ``run`` that breaks a limit or may do so, or None.
+    """Return the worst callback of ``run`` that exceeds a limit or may do so, or None.
 
-    A wait that no sample confirms does not count: where the machine is busy, a wait for the GIL
-    whose holder was descheduled looks the same. CPU is divided by the slowdown.
+    A wait that no sample confirms does not count: on a busy machine, a wait for the GIL looks the
+    same if its holder is descheduled. CPU time is divided by the slowdown.
     """
     stalls = (
         _stall(step, run, evidence, limits)
@@ -86,14 +86,14 @@ def stall_of(run: Run, evidence: Evidence, limits: Limits) -> Stall | None:
         if not (evidence.watched and _imports(step))
     )
     broken = [stall for stall in stalls if stall is not None]
-    return max(broken, key=lambda stall: (stall.over, stall.step.keep), default=None)
+    return max(broken, key=lambda stall: (stall.over, stall.step.loop_time), default=None)
 
 
 def _stall(step: Step, run: Run, evidence: Evidence, limits: Limits) -> Stall | None:
     spread = cpu_spread(run)
     blocked = step.blocked if step.witnessed else 0.0
     cpu = step.cpu / pace_of(run, evidence.calibration)
-    # A server of another process may have been kept from answering (2 ms became 5 and more).
+    # The machine may have delayed another process's response (2 ms became more than 5).
     noise = share_served(step.samples) * _lateness(run, evidence, LONGEST_WAKEUPS)
     surely = max(0.0, blocked - noise)
     cause: Cause = "blocking-call" if blocked >= cpu else "cpu-on-loop"
@@ -102,8 +102,8 @@ def _stall(step: Step, run: Run, evidence: Evidence, limits: Limits) -> Stall | 
         "lag": (lag, limits.max_lag),
         "blocked": (Bounds(surely, blocked, blocked), limits.max_blocked),
     }
-    over = tuple(name for name, (it, limit) in figures.items() if it.low > limit * (1 + _STEP))
-    near = tuple(name for name, (it, limit) in figures.items() if it.high * (1 + _STEP) > limit)
+    over = tuple(name for name, (it, limit) in figures.items() if it.lower > limit * (1 + _STEP))
+    near = tuple(name for name, (it, limit) in figures.items() if it.upper * (1 + _STEP) > limit)
     reasons: tuple[Reason, ...] = over or near
     if not reasons:
         return None
@@ -116,19 +116,19 @@ def _stall(step: Step, run: Run, evidence: Evidence, limits: Limits) -> Stall | 
 
 
 def _lateness(run: Run, evidence: Evidence, wakeups: float = SERVER_WAKEUPS) -> float:
-    """Return by how much the machine may have delayed an answer in ``run``, in seconds."""
-    looks = _together(one.looks for one in (*evidence.solos, *evidence.bursts))
+    """Return the seconds by which the machine may have delayed a response in ``run``."""
+    looks = _together(one.looks for one in evidence.runs)
     return min(server_lateness(looks, wakeups), run.pressure.waiting)
 
 
 _STEP = 0.02
-"""By which share a step must clear its limit: a timer ends up to 1 ms late, of 50."""
+"""Share by which a callback must clear its limit: a 50 ms timer fires up to 1 ms late."""
 
 
 def _imports(step: Step) -> bool:
-    """Return whether ``step`` was mostly the first import of a module, which happens only once.
+    """Return whether ``step`` was mostly the first import of a module.
 
-    It matters where there is no run before the one that is judged.
+    This happens only once and matters only if no run precedes the judged one.
     """
     importing = sum(any(f.module == _IMPORT for f in s.stack) for s in step.samples)
     return 2 * importing > len(step.samples)
@@ -136,7 +136,7 @@ def _imports(step: Step) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class _Stalls:
-    """The stalls of a set of runs of the same kind."""
+    """The stalls of a set of runs."""
 
     guilty: tuple[Stall, ...]
     near: tuple[Stall, ...]
@@ -144,12 +144,12 @@ class _Stalls:
 
     @property
     def same(self) -> int:
-        """How many guilty runs have the same cause."""
+        """The number of guilty runs with the most common cause."""
         return max(Counter(stall.cause for stall in self.guilty).values(), default=0)
 
     @property
     def undecided(self) -> bool:
-        """Whether most runs have a step that may be over its limit."""
+        """Whether most runs have a callback that may exceed its limit."""
         return 2 * (len(self.guilty) + len(self.near)) > self.runs
 
 
@@ -161,7 +161,7 @@ def _stalls(runs: Sequence[Run], evidence: Evidence, limits: Limits) -> _Stalls:
 
 
 def _singles_convict(evidence: Evidence, limits: Limits) -> bool:
-    stalls = _stalls(evidence.solos, evidence, limits)
+    stalls = _stalls(evidence.singles, evidence, limits)
     return stalls.runs >= SINGLES and stalls.same == stalls.runs
 
 
@@ -175,15 +175,20 @@ def _bursts_convict_for_stalls(evidence: Evidence, limits: Limits) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class _Level:
-    """What the quietest bursts of one level say."""
+    """The votes of the quietest bursts at one concurrency level."""
 
     excesses: tuple[Excess, ...]
     made: int
     strict: tuple[Excess, ...]
-    """The same without accepted causes taken out."""
+    """The excesses with accepted causes included."""
+
+    def only_fails(self, limits: Limits) -> bool:
+        """Return whether there are votes for a fail and none for a pass."""
+        fails, passes = self.votes(limits)
+        return fails > 0 and passes == 0
 
     def votes(self, limits: Limits) -> tuple[int, int]:
-        """Return how many bursts speak for a fail, and how many for a pass."""
+        """Return the number of votes for a fail and for a pass."""
         return (
             sum(excess.convicts(limits) for excess in self.excesses),
             sum(excess.acquits(limits) for excess in self.excesses),
@@ -191,32 +196,35 @@ class _Level:
 
     @property
     def middle(self) -> Excess:
-        """The burst in the middle by its excess."""
+        """The burst with the median excess."""
         ordered = sorted(self.excesses, key=lambda e: (e.total.estimate, e.growth.serial))
         return ordered[(len(ordered) - 1) // 2]
 
     def convicts(self, limits: Limits, corroborated: bool) -> bool:
-        """Whether the bursts prove a fail; ``corroborated``: the single runs show the same."""
+        """Return whether the bursts prove a fail.
+
+        ``corroborated`` says that the single runs show the same.
+        """
         fails, passes = self.votes(limits)
         enough = corroborated or any(excess.convicts_alone(limits) for excess in self.excesses)
         agree = passes == 0 and 2 * fails > len(self.excesses)
         return agree and fails >= (1 if enough else CONVICTING)
 
     def acquits(self, limits: Limits) -> bool:
-        """Whether the bursts prove a pass."""
+        """Return whether the bursts prove a pass."""
         fails, passes = self.votes(limits)
         return fails == 0 and 2 * passes > len(self.excesses)
 
 
 def _level(concurrency: int, evidence: Evidence, limits: Limits) -> _Level:
     runs = [r for r in evidence.bursts if r.concurrency == concurrency and is_evidence(r)]
-    # As quiet as the third: where several are, none of them is left out for its place in the row.
+    # All bursts as quiet as the third-quietest, so that ties do not depend on the order.
     most = max(sorted(map(pressed, runs))[:QUIETEST], default=0.0)
     quietest = [r for r in runs if pressed(r) <= most]
     looks, later = _together(r.looks for r in runs), _together(r.after_looks for r in runs)
     cause = waits_for(runs)
     strict = tuple(
-        excess_of(run, evidence.solos, looks, later, limits, evidence.calibration, cause)
+        excess_of(run, evidence.singles, looks, later, limits, evidence.calibration, cause)
         for run in quietest
     )
     return _Level(tuple(e.without(limits.allow) for e in strict), len(runs), strict)
@@ -230,11 +238,11 @@ def _together(looks: Iterable[Looks]) -> Looks:
 
 
 def _corroborated(evidence: Evidence, limits: Limits) -> bool:
-    """Return whether each single run shows by itself a demand of the loop that is over the limit.
+    """Return whether every single run shows a demand on the loop over the limit by itself.
 
-    What a lone request computes and blocks on the loop, no second one can do meanwhile.
+    While one request computes or blocks on the loop, no other can make progress.
     """
-    for run in evidence.solos:
+    for run in evidence.singles:
         budget, slowdown = run.budget, pace_of(run, evidence.calibration)
         cpu = (budget.cpu + budget.gc) / slowdown / (1 + cpu_spread(run))
         cpu -= limits.cpu_allowance * max(1, run.requests)
@@ -245,58 +253,69 @@ def _corroborated(evidence: Evidence, limits: Limits) -> bool:
         limit = max(LEAST_EXCESS, limits.max_serial_fraction * run.makespan)
         if demand <= limit * (1 + MARGIN):
             return False
-    return bool(evidence.solos)
+    return bool(evidence.singles)
 
 
 def next_level(evidence: Evidence, limits: Limits) -> int | None:
-    """Return how many copies to run next, or None where the evidence is enough.
+    """Return the number of copies to run next, or None if the evidence is sufficient.
 
-    Alone three times, then a small burst. What convicts there is replicated there, so that a
-    handler that blocks never pays for the largest burst; everything else goes on to it.
+    Three single runs come first, then a small burst. A fail there is replicated there, so that a
+    blocking handler never pays for the largest burst; everything else is measured at the top level.
     """
-    if evidence.unmeasured or any(run.timed_out for run in (*evidence.solos, *evidence.bursts)):
+    if evidence.unmeasured or any(run.timed_out for run in evidence.runs):
         return None
-    if len(evidence.solos) < SINGLES:
+    if len(evidence.singles) < SINGLES:
         return 1
     small, top = min(SMALL_BURST, limits.concurrency), limits.concurrency
     if _singles_convict(evidence, limits):
         return None if evidence.bursts else small
-    corroborated = _corroborated(evidence, limits)
     made = Counter(run.concurrency for run in evidence.bursts)
-    if small < top and not made[top]:
-        if not made[small]:
-            return small
-        level = _level(small, evidence, limits)
-        fails, passes = level.votes(limits)
-        if fails and not passes:
-            if _mostly_waits(level) and len(evidence.solos) < MORE_SINGLES:
-                return 1
-            if level.convicts(limits, corroborated):
-                return None
-            if made[small] < QUIETEST:
-                return small
+    if made[top]:
+        return _after_top_bursts(made[top], evidence, limits)
+    if small == top:
         return top
-    if not made[top]:
+    return _after_small_bursts(made[small], evidence, limits) if made[small] else small
+
+
+def _after_small_bursts(made: int, evidence: Evidence, limits: Limits) -> int | None:
+    """Return the level that follows ``made`` small bursts."""
+    small, top = SMALL_BURST, limits.concurrency
+    level = _level(small, evidence, limits)
+    if not level.only_fails(limits):
         return top
-    level = _level(top, evidence, limits)
-    stalled = _stalls([r for r in evidence.bursts if r.concurrency == top], evidence, limits)
-    if level.acquits(limits):
-        return top if (stalled.guilty or stalled.near) and made[top] < QUIETEST else None
-    fails, passes = level.votes(limits)
-    if fails and not passes and _mostly_waits(level) and len(evidence.solos) < MORE_SINGLES:
+    if _needs_single_run(level, evidence):
         return 1
-    if level.convicts(limits, corroborated) or made[top] >= MOST:
+    if level.convicts(limits, _corroborated(evidence, limits)):
         return None
-    # Where the machine is quiet, a figure that is too near to its limit stays there.
-    if made[top] >= QUIETEST and not fails and not passes and _is_quiet(evidence):
+    return small if made < QUIETEST else top
+
+
+def _after_top_bursts(made: int, evidence: Evidence, limits: Limits) -> int | None:
+    """Return the level that follows ``made`` bursts at the top level."""
+    top = limits.concurrency
+    level = _level(top, evidence, limits)
+    if level.acquits(limits):
+        stalls = _stalls(evidence.bursts_of(top), evidence, limits)
+        return top if (stalls.guilty or stalls.near) and made < QUIETEST else None
+    if level.only_fails(limits) and _needs_single_run(level, evidence):
+        return 1
+    if level.convicts(limits, _corroborated(evidence, limits)) or made >= MOST:
+        return None
+    # On a quiet machine, a figure too near its limit stays there.
+    if made >= QUIETEST and level.votes(limits) == (0, 0) and _is_quiet(evidence):
         return None
     return top
 
 
+def _needs_single_run(level: _Level, evidence: Evidence) -> bool:
+    """Return whether waits are about to convict on too few single runs."""
+    return len(evidence.singles) < MORE_SINGLES and _mostly_waits(level)
+
+
 def _mostly_waits(level: _Level) -> bool:
     parts = level.middle.parts
-    waits = sum(b.low for c, b in parts.items() if c in ("serialised-wait", "thread-pool"))
-    return 2 * waits > sum(b.low for b in parts.values())
+    waits = sum(b.lower for c, b in parts.items() if c in ("serialised-wait", "thread-pool"))
+    return 2 * waits > sum(b.lower for b in parts.values())
 
 
 def _is_quiet(evidence: Evidence) -> bool:
@@ -304,30 +323,29 @@ def _is_quiet(evidence: Evidence) -> bool:
     return waiting <= MARGIN * sum(run.makespan for run in evidence.bursts)
 
 
-# What it all proves
+# The verdict
 
 
 def judge(evidence: Evidence, limits: Limits) -> Judgement:
-    """Return what the evidence proves."""
-    runs = (*evidence.solos, *evidence.bursts)
+    """Return the judgement that ``evidence`` supports under ``limits``."""
     if evidence.unmeasured:
         return Judgement("not-measured")
-    late = [run for run in runs if run.timed_out]
+    late = [run for run in evidence.runs if run.timed_out]
     if late:
         return _judge_timeout(late[0], evidence)
     if evidence.watched or evidence.scaling_unmeasured:
         return _judge_single_runs(evidence, limits)
-    if len(evidence.solos) < SINGLES or not evidence.bursts:
+    if len(evidence.singles) < SINGLES or not evidence.bursts:
         return Judgement("not-measured")
     return _judge_runs(evidence, limits)
 
 
 def _allowed(evidence: Evidence, limits: Limits, excesses: Iterable[Excess]) -> tuple[str, ...]:
-    """Return the causes that were found and are accepted by ``limits.allow``."""
+    """Return the causes that were found and that ``limits.allow`` accepts."""
     if not limits.allow:
         return ()
     strict = replace(limits, allow=())
-    runs = (*evidence.solos, *evidence.bursts)
+    runs = evidence.runs
     stalls = Counter(
         s.cause for run in runs if (s := stall_of(run, evidence, strict)) is not None and s.over
     )
@@ -336,30 +354,30 @@ def _allowed(evidence: Evidence, limits: Limits, excesses: Iterable[Excess]) -> 
         cause
         for excess in excesses
         for cause, part in excess.parts.items()
-        if part.low >= LEAST_EXCESS
+        if part.lower >= LEAST_EXCESS
     )
     return tuple(sorted(found.intersection(limits.allow)))
 
 
 def _judge_single_runs(evidence: Evidence, limits: Limits) -> Judgement:
-    """Judge lag and blocking; what is seen in all runs convicts."""
-    stalls = _stalls(evidence.solos, evidence, limits)
-    word: Word = "pass" if evidence.watched else "not-measured"
+    """Judge lag and blocking only; a stall in every run convicts."""
+    stalls = _stalls(evidence.singles, evidence, limits)
+    verdict: Verdict = "pass" if evidence.watched else "not-measured"
     reasons: tuple[Reason, ...] = ()
     cause: Cause | None = None
     near = ""
     if stalls.runs and stalls.same == stalls.runs:
         cause = stalls.guilty[0].cause
-        word = "inconclusive" if is_blind(evidence) and cause != "cpu-on-loop" else "fail"
-        if word == "fail":
+        verdict = "inconclusive" if is_blind(evidence) and cause != "cpu-on-loop" else "fail"
+        if verdict == "fail":
             reasons = _reasons(stalls)
     elif evidence.watched and stalls.undecided:
-        word, near = "inconclusive", _near_step(stalls)
+        verdict, near = "inconclusive", _near_step(stalls)
     return Judgement(
-        word,
+        verdict,
         reasons=reasons,
-        cause=cause if word == "fail" else None,
-        causes=((cause, 1.0),) if word == "fail" and cause else (),
+        cause=cause if verdict == "fail" else None,
+        causes=((cause, 1.0),) if verdict == "fail" and cause else (),
         allowed=_allowed(evidence, limits, ()),
         near=near,
         guilty_runs=len(stalls.guilty),
@@ -375,8 +393,10 @@ def _reasons(stalls: _Stalls) -> tuple[Reason, ...]:
 
 
 def _near_step(stalls: _Stalls) -> str:
-    nearest = statistics.median(stall.nearest for stall in (*stalls.guilty, *stalls.near))
-    return f"the longest step is within {abs(nearest - 1):.0%} of its limit"
+    found = (*stalls.guilty, *stalls.near)
+    nearest = statistics.median(stall.nearest for stall in found)
+    names = sorted({f"max_{reason}" for stall in found for reason in stall.reasons})
+    return f"the longest callback is within {abs(nearest - 1):.0%} of {' and '.join(names)}"
 
 
 def _judge_timeout(run: Run, evidence: Evidence) -> Judgement:
@@ -398,12 +418,12 @@ def _judge_timeout(run: Run, evidence: Evidence) -> Judgement:
 
 
 def _steps(evidence: Evidence) -> Iterable[Step]:
-    return (step for run in (*evidence.solos, *evidence.bursts) for step in run.steps)
+    return (step for run in evidence.runs for step in run.steps)
 
 
 def _max_lag(evidence: Evidence) -> float:
-    kept = (s.cpu + (s.blocked if s.witnessed else 0.0) for s in _steps(evidence))
-    return max(kept, default=0.0)
+    lags = (s.cpu + (s.blocked if s.witnessed else 0.0) for s in _steps(evidence))
+    return max(lags, default=0.0)
 
 
 def _max_blocked(evidence: Evidence) -> float:
@@ -415,87 +435,93 @@ def _judge_runs(evidence: Evidence, limits: Limits) -> Judgement:
     if not level.excesses:
         return Judgement("not-measured", max_lag=_max_lag(evidence))
     singles_convict = _singles_convict(evidence, limits)
-    corroborated = singles_convict or _corroborated(evidence, limits)
-    scales = level.convicts(limits, corroborated)
+    scales = level.convicts(limits, singles_convict or _corroborated(evidence, limits))
     stalled = singles_convict or _bursts_convict_for_stalls(evidence, limits)
-    stalls = _stalls((*evidence.solos, *evidence.bursts), evidence, limits)
-    top = [r for r in evidence.bursts if r.concurrency == limits.concurrency]
-    near_step = not stalled and bool(top) and _stalls(top, evidence, limits).undecided
-    causes = _causes(level)
-
-    reasons: list[Reason] = ["scaling"] if scales else []
-    cause = causes[0][0] if scales and causes else None
-    if stalled:
-        common = Counter(stall.cause for stall in stalls.guilty).most_common(1)[0][0]
-        cause = common if cause is None else cause
-        reasons += _reasons(stalls)
-    fails, _ = level.votes(limits)
-    word: Word
-    near = ""
-    if reasons and is_blind(evidence) and cause != "cpu-on-loop" and not singles_convict:
-        word, guilty, reasons, cause = "inconclusive", fails, [], None
-    elif reasons:
-        word, guilty = "fail", len(stalls.guilty) if stalled else fails
-    elif level.acquits(limits) and not near_step:
-        word, guilty = "pass", 0
-    else:
-        word, guilty = "inconclusive", fails
-        near = _near_step(_stalls(top, evidence, limits)) if near_step else ""
-    middle = level.middle
+    stalls = _stalls(evidence.runs, evidence, limits)
     judged = _judged(level, limits)
-    if word == "inconclusive" and not near:
-        near = _near_limit(judged)
-    if word == "fail" and not causes and cause is not None:
-        causes = ((cause, 1.0),)
+    judgement = _with_figures(level, judged, stalls, stalled, evidence, limits)
+    causes = _causes(level)
+    cause = causes[0][0] if scales and causes else None
+    if stalled and cause is None:
+        cause = Counter(stall.cause for stall in stalls.guilty).most_common(1)[0][0]
+    if scales or stalled:
+        if is_blind(evidence) and cause != "cpu-on-loop" and not singles_convict:
+            return replace(judgement, near=_near_limit(judged))
+        reasons: tuple[Reason, ...] = ("scaling",) if scales else ()
+        return replace(
+            judgement,
+            verdict="fail",
+            reasons=reasons + _reasons(stalls) if stalled else reasons,
+            cause=cause,
+            causes=causes or (((cause, 1.0),) if cause else ()),
+            guilty_runs=len(stalls.guilty) if stalled else judgement.guilty_runs,
+        )
+    top = _stalls(evidence.bursts_of(limits.concurrency), evidence, limits)
+    if top.undecided:
+        return replace(judgement, near=_near_step(top))
+    if level.acquits(limits):
+        return replace(judgement, verdict="pass", guilty_runs=0)
+    return replace(judgement, near=_near_limit(judged))
+
+
+def _with_figures(
+    level: _Level,
+    judged: Judged,
+    stalls: _Stalls,
+    stalled: bool,
+    evidence: Evidence,
+    limits: Limits,
+) -> Judgement:
+    """Return an inconclusive judgement with every figure that does not depend on the verdict."""
+    middle = level.middle
+    one_off = max((stall.step.loop_time for stall in stalls.guilty), default=0.0)
     return Judgement(
-        word,
-        reasons=tuple(reasons),
-        cause=cause,
-        causes=causes if word == "fail" else (),
+        "inconclusive",
         serial=middle.growth.serial,
         serial_fraction=middle.growth.serial / middle.alone.estimate,
         excess=middle.total.estimate,
         judged=judged,
-        near=near,
         allowed=_allowed(evidence, limits, level.strict),
-        guilty_runs=guilty,
+        guilty_runs=level.votes(limits)[0],
         judged_runs=stalls.runs if stalled else len(level.excesses),
         offloaded=middle.offloaded,
-        one_off=max((s.step.keep for s in stalls.guilty), default=0.0) if not stalled else 0.0,
+        one_off=0.0 if stalled else one_off,
         max_lag=_max_lag(evidence),
         max_blocked=_max_blocked(evidence),
     )
 
 
 def _judged(level: _Level, limits: Limits) -> Judged:
-    """Return the medians of what the bursts show, as fractions of the lone request's latency."""
+    """Return the median figures of the bursts, as fractions of T(1)."""
 
     def median(figure: Callable[[Excess], float]) -> float:
         return statistics.median(figure(excess) for excess in level.excesses)
 
     return Judged(
         fraction=median(lambda e: e.total.estimate / e.alone.estimate),
-        low=median(lambda e: e.total.low / e.alone.high / (1 + e.margin)),
-        high=median(lambda e: e.total.high / e.alone.low * (1 + e.margin)),
+        low=median(lambda e: e.total.lower / e.alone.upper / (1 + e.margin)),
+        high=median(lambda e: e.total.upper / e.alone.lower * (1 + e.margin)),
         limit=median(lambda e: max(limits.max_serial_fraction, LEAST_EXCESS / e.alone.estimate)),
     )
 
 
 def _near_limit(judged: Judged) -> str:
-    """Return how near to its limit a figure is that cannot be told from it."""
+    """Return a message that says how near ``judged`` is to its limit."""
     off = abs(judged.fraction / judged.limit - 1)
-    figure = f"{judged.fraction:.2f}, between {judged.low:.2f} and {judged.high:.2f}"
-    if off < 0.5:
-        return f"the serial fraction is {figure}: within {off:.0%} of the limit {judged.limit:.2f}"
-    return f"the serial fraction is {figure}, and the limit {judged.limit:.2f} lies between"
+    bounds = f"with bounds {judged.low:.2f} and {judged.high:.2f}"
+    near = f"within {off:.0%} of" if off < 0.5 else "not distinguishable from"
+    return (
+        f"the serial fraction {judged.fraction:.2f}, {bounds}, is {near} the limit "
+        f"{judged.limit:.2f}"
+    )
 
 
 def _causes(level: _Level) -> tuple[tuple[Cause, float], ...]:
-    """Return the causes with their shares of the excess over all bursts, the largest first."""
+    """Return the causes with their shares of the excess of all bursts, largest first."""
     weights: Counter[Cause] = Counter()
     for excess in level.excesses:
         for cause, part in excess.parts.items():
-            weights[cause] += part.estimate  # type: ignore[assignment]  # seconds add up too
+            weights[cause] += part.estimate  # type: ignore[assignment]  # a Counter of seconds
     total = sum(weights.values())
     if total <= 0:
         return ()

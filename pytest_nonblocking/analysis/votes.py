@@ -1,4 +1,4 @@
-"""On which function, and on which line of it, stacks agree, each by the time it stands for."""
+"""The function, and the line in it, on which most stacks agree; votes are weighted by time."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ from ..model import Frame, Stack
 from .places import Place, Seen, place_of
 
 Path = tuple[Seen, Stack]
-"""What a stack says, and which of its frames may be named, outermost first: one at least."""
+"""A stack, and its frames that may be named: at least one, outermost first."""
 
 
 class Vote(NamedTuple):
-    """A function, at the line of it that has most of the weight, and what speaks for it."""
+    """The function with most votes, at its line with most votes."""
 
     frame: Frame
     agreeing: list[Seen]
     sure: bool
-    """Whether the line is agreed on, and not only the function."""
+    """Whether there is a majority for the line, not only for the function."""
 
 
 def majority(paths: Sequence[Path], total: float | None = None) -> Vote | None:
-    """Return the innermost function that more than half of ``total``, the weight, agrees on.
+    """Return the innermost function with more than half of ``total``, by default all weight.
 
-    Two helpers of which neither has so much are called by one function that has: there it is sure
-    only of a line that most of the calls come from. That function is the same in every run.
+    If no innermost function has a majority (two helpers that share the cost), it is their common
+    caller, which is the same in every run; its line is sure only if most calls come from it.
     """
     total = sum(seen.weight for seen, _ in paths) if total is None else total
     innermost = _lengths(paths)
@@ -50,10 +50,10 @@ def majority(paths: Sequence[Path], total: float | None = None) -> Vote | None:
 
 
 def longest(paths: Sequence[Path], locks: Sequence[Path] = ()) -> Vote | None:
-    """Return the function whose innermost frames have most of the weight: the longest queue.
+    """Return the function with the longest queue, by the weight of innermost frames.
 
-    ``locks`` are those of ``paths`` that wait for a lock. A task that waits for another of its own
-    waits as long as that one does: where that one waits for a lock, the lock is meant.
+    ``locks`` are the ``paths`` that wait for a lock. They take precedence from half of the longest
+    queue on: a task that awaits a subtask waits exactly as long as the subtask waits for its lock.
     """
     lengths, at_locks = _lengths(paths), _lengths(locks)
     if not lengths:
@@ -66,7 +66,7 @@ def longest(paths: Sequence[Path], locks: Sequence[Path] = ()) -> Vote | None:
 
 
 def length(paths: Sequence[Path]) -> float:
-    """Return how long the longest queue is, as its length integrated over time."""
+    """Return the length of the longest queue, integrated over time."""
     return max(_lengths(paths).values(), default=0.0)
 
 
@@ -78,7 +78,7 @@ def _lengths(paths: Sequence[Path]) -> dict[Place, float]:
 
 
 def _vote(paths: Sequence[Path], place: Place) -> Vote:
-    """Return ``place``, which is in some of ``paths``, at the line that has most of the weight."""
+    """Return the vote for ``place``, a function in some of ``paths``, at its heaviest line."""
     there: list[tuple[Seen, Frame]] = []
     weights: defaultdict[int, float] = defaultdict(float)
     for seen, path in paths:

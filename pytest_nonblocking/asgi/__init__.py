@@ -1,1 +1,1 @@
-"""What stands between a test and its application: transport, exchange, lifespan, live servers."""
+"""The layer between a test and its app: transports, exchanges, lifespan and live servers."""

@@ -1,4 +1,4 @@
-"""Finding the application under test from ``module:attribute``, and what it is made of."""
+"""Loading the application under test from ``module:attribute``, and finding its packages."""
 
 from __future__ import annotations
 
@@ -13,43 +13,42 @@ class AppNotFoundError(Exception):
 
 
 def load(target: str, origin: str) -> Any:
-    """Import ``module:attribute``; raises AppNotFoundError, from the import's own error."""
+    """Import ``module:attribute``; raises AppNotFoundError, chained to the import's error."""
     module_name, _, path = target.partition(":")
-    where = f"nonblocking: the app is {target!r} (from {origin})"
+    where = f"nonblocking: cannot load the app {target!r} (from {origin})"
     try:
         found: Any = importlib.import_module(module_name)
     except Exception as error:
         raise AppNotFoundError(
-            f"{where}, but importing {module_name!r} raised {type(error).__name__}: {error}\n"
-            "If the module is yours, is its folder in pytest's `pythonpath` setting?"
+            f"{where}: importing {module_name!r} raised {type(error).__name__}: {error}\n"
+            "If this is your own module, add its folder to pytest's `pythonpath` setting."
         ) from error
     for name in path.split("."):
         try:
             found = getattr(found, name)
         except AttributeError:
-            raise AppNotFoundError(f"{where}, but {module_name!r} has no {path!r}") from None
+            raise AppNotFoundError(f"{where}: {module_name!r} has no {path!r}") from None
     if not callable(found):
         kind = type(found).__name__
-        raise AppNotFoundError(f"{where}, but that is a {kind}, not an ASGI application")
+        raise AppNotFoundError(f"{where}: it is a {kind}, not an ASGI application")
     return found
 
 
 MISSING = (
-    "nonblocking: no application is given. Define a fixture `nonblocking_app` that returns it, "
-    "or set `nonblocking_app = module:attribute` in the ini file (--nonblocking-app)."
+    "nonblocking: no application is configured. Define a fixture `nonblocking_app` that returns "
+    "it, or set `nonblocking_app = module:attribute` in the ini file (or --nonblocking-app)."
 )
 
 
 _ENOUGH = 10_000
-# What wraps an app, a route's handler and a partial function; FastAPI keeps included routers whole.
+# What middleware, routes, partials and FastAPI's included routers call what they wrap.
 _WITHIN = ("app", "endpoint", "func", "router", "original_router")
 
 
 def packages_of(apps: Iterable[Any], frameworks: Collection[str]) -> frozenset[str]:
-    """Return the top-level packages that ``apps`` are made of: their own, and their handlers'.
+    """Return the top-level packages of ``apps`` and of their handlers, without ``frameworks``.
 
-    An app may be wrapped in middlewares, whose attribute ``app`` is the one below. One of
-    ``frameworks`` is nobody's app: there it is the endpoints that tell.
+    Middleware is followed down to the app that it wraps, and a framework's app to its endpoints.
     """
     names: set[str] = set()
     left, known = list(apps), set[int]()
@@ -58,7 +57,7 @@ def packages_of(apps: Iterable[Any], frameworks: Collection[str]) -> frozenset[s
         if one is None or id(one) in known:
             continue
         known.add(id(one))
-        # Whatever an app makes of its attributes: it is only looked at.
+        # Reading an attribute may run the app's own code: ignore its errors.
         with suppress(Exception):
             names.add(_package(one))
             left += _inside(one)
@@ -66,10 +65,7 @@ def packages_of(apps: Iterable[Any], frameworks: Collection[str]) -> frozenset[s
 
 
 def _inside(app: Any) -> list[Any]:
-    """Return what ``app`` passes its requests to: the wrapped app, its routes, and their handlers.
-
-    ``view_functions`` is Quart's.
-    """
+    """Return what ``app`` passes requests to: the wrapped app, routes, handlers, Quart's views."""
     views = getattr(app, "view_functions", None)
     found = [getattr(app, name, None) for name in _WITHIN]
     found += list(getattr(app, "routes", None) or ())

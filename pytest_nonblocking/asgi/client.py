@@ -1,7 +1,7 @@
-"""An ASGI transport for httpx (or httpx2), and the client on it.
+"""An ASGI transport for httpx or httpx2, and clients that use it.
 
-Unlike httpx's own, it runs every request in a task of its own, as a server does: responses
-stream, clients can leave, and background work does not delay the response.
+Unlike httpx's ASGITransport, it runs every request in a task of its own, as a server does:
+responses stream, clients can disconnect, and background work does not delay the response.
 """
 
 from __future__ import annotations
@@ -21,24 +21,24 @@ from .servers import MARK, LiveServer
 
 try:
     import httpx
-except ImportError:  # where only its successor is installed, which has the same interface
+except ImportError:  # only the successor is installed, which has the same interface
     import httpx2 as httpx  # type: ignore[no-redef,import-not-found,unused-ignore]
 
 
 def _websocket_stream() -> Any:
-    """Return the class of a websocket's stream, from the library that speaks for the client."""
+    """Return the websocket stream class of the client's library; raises ImportError."""
     name = "httpx2.websockets._transport" if httpx.__name__ == "httpx2" else "httpx_ws.transport"
     try:
         module = importlib.import_module(name)
     except ImportError:
         raise ImportError(
-            "websockets need a package of their own: pip install 'pytest-nonblocking[websockets]'"
+            "websockets need an optional dependency: pip install 'pytest-nonblocking[websockets]'"
         ) from None
     return module.ASGIWebSocketAsyncNetworkStream
 
 
 class _Stream(httpx.AsyncByteStream):
-    """The body of a response, as it arrives."""
+    """The streamed body of a response."""
 
     __slots__ = ("_call",)
 
@@ -58,10 +58,10 @@ class _Stream(httpx.AsyncByteStream):
 
 
 class _Response(httpx.Response):
-    """A response whose body, where it has arrived whole, is read without httpx's iterators.
+    """A response that reads a complete body without httpx's iterators.
 
-    They cost more than all the rest of the transport (10 of 17 us). What is set here is what
-    ``httpx.Response.aread`` sets.
+    The iterators cost more than the rest of the transport (10 of 17 us per request). The attributes
+    set here are those that ``httpx.Response.aread`` sets.
     """
 
     def __init__(self, call: Call) -> None:
@@ -86,11 +86,11 @@ class _Response(httpx.Response):
 
 
 class ASGITransport(httpx.AsyncBaseTransport):
-    """Sends httpx's requests straight to an ASGI application, on asyncio's loop or on trio's.
+    """Sends httpx requests directly to an ASGI application, on asyncio or trio.
 
-    With ``raise_app_exceptions`` what the application raises reaches the client, as with httpx's
-    own transport; otherwise the client sees a response with status 500. ``clock_ns`` stamps the
-    exchanges, in nanoseconds.
+    With ``raise_app_exceptions``, exceptions of the app are raised in the client, as with httpx's
+    own transport; otherwise the client gets a response with status 500. ``clock_ns`` provides the
+    exchanges' timestamps in nanoseconds.
     """
 
     def __init__(
@@ -114,7 +114,7 @@ class ASGITransport(httpx.AsyncBaseTransport):
         self._ended: list[tuple[Any, ...]] = []
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """Run the application for ``request``; return when its response starts."""
+        """Run the app for ``request``; return when its response starts."""
         if request.headers.get("upgrade") == "websocket":
             return await self._open_websocket(request)
         scope = self._scope_of(request)
@@ -167,8 +167,8 @@ class ASGITransport(httpx.AsyncBaseTransport):
             "subprotocols": [name.strip() for name in protocols.split(",") if name.strip()],
             "extensions": {"websocket.http.response": {}},
         }
-        # Its task group is where the application runs: ours outlives this request. No network is
-        # used, so there is no time in which the application must have accepted.
+        # The stream runs the app in its task group: pass ourselves, who outlive this request. There
+        # is no network, and so no timeout for the app to accept.
         stream = _websocket_stream()(self._app, scope, self, math.inf)
         _, accepted = await stream.__aenter__()
         lines = [line for line in accepted.decode("utf-8").splitlines()[1:] if line]
@@ -176,8 +176,8 @@ class ASGITransport(httpx.AsyncBaseTransport):
         return httpx.Response(101, headers=headers, extensions={"network_stream": stream})
 
     def start_soon(self, run: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        """Run the application for a websocket: what its stream needs of a task group."""
-        scope = run.__self__.scope  # type: ignore[attr-defined]  # the stream's own method
+        """Run the app for a websocket: the part of a task group that its stream uses."""
+        scope = run.__self__.scope  # type: ignore[attr-defined]  # a method of the stream
         start_ns = self.clock_ns()
 
         async def run_and_tell() -> None:
@@ -192,33 +192,33 @@ class ASGITransport(httpx.AsyncBaseTransport):
         task.add_done_callback(self.others.discard)
 
     def ended(self, call: Call) -> None:
-        """Take note of a call whose application has returned."""
+        """Record a call for which the app has returned."""
         self._calls.discard(call)
         if call.error is not None:
             self._failed.append(call)
         self._ended.append(call.stamps(self.clock_ns()))
 
     def drain(self) -> list[Exchange]:
-        """Hand over the exchanges that have ended, in that order, and forget them."""
+        """Return the finished exchanges in the order of their ends, and clear the record."""
         ended, self._ended = self._ended, []
         return [Exchange(*stamps) for stamps in ended]
 
     def in_flight(self) -> list[Exchange]:
-        """Return the exchanges on which the application still works."""
+        """Return the exchanges that the app is still processing."""
         return [Exchange(*call.stamps(None)) for call in self._calls]
 
     async def settle(self) -> None:
-        """Wait until the application works on no request any more.
+        """Wait until the app has no request in progress.
 
-        Raises the first exception that it raised after a response was complete;
-        ``raise_app_exceptions`` decides.
+        With ``raise_app_exceptions``, raises the first exception that the app raised after a
+        response was complete.
         """
         while tasks := self._working():
             await all_ended(tasks)
         self.raise_failure()
 
     def raise_failure(self) -> None:
-        """Raise the first exception that the application raised and no request has raised yet."""
+        """Raise the first exception of the app that no request has raised yet."""
         failed, self._failed = self._failed, []
         for call in failed:
             error = call.error
@@ -226,7 +226,7 @@ class ASGITransport(httpx.AsyncBaseTransport):
                 raise error
 
     async def aclose(self) -> None:
-        """End what still runs: calls whose client has left at once, others after a grace."""
+        """End all requests: those of disconnected clients at once, the others after GRACE."""
         for call in self._calls:
             if call.disconnected:
                 call.task.cancel()
@@ -240,23 +240,23 @@ class ASGITransport(httpx.AsyncBaseTransport):
         await ended_in_time(self._working())
 
     def _working(self) -> set[Task]:
-        # What has ended may still wait for its callback: to wait for it would not suspend, and the
-        # loop that has to call it would never get a turn.
+        # Exclude tasks whose done callback is pending: waiting for them does not suspend, so the
+        # loop would never get to call it.
         others = {task for task in self.others if not task.done()}
         return {call.task for call in self._calls if not call.task.done()} | others
 
     async def startup(self) -> None:
-        """Start the application's lifespan; raises AppStartupError. May be called twice."""
+        """Start the app's lifespan; raises AppStartupError. May be called twice."""
         if self._lifespan is None:
             self._lifespan = Lifespan(self._app)
             try:
                 await self._lifespan.startup()
             except BaseException:
-                self._lifespan = None  # so that a second try fails too, and does not pass silently
+                self._lifespan = None  # so that a second attempt fails too
                 raise
 
     async def shutdown(self) -> None:
-        """End what runs and the application's lifespan; raises AppShutdownError."""
+        """End all requests and the app's lifespan; raises AppShutdownError."""
         await self.aclose()
         lifespan, self._lifespan = self._lifespan, None
         if lifespan is not None:
@@ -264,12 +264,11 @@ class ASGITransport(httpx.AsyncBaseTransport):
 
 
 class _MarkingTransport(httpx.AsyncHTTPTransport):
-    """Tells the server which copy of the scenario sends a request; no other server is told."""
+    """Marks requests to our server with the copy that sends them."""
 
     def __init__(self, port: int) -> None:
-        # As many connections as copies: a pool of the client's own would make them wait. To keep
-        # all of them costs more than to open new ones: each is looked at for each request (50:
-        # 8 ms).
+        # No connection limit, which would make copies wait. Keep only 10 alive: httpx inspects all
+        # of them for every request (8 ms for 50), which costs more than new connections.
         limits = httpx.Limits(max_connections=None, max_keepalive_connections=10)
         super().__init__(limits=limits, trust_env=False)
         self._port = port
@@ -283,7 +282,7 @@ class _MarkingTransport(httpx.AsyncHTTPTransport):
 
 
 def make_live_client(app: ASGIApp, server: str) -> tuple[httpx.AsyncClient, LiveServer]:
-    """Return a client on ``app`` behind a real server, and the server; without time-outs."""
+    """Return a client without timeouts for ``app`` behind a real server, and the server."""
     live = LiveServer(app, server)
     base_url = f"http://127.0.0.1:{live.port}"
     transport = _MarkingTransport(live.port)
@@ -296,6 +295,6 @@ def make_live_client(app: ASGIApp, server: str) -> tuple[httpx.AsyncClient, Live
 def make_client(
     app: ASGIApp, *, base_url: str = "http://testserver"
 ) -> tuple[httpx.AsyncClient, ASGITransport]:
-    """Return a client on ``app`` and its transport; without time-outs, since no network is used."""
+    """Return an in-process client without timeouts for ``app``, and its transport."""
     transport = ASGITransport(app)
     return httpx.AsyncClient(transport=transport, base_url=base_url, timeout=None), transport

@@ -1,9 +1,9 @@
-"""The door of an application whose clients are slower than it is.
+"""A door that separates an app's work from that of slow clients in the same process.
 
-A client that sends through a socket or from a thread of its own needs 2 to 3 ms of processor time
-for each request, under the same GIL as the application. Many applications are faster: their loop
-would then wait for the clients, and the clients' time hide or feign a queue. So the requests of a
-burst come in together, and their answers go out together; in between no client does anything.
+A client that uses a socket or a thread needs 2 to 3 ms of CPU per request, under the same GIL as
+the app. Many apps are faster: their loop would wait for the clients, whose time would hide or fake
+a queue. So the door admits the requests of a burst together and releases their responses together;
+in between, the clients are idle.
 """
 
 from __future__ import annotations
@@ -17,23 +17,23 @@ from typing import Protocol
 from ..clocks import CLOCKS
 
 _LONGEST_GAPS = 20
-"""For how many times the longest gap between two arrivals the next one is waited for. The gaps of
-independent arrivals are exponential: one in e**20 is so much longer than their mean."""
+"""Multiple of the longest gap between arrivals for which the door waits for the next one. Gaps of
+independent arrivals are exponential: 1 in e**20 exceeds 20 means."""
 _LEAST_NS, _MOST_NS = 50_000_000, 2_000_000_000
 
 
 class Record(Protocol):
-    """What is told how long requests are in the application; on the loop's thread."""
+    """Records how long requests are in the app; on the loop's thread."""
 
     def turn(self, name: str | None) -> None:
-        """Take it that what goes on is now of another kind, or is the clients' doing."""
+        """Start a stretch named ``name``; None if only the clients work."""
 
     def lasted_ns(self, name: str, now_ns: int) -> int:
-        """Return for how long what goes on has been of one kind up to now."""
+        """Return the nanoseconds of all stretches named ``name``, up to ``now_ns``."""
 
 
 class _Gathering:
-    """Those that wait until all are there, but for as long only as others keep coming."""
+    """Requests or responses held until all have arrived, or until arrivals cease."""
 
     def __init__(self) -> None:
         self._waiting: list[asyncio.Future[None]] = []
@@ -41,7 +41,7 @@ class _Gathering:
         self._longest_ns = 0
 
     def come(self) -> asyncio.Future[None]:
-        """Return what one more waits for."""
+        """Record an arrival and return the future that it must await."""
         now = CLOCKS.wall_ns()
         self._longest_ns = max(self._longest_ns, now - self._last_ns)
         self._last_ns = now
@@ -50,7 +50,7 @@ class _Gathering:
         return signal
 
     def let_go(self) -> None:
-        """Let all go that wait."""
+        """Release everything held."""
         waiting, self._waiting = self._waiting, []
         for signal in waiting:
             if not signal.done():
@@ -58,13 +58,13 @@ class _Gathering:
 
     @property
     def overdue(self) -> bool:
-        """Whether no other is likely to come; from any thread."""
+        """Whether no other arrival is likely; from any thread."""
         grace = min(max(_LEAST_NS, _LONGEST_GAPS * self._longest_ns), _MOST_NS)
         return bool(self._waiting) and CLOCKS.wall_ns() - self._last_ns > grace
 
 
 class Visit:
-    """One request on its way through the door, into the application and out again."""
+    """One request on its way through the door into the app and out again."""
 
     __slots__ = ("_burst", "_held", "_passes", "copy", "start_ns")
 
@@ -77,39 +77,39 @@ class Visit:
 
     @property
     def keeps_answers(self) -> bool:
-        """Whether what the application sends is to be kept back for now."""
+        """Whether the app's messages must be held back for now."""
         return not self._passes and self._burst is not None and not self._burst.is_way_out_open
 
     def answered(self) -> None:
-        """Take it that the application has handed over the whole answer; may be called twice."""
+        """Record that the app has sent its complete response; may be called twice."""
         if self._burst is not None:
             self._burst.answered(self)
 
     def returned(self) -> None:
-        """Take it that the application has returned."""
+        """Record that the app has returned."""
         if self._burst is not None:
             self._burst.returned(self)
 
     async def way_out(self) -> None:
-        """Wait until answers may leave."""
+        """Wait until responses may leave."""
         if self.keeps_answers and self._burst is not None:
             self._held = self._burst.out.come()
             await self._held
 
     def pass_out(self) -> None:
-        """Let this one's answer leave without the others'."""
+        """Let this response leave without the others."""
         self._passes = True
         if self._held is not None and not self._held.done():
             self._held.set_result(None)
 
     def gone(self) -> None:
-        """Take it that nothing of the request is left here."""
+        """Record that the request has left the door entirely."""
         if self._burst is not None:
             self._burst.gone(self)
 
 
 class _Burst:
-    """What the door knows of one burst; on the loop's thread."""
+    """The door's state during one burst; on the loop's thread."""
 
     def __init__(self, copies: int, record: Record, begin: Callable[[], None]) -> None:
         self._live = set(range(copies))
@@ -117,14 +117,14 @@ class _Burst:
         self._begin = begin
         self.out = _Gathering()
         self.into = _Gathering()
-        # A copy alone delays nobody: what it is sent can go out at once.
+        # A single copy delays no other: its response may leave at once.
         self._together = copies > 1
         self.is_way_out_open = True
         self._over = False
         self._entering: list[Visit] = []
         self._outstanding: Counter[int] = Counter()
-        # The requests that a copy sends one after the other are its rounds. What comes late into
-        # a round that has begun is let in at once.
+        # A copy's sequential requests are its rounds. A request of a round that has begun is
+        # admitted at once.
         self._rounds: Counter[int] = Counter()
         self._begun = 0
         self._answering: set[Visit] = set()
@@ -164,7 +164,7 @@ class _Burst:
         return self._live <= {visit.copy for visit in self._entering}
 
     def let_in(self) -> None:
-        """Let all in that wait at the door."""
+        """Admit all requests held at the door."""
         entering, self._entering = self._entering, []
         into = self.into
         if entering:
@@ -192,7 +192,7 @@ class _Burst:
             return
         self._answering.remove(visit)
         lasted = self._record.lasted_ns("window", CLOCKS.wall_ns()) / 1e9
-        self.latencies.pop(visit.copy, None)  # so that they stand in the order of their ends
+        self.latencies.pop(visit.copy, None)  # keeps the dictionary in the order of the ends
         self.latencies[visit.copy] = lasted
         if not self._answering:
             self._turn("after" if self._working else None)
@@ -207,11 +207,11 @@ class _Burst:
             self.let_out()
 
     def let_out(self) -> None:
-        """Let all answers leave, and those that come until the next round too."""
+        """Release all responses, including those of later requests in this round."""
         self.is_way_out_open = True
         self.out.let_go()
         if not self._entering:
-            self.into = _Gathering()  # what comes next has not been on its way for longer
+            self.into = _Gathering()  # measures gaps between arrivals from now on
 
     def gone(self, visit: Visit) -> None:
         self._outstanding[visit.copy] -= 1
@@ -219,17 +219,17 @@ class _Burst:
     # As the burst goes on
 
     def ended(self, copy: int) -> None:
-        """Take it that a copy sends nothing more and waits for no answer."""
+        """Record that a copy has ended: it sends no request and expects no response."""
         self._live.discard(copy)
         for visit in [visit for visit in self._answering if visit.copy == copy]:
-            self.answered(visit)  # its client has left
-        if copy not in self.latencies:  # it has sent nothing
+            self.answered(visit)  # its client has disconnected
+        if copy not in self.latencies:  # it has sent no request
             self.latencies[copy] = self._record.lasted_ns("window", CLOCKS.wall_ns()) / 1e9
         if self._entering and self._is_complete:
             self.let_in()
 
     def hurry(self) -> None:
-        """Let go those for whom nobody else is likely to come."""
+        """Release what waits for arrivals that have become unlikely."""
         if self.into.overdue:
             self.let_in()
         if self.out.overdue:
@@ -260,10 +260,10 @@ class _Burst:
 
 
 class Door:
-    """Lets the requests of a burst's copies in and their answers out, each in one step of the loop.
+    """Admits the requests of a burst, and releases their responses, in one callback each.
 
-    It stands open but for bursts. ``loop`` is the loop of the application; all but ``enter`` may
-    be called from any thread.
+    Outside of bursts it is open. ``loop`` is the app's loop. All methods except ``enter`` may be
+    called from any thread.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop | None = None) -> None:
@@ -272,34 +272,34 @@ class Door:
         self._is_shut = False
 
     async def enter(self, copy: int | None) -> Visit:
-        """Wait until the request of a copy may enter; None is for requests of nobody's."""
+        """Wait until a request of ``copy`` may enter; None for requests outside of any copy."""
         burst = self._burst if self._is_shut else None
         if burst is None or copy is None or asyncio.get_running_loop() is not self.loop:
             return Visit()
         return await burst.enter(copy)
 
     def shut(self, copies: int, record: Record, begin: Callable[[], None]) -> None:
-        """Begin a burst of copies 0 and up; ``begin`` is called just before the first enter.
+        """Start a burst of ``copies``; ``begin`` is called just before the first requests enter.
 
-        ``record`` is told of the "window", in which some answer is awaited, and of the time
-        "after" that, in which the application works on with all answers given.
+        ``record`` gets the stretches named "window", in which a response is pending, and "after",
+        in which the app still works after its last response.
         """
         self._burst = _Burst(copies, record, begin)
         self._is_shut = True
 
     def ended(self, copy: int) -> None:
-        """Take it that a copy has ended, however it did."""
+        """Record that a copy has ended, successfully or not."""
         if (burst := self._burst) is not None:
             self._post(lambda: burst.ended(copy))
 
     def look(self) -> None:
-        """Let go whoever has waited too long for others; to be called time and again."""
+        """Release what has waited too long for other copies; to be called periodically."""
         burst = self._burst
         if burst is not None and (burst.into.overdue or burst.out.overdue):
             self._post(burst.hurry)
 
     def open(self) -> None:
-        """End the burst and let go whatever is held; what is known of it stays known."""
+        """End the burst and release everything held; its figures stay available."""
         self._is_shut = False
         if (burst := self._burst) is not None:
             self._post(burst.end)
@@ -309,11 +309,11 @@ class Door:
         if loop is None or asyncio._get_running_loop() is loop:
             action()
             return
-        # What is held in a loop that is closed goes with it.
+        # Nothing is held any more once the loop is closed.
         with contextlib.suppress(RuntimeError):
             loop.call_soon_threadsafe(action)
 
-    # What is known of the burst
+    # Figures of the burst
 
     @property
     def has_begun(self) -> bool:
@@ -322,18 +322,18 @@ class Door:
 
     @property
     def is_gathering(self) -> bool:
-        """Whether requests wait for others to enter."""
+        """Whether requests are held at the door."""
         return self._burst is not None and self._burst.is_gathering
 
     @property
     def inside(self) -> int:
-        """How many requests of the burst are in the application and not answered yet."""
+        """The number of the burst's requests in the app that have no complete response."""
         return 0 if self._burst is None else self._burst.inside
 
     @property
     def latencies(self) -> dict[int, float]:
-        """Seconds from the first enter to the last answer, by copy, in the order of their ends.
+        """Seconds from the first request to the last response, by copy, in the order of their ends.
 
-        Time in which no request was in the application is left out.
+        Time in which no request was in the app is excluded.
         """
         return {} if self._burst is None else dict(self._burst.latencies)

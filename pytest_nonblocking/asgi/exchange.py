@@ -1,4 +1,4 @@
-"""One request on its way through an ASGI application, whatever client sent it."""
+"""One request on its way through an ASGI application, independent of the HTTP client."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ _HIGH_WATER = 65536
 
 
 class ClosedError(Exception):
-    """The client closed the response while it waited for more of it."""
+    """The client closed the response while waiting for more of it."""
 
 
 class CallOwner(Protocol):
-    """What a call needs of the transport that made it."""
+    """The part of a transport that its calls use."""
 
     raise_app_exceptions: bool
     clock_ns: Callable[[], int]
     others: set[Task]
 
     def ended(self, call: Call) -> None:
-        """Take it that the application works on ``call`` no more."""
+        """Record that the app has returned from ``call``."""
 
 
 class Call:
-    """One request on its way through the application."""
+    """One request in the app: the state shared by its task and the client."""
 
     __slots__ = (
         "_body",
@@ -81,7 +81,7 @@ class Call:
         self.disconnected = False
         self.delivered = False
         self.error: BaseException | None = None
-        # Signals are made only by who has to wait.
+        # Signals are created only by a side that has to wait.
         self._waiting_client: Signal | None = None
         self._waiting_app: Signal | None = None
         self._drained: Signal | None = None
@@ -104,15 +104,15 @@ class Call:
         )
 
     def feed(self, body: bytes) -> None:
-        """Take the request's body, which is in memory."""
+        """Set the request's body, which is in memory."""
         self._body = body
 
     def feed_from(self, stream: AsyncIterator[bytes]) -> None:
-        """Take the request's body in parts, as the application asks for them."""
+        """Set the request's body as a stream, read as the app asks for it."""
         self._upload_stream = stream, contextvars.copy_context()
 
     async def run(self, app: ASGIApp, scope: dict[str, Any]) -> None:
-        """Run the application for this request; the body of its task."""
+        """Run the app for this request; the coroutine of its task."""
         try:
             await app(scope, self.receive, self.send)
         except (KeyboardInterrupt, SystemExit) as error:
@@ -125,9 +125,10 @@ class Call:
             self.error = error
         else:
             if not self.complete and not self.disconnected:
-                what = "ended its response" if self.status is not None else "sent a response"
+                what = "completing its" if self.status is not None else "sending a"
                 self.error = RuntimeError(
-                    f"the application returned from {self.method} {self.path} before it had {what}"
+                    f"the application returned from {self.method} {self.path} before {what} "
+                    "response"
                 )
         finally:
             self._end_upload()
@@ -135,7 +136,7 @@ class Call:
             self.wake_client()
 
     async def receive(self) -> Message:
-        """Give the application the next event of the client."""
+        """Return the client's next event; the app's ``receive``."""
         while not (self.complete or self.disconnected):
             if self._body is not None:
                 body, self._body = self._body, None
@@ -152,8 +153,8 @@ class Call:
         return {"type": "http.disconnect"}
 
     def _ask_for_upload(self) -> None:
-        # A task of its own, in the client's context: a receive that is cancelled must not end the
-        # client's generator, nor a generator that waits keep the disconnect from the application.
+        # In a task of its own with the client's context: a cancelled receive must not end the
+        # client's generator, and a waiting generator must not delay the disconnect event.
         if self._upload_stream is not None:
             (stream, context), self._upload_stream = self._upload_stream, None
             self._upload = context.run(self._tasks.start, self._read_upload(stream))
@@ -180,7 +181,7 @@ class Call:
             self._upload.cancel()
 
     async def send(self, message: Message) -> None:
-        """Take the next event of the application; does nothing once the client has left."""
+        """Accept the app's next event, its ``send``; does nothing after a disconnect."""
         if self.disconnected:
             return
         kind = message["type"]
@@ -198,7 +199,7 @@ class Call:
             self.status = message["status"]
             self.wake_client()
         else:
-            raise RuntimeError(f"a response cannot hold the event {kind!r}")
+            raise RuntimeError(f"unexpected event {kind!r} in a response")
 
     def _take_body(self, message: Message) -> None:
         if self.status is None:
@@ -216,11 +217,11 @@ class Call:
         self.wake_client()
 
     def wake_client(self) -> None:
-        """Let the client go on that waits for the response or for a part of its body."""
+        """Wake the client if it waits for the response or its body."""
         wake(self._waiting_client)
 
     def disconnect(self) -> None:
-        """Tell the application that the client has left."""
+        """Disconnect the client from the app."""
         self.disconnected = True
         if not self.complete:
             self._chunks.clear()
@@ -230,13 +231,13 @@ class Call:
         self.wake_client()
 
     async def response_started(self) -> None:
-        """Wait for the start of the response; raise what the application raised before its end."""
+        """Wait for the start of the response; raises the app's exception, if any."""
         while self.status is None and self.error is None:
             await self._wait()
         self._raise_error()
 
     async def read(self) -> bytes | None:
-        """Return what has arrived of the body, or None after its end."""
+        """Return the next available part of the body, None after its end."""
         while not self._chunks:
             self._raise_error()
             if self.complete or self.error is not None:
@@ -245,7 +246,7 @@ class Call:
         return self.take()
 
     def take(self) -> bytes:
-        """Return what has arrived of the body and forget it."""
+        """Return the buffered part of the body and clear the buffer."""
         data = b"".join(self._chunks)
         self._chunks.clear()
         self._size = 0

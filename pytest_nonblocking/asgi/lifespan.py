@@ -1,4 +1,4 @@
-"""The lifespan of an ASGI application: its start-up, its shutdown, and nothing that can hang."""
+"""The lifespan of an ASGI application: start-up and shutdown, neither of which can hang."""
 
 from __future__ import annotations
 
@@ -16,18 +16,17 @@ ASGIApp = Callable[..., Awaitable[None]]
 
 
 class AppStartupError(Exception):
-    """The application's lifespan failed at start-up; the message is the application's own."""
+    """The app's lifespan failed at start-up; the message contains the app's own."""
 
 
 class AppShutdownError(Exception):
-    """The application's lifespan failed at shutdown, or did not answer."""
+    """The app's lifespan failed at shutdown or did not respond."""
 
 
 class Lifespan:
-    """The application's lifespan, in one task from start-up to shutdown.
+    """The app's lifespan, in one task from start-up to shutdown.
 
-    ``state`` is what the application put into the scope's state, None where it does not support
-    lifespans.
+    ``state`` is the lifespan state set by the app, None if the app does not support lifespans.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -42,7 +41,7 @@ class Lifespan:
         self.state: dict[str, Any] | None = None
 
     async def startup(self) -> None:
-        """Start the application; raises AppStartupError where its start-up fails."""
+        """Start the app; raises AppStartupError if its start-up fails."""
         state: dict[str, Any] = {}
         scope = {
             "type": "lifespan",
@@ -61,14 +60,14 @@ class Lifespan:
             self.state = state
             return
         message = self._answers.get("lifespan.startup.failed")
-        # An application without lifespan raises before it has asked for an event.
+        # An app without lifespan support raises before it receives an event.
         if message is not None or (self._error is not None and self._asked):
             reason = message or f"{type(self._error).__name__}: {self._error}"
             await self._stop()
-            raise AppStartupError(f"the application's start-up failed: {reason}") from self._error
+            raise AppStartupError(f"application startup failed: {reason}") from self._error
 
     async def shutdown(self) -> None:
-        """End the application; raises AppShutdownError where it fails or does not answer."""
+        """Shut the app down; raises AppShutdownError if that fails or takes longer than GRACE."""
         if self.state is None or self._task is None:
             await self._stop()
             return
@@ -83,9 +82,7 @@ class Lifespan:
             elif reason is None and not self._task.done():
                 reason = f"it did not answer within {tasks.GRACE:g} s"
             if reason is not None:
-                raise AppShutdownError(
-                    f"the application's shutdown failed: {reason}"
-                ) from self._error
+                raise AppShutdownError(f"application shutdown failed: {reason}") from self._error
         finally:
             await self._stop()
 

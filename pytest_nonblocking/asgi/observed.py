@@ -1,4 +1,4 @@
-"""The requests of an application, seen and held from outside of it: between it and its server."""
+"""Recording and holding an app's requests between the app and its server."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ from .door import Door, Visit
 from .lifespan import ASGIApp, Message
 
 _MOST_KEPT = 65536
-"""Bytes of an answer that are kept back at most: the high-water mark of uvicorn's and of ours."""
+"""Bytes of a response that are held back at most: the high-water mark of uvicorn and ours."""
 
 
 class News:
-    """Tells tasks of any loop that something has changed in the server's thread."""
+    """Notifies tasks on any loop of changes in the server's thread."""
 
     def __init__(self) -> None:
         self._listeners: list[tuple[Tasks, Signal]] = []
 
     def spread(self) -> None:
-        """Let all who listen look again; from any thread."""
+        """Wake all listeners, which check their conditions; from any thread."""
         listeners, self._listeners = self._listeners, []
         for tasks, signal in listeners:
-            # The loop of one that has stopped listening may be over.
+            # The loop of a former listener may be closed.
             with contextlib.suppress(RuntimeError):
                 tasks.call_soon_threadsafe(lambda signal=signal: wake(signal))  # type: ignore[misc]
 
     async def until(self, condition: Callable[[], bool], within: float | None = None) -> None:
-        """Wait until ``condition`` holds, for ``within`` seconds at most."""
+        """Wait until ``condition`` holds, for up to ``within`` seconds."""
         tasks = running_tasks()
         late: list[bool] = []
 
@@ -44,7 +44,7 @@ class News:
         try:
             while True:
                 signal = tasks.signal()
-                self._listeners.append((tasks, signal))  # before the look, lest news be missed
+                self._listeners.append((tasks, signal))  # before the check, to miss no change
                 if condition() or late:
                     return
                 await signal
@@ -55,7 +55,7 @@ class News:
 
 
 class _Request:
-    """The stamps of one request, as the application's side sees it."""
+    """The timestamps of one request, as seen by the app."""
 
     def __init__(self, scope: dict[str, Any], start_ns: int) -> None:
         self._method = scope.get("method", "WEBSOCKET")
@@ -89,7 +89,7 @@ def _is_last(message: Message) -> bool:
 
 
 class _Answer:
-    """What the application sends, kept back until the door lets it out."""
+    """A response of the app, held back until the door releases it."""
 
     def __init__(self, visit: Visit, send: Callable[[Message], Awaitable[None]]) -> None:
         self._visit = visit
@@ -99,7 +99,7 @@ class _Answer:
         self._delivery: asyncio.Task[None] | None = None
 
     async def send(self, message: Message) -> None:
-        """Take the next event of the application."""
+        """Accept the app's next event."""
         if not self._kept and self._delivery is None and not self._visit.keeps_answers:
             await self._send(message)
         else:
@@ -110,7 +110,7 @@ class _Answer:
     async def _keep(self, message: Message) -> None:
         self._kept.append(message)
         if self._delivery is None and message.get("more_body", False):
-            # The application may wait for what its client does with this part.
+            # The app may wait for the client's reaction to this part.
             self._delivery = asyncio.ensure_future(self._deliver())
         self._size += len(message.get("body", b""))
         if self._size > _MOST_KEPT and not _is_last(message):
@@ -118,7 +118,7 @@ class _Answer:
             await self.delivered()
 
     async def delivered(self) -> None:
-        """Wait until all that is kept back has left."""
+        """Wait until everything held back has been sent."""
         if self._delivery is not None:
             await self._delivery
         await self._deliver()
@@ -132,16 +132,16 @@ class _Answer:
         self._delivery = None
 
     def drop(self) -> None:
-        """Forget what is kept back."""
+        """Discard everything held back."""
         self._kept.clear()
         if self._delivery is not None:
             self._delivery.cancel()
 
 
 class Requests:
-    """Serves the requests of one application through a door, and notes what becomes of them.
+    """Serves the requests of one app through a door, and records their exchanges.
 
-    It offers what a scenario needs of a client's transport. ``news`` is spread at each change.
+    It implements the transport protocol of a scenario. ``news`` is spread when a request ends.
     """
 
     def __init__(self, door: Door, news: News) -> None:
@@ -153,8 +153,8 @@ class Requests:
     async def serve(
         self, app: ASGIApp, scope: dict[str, Any], receive: Any, send: Any, copy: int | None
     ) -> None:
-        """Have ``app`` answer a request of a copy; None is for requests of nobody's."""
-        # A websocket takes part in a talk: neither side's messages can wait for other copies.
+        """Have ``app`` serve a request of ``copy``; None for requests outside of any copy."""
+        # A websocket is a dialogue: its messages cannot wait for other copies.
         visit = await self._door.enter(copy if scope["type"] == "http" else None)
         request = _Request(scope, visit.start_ns)
         answer = _Answer(visit, send)
@@ -184,14 +184,14 @@ class Requests:
             visit.gone()
 
     def drain(self) -> list[Exchange]:
-        """Hand over the exchanges that have ended and forget them."""
+        """Return the finished exchanges and clear the record."""
         ended, self._ended = self._ended, []
         return ended
 
     def in_flight(self) -> list[Exchange]:
-        """Return the exchanges on which the application still works."""
+        """Return the exchanges that the app is still processing."""
         return [request.exchange(None) for request in tuple(self._running)]
 
     async def settle(self) -> None:
-        """Wait until the application works on no request any more."""
+        """Wait until the app has no request in progress."""
         await self._news.until(lambda: not self._running)

@@ -1,4 +1,4 @@
-"""The application behind a real server, in a thread of this process with a loop of its own."""
+"""The application behind a real server, in a thread of this process with its own loop."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from .lifespan import AppShutdownError, AppStartupError, ASGIApp, Message
 from .observed import News, Requests
 
 MARK = "x-nonblocking-copy"
-"""The header by which a request tells which copy sends it; the application never sees it."""
+"""The request header with the index of the sending copy; removed before the app sees it."""
 
 _START_WITHIN = 30.0
 
@@ -29,7 +29,7 @@ Serve = Callable[[ASGIApp, socket.socket, asyncio.Event], Awaitable[None]]
 async def _uvicorn(app: ASGIApp, listener: socket.socket, leave: asyncio.Event) -> None:
     import uvicorn
 
-    # Its own logging would replace what the user has configured.
+    # uvicorn's default logging would replace the user's configuration.
     config = uvicorn.Config(
         app, log_config=None, access_log=False, lifespan="auto", timeout_graceful_shutdown=1
     )
@@ -45,7 +45,7 @@ async def _uvicorn(app: ASGIApp, listener: socket.socket, leave: asyncio.Event) 
 async def _hypercorn(app: ASGIApp, listener: socket.socket, leave: asyncio.Event) -> None:
     hypercorn: Any = importlib.import_module("hypercorn.asyncio")
     config: Any = importlib.import_module("hypercorn.config").Config()
-    config.bind = [f"fd://{os.dup(listener.fileno())}"]  # it closes what it is given
+    config.bind = [f"fd://{os.dup(listener.fileno())}"]  # hypercorn closes its descriptor
     config.errorlog = None
     config.graceful_timeout = 1.0
     await hypercorn.serve(app, config, shutdown_trigger=leave.wait)
@@ -55,10 +55,10 @@ SERVERS: dict[str, Serve] = {"uvicorn": _uvicorn, "hypercorn": _hypercorn}
 
 
 class LiveServer:
-    """Serves ``app`` on a free port of the loopback interface from ``startup`` to ``shutdown``.
+    """Serves ``app`` on a free loopback port from ``startup`` to ``shutdown``.
 
-    What it offers is what a scenario needs of a client's transport; ``loop`` is the loop of the
-    server's thread, on which the application runs.
+    It implements the transport protocol of a scenario. ``loop`` is the loop of the server's thread,
+    on which the app runs.
     """
 
     def __init__(self, app: ASGIApp, server: str) -> None:
@@ -67,7 +67,7 @@ class LiveServer:
         self._requests = Requests(self.door, self._news)
         self._observed = _Observed(app, self._requests, self._news)
         self._server = server
-        # asyncio turns Nagle's delay (40 ms a request) off only where the protocol is told.
+        # asyncio disables Nagle's algorithm (40 ms per request) only for an explicit TCP protocol.
         self._listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
         self._listener.bind(("127.0.0.1", 0))
         self._listener.listen(1024)
@@ -91,20 +91,20 @@ class LiveServer:
             return
         reason = self._observed.startup_failure or self._error or "it did not start in time"
         await self._end()
-        raise AppStartupError(f"the application's start-up failed: {reason}") from self._error
+        raise AppStartupError(f"application startup failed: {reason}") from self._error
 
     async def shutdown(self) -> None:
-        """End the server; raises AppShutdownError where the application fails meanwhile."""
+        """Stop the server; raises AppShutdownError if the app's shutdown fails."""
         await self._end()
         if self._observed.shutdown_failure is not None:
             raise AppShutdownError(
-                f"the application's shutdown failed: {self._observed.shutdown_failure}"
+                f"application shutdown failed: {self._observed.shutdown_failure}"
             )
 
     async def _end(self) -> None:
         thread, self._thread = self._thread, None
         if thread is not None:
-            # The loop may end at this very moment.
+            # The loop may be closed at any time.
             with contextlib.suppress(RuntimeError):
                 if self.loop is not None and self._leave is not None:
                     self.loop.call_soon_threadsafe(self._leave.set)
@@ -131,26 +131,26 @@ class LiveServer:
         self.loop = self.door.loop = asyncio.get_running_loop()
         await SERVERS[self._server](self._observed, self._listener, self._leave)
 
-    # What a scenario needs of a transport
+    # The transport protocol of a scenario
 
     def drain(self) -> list[Exchange]:
-        """Hand over the exchanges that have ended and forget them."""
+        """Return the finished exchanges and clear the record."""
         return self._requests.drain()
 
     def in_flight(self) -> list[Exchange]:
-        """Return the exchanges on which the application still works."""
+        """Return the exchanges that the app is still processing."""
         return self._requests.in_flight()
 
     def raise_failure(self) -> None:
-        """Do nothing: what the application raises is the server's to tell."""
+        """Do nothing: the server reports the app's exceptions."""
 
     async def settle(self) -> None:
-        """Wait until the application works on no request any more."""
+        """Wait until the app has no request in progress."""
         await self._requests.settle()
 
 
 class _Observed:
-    """The application, with its requests and its lifespan seen on the way through."""
+    """Wraps the app to record its requests and its lifespan."""
 
     def __init__(self, app: ASGIApp, requests: Requests, news: News) -> None:
         self._app = app
@@ -170,18 +170,18 @@ class _Observed:
 
     async def _live(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
         async def seen(message: Message) -> None:
-            # First: hypercorn raises at a failure.
+            # Before sending: hypercorn raises on a failure.
             if message["type"] == "lifespan.startup.failed":
-                self.startup_failure = message.get("message", "") or "it gave no reason"
+                self.startup_failure = message.get("message", "") or "no reason given"
             elif message["type"] == "lifespan.shutdown.failed":
-                self.shutdown_failure = message.get("message", "") or "it gave no reason"
+                self.shutdown_failure = message.get("message", "") or "no reason given"
             await send(message)
             self._is_ready()
 
         try:
             await self._app(scope, receive, seen)
         finally:
-            self._is_ready()  # an application without a lifespan raises at once
+            self._is_ready()  # an app without lifespan support raises at once
 
     def _is_ready(self) -> None:
         self.ready = True
@@ -189,7 +189,7 @@ class _Observed:
 
 
 def _taken_mark(scope: dict[str, Any]) -> int | None:
-    """Return the copy that sent a request, and take its mark off."""
+    """Return the copy that sent a request, and remove the header that says so."""
     mark = MARK.encode()
     marks = [value for name, value in scope["headers"] if name == mark]
     if not marks:

@@ -54,7 +54,7 @@ def conclude(
 
 
 def _nothing_measured(settings: Settings, marked: int) -> str:
-    why = "each was skipped, or failed before it could be measured"
+    why = "each was skipped, or failed before its measurement"
     if settings.mode == "off":
         why = f"mode=off from {settings.origins['mode']}"
     return f"nonblocking: {plural(marked, 'marked test')}, none measured: {why}"
@@ -62,9 +62,9 @@ def _nothing_measured(settings: Settings, marked: int) -> str:
 
 def _too_few(settings: Settings, conclusive: int) -> str:
     return (
-        f"nonblocking: {plural(conclusive, 'measurement')} came to pass or fail, but "
-        f"require={settings.require} from {settings.origins['require']}: the gate proves too "
-        "little; see which tests were skipped, deselected or not measured"
+        f"nonblocking: {plural(conclusive, 'measurement')} produced a verdict, but "
+        f"require={settings.require} from {settings.origins['require']}; check which tests were "
+        "skipped, deselected, inconclusive or not measured"
     )
 
 
@@ -76,7 +76,7 @@ def _of_baseline(baseline: Baseline, records: Sequence[Record]) -> list[Line]:
         try:
             updated.write()
         except OSError as error:
-            return [Line(f"nonblocking: the baseline {name} was not written: {error}", "red")]
+            return [Line(f"nonblocking: cannot write the baseline {name}: {error}", "red")]
         return [
             Line(
                 f"nonblocking: wrote {plural(len(after), 'known failure')} to {name}: "
@@ -93,8 +93,8 @@ def _of_baseline(baseline: Baseline, records: Sequence[Record]) -> list[Line]:
     if fixed := baseline.fixed(records):
         lines.append(
             Line(
-                f"nonblocking: {plural(len(fixed), 'known failure')} in {name} fixed: take "
-                f"{'it' if len(fixed) == 1 else 'them'} out with --nonblocking-update-baseline",
+                f"nonblocking: {plural(len(fixed), 'known failure')} in {name} fixed: remove "
+                f"{'it' if len(fixed) == 1 else 'them'} with --nonblocking-update-baseline",
                 "green",
             )
         )
@@ -119,7 +119,8 @@ def unused_allowances(records: Sequence[Record]) -> list[str]:
         for cause in limit.value if isinstance(limit.value, dict) else ():
             used[owner, limit.from_, cause] |= cause in record.allowed
     return [
-        f"allow={cause} from {origin} is not needed" + (f" by {owner}" if owner else " by any test")
+        f"allow={cause} from {origin} is unused "
+        + (f"in {owner}: remove it" if owner else "in every test of this run")
         for (owner, origin, cause), found in used.items()
         if not found
     ]

@@ -1,1 +1,1 @@
-"""What is run: a test alone and in closed bursts, on which schedule, on how fast a machine."""
+"""Running scenarios: single runs, bursts, their schedule, and the speed of the machine."""

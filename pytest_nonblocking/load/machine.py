@@ -1,4 +1,4 @@
-"""How fast this process executes Python."""
+"""The speed at which this process executes Python."""
 
 from __future__ import annotations
 
@@ -9,12 +9,11 @@ from collections.abc import Callable
 from ..clocks import CLOCKS
 
 _COLD, _ROUNDS = 2, 6
-"""The first rounds after a wait find cold caches: they took a third longer."""
+"""Discarded and measured rounds: the first ones run on cold caches and take a third longer."""
 
 _REFERENCE = {(3, 10): 0.00045, (3, 11): 0.00035, (3, 12): 0.00040, (3, 13): 0.00041}
-"""CPU seconds that ``_work`` takes on the reference: a server core (AMD EPYC, 3.7 GHz boost) that
-shares its units with nobody. It took twice as long there while the other thread of the core
-computed."""
+"""CPU seconds of ``_work`` on the reference machine, an otherwise idle server core (AMD EPYC,
+3.7 GHz boost). With a busy hyperthread sibling, it takes twice as long."""
 _LATEST = max(_REFERENCE)
 
 
@@ -26,12 +25,12 @@ def _work() -> int:
     return sum(sorted(table.values()))
 
 
-def machine_factor() -> float:
-    """Return how many times slower than the reference this process executes Python, at least 1.
+def slowdown() -> float:
+    """Return how many times slower than the reference machine this process runs Python, at least 1.
 
-    Measured in processor time of this thread, the median of six rounds, so that neighbours that
-    want the processor do not count, and one that shares its units does. CPU is divided by it before
-    it is compared with a limit, so that a slow runner does not turn a pass into a failure.
+    It is the median of six rounds in CPU time of this thread, which excludes neighbours that
+    compete for the core but not one that shares its execution units. CPU times are divided by it
+    before they are compared with a limit, so that a slow runner does not turn a pass into a fail.
     """
     cpu_ns = CLOCKS.thread_cpu_ns
     took = [_timed(cpu_ns) for _ in range(_COLD + _ROUNDS)]

@@ -1,4 +1,4 @@
-"""The stopping rule at work: asks the analysis what to run next, and a runner to run it."""
+"""The schedule: asks the analysis what to run next, and a runner to run it."""
 
 from __future__ import annotations
 
@@ -10,32 +10,32 @@ from ..analysis import verdict
 from ..model import Evidence, Limits, Run
 
 Progress = Callable[[Evidence, int], None]
-"""Is told of the evidence so far and of the copies of the next run, just before it."""
+"""Called before each run with the evidence so far and the number of copies to run."""
 
 
 class Runner(Protocol):
-    """What makes the runs: real copies on a real loop, or a simulated machine."""
+    """Makes the runs: on a real loop, or on a simulated machine."""
 
     async def run(self, concurrency: int, alone: tuple[float, ...]) -> Run:
-        """Make one run; ``alone`` are the makespans of the single runs, in seconds."""
+        """Make one run; ``alone`` holds the makespans of the single runs in seconds."""
 
     def fault(self) -> str | None:
-        """Return why nothing that was measured means anything, None where all is well."""
+        """Return why the measurement is unusable, None if it is not."""
 
 
 async def replicate(
     runner: Runner, evidence: Evidence, limits: Limits, progress: Progress | None = None
 ) -> Evidence:
-    """Have ``runner`` run until the evidence is enough; return all of it."""
+    """Have ``runner`` make runs until the evidence is sufficient; return all of it."""
     while (level := verdict.next_level(evidence, limits)) is not None:
         if progress is not None:
             progress(evidence, level)
-        alone = tuple(run.makespan for run in evidence.solos) if level > 1 else ()
+        alone = tuple(run.makespan for run in evidence.singles) if level > 1 else ()
         run = await runner.run(level, alone)
         if (fault := runner.fault()) is not None:
             return dataclasses.replace(evidence, unmeasured=fault)
         if level == 1:
-            evidence = dataclasses.replace(evidence, solos=(*evidence.solos, run))
+            evidence = dataclasses.replace(evidence, singles=(*evidence.singles, run))
             continue
         evidence = dataclasses.replace(evidence, bursts=(*evidence.bursts, run))
     return evidence

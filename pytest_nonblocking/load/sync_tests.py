@@ -1,4 +1,4 @@
-"""Tests that are plain functions: on which loops their requests run, and copies in threads."""
+"""Tests that are plain functions: their copies run in threads, their requests on other loops."""
 
 from __future__ import annotations
 
@@ -22,7 +22,8 @@ from ..clocks import CLOCKS
 from ..model import Budget, Calibration, Evidence, Limits, Run
 from ..sentinel import COPY, Driver, LoopsUsed, Sentinel, clock_name, cpu_of_other_thread, tracers
 from . import scenario
-from .machine import machine_factor
+from .burst import BodyFailedError
+from .machine import slowdown
 from .schedule import Progress
 
 SyncBody = Callable[[], object]
@@ -30,16 +31,16 @@ SyncBody = Callable[[], object]
 _LOOK_EVERY = 0.25
 _GRACE = 1.0
 _NO_LOOP = (
-    "none of asyncio's own event loops ran while the test ran: a test that is no coroutine is "
-    "measured on the loop of Starlette's TestClient"
+    "no asyncio event loop ran during the test; a test that is a plain function is measured on the "
+    "event loop of Starlette's TestClient, so send its requests through one"
 )
 _LOOP_EACH = (
-    "each request had an event loop of its own, so requests cannot wait for one another: lag and "
-    "blocking were judged, scaling was not; write `with TestClient(app) as client:` to share one"
+    "each request ran on its own event loop, so requests could not wait for one another: lag and "
+    "blocking were judged, scaling was not; share one loop with `with TestClient(app) as client:`"
 )
 _MANY_LOOPS = (
-    "the test used {} event loops at once: lag and blocking were judged, scaling was not; use one "
-    "TestClient in the test"
+    "the test used {} event loops at once: lag and blocking were judged, scaling was not; use only "
+    "one TestClient in the test"
 )
 
 
@@ -50,11 +51,11 @@ def measure(
     sentinel: Sentinel,
     progress: Progress | None = None,
 ) -> Evidence:
-    """Run ``body`` as often as the verdict asks for, its copies in threads of their own.
+    """Run ``body`` as often as the verdict needs, each copy in a thread of its own.
 
-    It has been run before, and ``used`` the loops that have been seen to serve its requests then.
-    Where they share one, the bursts are released from it and it is measured; where each request
-    has its own, only lone runs are made. Raises BodyFailedError.
+    ``used`` holds the loops that served the requests of an earlier call of ``body``. If they share
+    one loop, bursts are released from it and measured there. If each request has its own, only
+    single runs are made. Raises BodyFailedError.
     """
     loops = used.running
     if len(loops) == 1 and not used.ended:
@@ -94,7 +95,7 @@ def _on_shared_loop(
             if _is_stuck(sentinel, limits):
                 stack = sentinel.loop_stack()
                 run = Run(1, limits.timeout, (), Budget(), timed_out=True, stuck=stack)
-                return Evidence(calibration=Calibration(clock=clock_name()), solos=(run,))
+                return Evidence(calibration=Calibration(clock=clock_name()), singles=(run,))
         return future.result()
     finally:
         future.cancel()
@@ -103,11 +104,11 @@ def _on_shared_loop(
 
 
 class _TestClients:
-    """Puts a door before the applications of test clients that have a thread of their own.
+    """Puts a door in front of the apps of test clients that run in their own threads.
 
-    Starlette's client hands requests over in a class that is no public name, others call the
-    application through a portal of anyio's. Where neither is found, there is no door, and what
-    the clients do is taken for the application's.
+    Starlette's client sends requests in a private class; others call the app through anyio's
+    blocking portal. If neither is found, there is no door, and the clients' time is charged to the
+    app.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -117,7 +118,7 @@ class _TestClients:
         self._replaced: list[tuple[Any, ASGIApp]] = []
 
     def install(self) -> None:
-        """Have requests go through the door from now on."""
+        """Route requests through the door from now on."""
         self._patch(BlockingPortal, "_call_func", self._portal_call)
         starlette = sys.modules.get("starlette.testclient")
         self._patch(getattr(starlette, "_TestClientTransport", None), "handle_request", self._sent)
@@ -129,7 +130,7 @@ class _TestClients:
             setattr(owner, name, replacement(original))
 
     def remove(self) -> None:
-        """Undo what ``install`` did."""
+        """Undo ``install``."""
         while self._patched:
             setattr(*self._patched.pop())
         while self._replaced:
@@ -158,7 +159,7 @@ class _TestClients:
 
 
 class _Observed:
-    """An application whose requests are seen and held on their way."""
+    """An application whose requests are recorded and pass through a door."""
 
     def __init__(self, app: ASGIApp, requests: Requests) -> None:
         self._app = app
@@ -172,7 +173,7 @@ class _Observed:
 
 
 def _is_stuck(sentinel: Sentinel, limits: Limits) -> bool:
-    """Return whether one step keeps the loop for so long that no time-out is heeded."""
+    """Return whether a callback has held the loop so long that no timeout can take effect."""
     if not sentinel.running or sentinel.probe.idle:
         return False
     lasts = (CLOCKS.wall_ns() - sentinel.probe.step_ns) / 1e9
@@ -183,11 +184,11 @@ def _called(body: SyncBody) -> None:
     try:
         body()
     except Exception as error:
-        raise scenario.BodyFailedError(error, 0, 1) from None
+        raise BodyFailedError(error, 0, 1) from None
 
 
 class _CopyThreads:
-    """Runs copies in threads of their own, and knows what those cost."""
+    """Runs copies in threads and accounts for the CPU time of these threads."""
 
     def __init__(self) -> None:
         self._ended_ns = 0
@@ -195,18 +196,18 @@ class _CopyThreads:
         self._lock = threading.Lock()
 
     def ids(self) -> tuple[int, ...]:
-        """Return the native ids of those that run."""
+        """Return the native ids of the running threads."""
         return tuple(self._running)
 
     def cpu_ns(self) -> int:
-        """Return the processor time of all of them so far."""
+        """Return the CPU time of all of them so far, those that have ended included."""
         with self._lock:
             return self._ended_ns + sum(map(cpu_of_other_thread, self._running))
 
     async def run(self, body: SyncBody) -> None:
         """Run ``body`` in a new thread, in this task's context.
 
-        Not in a pool of the loop's: the copies would take the app's own threads from it.
+        A thread pool of the loop would share its threads with the app.
         """
         loop = asyncio.get_running_loop()
         over: asyncio.Future[None] = loop.create_future()
@@ -247,9 +248,9 @@ class _CopyThreads:
 
 
 def _alone(body: SyncBody, limits: Limits, why: str) -> Evidence:
-    """Run ``body`` alone, with a sentinel on each loop that it uses."""
+    """Make single runs of ``body``, with a sentinel on each loop that it uses."""
     with tracers.suspended() as tracer:
-        calibration = Calibration(machine_factor(), tracer, clock=clock_name())
+        calibration = Calibration(slowdown(), tracer, clock=clock_name())
         evidence = Evidence(calibration=calibration, scaling_unmeasured=why)
         for _ in range(SINGLES):
             sentinels: list[Sentinel] = []
@@ -262,12 +263,12 @@ def _alone(body: SyncBody, limits: Limits, why: str) -> Evidence:
             try:
                 with LoopsUsed(follow) as used:
                     _called(body)
-                run = scenario.lone_run(sentinels, (CLOCKS.wall_ns() - began) / 1e9)
+                run = scenario.single_run(sentinels, (CLOCKS.wall_ns() - began) / 1e9)
                 fault = used.fault or next((s.fault for s in sentinels if s.fault), None)
             finally:
                 for sentinel in sentinels:
                     sentinel.abandon()
             if fault is not None:
                 return Evidence(unmeasured=scenario.describe_fault(fault))
-            evidence = dataclasses.replace(evidence, solos=(*evidence.solos, run))
+            evidence = dataclasses.replace(evidence, singles=(*evidence.singles, run))
     return evidence

@@ -72,7 +72,7 @@ def stacks(
 
 
 def _witnesses(evidence: Evidence, cause: Cause | None) -> Iterable[tuple[model.Stack, int]]:
-    runs = (*evidence.solos, *evidence.bursts)
+    runs = (*evidence.singles, *evidence.bursts)
     if cause in ("serialised-wait", "thread-pool"):
         return ((w.stack, w.count) for run in runs for w in run.waiters)
     if cause == "gil-contention":

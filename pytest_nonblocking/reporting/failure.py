@@ -6,28 +6,13 @@ from pathlib import Path
 
 from ..analysis.queues import hangs_alone, pool_waited_for
 from ..analysis.user_code import in_library
-from ..model import Cause, Culprit, Evidence, Frame, Judgement, Limit, Outcome, Run
+from ..causes import CAUSE_TEXTS, HANGS_HEADLINE, HANGS_MEASURED, Measure
+from ..model import Cause, Culprit, Evidence, Frame, Judgement, Outcome, Run
 from .advice import fix_for
-from .units import milliseconds, plural, rate
+from .units import duration, limit_text, milliseconds, plural, rate
 
-_HEADLINES: dict[Cause, str] = {
-    "blocking-call": "blocks the event loop",
-    "cpu-on-loop": "keeps the event loop busy with CPU work",
-    "gil-contention": "does CPU work in threads, which share one GIL",
-    "thread-pool": "runs out of worker threads",
-    "serialised-wait": "makes its requests wait for one another",
-}
-
-
-_WORTH_MENDING = 0.1
-_NO_LINE = "most samples agree on no line of yours"
-
-
-def limit_text(value: str, limit: Limit) -> str:
-    """Return a limit with its origin: "limit 5 ms, default" or "limit 0.10 from pytest.ini"."""
-    return f"limit {value}" + (
-        ", default" if limit.origin == "default" else f" from {limit.origin}"
-    )
+_WORTH_FIXING = 0.1
+_NO_LINE = "no single line of your code accounts for most samples"
 
 
 def failure_text(outcome: Outcome, rootdir: Path) -> str:
@@ -37,7 +22,7 @@ def failure_text(outcome: Outcome, rootdir: Path) -> str:
     rows = [
         f"nonblocking: {outcome.target} {_headline(outcome, judgement.cause)}",
         *_measured(outcome),
-        _row("cause", f"{judgement.cause}: {_explained(outcome)}"),
+        _row("cause", f"{judgement.cause}: {_explained(outcome, judgement.cause)}"),
         *_others(judgement),
         *_where(outcome, rootdir),
         _row("machine", _machine(outcome.evidence)),
@@ -48,16 +33,18 @@ def failure_text(outcome: Outcome, rootdir: Path) -> str:
 
 def _headline(outcome: Outcome, cause: Cause) -> str:
     if hangs_alone(outcome.evidence):
-        return "does not finish, even alone"
-    return "does not finish" if "timeout" in outcome.judgement.reasons else _HEADLINES[cause]
+        return HANGS_HEADLINE
+    if "timeout" in outcome.judgement.reasons:
+        return "does not finish"
+    return CAUSE_TEXTS[cause].headline
 
 
 def _others(judgement: Judgement) -> list[str]:
-    """Return the row of the other causes, where one has a share that is worth mending."""
+    """Return the row of the other causes, where one has a share that is worth fixing."""
     told = [
-        f"{cause} {share:.0%}".replace("%", " %")
+        f"{cause} {share:.0%}"
         for cause, share in judgement.causes
-        if cause != judgement.cause and share >= _WORTH_MENDING
+        if cause != judgement.cause and share >= _WORTH_FIXING
     ]
     return [_row("others", ", ".join(told))] if told else []
 
@@ -72,31 +59,33 @@ def judged_burst(evidence: Evidence) -> Run:
     runs = sorted(
         (run for run in evidence.bursts if run.concurrency == level), key=lambda r: r.makespan
     )
-    return runs[(len(runs) - 1) // 2] if runs else evidence.solos[-1]
+    return runs[(len(runs) - 1) // 2] if runs else evidence.singles[-1]
 
 
 def _measured(outcome: Outcome) -> list[str]:
     judgement, evidence = outcome.judgement, outcome.evidence
     burst = judged_burst(evidence)
-    late = next((r for r in (*evidence.solos, *evidence.bursts) if r.timed_out), None)
+    late = next((r for r in (*evidence.singles, *evidence.bursts) if r.timed_out), None)
     if late is not None:
         done = len(late.latencies)
         limit = outcome.limits["timeout"]
-        took = limit_text(milliseconds(limit.value), limit)
-        return [f"  {done} of {plural(late.concurrency, 'copy', 'copies')} finished ({took})"]
+        within = limit_text(duration(limit.value), limit).replace("limit", "timeout", 1)
+        copies = plural(late.concurrency, "copy", "copies")
+        return [f"  {done} of {copies} finished ({within})"]
     if judgement.serial is None:
-        runs = "in the test's one run" if evidence.watched else f"in each of {len(evidence.solos)}"
-        runs += "" if evidence.watched else " runs alone"
-        return [f"  {runs}, of {milliseconds(burst.makespan)}: scaling was not judged"]
-    alone = sorted(run.makespan for run in evidence.solos)[len(evidence.solos) // 2]
-    keeps = judgement.cause in ("blocking-call", "cpu-on-loop")
-    each = "each request keeps the loop for" if keeps else "each further request adds"
+        single = plural(len(evidence.singles), "single run")
+        runs = "the only run" if evidence.watched else f"each of {single}"
+        took = milliseconds(burst.makespan)
+        return [f"  measured in {runs}, which took {took}; scaling was not judged"]
+    alone = sorted(run.makespan for run in evidence.singles)[len(evidence.singles) // 2]
+    assert judgement.cause is not None
+    each = CAUSE_TEXTS[judgement.cause].per_request
     serial = milliseconds(judgement.serial)
     limit = outcome.limits["max_serial_fraction"]
     share = f"serial fraction {judgement.serial_fraction:.2f}, "
     if judgement.excess is not None and judgement.excess < 0.9 * judgement.serial:
         beyond = judgement.judged.fraction if judgement.judged else 0.0
-        share += f"{beyond:.2f} beyond the CPU allowance, "
+        share += f"{beyond:.2f} after allowances, "
     rows = [
         f"  {each} {serial}: {burst.concurrency} at once took {milliseconds(burst.makespan)}, "
         f"one takes {milliseconds(alone)} ({share}{limit_text(f'{limit.value:.2f}', limit)})"
@@ -106,50 +95,48 @@ def _measured(outcome: Outcome) -> list[str]:
     return rows
 
 
-def _explained(outcome: Outcome) -> str:
-    judgement, limits = outcome.judgement, outcome.limits
-    burst = judged_burst(outcome.evidence)
+def _explained(outcome: Outcome, cause: Cause) -> str:
+    """Return what was measured of ``cause``, with the limit that it exceeds."""
     if hangs_alone(outcome.evidence):
-        return "it hangs alone: no other request was running, and the loop is idle"
-    if judgement.cause == "blocking-call":
-        if "blocked" in judgement.reasons:
-            limit = limits["max_blocked"]
-            told = limit_text(milliseconds(limit.value), limit)
-            return f"{milliseconds(judgement.max_blocked)} waiting off the CPU in one step ({told})"
-        return f"{_share(burst, burst.budget.blocked)} per request waiting off the CPU in its steps"
-    if judgement.cause == "cpu-on-loop":
-        factor = outcome.evidence.calibration.factor
-        if "lag" in judgement.reasons:
-            limit = limits["max_lag"]
-            told = limit_text(milliseconds(limit.value * factor), limit)
-            return f"{milliseconds(judgement.max_lag)} of CPU in one step ({told})"
-        limit = limits["cpu_allowance"]
-        told = limit_text(milliseconds(limit.value * factor), limit).replace("limit", "allowance")
-        return f"{_share(burst, burst.budget.cpu)} of CPU on the loop per request ({told})"
-    if judgement.cause == "gil-contention":
-        return (
-            f"{_share(burst, burst.budget.other_cpu)} of Python per request in worker threads, "
-            "of which one runs at a time"
-        )
-    if judgement.cause == "thread-pool":
-        pool = pool_waited_for(outcome.evidence.bursts or outcome.evidence.solos)
-        if pool is None:  # a time-out before anyone looked
-            return "all worker threads were busy"
-        return (
-            f"all {pool.size} threads of the {pool.name} were busy "
-            f"and {plural(pool.waiting, 'call')} waited for one"
-        )
-    return "the loop is idle while requests queue for a lock, a pool or a single worker"
+        return HANGS_MEASURED
+    text, judgement = CAUSE_TEXTS[cause], outcome.judgement
+    worst = {
+        f"max_{reason}": getattr(judgement, f"max_{reason}", 0.0) for reason in judgement.reasons
+    }
+    if text.in_callback is not None and text.in_callback.setting in worst:
+        return _described(text.in_callback, worst[text.in_callback.setting], outcome)
+    burst = judged_burst(outcome.evidence)
+    each = getattr(burst.budget, text.in_burst.part) / burst.concurrency
+    return _described(text.in_burst, each, outcome)
 
 
-def _share(burst: Run, seconds: float) -> str:
-    return milliseconds(seconds / burst.concurrency)
+def _described(measure: Measure, seconds: float, outcome: Outcome) -> str:
+    facts = {"amount": milliseconds(seconds)}
+    if measure.setting is not None:
+        facts["limit"] = _duration_limit(measure, outcome)
+    if "{threads}" in measure.text:
+        # A timeout may come before the pools have been looked at.
+        pool = pool_waited_for(outcome.evidence.bursts or outcome.evidence.singles)
+        facts["threads"] = f"{pool.size} threads of the {pool.name}" if pool else "worker threads"
+        facts["calls"] = plural(pool.waiting, "call") if pool else "calls"
+    return measure.text.format(**facts)
+
+
+def _duration_limit(measure: Measure, outcome: Outcome) -> str:
+    assert measure.setting is not None
+    limit = outcome.limits[measure.setting]
+    kind = "allowance" if measure.setting == "cpu_allowance" else "limit"
+    slowdown = outcome.evidence.calibration.factor if measure.scaled else 1.0
+    held = milliseconds(limit.value * slowdown)
+    told = limit_text(held, limit).replace("limit", kind, 1)
+    plain = milliseconds(limit.value)
+    return told if held == plain else f"{told}; {plain} at reference CPU speed"
 
 
 def _where(outcome: Outcome, rootdir: Path) -> list[str]:
     culprit = outcome.culprit
     if culprit is None:
-        return [_row("where", "no line of yours was seen in most samples: " + _library(outcome))]
+        return [_row("where", "no line of your code appears in most samples; " + _library(outcome))]
     place = f"{relative(culprit.file, rootdir)}:{culprit.line} in {culprit.function}"
     if culprit.library:
         path = [*([f"handler {route_text(culprit.route, rootdir)}"] if culprit.route else [])]
@@ -174,9 +161,10 @@ def route_text(route: Frame, rootdir: Path) -> str:
 
 def _counted(culprit: Culprit, judgement: Judgement) -> str:
     if culprit.counted == "copies":
-        return f"{culprit.samples} of {plural(culprit.of, 'copy', 'copies')} wait there"
+        wait = "waits" if culprit.samples == 1 else "wait"
+        return f"{culprit.samples} of {plural(culprit.of, 'copy', 'copies')} {wait} there"
     if culprit.counted == "threads":
-        return f"{culprit.samples} of {plural(culprit.of, 'look')} at worker threads"
+        return f"{culprit.samples} of {plural(culprit.of, 'sample')} of worker threads"
     return (
         f"{culprit.samples} of {plural(culprit.of, 'sample')}, "
         f"{judgement.guilty_runs} of {plural(judgement.judged_runs, 'run')}"
@@ -186,23 +174,19 @@ def _counted(culprit: Culprit, judgement: Judgement) -> str:
 def _library(outcome: Outcome) -> str:
     stacks = [s.stack for run in outcome.evidence.bursts for s in run.samples if s.stack]
     if not stacks:
-        return "it is in the libraries that the request goes through"
+        return "the time is spent in libraries"
     names = [f"{stack[-1].module}.{stack[-1].function}" for stack in stacks]
-    return "the most common place is " + max(set(names), key=names.count)
+    return "most common: " + max(set(names), key=names.count)
 
 
 def _machine(evidence: Evidence) -> str:
-    runs = evidence.bursts or evidence.solos
+    runs = evidence.bursts or evidence.singles
     delay = max(run.budget.descheduled for run in runs)
-    collector = max(run.budget.gc for run in runs)
     calibration = evidence.calibration
-    factor = f"factor {calibration.factor:.1f}"
+    speed = f"CPU speed {round(1 / calibration.factor, 2)}× reference"
     if calibration.tracer is not None:
-        factor += f" without {calibration.tracer}"
-    return (
-        f"run-queue delay {milliseconds(delay)}, garbage collector {milliseconds(collector)}, "
-        f"{factor}: not noise, both are taken out"
-    )
+        speed += f" with {calibration.tracer} suspended"
+    return f"excluded: {milliseconds(delay)} run-queue delay; {speed}"
 
 
 def relative(file: str, rootdir: Path) -> str:

@@ -46,9 +46,9 @@ def check(path: Path) -> None:
     """Raise CannotWriteError for a file that could not be written later."""
     writer = WRITERS.get(path.suffix)
     if writer is None:
-        junit = "; for JUnit's XML use pytest's own --junitxml" if path.suffix == ".xml" else ""
+        junit = "; for JUnit XML use pytest's own --junitxml" if path.suffix == ".xml" else ""
         raise CannotWriteError(
-            f"cannot write {path.name!r}: the ending must be one of {', '.join(WRITERS)}{junit}"
+            f"cannot write {path.name!r}: the extension must be one of {', '.join(WRITERS)}{junit}"
         )
     if name := writer.missing():
         raise CannotWriteError(
@@ -61,7 +61,7 @@ def check(path: Path) -> None:
 def check_place(path: Path) -> None:
     """Raise CannotWriteError where no file can be put in place of ``path``."""
     if path.is_dir():
-        raise CannotWriteError(f"cannot write {path}: it is a folder")
+        raise CannotWriteError(f"cannot write {path}: it is a directory")
     if path.exists() and not os.access(path, os.W_OK):
         raise CannotWriteError(f"cannot write {path}: it is read-only")
     try:
@@ -109,5 +109,5 @@ def write_all(
         try:
             write(path, report)
         except Exception as error:  # of a library's too: the run's own result must stand
-            told.append(f"the report {path} was not written: {type(error).__name__}: {error}")
+            told.append(f"cannot write the report {path}: {type(error).__name__}: {error}")
     return told

@@ -70,11 +70,11 @@ def _record(outcome: Outcome, rootdir: Path) -> Record:
     return Record(
         nodeid=outcome.nodeid,
         target=outcome.target,
-        verdict=judgement.word,
+        verdict=judgement.verdict,
         reasons=judgement.reasons,
         cause=judgement.cause,
         culprit=None if culprit is None else _culprit(culprit, rootdir),
-        message=failure_text(outcome, rootdir) if judgement.word == "fail" else None,
+        message=failure_text(outcome, rootdir) if judgement.verdict == "fail" else None,
         allowed=judgement.allowed,
         notes=outcome.notes,
         serial_fraction=_rounded(judgement.serial_fraction),
@@ -138,7 +138,7 @@ def render(report: Report) -> str:
 
 def _by_level(outcome: Outcome) -> dict[int, list[Run]]:
     levels: dict[int, list[Run]] = {}
-    for run in (*outcome.evidence.solos, *outcome.evidence.bursts):
+    for run in (*outcome.evidence.singles, *outcome.evidence.bursts):
         levels.setdefault(run.concurrency, []).append(run)
     return dict(sorted(levels.items()))
 

@@ -21,7 +21,7 @@ def load(path: Path, kind: type[T], name: str, version: int) -> T:
     Raises BadFileError for a file that cannot be read, is no JSON, does not fit ``kind``, or was
     written by a newer version. ``name`` is what a file of this kind is called.
     """
-    what = f"{path} is no {name} of pytest-nonblocking"
+    what = f"{path} is not a pytest-nonblocking {name}"
     try:
         text = path.read_text("utf-8")
     except OSError as error:

@@ -27,10 +27,10 @@ def rounds_left(evidence: Evidence, level: int, limits: Limits) -> list[int]:
     The next one has ``level`` copies; bursts that do not agree make it longer.
     """
     if level == 1 and evidence.bursts:  # a wait that is to convict asks for more of them
-        return [1] * max(1, MORE_SINGLES - len(evidence.solos))
+        return [1] * max(1, MORE_SINGLES - len(evidence.singles))
     if level == 1:
         bursts = [min(SMALL_BURST, limits.concurrency), limits.concurrency]
-        return [1] * (SINGLES - len(evidence.solos)) + sorted(set(bursts))
+        return [1] * (SINGLES - len(evidence.singles)) + sorted(set(bursts))
     seen = sum(run.concurrency == level for run in evidence.bursts)
     if seen:  # it is made again, so the first one has not decided
         return [level] * max(1, QUIETEST - seen)
@@ -42,7 +42,7 @@ def seconds_left(evidence: Evidence, level: int, limits: Limits) -> float | None
 
     A level that has not been run yet is taken to go on as the largest one that has.
     """
-    runs = (*evidence.solos, *evidence.bursts)
+    runs = (*evidence.singles, *evidence.bursts)
     if not runs:
         return None
     took = {
@@ -59,9 +59,9 @@ def seconds_left(evidence: Evidence, level: int, limits: Limits) -> float | None
 
 def progress_text(evidence: Evidence, level: int, limits: Limits) -> str:
     """Return the copies done, those of the next round, and the time left."""
-    runs = (*evidence.solos, *evidence.bursts)
+    runs = (*evidence.singles, *evidence.bursts)
     done = sum(run.concurrency for run in runs)
-    what = "alone" if level == 1 else f"{level} at once"
+    what = "running 1 alone" if level == 1 else f"running {level} at once"
     left = seconds_left(evidence, level, limits)
     time = "" if left is None else f", about {max(1, round(left))} s left"
     return f"[{plural(done, 'copy', 'copies')} done, {what}{time}]"

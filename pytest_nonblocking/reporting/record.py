@@ -9,7 +9,7 @@ import re
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal, NamedTuple
 
-from ..model import Cause, Reason, Word
+from ..model import Cause, Reason, Verdict
 
 SCHEMA_VERSION = 1
 _ROUTE = "^(.+):([0-9]{1,9}) in (.+)$"
@@ -196,7 +196,7 @@ class Record:
 
     nodeid: str
     target: str = ""
-    verdict: Word
+    verdict: Verdict
     reasons: Annotated[tuple[Reason, ...], {"uniqueItems": True}]
     cause: Cause | None
     culprit: Culprit | None

@@ -10,38 +10,12 @@ from urllib.parse import quote
 
 import sarif_pydantic as sarif  # type: ignore[import-untyped]  # it has hints and no py.typed
 
+from ..causes import CAUSE_TEXTS
 from ..model import CAUSES, Cause
 from .record import Record, Report
 
 _SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
 _BASE = "%SRCROOT%"
-_RULES: dict[Cause, tuple[str, str]] = {
-    "blocking-call": (
-        "A blocking call keeps the event loop",
-        "An async handler waits in a blocking call: meanwhile no other request is served. Await an "
-        "async client, make the handler a plain function, or await anyio.to_thread.run_sync(…).",
-    ),
-    "cpu-on-loop": (
-        "CPU work keeps the event loop busy",
-        "CPU work on the event loop delays every other request. Do less of it for each request, "
-        "move it to a process pool, or to a thread where it releases the GIL.",
-    ),
-    "gil-contention": (
-        "CPU work in threads waits for the GIL",
-        "Threads run one at a time in Python: moving CPU work to them does not make room for other "
-        "requests. Move it to a process pool.",
-    ),
-    "thread-pool": (
-        "Requests queue for a worker thread",
-        "More calls wait for a worker thread than there are threads. Await an async client, or "
-        "enlarge the pool.",
-    ),
-    "serialised-wait": (
-        "Requests queue for a lock or a pool",
-        "The event loop is idle while requests wait for one another. Hold the lock for less, or "
-        "enlarge the pool.",
-    ),
-}
 
 
 def render(report: Report) -> str:
@@ -62,13 +36,13 @@ def render(report: Report) -> str:
 
 
 def _rule(cause: Cause) -> Any:
-    title, text = _RULES[cause]
+    text = CAUSE_TEXTS[cause]
     return sarif.ReportingDescriptor(
         id=cause,
         name=cause.title().replace("-", ""),
-        short_description=sarif.Message(text=title),
-        full_description=sarif.Message(text=text),
-        help=sarif.Message(text=text),
+        short_description=sarif.Message(text=text.title),
+        full_description=sarif.Message(text=text.explanation),
+        help=sarif.Message(text=f"{text.explanation} To fix it, {text.fix}."),
         default_configuration=sarif.ReportingConfiguration(level="error"),
         properties={"tags": ["performance", "asyncio"]},
     )

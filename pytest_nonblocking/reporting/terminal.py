@@ -6,11 +6,11 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple, Protocol
 
-from ..model import Word
+from ..model import Verdict
 from .columns import fitted, width
 from .record import Record
 
-_COLOURS: dict[Word, str] = {
+_COLOURS: dict[Verdict, str] = {
     "pass": "green",
     "fail": "red",
     "inconclusive": "yellow",
@@ -82,7 +82,7 @@ def summary(records: Sequence[Record]) -> tuple[str, str]:
     told = {word: f"{words[word]} {word}" for word in _COLOURS if words[word]}
     if accepted:
         told["fail"] += f" ({accepted} accepted by the baseline)"
-    worst: Word = next((word for word in reversed(_COLOURS) if words[word]), "pass")
+    worst: Verdict = next((word for word in reversed(_COLOURS) if words[word]), "pass")
     if words["fail"]:
         worst = "fail" if words["fail"] > accepted else "inconclusive"
     return f"nonblocking: {len(records)} measured: {', '.join(told.values())}", _COLOURS[worst]

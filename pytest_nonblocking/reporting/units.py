@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from ..model import Limit
+
 
 def milliseconds(seconds: float) -> str:
     """Return a duration in milliseconds, with a decimal below 100 unless it is a whole number."""
@@ -9,6 +11,11 @@ def milliseconds(seconds: float) -> str:
     if value >= 100 or abs(value - round(value)) < 1e-9:
         return f"{value:.0f} ms"
     return f"{value:.1f} ms"
+
+
+def duration(seconds: float) -> str:
+    """Return a duration in seconds from one second on, in milliseconds below."""
+    return f"{seconds:g} s" if seconds >= 1 else milliseconds(seconds)
 
 
 def rate(per_second: float) -> str:
@@ -19,3 +26,10 @@ def rate(per_second: float) -> str:
 def plural(number: int, one: str, many: str | None = None) -> str:
     """Return the number with its noun."""
     return f"{number} {one if number == 1 else many or one + 's'}"
+
+
+def limit_text(value: str, limit: Limit) -> str:
+    """Return a limit with its origin: "limit 5 ms, default" or "limit 0.10 from pytest.ini"."""
+    return f"limit {value}" + (
+        ", default" if limit.origin == "default" else f" from {limit.origin}"
+    )

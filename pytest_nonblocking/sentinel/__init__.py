@@ -1,13 +1,15 @@
-"""The loop-time budget: what keeps an event loop, and where."""
+"""The sentinel: measures the loop-time budget of an event loop, and where its time goes."""
 
 from . import tracers
 from .discovery import LoopsUsed
+from .interrupt import LoopStuck
 from .probes.choice import UnsupportedLoopError
 from .probes.probe import COPY
-from .session import Driver, LoopStuck, LoopUnreachableError, Reading, Sentinel
+from .session import Driver, LoopUnreachableError, Sentinel
 from .stretches import Stretch, Stretches
 from .system.clock import clock_name, cores, cpu_of_other_thread
-from .wait_sampler import Waits
+from .wait_sampler import WaitSampler
+from .windows import Reading
 
 __all__ = [
     "COPY",
@@ -20,7 +22,7 @@ __all__ = [
     "Stretch",
     "Stretches",
     "UnsupportedLoopError",
-    "Waits",
+    "WaitSampler",
     "clock_name",
     "cores",
     "cpu_of_other_thread",

@@ -1,4 +1,4 @@
-"""From two readings of the clocks to the parts of the loop-time budget. Pure."""
+"""Pure accounting: from two readings of the clocks to the parts of the loop-time budget."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from typing import NamedTuple
 from ..model import Sample
 
 _PREEMPTED = 1 / 3
-"""Processor time for each second off the processor from which a step was preempted, where the
-system does not say. Four busy processes on two cores leave a thread a third of a processor."""
+"""CPU time per second off the CPU from which a callback counts as preempted on systems that do not
+say why a thread left the CPU. Four busy processes on two cores leave a thread a third of a core."""
 _SURE = 2
-"""How many times as long as the canary was ever late a wait must be to be called blocking."""
+"""Multiple of the canary's longest delay from which a wait counts as blocking."""
 
 
 class Reading(NamedTuple):
     """All clocks at one instant, in nanoseconds.
 
-    ``sleeps`` counts how often the loop's thread gave up the processor of its own accord, None
-    where the system does not tell. ``process`` is the processor time of all other threads but the
-    plugin's and the loop's own included.
+    ``cpu`` and ``delay`` are the loop thread's CPU time and run-queue delay. ``sleeps`` counts its
+    voluntary context switches, None if the system does not report them. ``process`` is the CPU time
+    of all threads except the watchdog.
     """
 
     wall: int
@@ -32,7 +32,10 @@ class Reading(NamedTuple):
 
 
 class Slice(NamedTuple):
-    """The parts of the time between two readings, in nanoseconds; they sum to its length."""
+    """The parts of the time between two readings, in nanoseconds.
+
+    The parts up to ``idle`` sum to its length; the others are those of ``Budget``.
+    """
 
     cpu: int = 0
     gc: int = 0
@@ -63,7 +66,7 @@ class Parts:
     unwitnessed: int = 0
 
     def add(self, part: Slice) -> None:
-        """Add the parts of a slice."""
+        """Add the parts of a slice to the totals."""
         self.cpu += part.cpu
         self.gc += part.gc
         self.blocked += part.blocked
@@ -76,11 +79,11 @@ class Parts:
         self.unwitnessed += part.unwitnessed
 
     def snapshot(self) -> dict[str, int]:
-        """Return the totals now."""
+        """Return the current totals."""
         return {name: getattr(self, name) for name in self.__slots__}
 
     def seconds(self) -> dict[str, float]:
-        """Return the totals now, in seconds."""
+        """Return the current totals in seconds."""
         return {name: ns / 1e9 for name, ns in self.snapshot().items()}
 
 
@@ -95,20 +98,15 @@ def slice_of_steps(
 ) -> Slice:
     """Return the parts of the time between two readings in which callbacks ran.
 
-    ``collector`` is the processor time of collections on this thread, ``asleep`` how much of the
-    time may have been sleep at most, ``seen`` what the watchdog saw the thread do, and ``worst``
-    the canary's longest delay where there is one.
+    ``collector`` is the CPU time of garbage collections on this thread, ``asleep`` an upper bound
+    of the sleep, ``seen`` the watchdog's samples of the thread, and ``worst`` the canary's longest
+    delay, 0 without a canary; times are in nanoseconds.
     """
-    wall = after.wall - before.wall
-    used = min(wall, after.cpu - before.cpu)
-    # Only the collector's processor time is the collector's: counted by the wall, what the
-    # machine took from it would stand in two parts.
+    wall, used, delay, others = _elapsed(before, after)
     collector = min(collector, used)
-    delay = min(wall - used, after.delay - before.delay)
     off = wall - used - delay
     idle = min(off, asleep)
     off -= idle
-    others = max(0, after.process - before.process - (after.cpu - before.cpu))
     idle_cpu = others * idle // wall if idle else 0
     others -= idle_cpu
     if _was_preempted(before, after, used, off):
@@ -130,32 +128,44 @@ def slice_of_steps(
 
 def slice_of_sleep(before: Reading, after: Reading, *, collector: int) -> Slice:
     """Return the parts of the time between two readings in which the loop slept."""
-    wall = after.wall - before.wall
-    used = min(wall, after.cpu - before.cpu)
+    wall, used, delay, others = _elapsed(before, after)
     collector = min(collector, used)
-    delay = min(wall - used, after.delay - before.delay)
-    others = after.process - before.process - (after.cpu - before.cpu)
     return Slice(
         cpu=used - collector,
         gc=collector,
         descheduled=delay,
         idle=wall - used - delay,
-        idle_cpu=max(0, others),
+        idle_cpu=others,
     )
+
+
+class _Elapsed(NamedTuple):
+    """The time between two readings, the loop thread's part of it, and other threads' CPU."""
+
+    wall: int
+    used: int
+    delay: int
+    others: int
+
+
+def _elapsed(before: Reading, after: Reading) -> _Elapsed:
+    wall, cpu = after.wall - before.wall, after.cpu - before.cpu
+    used = min(wall, cpu)
+    delay = min(wall - used, after.delay - before.delay)
+    return _Elapsed(wall, used, delay, max(0, after.process - before.process - cpu))
 
 
 def _was_preempted(before: Reading, after: Reading, used: int, off: int) -> bool:
     if after.sleeps is not None:
-        # It never gave the processor up: a hypervisor took the processor itself away, which is
-        # neither in the processor time nor in the run-queue delay (1 ms a request was seen).
+        # Without a voluntary switch, a hypervisor took the core away, which shows neither in the
+        # CPU time nor in the run-queue delay (1 ms per request in one case).
         return after.sleeps == before.sleeps
-    # Nobody tells why it left the processor, but a step that computes is more likely to have been
-    # preempted than to have waited.
+    # The reason is unknown, but a callback that computes was more likely preempted than waiting.
     return used >= off * _PREEMPTED
 
 
 class _Off(NamedTuple):
-    """What time off the processor went into; ``unwitnessed`` is what nobody saw of ``blocked``."""
+    """How the time off the CPU divides; ``unwitnessed`` is the unconfirmed part of ``blocked``."""
 
     blocked: int
     gil: int
@@ -165,7 +175,7 @@ class _Off(NamedTuple):
 
 
 class _Weights(NamedTuple):
-    """For how many seconds the looks stand that saw the thread off the processor, by its state."""
+    """The weights in seconds of the samples that saw the thread off the CPU, by its state."""
 
     waits: float
     gil: float
@@ -176,33 +186,36 @@ class _Weights(NamedTuple):
 def _weights(seen: Iterable[Sample]) -> _Weights:
     sums: Counter[str] = Counter()
     for sample in seen:
-        sums[sample.state] += sample.weight  # type: ignore[assignment]  # seconds add up too
+        sums[sample.state] += sample.weight  # type: ignore[assignment]  # a Counter of seconds
     waits = sums["blocked"] + sums["sleep"] + sums["lock"]
     return _Weights(waits, sums["gil"], sums["handover"], sums["unknown"])
 
 
 def _divided(off: int, other_cpu: int, seen: _Weights, noise: int) -> _Off:
-    """Divide the time off the processor.
+    """Divide the time ``off`` the CPU between blocking, the GIL and the machine.
 
-    What the kernel showed the thread to wait for decides, each by the time that it was seen.
-    Without such a witness the other threads' processor time over the same interval is what the GIL
-    may have been held for. Where the kernel shows nothing at all, a stack that was seen is a
-    witness for more than ``noise``.
+    Thread states decide, each weighted by its time. Without samples, the GIL may have been held for
+    as long as other threads used the CPU, and the rest is blocking that nobody confirms. On systems
+    without thread states, a sampled stack confirms a wait longer than ``noise``.
     """
     held = min(off, other_cpu)
     whole = seen.waits + seen.gil + seen.handover
     if whole <= 0:
         unwitnessed = 0 if seen.unknown > 0 and off > noise else off - held
         return _Off(off - held, held, 0, unwitnessed, seen.unknown > 0)
+    # After the last look others may have held the GIL: a sleep of 3 ms ends 20 ms later beside
+    # Python in a thread, which keeps the watchdog from looking, too.
+    unseen = min(max(0, off - int(whole * 1e9)), held)
+    off, held = off - unseen, held - unseen
     waits, gil = int(off * seen.waits / whole), int(off * seen.gil / whole)
-    # The watchdog itself holds the GIL when a wait ends under its eyes: beside a wait, only what
-    # others computed is a wait for the GIL.
+    # The watchdog itself holds the GIL if a wait ends during its look: next to a wait, only what
+    # other threads computed counts as a wait for the GIL.
     sure_gil = min(gil, held) if waits else gil
     handed = off - waits - gil
-    held_up = min(handed, other_cpu - min(other_cpu, sure_gil))
+    held_up = min(handed, held - min(held, sure_gil))
     return _Off(
         blocked=waits + gil - sure_gil,
-        gil=sure_gil + held_up,
+        gil=unseen + sure_gil + held_up,
         machine=handed - held_up,
         unwitnessed=gil - sure_gil,
         gil_seen=sure_gil > 0,

@@ -1,4 +1,4 @@
-"""Which asyncio loops run in the process meanwhile, whoever made them."""
+"""Discovery of the asyncio loops that run in this process, whoever created them."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from .probes.asyncio_loop import PATCHED_HANDLES
 
 
 class LoopsUsed:
-    """The loops of asyncio's own that ran a callback while this context was entered.
+    """The asyncio loops that ran a callback while this context was active.
 
-    ``on_new`` is called once for each, on its thread and between two of its callbacks. A loop of
-    another kind (uvloop, trio) in another thread is not seen: nothing of it can be patched.
+    ``on_new`` is called once per loop, on its thread and between two callbacks. Loops of uvloop and
+    trio are not seen: they offer nothing that could be patched from another thread.
     """
 
     def __init__(self, on_new: Callable[[], object] = lambda: None) -> None:
@@ -34,20 +34,20 @@ class LoopsUsed:
         PATCHED_HANDLES.unwatch(self._see)
 
     def _see(self, loop: asyncio.AbstractEventLoop) -> None:
-        # Compared by identity: a loop may be closed and another have its place in memory.
+        # By identity of a kept reference: a new loop may reuse the address of a closed one.
         if not any(loop is seen for seen in self._loops):
             self._loops.append(loop)
             try:
                 self._on_new()
-            except Exception as error:  # a fault of ours is none of the loop's
+            except Exception as error:  # our fault must not reach the loop
                 self.fault = error
 
     @property
     def ended(self) -> int:
-        """How many of them do not run any more."""
+        """The number of loops that have stopped."""
         return len(self._loops) - len(self.running)
 
     @property
     def running(self) -> list[asyncio.AbstractEventLoop]:
-        """Those that still run."""
+        """The loops that still run."""
         return [loop for loop in self._loops if loop.is_running()]

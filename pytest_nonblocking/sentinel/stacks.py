@@ -1,6 +1,6 @@
-"""Stacks of threads, and places where suspended tasks wait.
+"""Stacks of threads and of suspended tasks.
 
-Nothing here reads a source file, and no frame object outlives the call that looked at it.
+Nothing here reads source files, and no reference to a frame outlives the call that read it.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _AWAITS = {"cr": "cr_await", "gi": "gi_yieldfrom", "ag": "ag_await"}
 
 
 class _Look(NamedTuple):
-    """What is told of one frame: nothing that keeps it alive."""
+    """The data of one frame, without a reference that keeps it alive."""
 
     code: CodeType
     line: int | None
@@ -36,18 +36,18 @@ def _described(look: _Look) -> Frame:
     return Frame(
         code.co_filename,
         look.line or code.co_firstlineno,
-        getattr(code, "co_qualname", code.co_name),  # CPython 3.11 and later
+        getattr(code, "co_qualname", code.co_name),  # CPython 3.11+
         str(look.namespace.get("__name__", "")),
     )
 
 
 def _without_collection(collect: Callable[[Iterator[Any]], None], looks: Iterator[Any]) -> None:
-    """Have ``collect`` take ``looks`` without a collection meanwhile, on CPython before 3.12.
+    """Have ``collect`` consume ``looks`` with garbage collection disabled on CPython before 3.12.
 
-    There ``sys._current_frames`` holds a lock of the runtime and may begin one. Its callbacks can
-    let go of the GIL, and a thread that is being started then waits for that lock with the GIL, for
-    ever (gh-106883; seen once in 1,000 verdicts under load). Later versions never begin a
-    collection while they allocate.
+    There ``sys._current_frames`` may start a collection while it holds a lock of the runtime. If a
+    collection's callback releases the GIL, a starting thread takes it and waits for that lock
+    forever (gh-106883; 1 in 1,000 verdicts under load). CPython 3.12+ does not collect during
+    allocations.
     """
     collects = gc.isenabled() and sys.version_info < (3, 12)
     if collects:
@@ -60,16 +60,16 @@ def _without_collection(collect: Callable[[Iterator[Any]], None], looks: Iterato
 
 
 def _at_once(collect: Callable[[Iterator[Any]], None], looks: Iterator[Any]) -> None:
-    with suppress(AttributeError):  # None follows the outermost frame
+    with suppress(AttributeError):  # the outermost frame's f_back is None
         collect(looks)
 
 
 def _thread_frames(ident: int) -> list[_Look]:
-    """Return what the frames of a thread tell, the innermost first; nothing for one that is gone.
+    """Return the frames of a thread, innermost first; empty for a thread that has ended.
 
-    One call of ``extend`` does it all, in C, so that no other thread runs meanwhile. CPython 3.11
-    was seen to crash where the thread went on while its frames were walked one by one in Python
-    (once in 5,000 verdicts), and to give another object for a frame's code.
+    The whole walk is one call of ``extend`` in C, so that no other thread runs meanwhile. Walking
+    the frames of a running thread in Python crashed CPython 3.11 (once in 5,000 verdicts) or
+    returned a wrong object as a frame's code.
     """
     now = itertools.starmap(sys._current_frames, ((),))
     innermost = map(operator.methodcaller("get", ident), now)
@@ -88,17 +88,17 @@ def _thread_idents() -> set[int]:
 
 
 def thread_stack(thread_ident: int) -> Stack:
-    """Return the stack of the thread with the identifier given, empty where it has none."""
+    """Return the stack of the thread ``thread_ident``, empty if it has ended."""
     return tuple(map(_described, reversed(_thread_frames(thread_ident))))
 
 
 def other_thread_stacks(excluded: set[int]) -> list[Stack]:
-    """Return the stacks of all threads but those with the identifiers given."""
+    """Return the stacks of all threads except those with identifiers in ``excluded``."""
     return [thread_stack(ident) for ident in _thread_idents() - excluded]
 
 
 def is_in(code: CodeType, thread_ident: int) -> bool:
-    """Return whether a call of ``code`` is in the stack of the thread."""
+    """Return whether the stack of the thread contains a call of ``code``."""
     return any(look.code is code for look in _thread_frames(thread_ident))
 
 
@@ -107,12 +107,12 @@ def _kind(awaitable: Any) -> str | None:
 
 
 def suspended_frames(awaitable: Any) -> Iterator[FrameType]:
-    """Walk down the chain of what a suspended coroutine awaits, outermost frame first."""
+    """Yield the frames of a suspended coroutine and of what it awaits, outermost first."""
     for _ in range(_DEEPEST):
         kind = _kind(awaitable)
         if kind is None:
-            # The step of an asynchronous generator, or what wraps a coroutine made by Cython: it
-            # tells what it waits for to nobody but the collector.
+            # The step of an async generator, or the wrapper of a Cython coroutine, exposes what it
+            # awaits to the garbage collector only.
             inner = (one for one in gc.get_referents(awaitable) if _kind(one) is not None)
             awaitable = next(inner, None)
             kind = _kind(awaitable)
@@ -125,6 +125,6 @@ def suspended_frames(awaitable: Any) -> Iterator[FrameType]:
 
 
 def suspended_stack(coroutine: Any) -> Stack:
-    """Return where a suspended coroutine waits, its outermost frame first."""
+    """Return the stack of a suspended coroutine, outermost frame first."""
     frames = suspended_frames(coroutine)
     return tuple(_described(_Look(*_look_at(frame))) for frame in frames)

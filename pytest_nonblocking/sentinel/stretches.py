@@ -1,4 +1,4 @@
-"""What is measured in stretches of time that need not follow one another. Pure."""
+"""Totals over stretches of time that need not be adjacent. Pure."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from .system.pressure import Counters, waited
 
 
 class Mark(NamedTuple):
-    """The totals where one stretch ends and where the next begins, in nanoseconds.
+    """The totals at the end of one stretch and at the start of the next, in nanoseconds.
 
-    In between the mark itself was made, which falls into neither.
+    Taking the mark itself falls between the two and counts in neither.
     """
 
     ended_ns: int
@@ -29,9 +29,9 @@ class Mark(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Stretch:
-    """The sums over stretches of one kind; ``parts`` are those of the budget, in nanoseconds.
+    """Totals over stretches of one kind; ``parts`` are those of ``Budget`` in nanoseconds.
 
-    The driver's CPU is not part of ``other_cpu_ns``.
+    ``other_cpu_ns`` excludes the driver's CPU.
     """
 
     wall_ns: int
@@ -43,7 +43,7 @@ class Stretch:
 
     @staticmethod
     def between(before: Mark, after: Mark) -> Stretch:
-        """Return what gathered between two marks."""
+        """Return the stretch between two marks."""
         driver = max(0, after.driver_cpu_ns - before.driver_cpu_ns)
         return Stretch(
             wall_ns=after.ended_ns - before.began_ns,
@@ -58,7 +58,7 @@ class Stretch:
         )
 
     def plus(self, other: Stretch) -> Stretch:
-        """Return the sums of both."""
+        """Return the sum of both."""
         return Stretch(
             self.wall_ns + other.wall_ns,
             {name: ns + self.parts.get(name, 0) for name, ns in other.parts.items()},
@@ -72,7 +72,7 @@ class Stretch:
         )
 
     def seconds(self) -> dict[str, float]:
-        """Return the parts in seconds, without what the driver used while the loop was idle."""
+        """Return the parts in seconds; ``idle_cpu`` excludes the driver's CPU."""
         seconds = {name: ns / 1e9 for name, ns in self.parts.items()}
         if "idle_cpu" in seconds:
             seconds["idle_cpu"] = max(0.0, seconds["idle_cpu"] - self.driver_cpu_ns / 1e9)
@@ -83,9 +83,9 @@ _NOTHING = Stretch(0, {}, 0, 0, Pressure(), Looks())
 
 
 class Stretches:
-    """Adds up what is measured while requests are in the application, by what they do there.
+    """Adds up named stretches, such as the time in which requests are in the app.
 
-    ``mark`` reads the totals of now, on the loop's thread, at a cost that does not grow.
+    ``mark`` reads the current totals on the loop's thread, at a constant cost.
     """
 
     def __init__(self, mark: Callable[[], Mark]) -> None:
@@ -95,7 +95,7 @@ class Stretches:
         self._since: Mark | None = None
 
     def turn(self, name: str | None) -> None:
-        """End the stretch that goes on, and begin one of the kind ``name``; None for none."""
+        """End the current stretch and start one named ``name``; None starts none."""
         if name == self._name:
             return
         mark = self._mark()
@@ -105,12 +105,12 @@ class Stretches:
         self._name, self._since = name, mark
 
     def total(self, name: str) -> Stretch:
-        """Return the sums of the stretches of one kind that have ended."""
+        """Return the total of all finished stretches named ``name``."""
         return self._totals.get(name, _NOTHING)
 
     def lasted_ns(self, name: str, now_ns: int) -> int:
-        """Return for how long stretches of one kind have lasted up to now."""
-        going_on = 0
+        """Return the nanoseconds of all stretches named ``name``, up to ``now_ns``."""
+        current = 0
         if self._name == name and self._since is not None:
-            going_on = now_ns - self._since.began_ns
-        return self.total(name).wall_ns + going_on
+            current = now_ns - self._since.began_ns
+        return self.total(name).wall_ns + current

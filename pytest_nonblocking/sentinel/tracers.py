@@ -1,7 +1,7 @@
 """Coverage tools, debuggers and profilers that slow this thread's Python down.
 
-What they cost depends on which files they trace and cannot be told from outside, so measurements
-are made without them.
+Their cost depends on the traced files and cannot be measured from outside, so runs are made without
+them.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
-_TOOLS = range(6)  # what sys.monitoring has for tools; 6 and 7 are settrace's and setprofile's
+_TOOLS = range(6)  # tool ids of sys.monitoring; 6 and 7 are reserved for settrace and setprofile
 
 
 _Functions = tuple[Any, Any]
 
 
 class _Monitor(NamedTuple):
-    """A tool of sys.monitoring, and the set of its events."""
+    """A tool registered with sys.monitoring, and its set of events."""
 
     name: str
     number: int
@@ -27,7 +27,7 @@ class _Monitor(NamedTuple):
 
 
 def active() -> str | None:
-    """Return what traces the calling thread, None where nothing does."""
+    """Return the name of what traces the calling thread, None if nothing does."""
     for function in (sys.gettrace(), sys.getprofile()):
         if function is not None:
             kind = function if hasattr(function, "__qualname__") else type(function)
@@ -38,10 +38,10 @@ def active() -> str | None:
 
 @contextmanager
 def suspended() -> Iterator[str | None]:
-    """Suspend them, also for threads that begin meanwhile, and yield what there was.
+    """Suspend all tracers, also for new threads, and yield the name of what was active.
 
-    Leave the block in the frame in which it was entered: a tracer that follows calls and returns
-    then sees as many of one as of the other, since the stack is as deep as it was.
+    Leave the block in the frame in which it was entered, so that a tracer that follows calls and
+    returns finds the stack as deep as it was.
     """
     tracer = active()
     if tracer is None:
@@ -64,7 +64,7 @@ def suspended() -> Iterator[str | None]:
 
 
 def _set_traces(wanted: _Functions, had: _Functions) -> None:
-    # Not where there was none: a debugger may warn whoever calls settrace.
+    # Only if there was a function: some debuggers warn about any call of settrace.
     if had[1] is not None:
         sys.setprofile(wanted[1])
     if had[0] is not None:
@@ -81,7 +81,7 @@ def _set_new_threads(wanted: _Functions, had: _Functions) -> None:
 if sys.version_info >= (3, 12):
 
     def _monitors() -> list[_Monitor]:
-        """Return the tools that want events of all code."""
+        """Return the tools with global events."""
         named = [(sys.monitoring.get_tool(number), number) for number in _TOOLS]
         monitors = [_Monitor(name, n, sys.monitoring.get_events(n)) for name, n in named if name]
         return [monitor for monitor in monitors if monitor.events]

@@ -1,4 +1,4 @@
-"""Where tasks wait, and how full the thread pools are, at one instant on the loop's thread."""
+"""Samples of waiting tasks and of thread pools, taken on the loop's thread."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ _HELD = ("pytest_nonblocking.asgi.door", "pytest_nonblocking.load.sync_tests")
 _RUN = executors._WorkItem.run.__code__
 
 
-class Waits:
-    """Where the tasks of one loop wait during a burst, and how full the thread pools are.
+class WaitSampler:
+    """Samples where the tasks of one loop wait during a burst, and how full thread pools are.
 
-    Every look stands for the time since the one before, so that what is summed up is the length
-    of each queue integrated over time. The first look stands for the time since ``from_ns``, when
-    the first pass was over: before that, all copies stand before whatever comes first. Make it
-    within a task of that loop, and close it.
+    Each look stands for the time since the previous one, so the sums are queue lengths integrated
+    over time. The first look stands for the time since ``from_ns``, the end of the first pass:
+    before that, all copies queue for whatever comes first. Create it within a task of the loop, and
+    close it.
     """
 
     def __init__(self, probe: Probe) -> None:
         self._probe = probe
         self._own = probe.running()
-        # Looked up here because it can only be found from within a task.
+        # It can only be looked up from within a task.
         self._limiter = _default_limiter()
         self._witness = Witness()
         self.from_ns = CLOCKS.wall_ns()
@@ -49,7 +49,7 @@ class Waits:
 
     @property
     def waiters(self) -> tuple[Waiters, ...]:
-        """The places where most tasks waited, and how many did when most of them waited."""
+        """The 16 places with the longest queues, integrated over time."""
         ordered = sorted(self._waited, key=lambda stack: -self._waited[stack])
         return tuple(
             Waiters(stack, self._fullest[stack], self._waited[stack])
@@ -58,27 +58,27 @@ class Waits:
 
     @property
     def pools(self) -> tuple[Pool, ...]:
-        """The pools of threads, each as it was when most work waited for it."""
+        """The thread pools, each at the time when its queue was longest."""
         return tuple(self._pools.values())
 
     @property
     def queued(self) -> float:
-        """The smallest share of copies that were seen to wait by ``count_queued``; 0 if none."""
+        """The smallest share of waiting copies in any ``count_queued``; 0 without one."""
         return min(self._queued, default=0.0)
 
     def count_queued(self, unfinished: int) -> None:
-        """Count how many of the ``unfinished`` copies have nothing to run now, late in a burst.
+        """Record the share of ``unfinished`` copies that have nothing to run, late in a burst.
 
-        Where the machine keeps the loop busy, the loop is never idle, and a queue for a pool
-        shows in no part of the budget (a pool of 3 behind 18 ms of CPU and delay a request). But
-        its copies wait, while those of a healthy handler wait for the loop.
+        On a busy machine the loop may never be idle, and a queue then shows in no part of the
+        budget (a pool of 3 behind 18 ms of CPU and delay per request). But its copies have nothing
+        to run, while those of a healthy handler are ready to.
         """
         runnable = self._probe.runnable_copies()
         if runnable is not None and unfinished:
             self._queued.append(max(0.0, 1 - runnable / unfinished))
 
     def look(self) -> None:
-        """Look now; call it from the loop's thread, between its steps."""
+        """Sample all waiting tasks, the pools and their workers; on the loop's thread."""
         now = CLOCKS.wall_ns()
         stands = max(0, now - self.from_ns) / 1e9
         self.from_ns = max(now, self.from_ns)
@@ -86,7 +86,7 @@ class Waits:
         places: Counter[Stack] = Counter(suspended_stack(c) for c in coroutines)
         for stack in [stack for stack in places if _is_held(stack)]:
             del places[stack]
-        # The middle of a burst is when most of its tasks still wait; a later look sees fewer.
+        # Keep the look with most waiting tasks: later ones see fewer.
         if places.total() > self._most:
             self._most, self._fullest = places.total(), places
         for stack, count in places.items():
@@ -98,12 +98,12 @@ class Waits:
         self._look_at_workers(stands)
 
     def look_at_pools(self) -> None:
-        """Look only at the pools that can be found without walking the tasks: cheap."""
+        """Sample only the pools that can be found without walking the tasks, which is cheap."""
         found = [*_limiters([], self._limiter), *_executors(self._probe.default_executor)]
         self._note_pools(found, 0.0)
 
     def close(self) -> None:
-        """Close what is open; may be called twice."""
+        """Close all descriptors; may be called twice."""
         self._witness.close()
 
     def _note_pools(self, pools: list[tuple[str, Pool]], stands: float) -> None:
@@ -114,9 +114,9 @@ class Waits:
             self._pools[key] = replace(fuller, waited=waited)
 
     def _look_at_workers(self, stands: float) -> None:
-        """Look at some of the worker threads, at others each time: each costs 30 microseconds."""
+        """Sample up to 16 worker threads, others each time: one takes 30 us."""
         threads = [t for t in threading.enumerate() if t.ident != threading.get_ident()]
-        # Those of pools are meant; a process may have hundreds of others, which only wait.
+        # Prefer pools' threads: a process may have hundreds of others that only wait.
         workers = [t for t in threads if _is_worker(t)] or threads
         self._turn = (self._turn + _WORKERS_A_LOOK) % max(1, len(workers))
         turned = (*workers[self._turn :], *workers[: self._turn])
@@ -127,7 +127,7 @@ class Waits:
 
 
 def _is_held(stack: Stack) -> bool:
-    """Return whether a task waits for the other copies or for a client, and not in the app."""
+    """Return whether a task waits for other copies or for a client, not for the app."""
     return not stack or stack[-1].module in _HELD
 
 
@@ -141,7 +141,7 @@ def _default_limiter() -> Any:
 
 
 def _limiters(coroutines: list[Any], default: Any) -> list[tuple[str, Pool]]:
-    """Return anyio's limiters for worker threads: the default one, and those waited for."""
+    """Return anyio's thread limiters in use: the default one, and those that tasks wait for."""
     limiters = set() if default is None else {default}
     for coroutine in coroutines:
         frames = list(suspended_frames(coroutine))
@@ -160,15 +160,15 @@ def _limiters(coroutines: list[Any], default: Any) -> list[tuple[str, Pool]]:
 
 
 def _executors(default: Any) -> list[tuple[str, Pool]]:
-    """Return the standard thread pools that have work waiting; ``default`` is the loop's own."""
-    # The one place where every worker of every ThreadPoolExecutor is known: thread -> its queue.
+    """Return the ThreadPoolExecutors with queued work; ``default`` is the loop's own."""
+    # This mapping holds the workers of every ThreadPoolExecutor: thread -> work queue.
     workers: defaultdict[Any, list[int]] = defaultdict(list)
     for thread, queue in list(executors._threads_queues.items()):
         workers[queue].append(thread.ident or 0)
     default = getattr(default, "_work_queue", None)
     pools = []
     for queue, idents in workers.items():
-        # Work that was given to a pool just now has a free thread, which has not taken it yet.
+        # Work that an idle worker is about to take is not queued.
         if (
             queue.qsize()
             and (waiting := queue.qsize() - sum(not is_in(_RUN, ident) for ident in idents)) > 0

@@ -1,7 +1,7 @@
-"""A thread that looks at the loop thread while it is measured: stacks, waits, time-outs.
+"""The watchdog: a thread that samples the loop's thread and runs timed calls such as timeouts.
 
-It sleeps between looks on a lock, not on ``time.sleep``: locks keep the interpreter's own clock,
-which a test that freezes ``time`` does not reach.
+Between looks it waits on a lock instead of ``time.sleep``: locks use the interpreter's own clock,
+which tests cannot freeze.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _STACKS_A_LOOK = 8
 
 
 class Watched(Protocol):
-    """What the watchdog needs of a probe."""
+    """The part of a probe that the watchdog uses."""
 
     idle: bool
     step_ns: int
@@ -37,23 +37,23 @@ class Watched(Protocol):
 
     @property
     def clock(self) -> object:
-        """The clock of the watched thread."""
+        """The clock of the sampled thread."""
 
     helper_cpu_ns: int
 
     def sampled(self, step_ns: int, state: State, stack: Stack, weight: float) -> None:
-        """Take what was seen of the step that began at ``step_ns``."""
+        """Record a sample of the callback that started at ``step_ns``."""
 
     def waits_for_files(self) -> bool:
         """Return whether the loop waits for a file descriptor other than its own."""
 
 
 class Watchdog:
-    """Looks at ``probe``'s thread every ``interval`` seconds, and at doublings within one step.
+    """Samples the thread of ``probe`` every ``interval`` seconds, less often in long callbacks.
 
-    ``thread_samples`` are the stacks of all other threads when the loop was idle and some thread
-    held the GIL, and when the loop was seen to wait for the GIL. ``excluded`` returns which threads
-    and child processes are not the application's.
+    Within one callback the interval doubles, up to 20 ms. ``thread_samples`` are stacks of other
+    threads, taken while one of them held the GIL and the loop was idle or waited for it.
+    ``excluded`` returns the thread ids and child processes that do not belong to the app.
     """
 
     def __init__(
@@ -80,49 +80,49 @@ class Watchdog:
 
     @property
     def thread_id(self) -> int:
-        """The native id of the thread, 0 before it has started."""
+        """The native id of the watchdog thread, 0 before it has started."""
         return self._thread.native_id or 0
 
     def start(self) -> None:
-        """Start the thread."""
+        """Start the watchdog thread."""
         self._thread.start()
 
     def stop(self) -> None:
-        """End the thread and wait for it."""
+        """End the watchdog thread and wait for it."""
         if self._stop.locked():
             self._stop.release()
         if self._thread.ident is not None:
             self._thread.join()
 
     def looks(self) -> Looks:
-        """Return what has been seen so far."""
+        """Return the totals of all looks so far."""
         return self._looks
 
     def take_thread_samples(self) -> tuple[Sample, ...]:
-        """Return the stacks of other threads seen so far, and forget them."""
+        """Return the stacks of other threads sampled so far, and clear them."""
         samples, self.thread_samples = self.thread_samples, []
         return tuple(samples)
 
     def call_after(self, delay: float, action: Callable[[], float | None]) -> None:
-        """Call ``action`` from this thread in ``delay`` seconds.
+        """Call ``action`` on the watchdog thread in ``delay`` seconds.
 
-        It may return after how many seconds it wants to be called again.
+        If it returns a number, it is called again after that many seconds.
         """
         self._alarms = [*self._alarms, (CLOCKS.wall_ns() + int(delay * 1e9), action)]
 
     def forget_calls(self) -> None:
-        """Forget all actions that have not been called yet."""
+        """Cancel all pending calls."""
         self._alarms = []
 
     def _guarded(self) -> None:
-        # A coverage tool traces every new thread; none of this one's work is the user's.
+        # Coverage tools trace every new thread; nothing here is the user's code.
         sys.settrace(None)
         sys.setprofile(None)
         try:
             self._run()
         except Exception as error:
             self.fault = self.fault or error
-            # Somebody may wait for a call: a body that hangs would never end.
+            # Keep making timed calls: without the timeout, a body that hangs would never end.
             while not self._stop.acquire(True, self._interval_ns / 1e9):
                 self._ring(CLOCKS.wall_ns())
 
@@ -145,7 +145,7 @@ class Watchdog:
                 now = wall_ns()
                 late = max(0, now - before - nap)
                 if canary is not None:
-                    # Late because this process had the processor: it waited for the GIL.
+                    # Late while this process used the CPU: that part was a wait for the GIL.
                     used = CLOCKS.process_cpu_ns() - cpu_before
                     machine = max(0, late - used - _GIL_LATE_NS)
                     canary.late(machine)
@@ -167,7 +167,7 @@ class Watchdog:
                 again = action()
             except Exception as error:
                 self.fault, again = self.fault or error, None
-            # The loop's thread may have forgotten all alarms meanwhile.
+            # The loop's thread may have cancelled all alarms meanwhile.
             if alarm in self._alarms:
                 self._alarms = [other for other in self._alarms if other is not alarm]
                 if again is not None:
@@ -182,7 +182,7 @@ class Watchdog:
         gil_late: int,
         machine_late: int,
     ) -> int:
-        """Look once and return for how many nanoseconds to sleep."""
+        """Take one look; return the nanoseconds to sleep before the next."""
         probe, before = self._probe, self._looks
         self._looks = replace(before, wakes=before.wakes + 1, late=before.late + machine_late / 1e9)
         if probe.idle:
@@ -197,7 +197,7 @@ class Watchdog:
         weight = min(max(now - step_ns, 0), slept) / 1e9
         probe.sampled(step_ns, state, thread_stack(probe.thread_ident), weight)
         if state not in ("running", "unknown"):
-            # The loop's thread is off the processor: whoever has the GIL is another.
+            # The loop's thread is off the CPU: if the GIL is held, another thread holds it.
             held = state == "gil" or gil_late >= _GIL_LATE_NS
             self._tried(slept / 1e9, held)
             if held:
@@ -231,7 +231,7 @@ class Watchdog:
             return
         mine = (self._probe.thread_ident, threading.get_ident())
         threads = [t for t in threading.enumerate() if t.ident is not None and t.ident not in mine]
-        # Others each time: forty stacks at once would hold the GIL for a millisecond.
+        # Up to 8 threads, others each time: 40 stacks at once would hold the GIL for 1 ms.
         self._turn = (self._turn + _STACKS_A_LOOK) % max(1, len(threads))
         taken = 0
         for thread in (*threads[self._turn :], *threads[: self._turn]):

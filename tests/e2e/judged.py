@@ -19,12 +19,12 @@ def said(outcome):
     """
     print(outcome.judgement, *outcome.notes, sep="\n")  # pytest shows it where a test fails
     busiest = max(map(pressed, outcome.evidence.bursts), default=0.0)
-    if outcome.judgement.word == "inconclusive" and busiest > PRESSED:
+    if outcome.judgement.verdict == "inconclusive" and busiest > PRESSED:
         near = outcome.judgement.near
         pytest.skip(f"inconclusive, tasks waited for a processor {busiest:.0%} of the time: {near}")
     culprit = outcome.culprit
     where = culprit and (Path(culprit.file), culprit.line)
-    return outcome.judgement.word, outcome.judgement.cause, where
+    return outcome.judgement.verdict, outcome.judgement.cause, where
 
 
 PASS = ("pass", None, None)

@@ -85,7 +85,7 @@ def test_a_fixed_failure_is_listed_and_an_update_drops_it(gate):
     result.assert_outcomes(passed=2)
     result.stdout.fnmatch_lines(
         [
-            "nonblocking: 1 known failure in known.json fixed*--nonblocking-update-baseline",
+            "nonblocking: 1 known failure in known.json fixed: remove it with --*-update-baseline",
             "  test_it.py::test_known: blocking-call, test_it.py in wait",
         ]
     )

@@ -28,7 +28,7 @@ def test_the_first_test_of_the_readme(pytester):
 @pytest.mark.parametrize("number", [0, 1])
 def test_the_examples_of_the_reference(pytester, number):
     pytester.makepyfile(blocks("docs/reference.md")[number])
-    pytester.runpytest("--asyncio-mode=auto").assert_outcomes(passed=1)
+    pytester.runpytest().assert_outcomes(passed=1)
 
 
 def texts(name):
@@ -98,19 +98,22 @@ def test_the_examples_of_the_how_to(pytester):
     for block in blocks("docs/how-to.md"):
         write(pytester, block)
     result = pytester.runpytest_subprocess(
-        *("-v", "--asyncio-mode=auto", "-o", "pythonpath=.", "--nonblocking-app=myapp.main:app")
+        *("-v", "-o", "pythonpath=.", "--nonblocking-app=myapp.main:app")
     )
     result.assert_outcomes(passed=4)
     result.stdout.fnmatch_lines(
         [
             "*test_endpoint[[]/fast]*",
-            "*note: serialised-wait was found and is accepted by allow (from marker)*",
+            "*note: serialised-wait found and accepted by allow (from marker)*",
             "nonblocking: 4 measured: 4 pass",
         ]
     )
 
 
-PAGES = ["README.md", "CHANGELOG.md", *(f"docs/{p.name}" for p in (ROOT / "docs").glob("*.md"))]
+PAGES = [
+    *(path.name for path in ROOT.glob("*.md")),
+    *(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md")),
+]
 
 
 @pytest.mark.parametrize("page", PAGES)

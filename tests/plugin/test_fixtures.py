@@ -20,7 +20,7 @@ def test_error_when_no_app_is_given(pytester):
     pytester.makepyfile("def test_it(nonblocking_client): pass")
     result = pytester.runpytest()
     result.assert_outcomes(errors=1)
-    result.stdout.fnmatch_lines(["*nonblocking: no application is given. Define a fixture*"])
+    result.stdout.fnmatch_lines(["*nonblocking: no application is configured. Define a fixture*"])
 
 
 def test_error_when_the_app_cannot_be_imported(pytester):
@@ -30,7 +30,7 @@ def test_error_when_the_app_cannot_be_imported(pytester):
         ("nowhere:app", "*importing 'nowhere' raised ModuleNotFoundError*"),
         ("broken:app", "*importing 'broken' raised ModuleNotFoundError: *does_not_exist*"),
         ("os:app", "*'os' has no 'app'"),
-        ("os:sep", "*that is a str, not an ASGI application"),
+        ("os:sep", "*it is a str, not an ASGI application"),
     ]:
         result = pytester.runpytest("-o", "pythonpath=.", f"--nonblocking-app={target}")
         result.assert_outcomes(errors=1)
@@ -98,7 +98,7 @@ def test_a_failed_start_up_is_reported_as_what_it_is(pytester):
     )
     result = pytester.runpytest()
     result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(["*AppStartupError: the application's start-up failed:*"])
+    result.stdout.fnmatch_lines(["*AppStartupError: application startup failed:*"])
     result.stdout.fnmatch_lines(["*the database is down*"])
 
 
@@ -123,9 +123,9 @@ def test_nonblocking_measures_several_things_in_one_test(pytester):
 
             bad = await nonblocking.measure(blocking, concurrency=8)
             good = await nonblocking.measure(fine, concurrency=8)
-            assert (bad.judgement.word, bad.judgement.cause) == ("fail", "blocking-call")
+            assert (bad.judgement.verdict, bad.judgement.cause) == ("fail", "blocking-call")
             assert bad.culprit.code == "time.sleep(0.05)"
-            assert good.judgement.word == "pass"
+            assert good.judgement.verdict == "pass"
             nonblocking.check(good)
             with pytest.raises(pytest.fail.Exception, match="blocks the event loop"):
                 nonblocking.check(bad)

@@ -80,7 +80,7 @@ def test_a_hang_ends_at_the_time_out_with_the_place_where_copies_wait(run_get):
     result.stdout.fnmatch_lines(
         [
             "nonblocking: GET /hang does not finish, even alone",
-            "*0 of 1 copy finished (limit 500 ms from marker)",
+            "*0 of 1 copy finished (timeout 500 ms from marker)",
             "*webapp.py:18 in app*",
             "*await asyncio.Event().wait()*",
         ]
@@ -260,4 +260,6 @@ def test_a_free_threaded_interpreter_is_not_measured(pytester):
     )
     result = pytester.runpytest("-v", "-W", "always")
     result.assert_outcomes(passed=1, warnings=1)
-    result.stdout.fnmatch_lines(["*in a free-threaded interpreter, * use one with the GIL*"])
+    result.stdout.fnmatch_lines(
+        ["*in a free-threaded interpreter, * use an interpreter with the GIL*"]
+    )

@@ -80,7 +80,7 @@ def test_the_same_verdicts_as_in_process(live, server):
     result.stdout.fnmatch_lines(
         [
             "nonblocking: GET /blocking blocks the event loop",
-            "*cause*blocking-call: * ms waiting off the CPU in one step (limit 5 ms, default)",
+            "*cause*blocking-call: * ms off the CPU in one callback (limit 5 ms, default)",
             "*where*webapp.py:27 in blocking",
             "nonblocking: 2 measured: *1 fail*",  # on a busy machine the other is inconclusive
         ]
@@ -108,7 +108,7 @@ def test_a_failed_start_up_is_reported_as_what_it_is(live):
     for server in ("uvicorn", "hypercorn"):
         result = live(["/"], server=server, more=more)
         result.assert_outcomes(failed=1)
-        result.stdout.fnmatch_lines(["*AppStartupError: the application's start-up failed: *"])
+        result.stdout.fnmatch_lines(["*AppStartupError: application startup failed: *"])
         result.stdout.fnmatch_lines(["*no database*"])
 
 
@@ -167,4 +167,4 @@ def test_error_when_the_server_is_unknown_or_not_installed(pytester):
     pytester.syspathinsert()
     result = pytester.runpytest_subprocess("--nonblocking-transport=hypercorn")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
-    result.stderr.fnmatch_lines(["*must be asgi unless hypercorn is installed: pip install *"])
+    result.stderr.fnmatch_lines(["*must be asgi while hypercorn is not installed (pip install *"])

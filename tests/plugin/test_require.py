@@ -26,7 +26,7 @@ def test_fewer_verdicts_than_required_fail_the_run(suite, number, status):
     result = suite.runpytest(f"--nonblocking-require={number}")
     result.assert_outcomes(passed=3)
     assert result.ret == status
-    told = "nonblocking: 2 measurements came to pass or fail, but require=3 from --nonblocking*"
+    told = "nonblocking: 2 measurements produced a verdict, but require=3 from --nonblocking*"
     if status:
         result.stdout.fnmatch_lines([told])
     else:
@@ -92,7 +92,7 @@ def test_a_run_without_marked_tests_says_nothing(pytester):
 def test_a_bad_number_is_a_usage_error(suite, number):
     result = suite.runpytest(f"--nonblocking-require={number}")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
-    result.stderr.fnmatch_lines(["*must be a whole number of 0 or more"])
+    result.stderr.fnmatch_lines(["*must be an integer of at least 0"])
 
 
 @pytest.mark.parametrize("status", ["--collect-only", "missing.py"])

@@ -339,7 +339,7 @@ def test_error_when_hypothesis_decides_how_often_the_body_runs(suite, async_):
     result = suite.runpytest()
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines(
-        ["ERROR: test_it.py::test_it: *nonblocking and Hypothesis' @given*measure one example*"]
+        ["ERROR: test_it.py::test_it: *nonblocking and Hypothesis' @given*a single example*"]
     )
     assert "the body ran" not in result.stdout.str()
 

@@ -84,14 +84,17 @@ def test_the_closer_marker_wins_keyword_by_keyword(pytester):
     ("flag", "told"),
     [
         ("--nonblocking-max-lag=fast", "*max_lag is 'fast', but must be a duration such as 20ms*"),
-        ("--nonblocking-concurrency=1", "*concurrency is '1', but must be a whole number of 2*"),
+        (
+            "--nonblocking-concurrency=1",
+            "*concurrency is '1', but must be an integer of at least 2*",
+        ),
         ("--nonblocking-mode=on", "*mode is 'on', but must be one of enforce, report, off*"),
         ("--nonblocking-allow=locks", "*must be one or more of blocking-call, cpu-on-loop*"),
         ("--nonblocking-app=shop", "*must be module:attribute*"),
-        ("--nonblocking-report=out.pdf", "*'out.pdf': the ending must be one of .json*"),
-        ("--nonblocking-report=out.xml", "*one of .json*; for JUnit's XML use*--junitxml"),
+        ("--nonblocking-report=out.pdf", "*'out.pdf': the extension must be one of .json*"),
+        ("--nonblocking-report=out.xml", "*one of .json*; for JUnit XML use*--junitxml"),
         ("--nonblocking-report=missing/out.json", "*cannot write*missing*"),
-        ("--nonblocking-report=.", "*the ending must be*"),
+        ("--nonblocking-report=.", "*the extension must be*"),
     ],
 )
 def test_a_bad_flag_is_a_usage_error_before_any_test(pytester, flag, told):
@@ -112,10 +115,13 @@ def test_a_bad_ini_value_names_the_file(pytester):
 @pytest.mark.parametrize(
     ("marker", "told"),
     [
-        ("(max_lags=1)", "*marker: nonblocking has no setting 'max_lags'; valid are concurrency,*"),
+        (
+            "(max_lags=1)",
+            "*marker: nonblocking has no setting 'max_lags'; valid settings: concurrency,*",
+        ),
         ("(max_lag='x')", "*marker: nonblocking setting max_lag is 'x'*"),
-        ("(50)", "*takes keywords only, got 50*"),
-        ("(report='x.json')", "*'report' holds for the whole run*"),
+        ("(50)", "*takes keyword arguments only, got 50*"),
+        ("(report='x.json')", "*'report' applies to the whole run*"),
     ],
 )
 def test_a_bad_marker_is_a_usage_error_before_any_test(pytester, marker, told):

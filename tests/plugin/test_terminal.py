@@ -80,7 +80,7 @@ async def test_slow():
 def test_next():
     pass
 """
-PROGRESS = r"\[\d+ copies done, 8 at once, about \d+ s left\]"
+PROGRESS = r"\[\d+ copies done, running 8 at once, about \d+ s left\]"
 
 
 @pytest.fixture

@@ -34,7 +34,7 @@ def pytest_runtest_logreport(report):
     if report.when == "teardown" and "test_in_the_middle" in report.nodeid:
         raise RuntimeError("an internal error")
 """
-NOTE = "the run ended before this test did (*): run it again"
+NOTE = "the run ended before this test finished (*); run it again"
 
 
 def verdicts_in(project):

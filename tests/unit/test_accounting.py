@@ -121,6 +121,13 @@ def test_a_look_at_the_end_of_a_wait_is_no_wait_for_the_gil_that_nobody_held():
     assert (part.blocked, part.gil, part.unwitnessed) == (45, 5, 20)
 
 
+def test_what_others_computed_after_the_last_look_is_a_wait_for_the_gil():
+    # A sleep ends, and the thread that wakes up waits for the GIL as the watchdog does.
+    seen = looks("sleep", weight=3e-9)
+    part = slice_of_steps(START, after(off=20, others=15), collector=0, seen=seen)
+    assert (part.blocked, part.gil) == (5, 15)
+
+
 def test_work_handed_to_a_thread_that_waits_for_the_gil_is_the_gils():
     # The loop waits for a lock that a worker holds until it has the GIL again.
     part = steps(after(off=50, others=60), seen=["handover", "gil"])

@@ -43,7 +43,7 @@ def installed(where):
 BODY = frame("test_api.py:test_it:5", "test_api")
 MIDDLEWARE = frame("middle.py:AuditMiddleware.__call__:45", "shop.middle")
 LOOP = library("asyncio.runners:Runner.run", "asyncio.events:Handle._run")
-TEST = (*LOOP, *library("pytest_nonblocking.load.scenario:_Burst._copy"), BODY)
+TEST = (*LOOP, *library("pytest_nonblocking.load.burst:_Burst._copy"), BODY)
 CLIENT = (
     *TEST,
     *library(

@@ -154,7 +154,7 @@ async def test_compressed_response_is_decoded():
         ([body(b"x")], "before http.response.start"),
         ([start(), start()], "sent twice"),
         ([start(), body(), body()], "after the response had ended"),
-        ([{"type": "websocket.accept"}], "cannot hold the event 'websocket.accept'"),
+        ([{"type": "websocket.accept"}], "unexpected event 'websocket.accept'"),
     ],
 )
 async def test_error_when_an_app_breaks_the_order_of_events(events, words):

@@ -62,9 +62,9 @@ def parts(probe):
     return {name: ns / MS for name, ns in probe.parts.snapshot().items() if ns}
 
 
-def see(probe, state, *frames):
+def see(probe, state, *frames, weight=0.001):
     stack = tuple(Frame("file.py", 1, function, module) for module, function in frames)
-    probe.sampled(probe.step_ns, state, stack, 0.001)
+    probe.sampled(probe.step_ns, state, stack, weight)
 
 
 def test_processor_time_and_run_queue_delay_are_what_the_scheduler_says(machine, probe):
@@ -82,7 +82,7 @@ def test_a_wait_that_nobody_explains_is_blocked_but_not_witnessed(machine, probe
 
 
 def test_a_wait_seen_in_a_system_call_is_blocked(machine, probe):
-    see(probe, "blocked", ("app", "handler"), ("time", "sleep"))
+    see(probe, "blocked", ("app", "handler"), ("time", "sleep"), weight=0.020)
     machine.spend(cpu=1, off=20, others=20)
     probe.tick(machine.wall, None)
     assert parts(probe) == {"cpu": 1, "blocked": 20}

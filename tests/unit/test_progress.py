@@ -22,7 +22,7 @@ def evidence(*sizes, alone=1.0, each=0.5):
     """Return runs of ``sizes`` copies that take ``each`` seconds for each further copy."""
     runs = [Run(n, alone + (n - 1) * each, (), Budget()) for n in sizes]
     return Evidence(
-        solos=tuple(r for r in runs if r.concurrency == 1),
+        singles=tuple(r for r in runs if r.concurrency == 1),
         bursts=tuple(r for r in runs if r.concurrency > 1),
     )
 
@@ -47,7 +47,7 @@ def test_the_rounds_that_are_left(done, level, left):
 
 def test_nothing_is_promised_before_the_first_round():
     assert seconds_left(evidence(), 1, LIMITS) is None
-    assert progress_text(evidence(), 1, LIMITS) == "[0 copies done, alone]"
+    assert progress_text(evidence(), 1, LIMITS) == "[0 copies done, running 1 alone]"
 
 
 @pytest.mark.parametrize(
@@ -66,5 +66,5 @@ def test_the_time_that_is_left(done, level, each, seconds):
 def test_the_text_tells_the_copies_the_round_and_the_time():
     assert (
         progress_text(evidence(1, 1, 1, 8), 8, LIMITS)
-        == "[11 copies done, 8 at once, about 9 s left]"
+        == "[11 copies done, running 8 at once, about 9 s left]"
     )

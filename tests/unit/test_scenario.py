@@ -24,12 +24,12 @@ async def compute():
 async def test_a_machine_that_slows_down_between_bursts_is_noticed(monkeypatch, later, word):
     # Fast until the first burst: its other thread of the core is idle until then.
     factors = iter([1.0, 1.0])
-    monkeypatch.setattr(scenario, "machine_factor", lambda: next(factors, later))
+    monkeypatch.setattr(scenario, "slowdown", lambda: next(factors, later))
     evidence = await scenario.measure(compute, Limits(), Sentinel())
-    assert {run.slowdowns for run in evidence.solos} == {(1.0, 1.0)}
+    assert {run.slowdowns for run in evidence.singles} == {(1.0, 1.0)}
     assert evidence.bursts[0].slowdowns == (1.0, later)
     assert {run.slowdowns for run in evidence.bursts[1:]} <= {(later, later)}
-    assert verdict.judge(evidence, Limits()).word == word
+    assert verdict.judge(evidence, Limits()).verdict == word
 
 
 class Simulated:
@@ -53,7 +53,7 @@ async def test_runs_are_made_until_the_evidence_is_enough():
     start = Evidence(calibration=Calibration(cores=2))
     found = await replicate(machine, start, Limits(), lambda known, level: told.append(level))
     assert [size for size, _ in machine.made] == told == [1, 1, 1, 8, 50]
-    assert verdict.judge(found, Limits()).word == "pass"
+    assert verdict.judge(found, Limits()).verdict == "pass"
     # The lone runs are told to the bursts only.
     assert [len(alone) for _, alone in machine.made] == [0, 0, 0, 3, 3]
 
@@ -64,7 +64,7 @@ async def test_a_fault_ends_the_measurement_and_leaves_no_verdict():
     found = await replicate(machine, Evidence(), Limits())
     assert len(machine.made) == 4
     assert found.unmeasured == "the machine is broken"
-    assert verdict.judge(found, Limits()).word == "not-measured"
+    assert verdict.judge(found, Limits()).verdict == "not-measured"
 
 
 # The heap
@@ -97,6 +97,7 @@ def test_the_heap_is_free_again_whatever_ends_the_measurement(heap, error):
 def test_a_heap_that_the_application_has_frozen_stays_frozen(heap):
     gc.freeze()
     frozen = gc.get_freeze_count()
+    # Not exactly as many: frozen objects may be freed meanwhile, by threads of the test's runner.
     with scenario.frozen_heap():
-        assert gc.get_freeze_count() == frozen
-    assert gc.get_freeze_count() == frozen
+        assert gc.get_freeze_count() > 0.9 * frozen
+    assert gc.get_freeze_count() > 0.9 * frozen

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from pytest_nonblocking.load.machine import machine_factor
+from pytest_nonblocking.load.machine import slowdown
 
 from . import apps, machine
 from .machine import Rate
@@ -36,10 +36,10 @@ _FILE = apps.FOLDER.parent / f"rates-{sys.version_info[0]}.{sys.version_info[1]}
 
 def variables(file: Path = _FILE) -> dict[str, str]:
     """Measure, add it to what is known, and return the environment that hands the rates on."""
-    known: dict[str, Any] = {"loop": 0.0, "factor": machine_factor(), "others": []}
+    known: dict[str, Any] = {"loop": 0.0, "factor": slowdown(), "others": []}
     if file.exists():
         known = json.loads(file.read_text("utf-8"))
-    known["factor"] = min(known["factor"], machine_factor())
+    known["factor"] = min(known["factor"], slowdown())
     known["loop"] = max(known["loop"], _loops())
     now = {name: _ratios(name, known["loop"]) for name in _LENGTHS}
     known["others"] = [*known["others"], now][-_KEPT:]

@@ -1,1 +1,1 @@
-"""How each kind of event loop is hooked."""
+"""Probes: the hooks for each kind of event loop."""

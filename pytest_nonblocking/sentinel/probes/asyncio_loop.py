@@ -1,4 +1,4 @@
-"""The budget of asyncio's own loops: every ``Handle._run`` and the selector are timed."""
+"""The probe for asyncio's own loops: times every ``Handle._run`` and the selector."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from .probe import COPY, Origin, Probe
 
 
 class LoopProbe(Probe):
-    """What all probes of loops with asyncio's interface have in common."""
+    """The common part of the probes for loops with asyncio's interface."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, notice: float) -> None:
         self._loop = loop
         super().__init__(notice)
 
     def call_soon(self, action: Callable[[], None]) -> None:
-        """Have ``action`` called in the next iteration."""
+        """Call ``action`` in the next iteration."""
         self._loop.call_soon(action)
 
     def call_soon_threadsafe(self, action: Callable[[], None]) -> None:
-        """Have ``action`` called in the next iteration; from any thread."""
+        """Call ``action`` in the next iteration; from any thread."""
         self._loop.call_soon_threadsafe(action)
 
     def running(self) -> Any:
@@ -38,7 +38,7 @@ class LoopProbe(Probe):
 
 
 class AsyncioProbe(LoopProbe):
-    """Times one of asyncio's own loops, which runs on the calling thread."""
+    """Times the asyncio loop of the calling thread."""
 
     def __init__(self, loop: asyncio.BaseEventLoop, notice: float) -> None:
         self._restore_select: Callable[[], None] | None = None
@@ -46,7 +46,7 @@ class AsyncioProbe(LoopProbe):
 
     @property
     def loop_name(self) -> str:
-        """The library's name."""
+        """The name of the library."""
         return "asyncio"
 
     def _hook(self) -> None:
@@ -60,12 +60,12 @@ class AsyncioProbe(LoopProbe):
             self._restore_select = None
 
     def _wrap_selector(self) -> None:
-        selector: Any = self._loop._selector  # type: ignore[attr-defined]  # no interface tells it
+        selector: Any = self._loop._selector  # type: ignore[attr-defined]  # there is no public API
         original = selector.select
         wall_ns = CLOCKS.wall_ns
 
         def select(timeout: float | None = None) -> Any:
-            # A poll between two batches of callbacks does not wait: it belongs to the steps.
+            # A poll between two batches of callbacks does not wait: it counts as a callback.
             if timeout is not None and timeout <= 0:
                 result = original(timeout)
                 self.step_ns = wall_ns()
@@ -93,7 +93,7 @@ class AsyncioProbe(LoopProbe):
         return Origin(coroutine_of(step._callback), step._context.get(COPY))  # type: ignore[attr-defined]
 
     def runnable_copies(self) -> int | None:
-        """Return how many copies have a callback to run, counting each ready file as one."""
+        """Return the number of copies with a callback to run; each ready file counts as one."""
         ready = getattr(self._loop, "_ready", None)
         if ready is None:
             return None
@@ -103,7 +103,7 @@ class AsyncioProbe(LoopProbe):
         return len(copies) + len(self._loop._selector.select(0))  # type: ignore[attr-defined]
 
     def waits_for_files(self) -> bool:
-        """Return whether a descriptor is registered besides the one that wakes the loop up."""
+        """Return whether a descriptor is registered besides the loop's wake-up descriptor."""
         try:
             return len(self._loop._selector.get_map()) > 1  # type: ignore[attr-defined]
         except (AttributeError, TypeError):
@@ -116,7 +116,7 @@ class AsyncioProbe(LoopProbe):
 
 
 def coroutine_of(callback: Any) -> Any:
-    """Return the coroutine that a task's own callback goes on with, None for any other."""
+    """Return the coroutine of the task that ``callback`` resumes, None for any other callback."""
     task = getattr(callback, "__self__", None)
     if not isinstance(task, asyncio.Task) or task.done():
         return None
@@ -124,7 +124,7 @@ def coroutine_of(callback: Any) -> Any:
 
 
 class _PatchedHandles:
-    """The one patch of ``asyncio.Handle._run``, present while any probe is installed."""
+    """The patch of ``asyncio.Handle._run``, present while any probe or watcher is installed."""
 
     def __init__(self) -> None:
         self._probes: dict[asyncio.AbstractEventLoop, AsyncioProbe] = {}
@@ -143,7 +143,7 @@ class _PatchedHandles:
             self._unpatch()
 
     def watch(self, watcher: Callable[[asyncio.AbstractEventLoop], None]) -> None:
-        """Have ``watcher`` called on its thread by each loop without a probe, at every callback."""
+        """Call ``watcher`` after every callback of every loop without a probe, on its thread."""
         with self._lock:
             self._watchers = [*self._watchers, watcher]
             self._patch()

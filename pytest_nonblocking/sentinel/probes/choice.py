@@ -1,4 +1,4 @@
-"""Which probe fits the event loop that runs."""
+"""The choice of a probe for the running event loop."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from .probe import Probe
 
 
 class UnsupportedLoopError(Exception):
-    """The running event loop cannot be timed; the message says why and what to do."""
+    """The running event loop cannot be timed; the message says why and what to do instead."""
 
-    def __init__(self, what: str, instead: str = "use asyncio's own, uvloop or trio") -> None:
-        super().__init__(f"the event loop is {what}, whose steps cannot be timed; {instead}")
+    def __init__(self, what: str, instead: str = "use asyncio, uvloop or trio") -> None:
+        super().__init__(f"the event loop is {what}, which is not supported; {instead}")
 
 
 def _always() -> bool:
@@ -23,11 +23,13 @@ def _always() -> bool:
 def probe_of_running_loop(notice: float) -> Probe:
     """Return a probe for the loop that runs on this thread; raises UnsupportedLoopError.
 
-    ``notice`` is the length in seconds from which it keeps a step for the report.
+    ``notice`` is the loop time in seconds from which it records a callback.
     """
     if not getattr(sys, "_is_gil_enabled", _always)():
         # The frames of a thread that runs meanwhile cannot be read safely.
-        raise UnsupportedLoopError("in a free-threaded interpreter", "use one with the GIL")
+        raise UnsupportedLoopError(
+            "in a free-threaded interpreter", "use an interpreter with the GIL"
+        )
     try:
         loop = asyncio.get_running_loop()
     except RuntimeError:
@@ -45,7 +47,7 @@ def probe_of_running_loop(notice: float) -> Probe:
 def _of_trio(notice: float) -> Probe:
     trio = sys.modules.get("trio")
     if trio is None or not trio.lowlevel.in_trio_run():
-        raise UnsupportedLoopError("neither asyncio's nor trio's")
+        raise UnsupportedLoopError("neither asyncio nor trio")
     from .trio_loop import TrioProbe
 
     return TrioProbe(notice)

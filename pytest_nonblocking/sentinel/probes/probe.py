@@ -1,9 +1,9 @@
-"""The loop-time budget of one event loop, whatever its kind: what its callbacks and its sleep cost.
+"""The base class of all probes: accounts for the callbacks and the sleep of one event loop.
 
-The fast path is one clock reading per callback: the end of a callback is the start of the next.
-What the scheduler knows is read when the loop goes to sleep and wakes, and once a millisecond of
-callbacks has gathered, so what one reading covers is a slow step and less than a millisecond of
-quick ones before it.
+The fast path is one clock reading per callback, since the end of a callback is the start of the
+next. Scheduler statistics are read when the loop goes to sleep or wakes up, and after each
+millisecond of callbacks: one reading covers at most one slow callback and less than 1 ms of quick
+ones before it.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from ..stacks import suspended_stack
 from ..system.clock import FallbackThreadClock, ThreadClock, thread_clock
 
 COPY: ContextVar[int | None] = ContextVar("nonblocking_copy", default=None)
-"""The index of the copy for which work is done; tasks and worker threads inherit it."""
+"""The index of the copy that the current context works for; tasks and worker threads inherit it."""
 
 _READ_EVERY_NS = 1_000_000
 _STEPS_KEPT = 64
@@ -33,14 +33,14 @@ _NEVER = 1 << 62
 
 
 class _Seen(NamedTuple):
-    """What the watchdog saw of the loop thread during the step that began at ``step_ns``."""
+    """A sample of the loop thread during the callback that started at ``step_ns``."""
 
     step_ns: int
     sample: Sample
 
 
 class Origin(NamedTuple):
-    """For whom a step was made: the task that ran in it, and the copy for which it worked."""
+    """The origin of a callback: the task that ran in it, and the copy that it worked for."""
 
     coroutine: Any
     copy: int | None
@@ -49,9 +49,9 @@ class Origin(NamedTuple):
 class Probe(abc.ABC):
     """Times the loop of the calling thread from inside.
 
-    ``notice`` is the length in seconds from which a step is kept for the report. Faults of the
-    probe's own never reach the loop: they end its work and stand in ``fault``. The kinds of loop
-    differ in how they are hooked, in who made a step, and in how work is handed to them.
+    ``notice`` is the loop time in seconds from which a callback is recorded. Exceptions in the
+    probe itself never reach the loop: they are kept in ``fault`` and end the accounting. Subclasses
+    define how a loop is hooked, who a callback belongs to, and how work is posted to the loop.
     """
 
     def __init__(self, notice: float) -> None:
@@ -61,8 +61,8 @@ class Probe(abc.ABC):
         self.parts = Parts()
         self.yields: dict[Stack, float] = {}
         self.window_end: dict[str, int] = {}
-        self.window_end_ns = 0  # when ``as_own`` was called last, and the totals then
-        self.helper_cpu_ns = 0  # of the watchdog's thread, which counts for nobody
+        self.window_end_ns = 0  # the time of the last ``as_own``; above, the totals at that time
+        self.helper_cpu_ns = 0  # the watchdog's CPU time, which is excluded everywhere
         self._seen: list[_Seen] = []
         self.fault: BaseException | None = None
         self._notice_ns = int(notice * 1e9)
@@ -71,24 +71,24 @@ class Probe(abc.ABC):
         self._clock: ThreadClock | FallbackThreadClock = thread_clock(self.thread_id)
         self._gc_cpu = 0
         self._gc_began: int | None = None
-        self.step_ns = self.due_ns = 0  # start of the current step; when to tick
+        self.step_ns = self.due_ns = 0  # start of the current callback; time of the next tick
         self._mark()
 
     @property
     def clock(self) -> ThreadClock | FallbackThreadClock:
-        """The clock of the loop thread."""
+        """The clock of the loop's thread."""
         return self._clock
 
-    # What the kinds of loop give
+    # Defined by each kind of loop
 
     @property
     @abc.abstractmethod
     def loop_name(self) -> str:
-        """What kind of loop it is."""
+        """The name of the loop's library."""
 
     @abc.abstractmethod
     def _hook(self) -> None:
-        """Have the loop's steps and its sleep reported to this probe."""
+        """Report the loop's callbacks and its sleep to this probe."""
 
     @abc.abstractmethod
     def _unhook(self) -> None:
@@ -96,52 +96,52 @@ class Probe(abc.ABC):
 
     @abc.abstractmethod
     def _origin(self, step: Any) -> Origin:
-        """Return for whom ``step`` was made, which ``tick`` was told of."""
+        """Return the origin of ``step``, the object that was passed to ``tick``."""
 
     @abc.abstractmethod
     def call_soon(self, action: Callable[[], None]) -> None:
-        """Have ``action`` called in one of the loop's next steps; on the loop's thread."""
+        """Call ``action`` in a later callback; on the loop's thread."""
 
     @abc.abstractmethod
     def call_soon_threadsafe(self, action: Callable[[], None]) -> None:
-        """Have ``action`` called in one of the loop's next steps; from any thread."""
+        """Call ``action`` in a later callback; from any thread."""
 
     @abc.abstractmethod
     def running(self) -> Any:
-        """Return the coroutine of the running task, None outside of any."""
+        """Return the coroutine of the running task, None outside of a task."""
 
     @abc.abstractmethod
     def coroutines(self) -> list[Any]:
         """Return the coroutines of all tasks; on the loop's thread."""
 
     def runnable_copies(self) -> int | None:
-        """Return how many copies have something to run now, None where the loop does not tell."""
+        """Return the number of copies with something to run, None if the loop cannot say."""
         return None
 
     @property
     def default_executor(self) -> Any:
-        """The loop's own pool of threads, None where it has none."""
+        """The loop's default thread pool, None if it has none."""
         return None
 
     # Installing and removing
 
     def install(self) -> None:
-        """Begin to time callbacks, the selector and the collector; call it from the loop thread."""
+        """Start to time callbacks, sleep and garbage collection; on the loop's thread."""
         self._hook()
         gc.callbacks.append(self._on_gc)
         self._mark()
 
     def remove(self) -> None:
-        """Undo what ``install`` did; may be called twice, and from any thread."""
+        """Undo ``install``; may be called twice, and from any thread."""
         self._unhook()
         if self._on_gc in gc.callbacks:
             gc.callbacks.remove(self._on_gc)
             self._clock.close()
 
-    # On the loop thread, while it runs
+    # On the loop's thread, while it runs
 
     def _mark(self) -> None:
-        """Read all clocks: what follows is accounted from here."""
+        """Read all clocks and start accounting from here."""
         self._mark_at(self._read(CLOCKS.wall_ns()))
 
     def _read(self, now: int) -> Reading:
@@ -155,17 +155,17 @@ class Probe(abc.ABC):
         self.due_ns = _NEVER if self.fault else reading.wall + _READ_EVERY_NS
 
     def _resume(self, reading: Reading) -> None:
-        """Charge what was done since ``reading`` to the plugin, and go on from here."""
+        """Charge the time since ``reading`` to the plugin, and continue from here."""
         wall, cpu = CLOCKS.wall_ns(), CLOCKS.thread_cpu_ns()
         took, used = wall - reading.wall, cpu - reading.cpu
-        if took - used > _READ_EVERY_NS:  # it was descheduled meanwhile
+        if took - used > _READ_EVERY_NS:  # the thread was descheduled meanwhile
             self._skip(reading)
             return
         self.parts.own += took
         self._mark_at(reading._replace(wall=wall, cpu=cpu, process=reading.process + used))
 
     def _skip(self, before: Reading) -> None:
-        """Charge the time since ``before`` to the plugin, but for what the machine took of it."""
+        """Charge the time since ``before`` to the plugin, except its run-queue delay."""
         reading = self._read(CLOCKS.wall_ns())
         took = reading.wall - before.wall
         delay = min(took, reading.delay - before.delay)
@@ -181,9 +181,9 @@ class Probe(abc.ABC):
             self.due_ns = _NEVER
 
     def tick(self, now: int, step: Any, asleep_ns: int = 0) -> None:
-        """Account for the callbacks since the last reading; ``step`` has just run.
+        """Account for the callbacks since the last reading; ``step`` has just returned.
 
-        The loop slept for the last ``asleep_ns`` of the time, at most.
+        ``asleep_ns`` is the longest time for which the loop may have slept at the end.
         """
         self._guard(self._tick, now, step, asleep_ns)
 
@@ -202,12 +202,12 @@ class Probe(abc.ABC):
             worst=self._clock.worst_ns,
         )
         self.parts.add(part)
-        # Without a step it is the one that runs now: a burst ends within that of its last copy.
+        # None stands for the running callback: a burst ends within the last one of its copies.
         origin = Origin(None, COPY.get()) if step is None else self._origin(step)
         if not seen:
             self._note_yield(origin.coroutine, part.cpu / 1e9)
         if lasted >= _READ_EVERY_NS:
-            # The quick callbacks before this step are taken to have been on the processor.
+            # Assume that the quick callbacks before this one were on the CPU.
             cpu = max(0, part.cpu - quick)
             seen_blocked = part.blocked - part.unwitnessed
             if cpu + part.blocked >= self._notice_ns:
@@ -227,7 +227,7 @@ class Probe(abc.ABC):
 
     def _samples_of(self, step_ns: int) -> list[Sample]:
         seen: list[Sample] = []
-        # A copy, since the watchdog may add another sample at any moment.
+        # A copy, since the watchdog may append at any time.
         for one in reversed(self._seen[:]):
             if one.step_ns < step_ns:
                 break
@@ -237,29 +237,29 @@ class Probe(abc.ABC):
 
     def _keep(self, step: Step) -> None:
         self._serial += 1
-        entry = (step.keep, self._serial, step)
+        entry = (step.loop_time, self._serial, step)
         if len(self._steps) < _STEPS_KEPT:
             heapq.heappush(self._steps, entry)
         else:
             heapq.heappushpop(self._steps, entry)
 
     def _note_yield(self, coroutine: Any, cpu: float) -> None:
-        """Remember where the task that just ran gave the loop back.
+        """Record where the task that just ran yielded to the loop.
 
-        CPU work in slices shorter than the watchdog's interval leaves no stack samples: the
-        watchdog needs the GIL, which such a task gives up only between its slices.
+        CPU work in slices shorter than the watchdog's interval leaves no stack samples, since the
+        watchdog gets the GIL only between the slices.
         """
         stack = suspended_stack(coroutine)
         if stack and (len(self.yields) < _YIELDS_KEPT or stack in self.yields):
             self.yields[stack] = self.yields.get(stack, 0.0) + cpu
 
     def begin_idle(self) -> None:
-        """Take it that the loop goes to sleep now."""
+        """Mark the loop idle."""
         self.tick(CLOCKS.wall_ns(), None)
         self.idle = True
 
     def end_idle(self) -> None:
-        """Take it that the loop has woken up."""
+        """Mark the loop active."""
         self._guard(self._account_idle)
         self.idle = False
 
@@ -282,22 +282,22 @@ class Probe(abc.ABC):
     # From the watchdog's thread
 
     def sampled(self, step_ns: int, state: State, stack: Stack, weight: float) -> None:
-        """Remember what the loop thread did during the step that began at ``step_ns``."""
+        """Record a sample of the loop's thread during the callback that started at ``step_ns``."""
         if state in ("blocked", "lock", "unknown") and any(map(_is_handover, stack[-4:])):
             state = "handover"
         if len(self._seen) >= _SAMPLES_KEPT:
             del self._seen[: _SAMPLES_KEPT // 2]
         self._seen.append(_Seen(step_ns, Sample(stack, state, weight)))
 
-    # For the window of a measurement, on the loop thread
+    # For the window of a measurement, on the loop's thread
 
     def take_reading(self) -> dict[str, int]:
-        """Account up to this very instant, within a step, and return the totals."""
+        """Account up to now, within the running callback, and return the totals."""
         self.tick(CLOCKS.wall_ns(), None)
         return self.parts.snapshot()
 
     def as_own(self, work: Callable[[], None]) -> None:
-        """Do ``work`` of the plugin's own, on the loop's thread, and charge it to nobody."""
+        """Call ``work`` on the loop's thread, and charge its time to the plugin."""
         self.tick(CLOCKS.wall_ns(), None)
         before = self._before
         self.window_end, self.window_end_ns = self.parts.snapshot(), before.wall
@@ -305,23 +305,23 @@ class Probe(abc.ABC):
         self._guard(self._skip, before)
 
     def take_steps(self) -> tuple[Step, ...]:
-        """Return the longest steps seen so far, longest first, and forget them."""
+        """Return the longest callbacks so far, longest first, and clear them."""
         steps = tuple(step for _, _, step in sorted(self._steps, reverse=True))
         self._steps.clear()
         return steps
 
     def take_samples(self) -> tuple[Sample, ...]:
-        """Return what the watchdog saw of this thread so far, and forget it."""
+        """Return the samples of this thread so far, and clear them."""
         seen, self._seen = self._seen, []
         return tuple(one.sample for one in seen if one.sample.stack)
 
     def take_yields(self) -> tuple[tuple[Stack, float], ...]:
-        """Return where tasks gave the loop back, the most costly first, and forget it."""
+        """Return where tasks yielded to the loop, most CPU first, and clear the record."""
         yields, self.yields = self.yields, {}
         return tuple(sorted(yields.items(), key=lambda item: -item[1]))
 
     def waits_for_files(self) -> bool:
-        """Return whether the loop waits for a file descriptor other than its own, if it tells."""
+        """Return whether the loop may wait for a file descriptor other than its own."""
         return True
 
 
@@ -335,12 +335,12 @@ _HANDOVERS = {
     ("trio._core._entry_queue", "run_sync_soon"),
     ("trio._core._thread_cache", "start_thread_soon"),
 }
-"""Where a thread waits for another one that needs the GIL or a processor, and for nothing else.
+"""Functions that only wait for another thread or process to get the GIL or a core.
 
-Thread.start() waits until the new thread has had the GIL (3.10: 31 ms of "blocked" were seen when
-two busy threads had it in turn), Popen() until the child has begun (11 ms with busy neighbours).
-The queues by which work goes to threads and comes back have a lock that a worker holds for
-microseconds, or until it has the GIL again (trio beside Python in threads: 110 ms)."""
+Thread.start() waits until the new thread has had the GIL (31 ms on CPython 3.10 beside two busy
+threads), Popen() until the child has started (11 ms beside busy neighbours). The lock of a work
+queue is held for microseconds, or until its holder gets the GIL back (110 ms under trio beside
+Python in threads)."""
 
 
 def _is_handover(frame: Frame) -> bool:

@@ -1,4 +1,4 @@
-"""The budget of a trio run, by trio's own interface for instruments."""
+"""The probe for trio, based on trio's instrument API."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class TrioProbe(Probe, trio.abc.Instrument):
 
     @property
     def loop_name(self) -> str:
-        """The library's name."""
+        """The name of the library."""
         return "trio"
 
     def _hook(self) -> None:
@@ -35,14 +35,14 @@ class TrioProbe(Probe, trio.abc.Instrument):
         if not self._hooked:
             return
         self._hooked = False
-        # When the run is over, so are its instruments.
+        # The instruments end with the run.
         with contextlib.suppress(RuntimeError, KeyError):
             trio.lowlevel.remove_instrument(self)
 
     # Trio's Instrument
 
     def after_task_step(self, task: Task) -> None:
-        """Take it that ``task`` has made a step."""
+        """Account for a step of ``task``."""
         now = CLOCKS.wall_ns()
         if now >= self.due_ns:
             self.tick(now, task)
@@ -50,12 +50,12 @@ class TrioProbe(Probe, trio.abc.Instrument):
             self.step_ns = now
 
     def before_io_wait(self, timeout: float) -> None:
-        """Take it that the run goes to sleep, unless it only polls."""
+        """Mark the run idle, unless it only polls."""
         if timeout > 0:
             self.begin_idle()
 
     def after_io_wait(self, timeout: float) -> None:
-        """Take it that the run has woken up."""
+        """Mark the run active."""
         if self.idle:
             self.end_idle()
         else:
@@ -67,11 +67,11 @@ class TrioProbe(Probe, trio.abc.Instrument):
         return Origin(step.coro, step.context.get(COPY))
 
     def call_soon(self, action: Callable[[], None]) -> None:
-        """Have ``action`` called in the next iteration."""
+        """Call ``action`` in the next iteration."""
         self._token.run_sync_soon(action)
 
     def call_soon_threadsafe(self, action: Callable[[], None]) -> None:
-        """Have ``action`` called in the next iteration; from any thread."""
+        """Call ``action`` in the next iteration; from any thread."""
         self._token.run_sync_soon(action)
 
     def running(self) -> Any:
@@ -79,7 +79,7 @@ class TrioProbe(Probe, trio.abc.Instrument):
         return trio.lowlevel.current_task().coro
 
     def coroutines(self) -> list[Any]:
-        """Return the coroutines of all tasks, the run's own included."""
+        """Return the coroutines of all tasks, including trio's own."""
         found = []
         tasks = [] if self._root is None else [self._root]
         while tasks:

@@ -1,8 +1,7 @@
-"""The budget of a uvloop: whatever is handed to it to be called is timed.
+"""The probe for uvloop: times every callback that is scheduled on the loop.
 
-Its sleep has no hook. It is what lies between two callbacks, and what was off the processor
-meanwhile is taken to be sleep. So is what a protocol's own ``data_received`` waits for: libuv
-calls that directly.
+uvloop has no hook for its sleep: between two callbacks, time off the CPU counts as sleep. That
+includes waits in a protocol's ``data_received``, which libuv calls directly.
 """
 
 from __future__ import annotations
@@ -26,18 +25,18 @@ _TAKES_CALLBACK_AT = {
     "add_writer": 1,
 }
 _SLEEP_NS = 50_000
-"""Between two callbacks of one iteration uvloop spends a microsecond or two."""
+"""Gap between callbacks from which the loop may have slept; within an iteration it is 1-2 us."""
 
 
 class _Call(NamedTuple):
-    """A callback that has just been called, in its own context."""
+    """A callback that has just returned, and the copy of its context."""
 
     callback: Callable[..., object]
     copy: int | None
 
 
 class UvloopProbe(LoopProbe):
-    """Times one uvloop, which runs on the calling thread."""
+    """Times the uvloop of the calling thread."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, notice: float) -> None:
         self._hooked = False
@@ -45,17 +44,17 @@ class UvloopProbe(LoopProbe):
 
     @property
     def loop_name(self) -> str:
-        """The library's name."""
+        """The name of the library."""
         return "uvloop"
 
     @property
     def default_executor(self) -> Any:
-        """The executor of ``run_in_executor(None, …)``, which the loop tells only the collector."""
+        """The executor of ``run_in_executor(None, …)``, found through the garbage collector."""
         kept = gc.get_referents(self._loop)
         return next((one for one in kept if isinstance(one, ThreadPoolExecutor)), None)
 
     def _hook(self) -> None:
-        # On the instance: tasks and futures find it there, and other loops are left alone.
+        # On the instance, where tasks and futures find it; other loops are not affected.
         for name, position in _TAKES_CALLBACK_AT.items():
             setattr(self._loop, name, self._taking(getattr(self._loop, name), position))
         self._hooked = True
@@ -68,7 +67,7 @@ class UvloopProbe(LoopProbe):
 
     def _taking(self, original: Callable[..., Any], position: int) -> Callable[..., Any]:
         def take(*args: Any, **kwargs: Any) -> Any:
-            if len(args) <= position:  # by keyword, which only a user's own code would do
+            if len(args) <= position:  # passed by keyword, as only user code may do
                 return original(*args, **kwargs)
             before, callback, after = args[:position], args[position], args[position + 1 :]
             return original(*before, self._timed(callback), *after, **kwargs)

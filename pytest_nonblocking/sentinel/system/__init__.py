@@ -1,1 +1,1 @@
-"""What the operating system tells of threads, processes and the machine."""
+"""Readings from the operating system: threads, processes and the machine."""

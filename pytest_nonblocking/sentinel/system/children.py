@@ -1,4 +1,4 @@
-"""What the child processes of this one use of the processor."""
+"""CPU usage of child processes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if sys.platform != "win32":
 
 
 def any_child() -> bool:
-    """Return whether this process has a child, live or not yet reaped; one system call."""
+    """Return whether this process has a child, live or not yet reaped; a single system call."""
     if not hasattr(os, "waitid"):
         return True
     try:
@@ -26,7 +26,7 @@ def any_child() -> bool:
 
 
 def reaped_cpu() -> float:
-    """Return the processor time in seconds of all children that have been waited for."""
+    """Return the CPU time in seconds of all reaped children."""
     if sys.platform == "win32":
         return 0.0
     usage = resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -34,10 +34,10 @@ def reaped_cpu() -> float:
 
 
 def child_processes() -> dict[str, Usage]:
-    """Return the usage of all threads of all live descendants, by "process/thread".
+    """Return the usage of all threads of all live descendants, keyed "process/thread".
 
-    Worker processes of a pool look like idle serialisation unless their CPU is counted. Where
-    there is no schedstat they are by "process", and their delay is unknown.
+    A pool's worker processes look like waiting unless their CPU is counted. Without schedstat, the
+    keys are "process" and the delays are unknown (0).
     """
     if not any_child():
         return {}
@@ -51,7 +51,7 @@ def child_processes() -> dict[str, Usage]:
 
 
 def is_runnable(key: str) -> bool:
-    """Return whether the thread with a key of ``child_processes`` runs or wants to run."""
+    """Return whether the thread with a key of ``child_processes`` is runnable."""
     pid, _, tid = key.partition("/")
     if not tid:
         return _status(int(pid)) == "running"
@@ -62,7 +62,7 @@ def is_runnable(key: str) -> bool:
 def _by_psutil() -> dict[str, Usage]:
     try:
         import psutil
-    except ImportError:  # a dependency on the systems that need it
+    except ImportError:  # installed on the systems that need it
         return {}
     found: dict[str, Usage] = {}
     for process in psutil.Process().children(recursive=True):

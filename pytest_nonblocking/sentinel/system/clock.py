@@ -1,4 +1,4 @@
-"""What the scheduler knows of threads and processes."""
+"""Scheduler statistics of threads and processes."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ if sys.platform == "linux":
 _TASKS = "/proc/self/task"
 
 _FALLBACK = os.environ.get("PYTEST_NONBLOCKING_CLOCK") == "fallback"
-"""A switch for tests: measure on Linux as on systems that tell nothing of their scheduler."""
+"""A switch for tests: measure as on systems without scheduler statistics."""
 
-# The kernel's own encoding of a process's or a thread's processor-time clock (clock_getres(2)).
+# The kernel's encoding of the CPU-time clock of a process or thread (clock_getres(2)).
 _PROCESS_CLOCK, _THREAD_CLOCK = 2, 6
 
 
 class Usage(NamedTuple):
-    """Processor time and run-queue delay in nanoseconds.
+    """CPU time and run-queue delay in nanoseconds.
 
-    ``sleeps`` counts how often the thread gave up the processor of its own accord, None where
-    the system does not tell. A thread that never did so has not waited for anything.
+    ``sleeps`` is the number of voluntary context switches, None if the system does not report it.
+    A thread without one has not waited for anything.
     """
 
     cpu: int
@@ -36,12 +36,12 @@ class Usage(NamedTuple):
 
 
 class ThreadClock:
-    """Processor time and run-queue delay of the thread that made the clock; exact on Linux.
+    """Exact CPU time and run-queue delay of the calling thread, on Linux.
 
-    The processor time is ``CLOCK_THREAD_CPUTIME_ID``, not the first field of schedstat: the
-    kernel brings that field up to date only at a tick or a context switch, so it was seen to be
-    4 ms behind (CONFIG_HZ=250). The second field, the run-queue delay, is written when the
-    thread gets the processor back and is therefore exact whenever the thread reads it.
+    CPU time is ``CLOCK_THREAD_CPUTIME_ID``: the kernel updates the first field of schedstat only at
+    ticks and context switches, so it lags by up to 4 ms (CONFIG_HZ=250). The second field, the
+    run-queue delay, is written when the thread gets the CPU back, so it is exact whenever the
+    thread itself reads it.
     """
 
     name = "schedstat"
@@ -55,7 +55,7 @@ class ThreadClock:
         self._who = resource.RUSAGE_THREAD
 
     def read(self) -> Usage:
-        """Return the usage so far; call it from the thread itself."""
+        """Return the usage so far; on the clock's thread only."""
         return Usage(
             self._cpu_ns(),
             int(self._read(self._file).split()[1]),
@@ -63,15 +63,15 @@ class ThreadClock:
         )
 
     def close(self) -> None:
-        """Close the descriptor; the clock cannot be read afterwards."""
+        """Close the descriptor; the clock cannot be read any more."""
         os.close(self._file)
 
 
 class FallbackThreadClock:
-    """Where there is no schedstat: the run-queue delay is a canary's own lateness.
+    """CPU time and estimated run-queue delay of the calling thread, without schedstat.
 
-    The canary is the watchdog thread, which does nothing but sleep: by what it is late, the
-    machine is taken to have been late for the loop thread too. ``worst_ns`` is its longest delay.
+    The delay is that of a canary, the watchdog thread: when it wakes up late, the loop's thread is
+    assumed to have been delayed as long. ``worst_ns`` is the canary's longest delay.
     """
 
     name = "thread_time"
@@ -82,12 +82,12 @@ class FallbackThreadClock:
         self.worst_ns = 0
 
     def late(self, delay_ns: int) -> None:
-        """Take it that the canary was late; called by the canary itself."""
+        """Add a delay of the canary; called by the canary itself."""
         self.canary_delay_ns += delay_ns
         self.worst_ns = max(self.worst_ns, delay_ns)
 
     def read(self) -> Usage:
-        """Return the usage so far; call it from the thread itself."""
+        """Return the usage so far; on the clock's thread only."""
         return Usage(self._cpu_ns(), self.canary_delay_ns)
 
     def close(self) -> None:
@@ -95,13 +95,13 @@ class FallbackThreadClock:
 
 
 def forced_fallback() -> bool:
-    """Return whether Linux is to measure as systems do that tell nothing of their scheduler."""
+    """Return whether tests have disabled the scheduler statistics of this system."""
     return _FALLBACK
 
 
 @functools.cache
 def has_schedstat() -> bool:
-    """Return whether this kernel tells the run-queue delay of a thread."""
+    """Return whether this kernel reports the run-queue delay of threads."""
     if _FALLBACK:
         return False
     try:
@@ -116,12 +116,12 @@ def thread_clock(thread_id: int) -> ThreadClock | FallbackThreadClock:
 
 
 def clock_name() -> str:
-    """Return what the clock of this system rests on, in words."""
+    """Return the name of this system's clock for reports."""
     return "schedstat" if has_schedstat() else "thread_time with a canary thread"
 
 
 def cores() -> float:
-    """Return how many processors this process may use, by its affinity and its quota."""
+    """Return the number of cores that this process may use, by its affinity and cgroup quota."""
     try:
         usable = float(len(os.sched_getaffinity(0)))
     except AttributeError:  # not on Linux
@@ -129,19 +129,21 @@ def cores() -> float:
     try:
         quota, period = Path("/sys/fs/cgroup/cpu.max").read_text("ascii").split()
         usable = min(usable, int(quota) / int(period))
-    except (OSError, ValueError):  # no such group, or no quota
+    except (OSError, ValueError):  # no cgroup v2, or no quota
         pass
     return max(usable, 0.1)
 
 
 def cpu_of_thread(thread_id: int) -> int:
-    """Return the processor time of a thread of this process in nanoseconds, exact even while it
-    runs; raises OSError for one that is gone."""
+    """Return the CPU time of a thread of this process in nanoseconds; raises OSError if it is gone.
+
+    It is exact even while the thread runs.
+    """
     return CLOCKS.clock_ns(~thread_id << 3 | _THREAD_CLOCK)
 
 
 def cpu_of_other_thread(thread_id: int) -> int:
-    """Return the same for a thread that may be gone, and where no system tells: 0 then."""
+    """Return the CPU time of a thread in nanoseconds; 0 if it is gone, or not on Linux."""
     try:
         return cpu_of_thread(thread_id) if sys.platform == "linux" else 0
     except OSError:
@@ -149,13 +151,15 @@ def cpu_of_other_thread(thread_id: int) -> int:
 
 
 def cpu_of_process(pid: int) -> int:
-    """Return the processor time of a process in nanoseconds, its ended threads included; up to
-    a tick late; raises OSError for one that is gone."""
+    """Return the CPU time of a process in nanoseconds; raises OSError if it is gone.
+
+    It includes threads that have ended, and lags by up to one tick.
+    """
     return CLOCKS.clock_ns(~pid << 3 | _PROCESS_CLOCK)
 
 
 def read_small(path: str) -> bytes:
-    """Return the beginning of a file of ``/proc``, empty where it cannot be read."""
+    """Return the first 4 KiB of a file in ``/proc``, empty if it cannot be read."""
     try:
         file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
@@ -169,7 +173,7 @@ def read_small(path: str) -> bytes:
 
 
 def schedstat(path: str) -> Usage:
-    """Return what a schedstat file tells; zero where it cannot be read."""
+    """Return the usage in a schedstat file, zero if it cannot be read."""
     try:
         fields = read_small(path).split()
         return Usage(int(fields[0]), int(fields[1]))
@@ -183,22 +187,22 @@ def thread_ids() -> list[int]:
 
 
 def other_threads(excluded: set[int]) -> dict[str, Usage]:
-    """Return the usage of this process's threads but for those with the native ids given."""
+    """Return the usage of this process's threads, except those with native ids in ``excluded``."""
     if _FALLBACK:
         return {}
     return {str(i): schedstat(f"{_TASKS}/{i}/schedstat") for i in thread_ids() if i not in excluded}
 
 
 def names_in(folder: str) -> list[str]:
-    """Return the names in ``folder``, none where it cannot be read."""
+    """Return the names in ``folder``, empty if it cannot be read."""
     try:
-        return os.listdir(folder)  # noqa: PTH208  a tenth of the time of Path.iterdir
+        return os.listdir(folder)  # noqa: PTH208  10x faster than Path.iterdir
     except OSError:
         return []
 
 
 def grown(before: dict[str, Usage], after: dict[str, Usage]) -> Usage:
-    """Return how much usage was added; threads that began in between count from zero."""
+    """Return the total growth of usage; threads that started in between count from zero."""
     zero = Usage(0, 0)
     pairs = [(before.get(key, zero), now) for key, now in after.items()]
     return Usage(

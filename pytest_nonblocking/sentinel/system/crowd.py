@@ -1,7 +1,7 @@
-"""How many threads and child processes of this one run at an instant, and how many want the GIL.
+"""Counts of the threads and child processes that run, and of the threads that wait for the GIL.
 
-Only those are looked at that have used the processor lately, so that a look costs the same beside
-a thousand idle threads as beside none (0.12 ms a thread and 0.2 ms a child process were seen).
+Only those that used the CPU recently are inspected, so that a look costs the same with a thousand
+idle threads as with none (reading all took 0.12 ms per thread and 0.2 ms per child process).
 """
 
 from __future__ import annotations
@@ -15,28 +15,28 @@ from .clock import cpu_of_process, cpu_of_thread, names_in, thread_ids
 from .thread_state import Witness
 
 _ACTIVE_NS = 50_000
-"""Processor time since the last search from which a thread is looked at: a wake-up costs less."""
+"""CPU time since the last search from which a thread counts as active; a wake-up takes less."""
 _MOST = 64
-"""Threads that are looked at in one look at most: each costs a microsecond."""
+"""Largest number of threads in one look; each takes 1 us."""
 _SEARCH_EVERY_NS = 10_000_000
 _RECENT_NS = 500_000_000
-"""How long ago a thread may have used the processor last; several rounds of the scheduler."""
+"""Age of a thread's last activity up to which it is inspected: several rounds of the scheduler."""
 _DUTY = 50
-"""A search is followed by this many times as long without one: it takes 2 % of the time."""
+"""Pause after a search, as a multiple of its duration: searches take at most 2 % of the time."""
 
 
 class Count(NamedTuple):
-    """How many threads and processes ran without the GIL, and how many threads wanted it."""
+    """Threads and processes that run without the GIL, and threads waiting for it."""
 
     free: int
     wanting: int
 
 
 class Crowd:
-    """The threads and child processes of this process but for those that ``excluded`` returns.
+    """The threads and child processes of this process, except those that ``excluded`` returns.
 
-    ``excluded`` returns native thread ids, and keys "process/thread" of children to leave out.
-    Use it from the watching thread only.
+    ``excluded`` returns native thread ids, and keys "process/thread" of child processes. Use it
+    from the watchdog's thread only.
     """
 
     def __init__(
@@ -56,7 +56,7 @@ class Crowd:
         self._search_at = 0
 
     def look(self, cores: int) -> Count:
-        """Count now; stops at ``cores`` that run, since more of them tell no more."""
+        """Count the runnable threads and processes; stops once ``cores`` of them run."""
         now = CLOCKS.wall_ns()
         if now >= self._search_at:
             self._search()
@@ -98,22 +98,23 @@ def _used(clock: Callable[[int], int], ids: Iterable[int]) -> dict[int, int]:
     for one in ids:
         try:
             used[one] = clock(one)
-        except OSError:  # it has ended
+        except OSError:  # ended meanwhile
             continue
     return used
 
 
 class _Recent:
-    """Which threads or processes have used the processor lately."""
+    """The threads or processes that used the CPU recently."""
 
     def __init__(self) -> None:
         self.used: dict[int, int] = {}
         self._last: dict[int, int] = {}
 
     def active(self, used: dict[int, int]) -> list[int]:
-        """Return those that did, by what all have used so far; the most recent ones first.
+        """Return the recently active ones, latest first; ``used`` holds the CPU times of all.
 
-        One that waits for a processor uses none: beside busy neighbours for many milliseconds.
+        Recent activity counts because a thread that waits for a core uses none, for many
+        milliseconds beside busy neighbours.
         """
         now = CLOCKS.wall_ns()
         for one, cpu in used.items():

@@ -1,7 +1,7 @@
-"""For how long the machine keeps tasks waiting for a processor: a ceiling on what noise can do.
+"""CPU pressure: how long tasks on the machine waited for a core, an upper bound of noise.
 
-The kernel's pressure counter (PSI) counts in microseconds for how long any task waited. Where
-there is none, processors that were not idle bound it more coarsely.
+The kernel's pressure counter (PSI) is the time in microseconds in which any task waited. Without
+it, the time in which no core was idle is a coarser bound.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _IDLE, _IOWAIT, _STEAL = 4, 5, 8
 
 
 class Counters(NamedTuple):
-    """The counters at one instant, in seconds; ``waiting`` is None where nothing tells it."""
+    """The counters at one instant, in seconds; ``waiting`` is None without PSI."""
 
     waiting: float | None
     idle: float
@@ -29,7 +29,7 @@ class Counters(NamedTuple):
 
 
 class Gauge:
-    """Reads the counters; close it when it is not needed any more."""
+    """Reads the counters from open files; must be closed."""
 
     def __init__(self) -> None:
         self._files = [] if forced_fallback() else [f for f in map(_opened, _FILES) if f >= 0]
@@ -37,13 +37,13 @@ class Gauge:
 
     @classmethod
     def closed(cls) -> Gauge:
-        """Return one that reads no pressure counter and holds nothing open."""
+        """Return a gauge without open files, which reads no pressure counter."""
         gauge = cls.__new__(cls)
         gauge._files = []
         return gauge
 
     def read(self) -> Counters:
-        """Return the counters now; about 60 microseconds, most of it for ``/proc/stat``."""
+        """Return the current counters; takes about 60 us, mostly for ``/proc/stat``."""
         waiting = max(map(self._waiting, self._files), default=None)
         idle, stolen = (0.0, 0.0) if forced_fallback() else _idle_and_stolen()
         return Counters(waiting, idle, stolen, CLOCKS.wall_ns() / 1e9)
@@ -67,7 +67,7 @@ def _opened(path: str) -> int:
     except OSError:
         return -1
     try:
-        os.pread(file, 1, 0)  # where PSI is switched off the file is there and cannot be read
+        os.pread(file, 1, 0)  # with PSI disabled, the file exists but cannot be read
     except OSError:
         os.close(file)
         return -1
@@ -85,11 +85,11 @@ def _idle_and_stolen() -> tuple[float, float]:
 
 
 def waited(before: Counters, after: Counters, processors: int) -> float:
-    """Return for how long any task can have waited between two readings, in seconds.
+    """Return an upper bound of the time that a task waited between two readings, in seconds.
 
-    The counter is an average over the processors, weighted by how busy each was: a task may have
-    waited on one of them for as many times as long. Without the counter, a task can have waited
-    whenever no processor was idle.
+    PSI is an average over the ``processors``, weighted by their load: on a single one, a task may
+    have waited ``processors`` times as long. Without PSI, a task may have waited whenever no
+    processor was idle.
     """
     wall = after.wall - before.wall
     if before.waiting is not None and after.waiting is not None:

@@ -1,9 +1,9 @@
-"""Reads of ``/proc`` that keep the GIL.
+"""Reads of ``/proc`` that hold the GIL.
 
-``os.pread`` lets go of it. Where other threads want it, the loop's thread then waited for it at
-every reading of its clock, up to a switch interval (5 ms) for each of them, and what was read
-before and after that wait did not fit together: of a makespan of 169 ms only 60 ms were
-accounted for. And a thread that waits for the GIL would have it before its state was read.
+``os.pread`` releases the GIL. Beside threads that want it, each clock reading then waited up to a
+switch interval (5 ms) per thread, and the values read before and after did not belong together:
+only 60 of 169 ms of a makespan were accounted for. And a thread waiting for the GIL would get it
+before its state is read.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ _BUFFER_SIZE = 256
 
 
 def reader() -> Callable[[int], bytes]:
-    """Return a function that reads the beginning of an open file; for one thread only."""
+    """Return a function that reads the first 256 bytes of an open file; for one thread only."""
     try:
         import ctypes
 

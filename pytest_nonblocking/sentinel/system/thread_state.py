@@ -1,9 +1,8 @@
-"""What a thread waits for, as the kernel sees it: the witness that tells a blocking call from
-a wait for the interpreter lock.
+"""Thread states as the kernel sees them, which tell a blocking call from a wait for the GIL.
 
-``/proc/self/task/<tid>/syscall`` shows the system call in which a thread sleeps and its
-arguments. Both a lock held by another thread and the GIL are futexes, but the GIL's lies inside
-``_PyRuntime``. Tried on CPython 3.10 to 3.13.
+``/proc/self/task/<tid>/syscall`` shows the system call in which a thread sleeps, with its
+arguments. Locks and the GIL are both futexes, but the GIL's address lies inside ``_PyRuntime``
+(checked on CPython 3.10 to 3.13).
 """
 
 from __future__ import annotations
@@ -15,8 +14,8 @@ from ...model import State
 from .clock import has_schedstat
 from .procfs import reader
 
-# The runtime structure holds the main interpreter's state and its GIL (3.12 and later) or the
-# only GIL (3.10, 3.11). Its size is not exported; it is below 1 MiB in each of these versions.
+# The runtime structure contains the GIL: the main interpreter's on CPython 3.12+, the only one
+# before. Its size is not exported; it is below 1 MiB in all of these versions.
 _RUNTIME_SIZE = 1 << 20
 _FUTEX = {"x86_64": b"202", "aarch64": b"98"}.get(platform.machine())
 _SLEEPS = {"x86_64": (b"35", b"230"), "aarch64": (b"101", b"115")}.get(platform.machine(), ())
@@ -24,9 +23,9 @@ _SELECTS = {"x86_64": (b"23", b"270"), "aarch64": (b"72",)}.get(platform.machine
 
 
 class Witness:
-    """Tells what the threads of this process wait for, where the kernel tells.
+    """Reads the states of this process's threads.
 
-    The files are read with the GIL held, so a thread that is seen running does so without it.
+    The files are read with the GIL held, so a thread seen running does not hold it.
     """
 
     def __init__(self) -> None:
@@ -45,17 +44,17 @@ class Witness:
 
     @property
     def tells(self) -> bool:
-        """Whether the kernel tells anything."""
+        """Whether this system reports thread states."""
         return bool(self._runtime)
 
     def forget(self, thread_id: int) -> None:
-        """Close what is open for a thread that has ended."""
+        """Close the file of a thread that has ended."""
         file = self._files.pop(thread_id, -1)
         if file >= 0:
             os.close(file)
 
     def state(self, thread_id: int) -> State:
-        """Return what the thread does right now: one read of about a microsecond."""
+        """Return the current state of the thread; one read, about 1 us."""
         if not self._runtime:
             return "unknown"
         file = self._files.get(thread_id)
@@ -71,7 +70,7 @@ class Witness:
         if fields[0] == _FUTEX:
             offset = int(fields[1], 16) - self._runtime
             return "gil" if 0 <= offset < _RUNTIME_SIZE else "lock"
-        # CPython 3.10 sleeps in a select of no file.
+        # CPython 3.10 implements sleep as a select without files.
         if fields[0] in _SLEEPS or (fields[0] in _SELECTS and fields[1] == b"0x0"):
             return "sleep"
         return "blocked"

@@ -21,7 +21,7 @@ ASYNC = run(cpu=0.5, idle=20)
 
 def alone(*singles, **calibration):
     bounds = alone_bounds(singles, Calibration(**calibration))
-    return tuple(value / MS for value in (bounds.low, bounds.estimate, bounds.high))
+    return tuple(value / MS for value in (bounds.lower, bounds.estimate, bounds.upper))
 
 
 # Shares that were sampled
@@ -125,16 +125,16 @@ def test_a_wait_that_was_seen_to_block_counts_in_full():
 
 
 def test_a_wait_that_nobody_saw_counts_in_the_upper_bound_only():
-    solo = run(blocked=3, unwitnessed=2, idle=20)
+    single = run(blocked=3, unwitnessed=2, idle=20)
     burst = run(8, blocked=24, unwitnessed=16, idle=20)
-    assert part(solo, burst, "blocking-call") == pytest.approx((1, 3, 3))
+    assert part(single, burst, "blocking-call") == pytest.approx((1, 3, 3))
 
 
 # Waits, and what the cores explain of them
 
 
-def wait(burst, solo=ASYNC, **options):
-    return part(solo, burst, "serialised-wait", **options)
+def wait(burst, single=ASYNC, **options):
+    return part(single, burst, "serialised-wait", **options)
 
 
 def test_a_lock_counts_in_full_where_nothing_else_runs():
@@ -191,8 +191,8 @@ def test_looks_that_see_all_cores_wanted_explain_the_wait_beside_busy_neighbours
 
 
 def test_work_in_child_processes_explains_the_wait():
-    solo = run(cpu=0.5, idle=20, child_cpu=20)
-    assert wait(run(50, cpu=25, idle=500, child_cpu=1050), solo) == (0, 0, 0)
+    single = run(cpu=0.5, idle=20, child_cpu=20)
+    assert wait(run(50, cpu=25, idle=500, child_cpu=1050), single) == (0, 0, 0)
 
 
 def test_of_the_cpu_of_children_only_that_while_the_loop_was_idle_counts():
@@ -230,19 +230,19 @@ def test_a_machine_without_pressure_permits_no_excuse():
 
 
 def test_a_pool_sized_by_the_machine_is_excused_for_what_another_machine_would_have():
-    solo, size = run(idle=20), 6
+    single, size = run(idle=20), 6
     pool = Pool("asyncio default executor", size, size, 44, sized_by_cpu_count=True)
     burst = run(50, idle=200, first=20, pools=(pool,))
-    assert part(solo, burst, "thread-pool") == (0, 0, 0)
+    assert part(single, burst, "thread-pool") == (0, 0, 0)
     burst = run(50, idle=200, first=20, pools=(Pool("anyio limiter", size, size, 44),))
-    assert part(solo, burst, "thread-pool")[1] == pytest.approx(180 / 49)
+    assert part(single, burst, "thread-pool")[1] == pytest.approx(180 / 49)
 
 
 # Waits for the GIL
 
 
-def gil(burst, solo=ASYNC, **options):
-    return part(solo, burst, "gil-contention", **options)
+def gil(burst, single=ASYNC, **options):
+    return part(single, burst, "gil-contention", **options)
 
 
 def test_a_step_seen_to_wait_for_the_gil_counts_beyond_the_allowance():
@@ -269,7 +269,7 @@ def test_while_the_gil_is_held_all_the_time_the_loops_idle_time_is_its_wait():
     burst = threads(50, 1000, 1000, looks=looks(1000, held=1.0, free=0.02))
     low, estimate, high = gil(burst, WORK)
     assert 12 < low <= estimate <= high
-    assert excess(WORK, burst).total.high == pytest.approx((980 / 49 - 5 + 0.5) * MS, rel=0.1)
+    assert excess(WORK, burst).total.upper == pytest.approx((980 / 49 - 5 + 0.5) * MS, rel=0.1)
 
 
 def test_threads_seen_to_run_without_the_gil_do_not_wait_for_it():
@@ -305,14 +305,14 @@ def test_hashing_in_a_thread_after_the_response_holds_up_nobody_for_certain():
 def test_the_parts_add_up_to_what_is_judged():
     burst = run(8, cpu=96, blocked=40, idle=80, first=20)
     found = excess(run(cpu=12, blocked=5, idle=10), burst)
-    for name in ("low", "estimate", "high"):
+    for name in ("lower", "estimate", "upper"):
         total = sum(getattr(bounds, name) for bounds in found.parts.values())
         assert getattr(found.total, name) == pytest.approx(total)
     assert found.total.estimate == pytest.approx(7 * MS + 5 * MS + 10 * MS)
 
 
 def test_a_burst_speaks_for_a_fail_only_clear_of_the_limit():
-    solo = run(blocked=2, idle=18)
+    single = run(blocked=2, idle=18)
     limit = 2.0  # a tenth of 20 ms
     for blocked, convicts, acquits in [
         (limit * (1 + MARGIN) * 1.001, True, False),
@@ -320,16 +320,16 @@ def test_a_burst_speaks_for_a_fail_only_clear_of_the_limit():
         (limit / (1 + MARGIN) * 1.001, False, False),
         (limit / (1 + MARGIN) * 0.999, False, True),
     ]:
-        found = excess(solo, run(8, blocked=2 + 7 * blocked, idle=18))
+        found = excess(single, run(8, blocked=2 + 7 * blocked, idle=18))
         assert found.convicts(LIMITS) is convicts
         assert found.acquits(LIMITS) is acquits
 
 
 def test_less_than_a_millisecond_for_each_request_is_never_convicted():
     limit = LEAST_EXCESS / MS
-    solo = run(blocked=limit)
-    assert not excess(solo, run(8, blocked=8 * limit)).convicts(LIMITS)
-    assert excess(solo, run(8, blocked=8 * limit * 1.1)).convicts(LIMITS)
+    single = run(blocked=limit)
+    assert not excess(single, run(8, blocked=8 * limit)).convicts(LIMITS)
+    assert excess(single, run(8, blocked=8 * limit * 1.1)).convicts(LIMITS)
 
 
 def test_waits_that_all_ended_late_together_may_have_happened_once():
@@ -361,6 +361,6 @@ def test_the_cpu_of_worker_threads_and_processes_is_told_for_each_request():
 
 def test_a_limit_is_a_share_of_the_lone_request():
     burst = run(8, blocked=8 * 3, idle=20)
-    solo = run(blocked=3, idle=20)
-    assert excess(solo, burst).convicts(LIMITS)
-    assert excess(solo, burst).acquits(Limits(max_serial_fraction=0.2))
+    single = run(blocked=3, idle=20)
+    assert excess(single, burst).convicts(LIMITS)
+    assert excess(single, burst).acquits(Limits(max_serial_fraction=0.2))

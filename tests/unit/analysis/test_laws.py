@@ -100,8 +100,8 @@ def run_of(demand, copies, delay=0.0):
     )
 
 
-def evidence(solo, bursts):
-    return Evidence((solo,) * 3, tuple(bursts), Calibration(cores=CORES))
+def evidence(single, bursts):
+    return Evidence((single,) * 3, tuple(bursts), Calibration(cores=CORES))
 
 
 def evidence_of(demand, times=3):
@@ -109,14 +109,14 @@ def evidence_of(demand, times=3):
 
 
 def word_of(known, limits=LIMITS):
-    return verdict.judge(known, limits).word
+    return verdict.judge(known, limits).verdict
 
 
 def excess(known, run=None):
     run = run or known.bursts[0]
     return excess_of(
         run,
-        known.solos,
+        known.singles,
         run.looks,
         run.after_looks,
         LIMITS,
@@ -192,8 +192,8 @@ def test_noise_makes_no_fail(demand, off, queued, shape):
 def test_noise_in_the_lone_runs_makes_no_fail(demand, off):
     quiet = evidence_of(demand)
     assume(word_of(quiet) != "fail")
-    solos = tuple(disturbed(run, off) for run in quiet.solos)
-    assert word_of(replace(quiet, solos=solos)) != "fail"
+    singles = tuple(disturbed(run, off) for run in quiet.singles)
+    assert word_of(replace(quiet, singles=singles)) != "fail"
 
 
 @law
@@ -211,7 +211,7 @@ def test_threads_that_wait_for_a_processor_buy_no_pass(demand, delay):
     # They keep a fail back: with more cores they would not have waited.
     quiet = evidence_of(demand)
     assume(word_of(quiet) != "pass")
-    noisy = evidence(quiet.solos[0], [run_of(demand, TOP, delay)] * 3)
+    noisy = evidence(quiet.singles[0], [run_of(demand, TOP, delay)] * 3)
     assert word_of(noisy) != "pass"
 
 
@@ -272,7 +272,7 @@ def test_more_demand_in_the_bursts_acquits_nobody(demand, part, more):
     known = evidence_of(demand)
     assume(word_of(known) != "pass")
     larger = replace(demand, **{part: getattr(demand, part) + more})
-    assert word_of(evidence(known.solos[0], [run_of(larger, TOP)] * 3)) != "pass"
+    assert word_of(evidence(known.singles[0], [run_of(larger, TOP)] * 3)) != "pass"
 
 
 @law
@@ -309,7 +309,7 @@ def scaled(known, by):
         )
 
     calibration = replace(known.calibration, switch_interval=known.calibration.switch_interval * by)
-    return Evidence(tuple(map(run, known.solos)), tuple(map(run, known.bursts)), calibration)
+    return Evidence(tuple(map(run, known.singles)), tuple(map(run, known.bursts)), calibration)
 
 
 @law
@@ -331,7 +331,11 @@ def test_a_machine_of_another_speed_with_limits_to_match_judges_the_same(demand,
         mock.patch.object(bounds, "RESIDUAL_SECONDS", residual),
     ):
         after = verdict.judge(scaled(known, by), limits)
-    assert (after.word, after.cause, after.reasons) == (before.word, before.cause, before.reasons)
+    assert (after.verdict, after.cause, after.reasons) == (
+        before.verdict,
+        before.cause,
+        before.reasons,
+    )
     assert after.serial == pytest.approx(before.serial * by)
     assert after.serial_fraction == pytest.approx(before.serial_fraction)
 
@@ -348,11 +352,11 @@ def test_the_order_of_bursts_does_not_matter(demand, made, random):
         disturbed(run_of(replace(demand, blocked=demand.blocked * pace), TOP), off)
         for pace, off in made
     ]
-    solo = run_of(demand, 1)
-    before = verdict.judge(evidence(solo, bursts), LIMITS)
+    single = run_of(demand, 1)
+    before = verdict.judge(evidence(single, bursts), LIMITS)
     random.shuffle(bursts)
-    after = verdict.judge(evidence(solo, bursts), LIMITS)
-    assert (after.word, after.cause) == (before.word, before.cause)
+    after = verdict.judge(evidence(single, bursts), LIMITS)
+    assert (after.verdict, after.cause) == (before.verdict, before.cause)
     assert after.serial == pytest.approx(before.serial)
 
 
@@ -363,7 +367,7 @@ def test_the_order_of_bursts_does_not_matter(demand, made, random):
 @given(ANY)
 def test_the_shares_of_the_causes_sum_up(demand):
     judgement = verdict.judge(evidence_of(demand), LIMITS)
-    assume(judgement.word == "fail")
+    assume(judgement.verdict == "fail")
     shares = [share for _, share in judgement.causes]
     assert shares == sorted(shares, reverse=True)
     # What is less than half a per cent is not told.
@@ -379,12 +383,12 @@ def test_each_estimate_is_between_its_bounds(demand, delay, queued):
     known = evidence(run_of(demand, 1), [replace(run_of(demand, TOP, delay), queued=queued)])
     found = excess(known)
     for part in (*found.parts.values(), found.alone, found.total):
-        assert 0 <= part.low <= part.estimate + 1e-12
-        assert part.estimate <= part.high + 1e-12
+        assert 0 <= part.lower <= part.estimate + 1e-12
+        assert part.estimate <= part.upper + 1e-12
 
 
 def contains(found, truth):
-    return found.low - 1e-6 <= truth <= found.high + 1e-6
+    return found.lower - 1e-6 <= truth <= found.upper + 1e-6
 
 
 @law
@@ -396,7 +400,7 @@ def test_the_bounds_contain_the_truth(demand):
 @law
 @given(demands(PYTHON))
 def test_the_upper_bound_of_python_in_threads_is_over_the_truth(demand):
-    assert excess(evidence_of(demand)).total.high >= demand.excess - 1e-6
+    assert excess(evidence_of(demand)).total.upper >= demand.excess - 1e-6
 
 
 @pytest.mark.parametrize("copies", [8, 50])
@@ -404,14 +408,14 @@ def test_the_lower_bound_of_python_in_threads_is_below_the_truth(copies):
     # All of it is covered by the allowance; the wait that passes in parallel dilutes the share.
     demand = Demand(wait=0.100, python=0.0045)
     known = evidence(run_of(demand, 1), [run_of(demand, copies)])
-    assert excess(known).total.low <= demand.excess + 1e-6
+    assert excess(known).total.lower <= demand.excess + 1e-6
 
 
 @law
 @given(demands(FREE))
 def test_work_that_fills_the_cores_is_no_demand_of_the_loop_for_certain(demand):
     found = excess(evidence_of(demand))
-    assert found.total.low <= demand.excess + 1e-6
+    assert found.total.lower <= demand.excess + 1e-6
 
 
 INPUTS = [
@@ -433,6 +437,6 @@ def test_a_change_of_one_input_by_one_per_cent_moves_no_bound_far(demand, input_
     moved = replace(burst, **{group: replace(data, **{name: getattr(data, name) * by})})
     before, after = excess(known), excess(known, moved)
     largest = max(getattr(burst.budget, name) for name in (*PARTS, "idle_cpu")) / (TOP - 1)
-    for figure in ("low", "estimate", "high"):
+    for figure in ("lower", "estimate", "upper"):
         change = abs(getattr(after.total, figure) - getattr(before.total, figure))
         assert change <= 0.05 * largest

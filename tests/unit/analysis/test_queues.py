@@ -81,6 +81,15 @@ def test_a_middleware_that_waits_for_its_handler_is_no_queue_for_a_lock():
     assert pool_waited_for([seen]) is not None
 
 
+def test_a_handler_below_a_middleware_queues_for_its_lock():
+    # Starlette's BaseHTTPMiddleware runs the rest of the app in a task that it has begun.
+    below = (inside("starlette.middleware.base", "coro"), HANDLER, inside("asyncio.locks"))
+    looked = run(
+        50, idle=500, waiters=(Waiters(below, 40, 9.0),), pools=(pool(waiting=10, waited=0.5),)
+    )
+    assert waits_for([looked]) == ("serialised-wait", None)
+
+
 def test_copies_that_queue_for_threads_which_queue_for_a_lock_wait_for_the_lock():
     # More threads would not help.
     stuck = [worker("lock", HANDLER) for _ in range(3)]

@@ -12,7 +12,7 @@ import pytest
 from pytest_nonblocking.clocks import CLOCKS
 from pytest_nonblocking.sentinel import COPY
 from pytest_nonblocking.sentinel.probes.choice import probe_of_running_loop
-from pytest_nonblocking.sentinel.wait_sampler import Waits
+from pytest_nonblocking.sentinel.wait_sampler import WaitSampler
 
 pytestmark = pytest.mark.asyncio
 
@@ -32,7 +32,7 @@ async def start(wait):
 
 
 def queued():
-    waits = Waits(probe_of_running_loop(1.0))
+    waits = WaitSampler(probe_of_running_loop(1.0))
     waits.count_queued(COPIES)
     return waits.queued
 
@@ -63,7 +63,7 @@ async def test_copies_whose_time_has_come_are_not():
 async def test_a_moment_at_which_copies_may_run_is_enough():
     event = asyncio.Event()
     tasks = await start(event.wait)
-    waits = Waits(probe_of_running_loop(1.0))
+    waits = WaitSampler(probe_of_running_loop(1.0))
     waits.count_queued(COPIES)
     event.set()
     waits.count_queued(COPIES)
@@ -72,14 +72,14 @@ async def test_a_moment_at_which_copies_may_run_is_enough():
 
 
 async def test_nothing_is_queued_before_anyone_has_looked():
-    assert Waits(probe_of_running_loop(1.0)).queued == 0.0
+    assert WaitSampler(probe_of_running_loop(1.0)).queued == 0.0
 
 
 async def test_a_thread_that_is_free_for_the_work_makes_no_full_pool(monkeypatch):
     queue = SimpleQueue()
     queue.put("given just now")
     monkeypatch.setitem(executors._threads_queues, threading.current_thread(), queue)
-    waits = Waits(probe_of_running_loop(1.0))
+    waits = WaitSampler(probe_of_running_loop(1.0))
     waits.look_at_pools()
     assert not waits.pools
 
@@ -102,7 +102,7 @@ def full_pool():
 
 
 async def test_work_that_waits_for_a_thread_makes_a_full_pool(full_pool):
-    waits = Waits(probe_of_running_loop(1.0))
+    waits = WaitSampler(probe_of_running_loop(1.0))
     waits.look_at_pools()
     (pool,) = waits.pools
     assert (pool.size, pool.waiting, pool.waited) == (1, 1, 0)
@@ -131,7 +131,7 @@ async def look_at(wall, waits, *times):
 async def test_a_queue_is_as_long_as_its_tasks_wait_after_the_first_pass(wall, full_pool):
     event = asyncio.Event()
     tasks = await start(event.wait)
-    waits = Waits(probe_of_running_loop(1.0))
+    waits = WaitSampler(probe_of_running_loop(1.0))
     waits.from_ns = wall[0] + SECOND  # when the first pass is over
     await look_at(wall, waits, 0.5, 1.5, 3.5)
     # 0.5 s of the first look after the pass, and 2 s of the second.
@@ -146,7 +146,7 @@ async def test_a_queue_is_as_long_as_its_tasks_wait_after_the_first_pass(wall, f
 
 
 async def test_the_place_where_tasks_stay_comes_before_the_one_where_more_were_once(wall):
-    waits = Waits(probe_of_running_loop(1.0))
+    waits = WaitSampler(probe_of_running_loop(1.0))
     waits.from_ns = wall[0]
     brief, long = asyncio.Event(), asyncio.Lock()
     await long.acquire()
@@ -171,7 +171,7 @@ async def test_the_place_where_tasks_stay_comes_before_the_one_where_more_were_o
 
 
 async def test_what_workers_do_is_told_with_the_time_for_which_it_stands(wall, full_pool):
-    waits = Waits(probe_of_running_loop(1.0))
+    waits = WaitSampler(probe_of_running_loop(1.0))
     waits.from_ns = wall[0]
     await look_at(wall, waits, 0.25)
     (worker,) = (s for s in waits.workers if any(f.function.endswith("work") for f in s.stack))

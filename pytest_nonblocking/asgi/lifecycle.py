@@ -1,0 +1,62 @@
+"""The clients of one test, and the life of the apps behind them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .client import ASGITransport, make_client, make_live_client
+from .servers import LiveServer
+
+
+class Clients:
+    """Creates clients, and starts and shuts down their apps around the body of a test.
+
+    ``server`` is "asgi" for in-process clients, or the name of a real server.
+    """
+
+    def __init__(self, server: str) -> None:
+        self._server = server
+        self._clients: list[tuple[Any, ASGITransport | LiveServer]] = []
+        self.apps: list[Any] = []
+        self.live: LiveServer | None = None
+
+    @property
+    def transports(self) -> list[ASGITransport | LiveServer]:
+        """The transports of all clients."""
+        return [transport for _, transport in self._clients]
+
+    def client_for(self, app: Any) -> Any:
+        """Return a new client for ``app``."""
+        self.apps.append(app)
+        if self._server == "asgi":
+            client, transport = make_client(app)
+            self._clients.append((client, transport))
+        else:
+            client, live = make_live_client(app, self._server)
+            self._clients.append((client, live))
+            self.live = live
+        return client
+
+    async def startup(self) -> None:
+        """Start all apps; raises AppStartupError."""
+        __tracebackhide__ = True
+        for transport in self.transports:
+            await transport.startup()
+
+    async def shutdown(self) -> None:
+        """Close all clients and shut their apps down, in reverse order; raises AppShutdownError."""
+        __tracebackhide__ = True
+        for client, transport in reversed(self._clients):
+            await client.aclose()
+            await transport.shutdown()
+
+    def raise_failure(self) -> None:
+        """Raise the first exception of an app that no request has raised."""
+        __tracebackhide__ = True
+        for transport in self.transports:
+            transport.raise_failure()
+
+    def release(self) -> None:
+        """Close the port of a live server whose test never ran."""
+        if self.live is not None:
+            self.live.release()

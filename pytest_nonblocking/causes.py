@@ -1,0 +1,169 @@
+"""The words of every cause, and the async counterparts of calls that block.
+
+A new cause is a name in ``model.CAUSES``, one entry here and one bound in ``analysis/``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from .model import Cause, Culprit
+
+OFFLOAD = "make the handler `def`, or await anyio.to_thread.run_sync(…)"
+
+
+@dataclass(frozen=True, slots=True)
+class Measure:
+    """How one measured amount is described."""
+
+    text: str
+    """With ``{amount}`` and ``{limit}``, or ``{threads}`` and ``{calls}`` of a thread pool."""
+    part: Literal["cpu", "blocked", "other_cpu", "idle"]
+    """The field of ``model.Budget`` that holds the amount."""
+    setting: Literal["max_blocked", "max_lag", "cpu_allowance"] | None = None
+    """The setting that ``{limit}`` stands for."""
+    scaled: bool = False
+    """Whether that limit is a duration of computing, which a slower CPU extends."""
+
+
+@dataclass(frozen=True, slots=True)
+class CauseText:
+    """Everything a reader is told about one cause."""
+
+    headline: str
+    """Follows the target in the first line of a failure."""
+    title: str
+    """The heading of the SARIF rule."""
+    explanation: str
+    """One sentence: why the cause makes requests wait."""
+    fix: str
+    """What to do, as an imperative without a full stop."""
+    per_request: str
+    """Precedes the serial demand of a request."""
+    in_burst: Measure
+    """What a burst costs for each of its copies."""
+    in_callback: Measure | None = None
+    """What the longest callback costs, for causes that a single callback shows."""
+
+
+_OCCUPIES = "each request occupies the loop for"
+_ADDS = "each additional request adds"
+
+CAUSE_TEXTS: Mapping[Cause, CauseText] = {
+    "blocking-call": CauseText(
+        headline="blocks the event loop",
+        title="A blocking call stops the event loop",
+        explanation="A handler waits in a blocking call on the event loop, so no other request is "
+        "served until the call returns.",
+        fix=f"await an async equivalent, {OFFLOAD}",
+        per_request=_OCCUPIES,
+        in_burst=Measure("{amount} per request off the CPU in callbacks", "blocked"),
+        in_callback=Measure(
+            "{amount} off the CPU in one callback ({limit})", "blocked", "max_blocked"
+        ),
+    ),
+    "cpu-on-loop": CauseText(
+        headline="occupies the event loop with CPU work",
+        title="CPU work occupies the event loop",
+        explanation="CPU work on the event loop delays every other request until it is done.",
+        fix="reduce the work per request (paginate, cache), or await a process pool "
+        "(loop.run_in_executor(ProcessPoolExecutor(), …)); threads help only if the work releases "
+        "the GIL",
+        per_request=_OCCUPIES,
+        in_burst=Measure(
+            "{amount} of CPU time per request on the loop ({limit})", "cpu", "cpu_allowance", True
+        ),
+        in_callback=Measure(
+            "{amount} of CPU time in one callback ({limit})", "cpu", "max_lag", True
+        ),
+    ),
+    "gil-contention": CauseText(
+        headline="runs CPU work in threads that compete for the GIL",
+        title="CPU work in threads competes for the GIL",
+        explanation="Only one thread at a time executes Python code, so moving CPU work to threads "
+        "does not make room for other requests.",
+        fix="use a process pool, or a library that releases the GIL; threads do not run "
+        "pure-Python work in parallel",
+        per_request=_ADDS,
+        in_burst=Measure(
+            "{amount} of CPU time per request in worker threads, only one of which runs Python "
+            "code at a time",
+            "other_cpu",
+        ),
+    ),
+    "thread-pool": CauseText(
+        headline="runs out of worker threads",
+        title="Requests queue for a worker thread",
+        explanation="More calls need a worker thread at once than the pool has threads, so the "
+        "other calls queue.",
+        fix="raise the limiter's total_tokens (the executor's max_workers) to the concurrency you "
+        "serve, or await an async client",
+        per_request=_ADDS,
+        in_burst=Measure("all {threads} were busy and {calls} waited for one", "idle"),
+    ),
+    "serialised-wait": CauseText(
+        headline="makes requests wait for one another",
+        title="Requests queue for a lock, a pool or a single worker",
+        explanation="The event loop is idle while requests queue for a shared resource.",
+        fix="hold the lock for a shorter time, enlarge the pool, or accept the queue with "
+        'allow="serialised-wait"',
+        per_request=_ADDS,
+        in_burst=Measure(
+            "the loop was idle while requests queued for a lock, a pool or a single worker", "idle"
+        ),
+    ),
+}
+
+# A single run that never ended while its loop was idle has no queue to wait in, whatever its cause.
+HANGS_HEADLINE = "does not finish, even alone"
+HANGS_MEASURED = "it hung while the loop was idle and no other request was running"
+HANGS_FIX = (
+    "find what should end this wait (a lock that the request already holds, an event that is never "
+    "set, a reply that never arrives), and bound the wait with a timeout: anyio.fail_after(…)"
+)
+
+# By the top-level package of the library that blocks.
+_BY_PACKAGE = {
+    "requests": "await an async client (httpx.AsyncClient)",
+    "urllib": "await an async client (httpx.AsyncClient)",
+    "urllib3": "await an async client (httpx.AsyncClient)",
+    "http": "await an async client (httpx.AsyncClient)",
+    "httpx": "await httpx.AsyncClient instead of httpx.Client",
+    "sqlite3": "await aiosqlite",
+    "sqlalchemy": "use SQLAlchemy's create_async_engine and AsyncSession",
+    "psycopg": "use psycopg.AsyncConnection",
+    "psycopg2": "await an async driver (psycopg 3, asyncpg)",
+    "pymysql": "await an async driver (asyncmy, aiomysql)",
+    "MySQLdb": "await an async driver (asyncmy, aiomysql)",
+    "pymongo": "use pymongo.AsyncMongoClient",
+    "redis": "use redis.asyncio",
+    "botocore": "await an async client (aioboto3)",
+    "boto3": "await an async client (aioboto3)",
+    "smtplib": "await an async client (aiosmtplib)",
+    "subprocess": "await asyncio.create_subprocess_exec(…)",
+    "threading": "use asyncio.Lock or asyncio.Event: their threading versions block the loop",
+    "queue": "use asyncio.Queue",
+    "socket": "use asyncio or anyio streams",
+    "asyncio": "await the future instead of waiting for its result",
+    "concurrent": "await asyncio.wrap_future(…) instead of calling result()",
+}
+# By a part of the line that blocks, for calls that leave no frame of their own.
+_BY_CODE = {
+    "time.sleep": "await asyncio.sleep(…)",
+    "open(": "await anyio.open_file(…)",
+    ".read_text(": "await anyio.Path(…).read_text()",
+    ".read_bytes(": "await anyio.Path(…).read_bytes()",
+    ".acquire(": "use asyncio.Lock: a threading lock blocks the loop",
+    "sqlite3.": "await aiosqlite",
+    "os.system": "await asyncio.create_subprocess_shell(…)",
+}
+
+
+def counterpart(culprit: Culprit) -> str | None:
+    """Return what to await in place of the blocking call, None where no counterpart is known."""
+    for call in culprit.calls:
+        if found := _BY_PACKAGE.get(call.partition(".")[0].partition(" ")[0]):
+            return found
+    return next((found for text, found in _BY_CODE.items() if text in culprit.code), None)

@@ -1,0 +1,463 @@
+"""One closed burst: copies of a scenario that are released at the same instant."""
+
+from __future__ import annotations
+
+import contextlib
+import statistics
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from typing import Any, Protocol
+
+import anyio
+import anyio.lowlevel
+
+from ..asgi.door import Door
+from ..clocks import CLOCKS
+from ..model import Budget, Exchange, Limits, Run, Stack, Step
+from ..sentinel import (
+    COPY,
+    LoopStuck,
+    LoopUnreachableError,
+    Reading,
+    Sentinel,
+    Stretch,
+    Stretches,
+)
+from ..tasks import running_tasks
+
+Body = Callable[[], Awaitable[object]]
+"""A scenario: called once per copy, without arguments."""
+
+_BREAK_EVERY = 0.02
+"""Seconds between attempts to interrupt a callback that outlives the timeout."""
+_EARLY_LOOKS = 8
+"""Loop iterations after the release in which the thread pools are inspected."""
+_LATE = 1.5
+"""Multiple of a single run's latency after which a healthy burst would be over."""
+_LOOK_EVERY = 0.010
+_LOOK_DUTY = 20
+"""Pause after inspecting all tasks, as a multiple of what the inspection took."""
+
+
+class Transport(Protocol):
+    """The part of a client's transport that a scenario uses."""
+
+    def drain(self) -> list[Exchange]:
+        """Return the exchanges recorded so far and clear the record."""
+
+    def in_flight(self) -> list[Exchange]:
+        """Return the exchanges that the app is still processing."""
+
+    async def settle(self) -> None:
+        """Wait until the app has no request in progress."""
+
+
+class BodyFailedError(Exception):
+    """The body raised ``error`` in copy number ``copy`` of ``concurrency``."""
+
+    def __init__(self, error: BaseException, copy: int, concurrency: int) -> None:
+        super().__init__(error, copy, concurrency)
+        self.error = error
+        self.copy = copy
+        self.concurrency = concurrency
+
+
+def current_copy() -> int:
+    """Return the index of the running copy, from 0; 0 outside of a burst."""
+    return COPY.get() or 0
+
+
+async def run_burst(
+    body: Body,
+    concurrency: int,
+    limits: Limits,
+    sentinel: Sentinel,
+    transports: Sequence[Transport],
+    alone: tuple[float, ...] = (),
+    door: Door | None = None,
+) -> Run:
+    """Run one closed burst under a started sentinel; raises BodyFailedError.
+
+    ``alone`` holds the latencies of the single runs in seconds. With them, the thread pools are
+    inspected right after the release, and waiting tasks once a healthy burst would be over.
+    ``door`` is the application's, if its clients run outside of its loop.
+    """
+    burst = _Burst(body, concurrency, sentinel, transports, limits.timeout, alone, door)
+    return await burst.run()
+
+
+class _WaitLooks:
+    """Decides when to inspect waiting tasks and thread pools during one burst.
+
+    ``age`` returns the seconds since the release, ``unfinished`` the number of running copies.
+    """
+
+    def __init__(
+        self,
+        sentinel: Sentinel,
+        door: Door | None,
+        concurrency: int,
+        alone: tuple[float, ...],
+        age: Callable[[], float],
+        unfinished: Callable[[], int],
+    ) -> None:
+        self._probe = sentinel.probe
+        self._door = door
+        self._concurrency = concurrency
+        self._age = age
+        self._unfinished = unfinished
+        self.sampler = sentinel.wait_sampler()
+        # The median: one slow single run would put the first look beyond the end of the burst.
+        self._first_pass = statistics.median(alone or (0.0,))
+        self.late_after = _LATE * self._first_pass
+        self._count_at = 3 * self.late_after
+        self._look_at = self._look_cost = 0.0
+        self._early_looks = _EARLY_LOOKS
+
+    def begin(self, began_ns: int) -> None:
+        """Ignore waits during the first pass of a burst released at ``began_ns``."""
+        self.sampler.from_ns = began_ns + int(self._first_pass * 1e9)
+
+    def on_late(self) -> float | None:
+        """Post the looks that are due; return the delay to the next call in seconds.
+
+        Runs on the watchdog's thread.
+        """
+        age = self._age()
+        if age < self.late_after:
+            return self.late_after - age
+        if self._is_with_clients:
+            return _LOOK_EVERY
+        if age >= self._look_at and self._probe.idle:
+            self._probe.call_soon_threadsafe(self.look)
+            self._look_at = age + max(self.late_after / 2, _LOOK_DUTY * self._look_cost)
+        if age >= self._count_at and self._unanswered >= self._concurrency / 5:
+            self._count_at = 2 * age
+            self._probe.call_soon_threadsafe(self._count_queued)
+        # Counting is cheap and must not wait for a look that was slow on a busy machine.
+        return max(min(self._look_at, self._count_at) - age, _LOOK_EVERY)
+
+    @property
+    def _unanswered(self) -> int:
+        has_begun = self._door is not None and self._door.has_begun
+        return self._door.inside if self._door is not None and has_begun else self._unfinished()
+
+    @property
+    def _is_with_clients(self) -> bool:
+        """Whether every copy is waiting for a client rather than the app."""
+        door = self._door
+        return door is not None and (door.is_gathering or (door.has_begun and not door.inside))
+
+    # On the loop's thread
+
+    def look_at_pools_soon(self) -> None:
+        """Inspect the thread pools in the next iterations, while all copies ask for a thread.
+
+        A healthy burst releases its threads before another thread can look on a busy machine.
+        """
+        self._probe.as_own(self.sampler.look_at_pools)
+        self._early_looks -= 1
+        if self._early_looks > 0:
+            self._probe.call_soon(self.look_at_pools_soon)
+
+    def look(self) -> None:
+        """Inspect all waiting tasks."""
+        began = CLOCKS.wall_ns()
+        self._probe.as_own(self.sampler.look)
+        self._look_cost = (CLOCKS.wall_ns() - began) / 1e9
+
+    def _count_queued(self) -> None:
+        self._probe.as_own(lambda: self.sampler.count_queued(self._unanswered))
+        if not self.sampler.waiters:  # the loop was never idle when a look was due
+            self.look()
+
+
+class _BudgetWindow:
+    """The window of one burst's budget, from the release to the end of the last copy.
+
+    ``figures`` holds the fields of ``Run`` that are measured in it and after it, ``latencies``
+    those that the door measured, if it has admitted requests.
+    """
+
+    def __init__(self, sentinel: Sentinel, door: Door | None) -> None:
+        self._sentinel = sentinel
+        self._door = door
+        self._stretches: Stretches | None = None
+        self._opened: Reading | None = None
+        self._closed: Reading | None = None
+        self.began_ns = 0
+        self.figures: dict[str, Any] = {}
+        self.latencies: dict[int, float] | None = None
+
+    @property
+    def age(self) -> float:
+        """Seconds since the window was opened."""
+        return (CLOCKS.wall_ns() - self.began_ns) / 1e9
+
+    def stretches(self) -> Stretches:
+        """Return a new record of the times in which requests are in the app, kept by the door."""
+        self._stretches = self._sentinel.stretches()
+        return self._stretches
+
+    def open(self, begin: Callable[[], None]) -> None:
+        """Open the window and call ``begin`` on the loop's thread."""
+        self._opened = self._sentinel.reading()
+        self._sentinel.on_loop(begin)
+        self.began_ns = self._opened.wall_ns
+
+    def close(self, timed_out: bool) -> None:
+        """Close the window, unless it is closed; background work comes after it."""
+        assert self._opened is not None
+        if self.figures:
+            return
+        makespan = self.age
+        try:
+            within = self._within(timed_out)
+            window = self._sentinel.close_window(self._opened, within)
+        except LoopUnreachableError:
+            self.figures |= {"makespan": makespan, "budget": Budget(blocked=makespan)}
+            return
+        self._closed = window.closed
+        self.figures |= {
+            "makespan": window.wall,
+            "budget": window.budget,
+            "pressure": window.pressure,
+            "looks": window.looks,
+        }
+
+    def _within(self, timed_out: bool) -> Stretch | None:
+        """Return what was measured while requests were in the app, None without a door."""
+        door, stretches = self._door, self._stretches
+        if door is None or stretches is None or not door.has_begun:
+            return None
+        if timed_out:
+            self._sentinel.on_loop(lambda: stretches.turn(None))
+        within = self._sentinel.on_loop(lambda: stretches.total("window"))
+        self.latencies = door.latencies
+        return within
+
+    def measure_after(self) -> None:
+        """Measure the time from the last response until now, if the window could be closed."""
+        if self._closed is None:
+            return
+        with contextlib.suppress(LoopUnreachableError):
+            stretch = self._stretch_after()
+            if stretch is not None:
+                budget, looks = Budget(**stretch.seconds()), stretch.looks
+            else:
+                window = self._sentinel.close_window(self._closed)
+                budget, looks = window.budget, window.looks
+            self.figures |= {"after": budget, "after_looks": looks}
+
+    def _stretch_after(self) -> Stretch | None:
+        if self._door is None or self._stretches is None or not self._door.has_begun:
+            return None
+        stretches = self._stretches
+        return self._sentinel.on_loop(lambda: stretches.total("after"))
+
+
+class _Burst:
+    """Runs the copies and measures them from the release of all of them.
+
+    Measured from its own start, a blocking handler's latency would look flat: request k starts
+    only when request k - 1 has ended (coordinated omission).
+    """
+
+    def __init__(
+        self,
+        body: Body,
+        concurrency: int,
+        sentinel: Sentinel,
+        transports: Sequence[Transport],
+        timeout: float,
+        alone: tuple[float, ...],
+        door: Door | None,
+    ) -> None:
+        self._door = door
+        self._body = body
+        self._concurrency = concurrency
+        self._sentinel = sentinel
+        self._transports = transports
+        self._timeout = timeout
+        self._alone = alone
+        self._gate = anyio.Event()
+        self._ready = 0
+        self._left = concurrency
+        self._latencies: dict[int, float] = {}
+        self._failure: BodyFailedError | None = None
+        self._scope = anyio.CancelScope()
+        self._cancelled = anyio.get_cancelled_exc_class()
+        window = self._window = _BudgetWindow(sentinel, door)
+        self._looks = _WaitLooks(
+            sentinel, door, concurrency, alone, lambda: window.age, lambda: self._left
+        )
+        self._tasks = running_tasks()
+        self._timed_out = False
+        self._stuck: Stack | None = None
+
+    async def run(self) -> Run:
+        """Run the burst; raises BodyFailedError with the exception of the first failing copy."""
+        try:
+            with self._scope:
+                async with anyio.create_task_group() as self._copies:
+                    for index in range(self._concurrency):
+                        self._copies.start_soon(self._copy, index)
+                    while self._ready < self._concurrency:
+                        await anyio.lowlevel.checkpoint()
+                    self._release()
+                if self._failure is None:
+                    await self._settle()
+        finally:
+            self._sentinel.watchdog.forget_calls()
+            self._looks.sampler.close()
+            if self._door is not None:
+                self._door.open()
+        exchanges = [e for transport in self._transports for e in transport.drain()]
+        if self._timed_out:
+            exchanges += [e for transport in self._transports for e in transport.in_flight()]
+            self._close()
+        elif self._failure is not None:
+            raise self._failure from None
+        return self._run_of(tuple(exchanges))
+
+    def _run_of(self, exchanges: tuple[Exchange, ...]) -> Run:
+        watchdog, probe = self._sentinel.watchdog, self._sentinel.probe
+        sampler = self._looks.sampler
+        return Run(
+            concurrency=self._concurrency,
+            latencies=tuple(self._latencies.values()),
+            released_ns=self._window.began_ns,
+            ended=tuple(self._latencies),
+            steps=self._steps(),
+            samples=probe.take_samples(),
+            yields=probe.take_yields(),
+            thread_samples=watchdog.take_thread_samples(),
+            waiters=sampler.waiters,
+            pools=sampler.pools,
+            workers=tuple(sampler.workers),
+            queued=sampler.queued,
+            requests=len(exchanges),
+            background=max((_background(e) for e in exchanges), default=0.0),
+            exchanges=exchanges,
+            residences=tuple(_residences(exchanges)),
+            timed_out=self._timed_out,
+            stuck=self._stuck,
+            **self._window.figures,
+        )
+
+    def _steps(self) -> tuple[Step, ...]:
+        try:
+            return self._sentinel.on_loop(self._sentinel.probe.take_steps)
+        except LoopUnreachableError:
+            return ()
+
+    # The copies
+
+    def _release(self) -> None:
+        """Start all bodies at once, and the window with them unless a door starts it later."""
+        watchdog = self._sentinel.watchdog
+        if self._door is not None:
+            self._door.shut(self._concurrency, self._window.stretches(), self._begin_at_door)
+            watchdog.call_after(_LOOK_EVERY, self._look_at_door)
+        watchdog.call_after(self._timeout, self._on_timeout)
+        self._window.open(self._begin)
+        if self._alone:
+            watchdog.call_after(self._looks.late_after, self._looks.on_late)
+        self._gate.set()
+        if self._alone and self._door is None:
+            self._looks.look_at_pools_soon()
+
+    def _begin(self) -> None:
+        """Discard everything recorded before the release; on the loop's thread."""
+        self._window.began_ns = CLOCKS.wall_ns()
+        probe = self._sentinel.probe
+        probe.take_steps()
+        probe.take_samples()
+        probe.take_yields()
+        self._sentinel.watchdog.take_thread_samples()
+        self._looks.begin(self._window.began_ns)
+
+    def _begin_at_door(self) -> None:
+        """Restart the measurement: the first requests enter the app now."""
+        probe = self._sentinel.probe
+        probe.as_own(self._begin)
+        if self._alone:
+            probe.call_soon(self._looks.look_at_pools_soon)
+
+    async def _copy(self, index: int) -> None:
+        __tracebackhide__ = True
+        COPY.set(index)
+        self._ready += 1
+        await self._gate.wait()
+        try:
+            await self._body()
+        except self._cancelled:
+            if self._scope.cancel_called or self._copies.cancel_scope.cancel_called:
+                raise
+            self._failed(index, RuntimeError("the test body cancelled itself"))
+        except LoopStuck:
+            self._timed_out = True
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException as error:
+            self._failed(index, error)
+        else:
+            self._latencies[index] = self._window.age
+            self._left -= 1
+            if self._door is not None:
+                self._door.ended(index)
+            if self._left == 0:
+                self._close()
+
+    def _close(self) -> None:
+        self._window.close(self._timed_out)
+        if self._window.latencies is not None:
+            self._latencies = self._window.latencies
+
+    def _failed(self, index: int, error: BaseException) -> None:
+        if self._failure is None:
+            self._failure = BodyFailedError(error, index, self._concurrency)
+        self._scope.cancel()
+
+    async def _settle(self) -> None:
+        """Wait until the app is done with all requests, and measure that time separately."""
+        for transport in self._transports:
+            try:
+                await transport.settle()
+            except Exception as error:  # raised by the app after its response
+                self._failure = BodyFailedError(error, 0, self._concurrency)
+        if not self._timed_out:
+            self._window.measure_after()
+
+    # On the watchdog's thread
+
+    def _look_at_door(self) -> float | None:
+        """Release requests held at the door for copies that will not send one."""
+        assert self._door is not None
+        self._door.look()
+        return _LOOK_EVERY
+
+    def _on_timeout(self) -> float | None:
+        """Record where the copies wait, then cancel them; repeat while any remains."""
+        if (age := self._window.age) < self._timeout:  # the door has restarted the measurement
+            return self._timeout - age
+        if not self._timed_out:
+            self._timed_out = True
+            self._stuck = self._sentinel.loop_stack()
+            self._sentinel.probe.call_soon_threadsafe(self._looks.look)
+            self._tasks.call_soon_threadsafe(self._scope.cancel)
+        else:
+            self._sentinel.break_step()
+        return _BREAK_EVERY
+
+
+def _residences(exchanges: Sequence[Exchange]) -> Iterator[float]:
+    """Yield the seconds that each finished request spent in the app."""
+    for exchange in exchanges:
+        if exchange.app_return_ns is not None:
+            yield (exchange.app_return_ns - exchange.start_ns) / 1e9
+
+
+def _background(exchange: Exchange) -> float:
+    if exchange.app_return_ns is None or exchange.last_byte_ns is None:
+        return 0.0
+    return max(0, exchange.app_return_ns - exchange.last_byte_ns) / 1e9

@@ -1,0 +1,88 @@
+"""The files beside the package agree with one another."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+FORMS = ROOT / ".github" / "ISSUE_TEMPLATE"
+
+
+def text(name):
+    return (ROOT / name).read_text("utf-8")
+
+
+def array(name):
+    """Return the strings of an array in pyproject.toml (tomllib is new in 3.11)."""
+    found = re.search(rf"^{name} = \[\n(.*?)^\]", text("pyproject.toml"), re.MULTILINE | re.DOTALL)
+    return re.findall(r'^    "(.+?)",$', found[1], re.MULTILINE)
+
+
+def run(*arguments):
+    done = subprocess.run(
+        [sys.executable, "-m", *arguments], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def packed(name):
+    return any((ROOT / name).match(pattern.lstrip("/")) for pattern in array("include"))
+
+
+def test_the_sdist_holds_what_its_makefile_runs():
+    folders = re.findall(r"(?:^|\s)([\w.]+)/[\w./-]+\.py", text("Makefile"))
+    assert {".ci", "benchmarks", "examples"} <= set(folders)
+    assert all(packed(folder) for folder in folders)
+    assert packed("Makefile")
+
+
+def test_the_sdist_holds_every_page():
+    assert all(packed(path.name) for path in ROOT.glob("*.md"))
+
+
+def test_classifiers_name_only_versions_that_decide_whether_a_change_lands():
+    named = {c.rpartition(" ")[2] for c in array("classifiers") if " :: 3." in c}
+    workflow = text(".github/workflows/ci.yml")
+    (row,) = re.findall(r"^ +python: \[(.*)\]", workflow, re.MULTILINE)
+    (undecided,) = re.findall(r"continue-on-error: .*'(.*)'", workflow)
+    assert named == set(re.findall(r'"(.*?)"', row)) - {undecided}
+
+
+def test_the_workflow_runs_what_ci_runs():
+    decides = set(re.findall(r"^make (\w+)", text(".ci/run"), re.MULTILINE))
+    assert decides == set(re.findall(r"run: make (\w+)", text(".github/workflows/ci.yml")))
+
+
+def test_pre_commit_runs_the_linters_of_the_makefile():
+    pytest.importorskip("pre_commit", reason="pre-commit is not installed")
+    run("pre_commit", "validate-config", ".pre-commit-config.yaml")
+    assert re.findall(r"entry: (.*)", text(".pre-commit-config.yaml")) == ["make lint"]
+
+
+@pytest.mark.parametrize(
+    ("schema", "path"),
+    [
+        ("vendor.github-workflows", ".github/workflows/ci.yml"),
+        ("vendor.github-issue-config", ".github/ISSUE_TEMPLATE/config.yml"),
+        *(
+            ("vendor.github-issue-forms", f".github/ISSUE_TEMPLATE/{form.name}")
+            for form in sorted(FORMS.glob("*.yml"))
+            if form.name != "config.yml"
+        ),
+    ],
+)
+def test_what_the_hosting_platform_reads_keeps_to_its_published_schema(schema, path):
+    pytest.importorskip("check_jsonschema", reason="check-jsonschema is not installed")
+    run("check_jsonschema", "--builtin-schema", schema, path)
+
+
+def test_the_architecture_names_every_module_and_folder():
+    page = text("ARCHITECTURE.md")
+    for path in (ROOT / "pytest_nonblocking").iterdir():
+        if (path / "__init__.py").exists():
+            assert f"| `{path.name}/` |" in page
+        elif path.suffix == ".py" and path.name != "__init__.py":
+            assert f"| `{path.name}` |" in page
