@@ -203,7 +203,7 @@ OPTIONS = (
         (),
         _allowances,
         "CAUSE[: REASON]",
-        "causes to accept; each one found is reported as a note",
+        "causes to accept, each with an optional reason; those found are reported as notes",
         repeated=True,
     ),
     Option(
@@ -227,7 +227,13 @@ OPTIONS = (
         "NAME",
         "how nonblocking_client reaches the app: asgi (in process), uvicorn or hypercorn",
     ),
-    Option("app", None, _app, "MODULE:ATTRIBUTE", "the ASGI application under test"),
+    Option(
+        "app",
+        None,
+        _app,
+        "MODULE:ATTRIBUTE",
+        "the ASGI application under test, such as myapp.main:app",
+    ),
     Option(
         "inconclusive",
         "warn",

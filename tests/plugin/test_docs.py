@@ -139,8 +139,21 @@ def test_flags_in_the_docs_exist(page):
     assert flags <= {option.flag for option in OPTIONS}
 
 
-def test_the_readme_lists_every_setting():
+def row_of(option):
+    """Return a setting's row in the README."""
+    default = option.default
+    if option.switch or (not default and default != 0):
+        default = "off" if option.switch else "none"
+    meaning = option.help
+    if option.repeated:
+        meaning += "; may be repeated"
+    if not option.marker:
+        meaning += "; not a marker keyword"
+    return f"| `{option.name}` | {default} | {meaning} |"
+
+
+def test_the_readme_lists_every_setting_with_its_default_and_its_meaning():
     from pytest_nonblocking.config import OPTIONS
 
-    rows = set(re.findall(r"^\| `(\w+)` \|", (ROOT / "README.md").read_text("utf-8"), re.MULTILINE))
-    assert {option.name for option in OPTIONS} == rows
+    lines = (ROOT / "README.md").read_text("utf-8").splitlines()
+    assert [line for line in lines if line.startswith("| `")] == [*map(row_of, OPTIONS)]
