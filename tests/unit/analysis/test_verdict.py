@@ -67,6 +67,16 @@ def test_cpu_that_every_lone_run_shows_fails_after_one_small_burst():
     assert word_and_cause(judge(single, burst)) == ("fail", "cpu-on-loop")
 
 
+def test_cpu_that_lone_runs_do_not_show_is_looked_at_again_where_it_was_seen():
+    # Something that the process did once, in a burst of requests that only await.
+    once, usual = run(8, cpu=124, idle=20), run(8, cpu=4, idle=20)
+    assert next_level(ASYNC, once) == 8
+    assert judge(ASYNC, once).verdict != "fail"
+    assert next_level(ASYNC, once, usual) == 50
+    assert judge(ASYNC, once, usual, run(50, cpu=25, idle=20)).verdict == "pass"
+    assert word_and_cause(judge(ASYNC, once, once)) == ("fail", "cpu-on-loop")
+
+
 def test_blocking_that_lone_runs_do_not_show_is_looked_at_again_where_it_was_seen():
     burst = run(8, cpu=4, blocked=24, idle=17)
     assert next_level(ASYNC, burst) == 8
@@ -481,7 +491,8 @@ def test_cpu_is_divided_by_how_slow_the_machine_was_in_that_burst():
     # The other thread of a processor came and went.
     single, slow = run(cpu=4, slowdowns=(1.0,)), run(50, cpu=400, slowdowns=(2.0,))
     assert judge(single, ASYNC_8, slow).verdict == "pass"
-    assert judge(single, replace(slow, slowdowns=(1.0,))).cause == "cpu-on-loop"
+    usual = replace(slow, slowdowns=(1.0,))
+    assert judge(single, usual, usual).cause == "cpu-on-loop"
 
 
 def test_a_burst_whose_parts_do_not_add_up_is_not_heard():
