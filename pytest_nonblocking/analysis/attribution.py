@@ -14,7 +14,7 @@ from typing import Literal
 
 from ..model import Culprit, Evidence, Frame, Judgement, Run, Sample, Waiters
 from .places import Place, Reader, Seen, calls_below, code_at, definition_of, place_of
-from .queues import QUEUES, waits_for_lock, workers_wait_for_locks, works_in_a_pool
+from .queues import QUEUES, waiting_frame, waits_for_lock, workers_wait_for_locks, works_in_a_pool
 from .user_code import leaf
 from .votes import Path, Vote, length, longest, majority
 
@@ -205,7 +205,7 @@ def _length(waiters: Waiters, first_pass: bool) -> float:
 
 
 def _sleeps(seen: Seen) -> bool:
-    return leaf(seen.frames[-1]) in _SLEEPS
+    return leaf(waiting_frame(seen.frames)) in _SLEEPS
 
 
 def _at_locks(paths: Sequence[Path]) -> list[Path]:
@@ -213,7 +213,7 @@ def _at_locks(paths: Sequence[Path]) -> list[Path]:
     return [
         (seen, path)
         for seen, path in paths
-        if seen.frames[-1].module.startswith(QUEUES)
+        if waiting_frame(seen.frames).module.startswith(QUEUES)
         and not any(leaf(frame) in _FOR_THREADS for frame in seen.frames)
     ]
 

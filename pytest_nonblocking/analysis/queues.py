@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
 
-from ..model import Cause, Evidence, Pool, Run, Sample, Stack
+from ..model import Cause, Evidence, Frame, Pool, Run, Sample, Stack
 
 QUEUES = ("asyncio.locks", "asyncio.queues", "anyio._backends", "anyio._core._sync", "trio._sync")
 """Modules in which a task waits for a lock or in a queue."""
+_TRAPS = "trio._core."
 _PASS_ON = ("anyio.streams", "starlette.middleware", "asgiref")
 _FOR_A_THREAD = "run_sync_in_worker_thread"
 _WORKER_MODULES = ("concurrent.futures.thread", "anyio._backends")
@@ -40,14 +42,24 @@ def pool_waited_for(runs: Sequence[Run]) -> Pool | None:
     return longest if in_pools >= in_queues else None
 
 
+def above_traps(stack: Stack) -> Iterator[Frame]:
+    """Yield the frames from the innermost outwards, without those in which trio suspends a task."""
+    return itertools.dropwhile(lambda frame: frame.module.startswith(_TRAPS), reversed(stack))
+
+
+def waiting_frame(stack: Stack) -> Frame:
+    """Return the frame that says for what a task waits: a sleep, a lock, a queue."""
+    return next(above_traps(stack), stack[-1])
+
+
 def waits_in_a_queue(stack: Stack) -> bool:
     """Return whether a task waits for a lock or in a queue, and not for a thread.
 
     Middleware that awaits a task of its framework is excluded: it waits for an event too.
     """
-    if not stack or not stack[-1].module.startswith(QUEUES):
+    if not stack or not waiting_frame(stack).module.startswith(QUEUES):
         return False
-    for frame in reversed(stack):
+    for frame in above_traps(stack):
         if frame.function.endswith(_FOR_A_THREAD):
             return False
         if not frame.module.startswith(QUEUES):

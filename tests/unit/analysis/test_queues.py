@@ -7,6 +7,7 @@ from pytest_nonblocking.analysis.queues import (
     fullest_pool,
     pool_waited_for,
     waits_for,
+    waits_in_a_queue,
     workers_wait_for_locks,
     works_in_a_pool,
 )
@@ -88,6 +89,14 @@ def test_a_handler_below_a_middleware_queues_for_its_lock():
         50, idle=500, waiters=(Waiters(below, 40, 9.0),), pools=(pool(waiting=10, waited=0.5),)
     )
     assert waits_for([looked]) == ("serialised-wait", None)
+
+
+TRAP = (inside("trio._core._traps", "wait_task_rescheduled"), inside("trio._core._traps"))
+
+
+@pytest.mark.parametrize(("module", "queues"), [("trio._sync", True), ("trio._timeouts", False)])
+def test_on_trio_a_lock_is_a_queue_and_a_sleep_is_none(module, queues):
+    assert waits_in_a_queue((HANDLER, inside(module), *TRAP)) is queues
 
 
 def test_copies_that_queue_for_threads_which_queue_for_a_lock_wait_for_the_lock():
