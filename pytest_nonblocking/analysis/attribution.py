@@ -14,14 +14,18 @@ from typing import Literal
 
 from ..model import Culprit, Evidence, Frame, Judgement, Run, Sample, Waiters
 from .places import Place, Reader, Seen, calls_below, code_at, definition_of, place_of
-from .queues import QUEUES, waiting_frame, waits_for_lock, workers_wait_for_locks, works_in_a_pool
+from .queues import (
+    QUEUES,
+    is_for_a_thread,
+    waiting_frame,
+    waits_for_lock,
+    workers_wait_for_locks,
+    works_in_a_pool,
+)
 from .user_code import leaf
 from .votes import Path, Vote, length, longest, majority
 
 Counted = Literal["samples", "copies", "threads"]
-
-_FOR_THREADS = frozenset(("run_sync_in_worker_thread", "to_thread_run_sync"))
-"""Functions in which a task waits for a worker thread or its result."""
 _SLEEPS = frozenset(("sleep", "__sleep0", "sleep_until", "sleep_forever"))
 _WAITS = ("blocked", "sleep", "lock")
 _UNSEEN = 0.005
@@ -214,7 +218,7 @@ def _at_locks(paths: Sequence[Path]) -> list[Path]:
         (seen, path)
         for seen, path in paths
         if waiting_frame(seen.frames).module.startswith(QUEUES)
-        and not any(leaf(frame) in _FOR_THREADS for frame in seen.frames)
+        and not any(map(is_for_a_thread, seen.frames))
     ]
 
 

@@ -11,7 +11,8 @@ QUEUES = ("asyncio.locks", "asyncio.queues", "anyio._backends", "anyio._core._sy
 """Modules in which a task waits for a lock or in a queue."""
 _TRAPS = "trio._core."
 _PASS_ON = ("anyio.streams", "starlette.middleware", "asgiref")
-_FOR_A_THREAD = "run_sync_in_worker_thread"
+_FOR_THREADS = ("run_sync_in_worker_thread", "to_thread_run_sync")
+"""Functions of anyio and trio in which a task waits for a thread."""
 _WORKER_MODULES = ("concurrent.futures.thread", "anyio._backends")
 _POOL_PACKAGES = frozenset(("threading", "queue", "concurrent", "anyio", "asyncio", "selectors"))
 _RESULTS = frozenset(("result", "_wait_for_tstate_lock", "join", "start"))
@@ -52,6 +53,11 @@ def waiting_frame(stack: Stack) -> Frame:
     return next(above_traps(stack), stack[-1])
 
 
+def is_for_a_thread(frame: Frame) -> bool:
+    """Return whether a task waits for a thread below ``frame``."""
+    return frame.function.endswith(_FOR_THREADS)
+
+
 def waits_in_a_queue(stack: Stack) -> bool:
     """Return whether a task waits for a lock or in a queue, and not for a thread.
 
@@ -60,7 +66,7 @@ def waits_in_a_queue(stack: Stack) -> bool:
     if not stack or not waiting_frame(stack).module.startswith(QUEUES):
         return False
     for frame in above_traps(stack):
-        if frame.function.endswith(_FOR_A_THREAD):
+        if is_for_a_thread(frame):
             return False
         if not frame.module.startswith(QUEUES):
             return not frame.module.startswith(_PASS_ON)

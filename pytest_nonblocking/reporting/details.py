@@ -64,7 +64,8 @@ def stacks(
     """Return where what ``cause`` names was seen: stacks from the user's first line on, counted."""
     seen: Counter[tuple[str, ...]] = Counter()
     for stack, times in _witnesses(evidence, cause):
-        if frames := _shown(stack, packages):
+        # A wait may be missing from the look at which most copies waited.
+        if times and (frames := _shown(stack, packages)):
             seen[tuple(_named(frame, rootdir) for frame in frames)] += times
     return tuple(
         Stack(frames=frames, count=count) for frames, count in seen.most_common(_STACKS_SHOWN)

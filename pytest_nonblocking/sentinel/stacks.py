@@ -35,7 +35,7 @@ def _described(look: _Look) -> Frame:
     code = look.code
     return Frame(
         code.co_filename,
-        look.line or code.co_firstlineno,
+        look.line or code.co_firstlineno or 1,  # generated code may have no lines
         getattr(code, "co_qualname", code.co_name),  # CPython 3.11+
         str(look.namespace.get("__name__", "")),
     )

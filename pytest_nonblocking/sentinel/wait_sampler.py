@@ -21,6 +21,7 @@ _WORKERS_A_LOOK = 16
 _WORKERS_KEPT = 512
 _HELD = ("pytest_nonblocking.asgi.door", "pytest_nonblocking.load.sync_tests")
 _RUN = executors._WorkItem.run.__code__
+_FOR_THREADS = frozenset(("run_sync_in_worker_thread", "to_thread_run_sync"))
 
 
 class WaitSampler:
@@ -145,7 +146,7 @@ def _limiters(coroutines: list[Any], default: Any) -> list[tuple[str, Pool]]:
     limiters = set() if default is None else {default}
     for coroutine in coroutines:
         frames = list(suspended_frames(coroutine))
-        if any(f.f_code.co_name == "run_sync_in_worker_thread" for f in frames):
+        if any(f.f_code.co_name in _FOR_THREADS for f in frames):
             limiters |= {
                 f.f_locals["self"] for f in frames if f.f_code.co_name == "acquire_on_behalf_of"
             }

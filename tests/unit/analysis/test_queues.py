@@ -99,6 +99,13 @@ def test_on_trio_a_lock_is_a_queue_and_a_sleep_is_none(module, queues):
     assert waits_in_a_queue((HANDLER, inside(module), *TRAP)) is queues
 
 
+def test_on_trio_a_task_waits_for_a_thread_at_a_limiter():
+    limiter = inside("trio._sync", "CapacityLimiter.acquire_on_behalf_of")
+    for_a_thread = (HANDLER, inside("trio._threads", "to_thread_run_sync"), limiter, *TRAP)
+    assert not waits_in_a_queue(for_a_thread)
+    assert waits_in_a_queue((HANDLER, limiter, *TRAP))
+
+
 def test_copies_that_queue_for_threads_which_queue_for_a_lock_wait_for_the_lock():
     # More threads would not help.
     stuck = [worker("lock", HANDLER) for _ in range(3)]
