@@ -8,7 +8,7 @@ import sys
 import threading
 from collections import Counter, defaultdict
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..clocks import CLOCKS
 from ..model import Pool, Sample, Stack, Waiters
@@ -24,13 +24,21 @@ _RUN = executors._WorkItem.run.__code__
 _FOR_THREADS = frozenset(("run_sync_in_worker_thread", "to_thread_run_sync"))
 
 
+class _Look(NamedTuple):
+    """What one look saw; ``workers`` are indices of samples."""
+
+    places: Counter[Stack]
+    pools: list[tuple[str, Pool]]
+    workers: range
+
+
 class WaitSampler:
     """Samples where the tasks of one loop wait during a burst, and how full thread pools are.
 
-    Each look stands for the time since the previous one, so the sums are queue lengths integrated
-    over time. The first look stands for the time since ``from_ns``, the end of the first pass:
-    before that, all copies queue for whatever comes first. Create it within a task of the loop, and
-    close it.
+    Each look stands for half of the time to the looks before and after it, so the sums are queue
+    lengths integrated over time, also where looks are rare. The first look stands for all of the
+    time since ``from_ns``, the end of the first pass: before that, all copies queue for whatever
+    comes first. Create it within a task of the loop, and close it.
     """
 
     def __init__(self, probe: Probe) -> None:
@@ -40,10 +48,10 @@ class WaitSampler:
         self._limiter = _default_limiter()
         self._witness = Witness()
         self.from_ns = CLOCKS.wall_ns()
-        self._most = 0
         self._fullest: Counter[Stack] = Counter()
         self._waited: dict[Stack, float] = {}
         self._pools: dict[str, Pool] = {}
+        self._before: _Look | None = None
         self._turn = 0
         self.workers: list[Sample] = []
         self._queued: list[float] = []
@@ -81,22 +89,35 @@ class WaitSampler:
     def look(self) -> None:
         """Sample all waiting tasks, the pools and their workers; on the loop's thread."""
         now = CLOCKS.wall_ns()
-        stands = max(0, now - self.from_ns) / 1e9
+        passed = max(0, now - self.from_ns) / 1e9
         self.from_ns = max(now, self.from_ns)
+        look = self._look()
+        # Keep the look with most waiting tasks: later ones see fewer.
+        if look.places.total() > self._fullest.total():
+            self._fullest = look.places
+        if self._before is not None:
+            passed /= 2
+            self._add(self._before, passed)
+        self._add(look, passed)
+        self._before = look if passed else None
+
+    def _look(self) -> _Look:
         coroutines = [c for c in self._probe.coroutines() if c is not self._own]
-        places: Counter[Stack] = Counter(suspended_stack(c) for c in coroutines)
+        places = Counter(suspended_stack(c) for c in coroutines)
         for stack in [stack for stack in places if _is_held(stack)]:
             del places[stack]
-        # Keep the look with most waiting tasks: later ones see fewer.
-        if places.total() > self._most:
-            self._most, self._fullest = places.total(), places
-        for stack, count in places.items():
+        limiters = _limiters(coroutines, self._limiter)
+        pools = [*limiters, *_executors(self._probe.default_executor)]
+        return _Look(places, pools, range(len(self.workers), self._look_at_workers()))
+
+    def _add(self, look: _Look, stands: float) -> None:
+        """Add a look that stands for so many seconds, or for so many more."""
+        for stack, count in look.places.items():
             self._waited[stack] = self._waited.get(stack, 0.0) + count * stands
-        self._note_pools(
-            [*_limiters(coroutines, self._limiter), *_executors(self._probe.default_executor)],
-            stands,
-        )
-        self._look_at_workers(stands)
+        self._note_pools(look.pools, stands)
+        for index in look.workers:
+            sample = self.workers[index]
+            self.workers[index] = replace(sample, weight=sample.weight + stands)
 
     def look_at_pools(self) -> None:
         """Sample only the pools that can be found without walking the tasks, which is cheap."""
@@ -114,8 +135,8 @@ class WaitSampler:
             fuller = pool if seen is None or pool.waiting > seen.waiting else seen
             self._pools[key] = replace(fuller, waited=waited)
 
-    def _look_at_workers(self, stands: float) -> None:
-        """Sample up to 16 worker threads, others each time: one takes 30 us."""
+    def _look_at_workers(self) -> int:
+        """Sample up to 16 worker threads, others each time (one takes 30 us); return the total."""
         threads = [t for t in threading.enumerate() if t.ident != threading.get_ident()]
         # Prefer pools' threads: a process may have hundreds of others that only wait.
         workers = [t for t in threads if _is_worker(t)] or threads
@@ -124,7 +145,8 @@ class WaitSampler:
         for thread in turned[:_WORKERS_A_LOOK]:
             state = self._witness.state(thread.native_id or 0)
             if len(self.workers) < _WORKERS_KEPT and (stack := thread_stack(thread.ident or 0)):
-                self.workers.append(Sample(stack, state, stands))
+                self.workers.append(Sample(stack, state, 0.0))
+        return len(self.workers)
 
 
 def _is_held(stack: Stack) -> bool:
