@@ -126,6 +126,8 @@ class Step:
     """Whether a sample confirms that the callback waited in a blocking call."""
     began_ns: int = 0
     """The start of the callback (``perf_counter_ns``)."""
+    unconfirmed: float = 0.0
+    """Seconds off the CPU beside ``blocked`` that no sample confirms: shown, and never judged."""
 
     @property
     def loop_time(self) -> float:

@@ -55,7 +55,7 @@ def timeline(evidence: Evidence) -> Timeline | None:
 
 def _segment(step: Step, burst: Run) -> tuple[float, float, float]:
     began = (step.began_ns - burst.released_ns) / 1e9
-    return _ms(began), _ms(step.wall), _ms(step.blocked)
+    return _ms(began), _ms(step.wall), _ms(step.blocked + step.unconfirmed)
 
 
 def stacks(

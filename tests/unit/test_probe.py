@@ -92,6 +92,16 @@ def test_a_wait_seen_in_a_system_call_is_blocked(machine, probe):
     assert [sample.state for sample in step.samples] == ["blocked"]
 
 
+def test_a_wait_that_ends_during_a_look_is_shown_whole_and_judged_by_what_was_seen(machine, probe):
+    # The watchdog holds the GIL while it looks. A sleep of 50 ms was shown as 29.6 ms.
+    see(probe, "sleep", ("app", "handler"), weight=0.030)
+    see(probe, "gil", ("app", "handler"), weight=0.020)
+    machine.spend(off=50)
+    probe.tick(machine.wall, None)
+    (step,) = probe.take_steps()
+    assert (step.blocked, step.unconfirmed) == (pytest.approx(0.030), pytest.approx(0.020))
+
+
 def test_what_was_seen_of_another_step_is_no_witness(machine, probe):
     see(probe, "blocked", ("app", "handler"))
     probe.tick(machine.wall, None)

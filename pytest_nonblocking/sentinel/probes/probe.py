@@ -210,17 +210,19 @@ class Probe(abc.ABC):
             # Assume that the quick callbacks before this one were on the CPU.
             cpu = max(0, part.cpu - quick)
             seen_blocked = part.blocked - part.unwitnessed
+            blocked = seen_blocked or part.blocked
             if cpu + part.blocked >= self._notice_ns:
                 self._keep(
                     Step(
                         wall=lasted / 1e9,
                         cpu=cpu / 1e9,
-                        blocked=(seen_blocked or part.blocked) / 1e9,
+                        blocked=blocked / 1e9,
                         gil=part.gil / 1e9,
                         copy=origin.copy,
                         samples=tuple(seen),
                         witnessed=seen_blocked > 0,
                         began_ns=now - lasted,
+                        unconfirmed=(part.blocked - blocked) / 1e9,
                     )
                 )
         self._resume(reading)
