@@ -36,7 +36,7 @@ def notes_for(
     if judgement.verdict == "inconclusive":
         notes.append(_why_inconclusive(judgement, evidence, limits))
     notes += _pool_notes(judgement, evidence)
-    if judgement.verdict == "pass" and judgement.offloaded >= _WORTH_TELLING:
+    if judgement.verdict != "fail" and judgement.offloaded >= _WORTH_TELLING:
         notes.append(_ceiling_of_offloaded_work(judgement.offloaded))
     if background := _background(evidence):
         notes.append(
