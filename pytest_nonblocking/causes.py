@@ -30,7 +30,7 @@ class Measure:
 
 @dataclass(frozen=True, slots=True)
 class CauseText:
-    """Everything a reader is told about one cause."""
+    """All user-facing text for one cause."""
 
     headline: str
     """Follows the target in the first line of a failure."""

@@ -13,6 +13,8 @@ Verdict = Literal["pass", "fail", "inconclusive", "not-measured"]
 CONCLUSIVE: tuple[Verdict, ...] = ("pass", "fail")
 """The verdicts that settle a measurement."""
 Reason = Literal["scaling", "lag", "blocked", "timeout"]
+FOR_THREADS = frozenset(("run_sync_in_worker_thread", "to_thread_run_sync"))
+"""Functions of anyio and trio that run a function in a thread and wait for it."""
 Cause = Literal["blocking-call", "cpu-on-loop", "gil-contention", "thread-pool", "serialised-wait"]
 CAUSES: tuple[Cause, ...] = (
     "blocking-call",
@@ -127,7 +129,7 @@ class Step:
     began_ns: int = 0
     """The start of the callback (``perf_counter_ns``)."""
     unconfirmed: float = 0.0
-    """Seconds off the CPU beside ``blocked`` that no sample confirms: shown, and never judged."""
+    """Further seconds off the CPU that no sample confirms as blocked; reported but never judged."""
 
     @property
     def loop_time(self) -> float:

@@ -5,14 +5,12 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
 
-from ..model import Cause, Evidence, Frame, Pool, Run, Sample, Stack
+from ..model import FOR_THREADS, Cause, Evidence, Frame, Pool, Run, Sample, Stack
 
 QUEUES = ("asyncio.locks", "asyncio.queues", "anyio._backends", "anyio._core._sync", "trio._sync")
 """Modules in which a task waits for a lock or in a queue."""
 _TRAPS = "trio._core."
 _PASS_ON = ("anyio.streams", "starlette.middleware", "asgiref")
-_FOR_THREADS = ("run_sync_in_worker_thread", "to_thread_run_sync")
-"""Functions of anyio and trio in which a task waits for a thread."""
 _WORKER_MODULES = ("concurrent.futures.thread", "anyio._backends")
 _POOL_PACKAGES = frozenset(("threading", "queue", "concurrent", "anyio", "asyncio", "selectors"))
 _RESULTS = frozenset(("result", "_wait_for_tstate_lock", "join", "start"))
@@ -49,13 +47,13 @@ def above_traps(stack: Stack) -> Iterator[Frame]:
 
 
 def waiting_frame(stack: Stack) -> Frame:
-    """Return the frame that says for what a task waits: a sleep, a lock, a queue."""
+    """Return the frame that shows what a task waits for: a sleep, a lock, or a queue."""
     return next(above_traps(stack), stack[-1])
 
 
 def is_for_a_thread(frame: Frame) -> bool:
-    """Return whether a task waits for a thread below ``frame``."""
-    return frame.function.endswith(_FOR_THREADS)
+    """Return whether ``frame`` runs a function in a thread and waits for it."""
+    return frame.function.rpartition(".")[2] in FOR_THREADS
 
 
 def waits_in_a_queue(stack: Stack) -> bool:

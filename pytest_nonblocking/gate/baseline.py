@@ -34,8 +34,8 @@ BASELINE: pytest.StashKey[Baseline] = pytest.StashKey()
 class Known:
     """One failure: the test and its cause, which are what it is known by, and how bad it is.
 
-    ``where``, the file and function of the culprit, is told to readers. Which of two helpers costs
-    more may change from run to run, and lines shift: neither makes it another failure.
+    ``where``, the file and function of the culprit, is only displayed. Which of two helpers costs
+    more may change from run to run, and line numbers shift; it is still the same failure.
     """
 
     OPEN: ClassVar[bool] = True

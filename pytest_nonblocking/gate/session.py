@@ -1,4 +1,4 @@
-"""What a whole run is held to, and what is told of it at its end."""
+"""Checks on the whole run, and the lines printed when it ends."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Line(NamedTuple):
 
 
 class Ending(NamedTuple):
-    """What is told at the end of a run, and whether the run fails for it."""
+    """The lines to print at the end of a run, and whether they make the run fail."""
 
     lines: list[Line]
     failed: bool

@@ -60,7 +60,7 @@ def _background(evidence: Evidence) -> float:
     """Return for how long an app worked on after its response, 0 where that is not worth telling.
 
     Any app returns a moment after its last byte. In a burst the other requests delay that moment,
-    so it is the lone runs that tell.
+    so only the single runs count.
     """
     if not evidence.singles:
         return 0.0

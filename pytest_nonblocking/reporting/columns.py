@@ -21,7 +21,7 @@ def _width(character: str) -> int:
 def fitted(text: str, columns: int) -> str:
     """Return ``text`` padded to ``columns``, or its end where it is too long.
 
-    The end of a test's id and of a path tells it from its neighbours, the beginning seldom does.
+    The end of a test id or a path distinguishes it from its neighbours; the beginning rarely does.
     """
     if width(text) > columns:
         kept = len(text)

@@ -32,8 +32,8 @@ def source(culprit: model.Culprit) -> Source | None:
 def timeline(evidence: Evidence) -> Timeline | None:
     """Return how the burst that is shown went for each of its copies, None where there was none.
 
-    A copy waits from the release to its end, but for its steps that kept the loop for long: each
-    is ``[start, length, blocked]`` in milliseconds from the release.
+    A copy waits from the release to its end, except during its long callbacks. Each of these is
+    ``[start, length, blocked]`` in milliseconds, with ``start`` relative to the release.
     """
     if not evidence.bursts:
         return None
@@ -64,7 +64,7 @@ def stacks(
     """Return where what ``cause`` names was seen: stacks from the user's first line on, counted."""
     seen: Counter[tuple[str, ...]] = Counter()
     for stack, times in _witnesses(evidence, cause):
-        # A wait may be missing from the look at which most copies waited.
+        # A stack that is missing from the look with most waiting copies has a count of 0.
         if times and (frames := _shown(stack, packages)):
             seen[tuple(_named(frame, rootdir) for frame in frames)] += times
     return tuple(

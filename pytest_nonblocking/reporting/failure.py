@@ -192,7 +192,7 @@ def _machine(evidence: Evidence) -> str:
 def relative(file: str, rootdir: Path) -> str:
     """Return ``file`` relative to ``rootdir`` where it lies below it, with forward slashes.
 
-    What is installed is told from its library's folder on, wherever that is.
+    For an installed file, return its path from the library's folder on.
     """
     if (installed := in_library(file)) is not None:
         return installed

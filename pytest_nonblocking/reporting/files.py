@@ -102,7 +102,7 @@ def check_paths(settings: Settings, config: pytest.Config) -> None:
 def write_all(
     settings: Settings, config: pytest.Config, measurements: Sequence[Measurement]
 ) -> list[str]:
-    """Write every report; return what to tell of those that could not be written."""
+    """Write every report; return one message for each that could not be written."""
     report = document(measurements)
     told = []
     for path in _paths(settings, config):

@@ -16,9 +16,9 @@ from .columns import width
 from .units import plural
 
 _LEAST = 24
-"""The columns that must be free for a line that is cut to tell anything."""
+"""The fewest free columns in which a truncated line is still useful."""
 _AFTER = 1.0
-"""Seconds after which a measurement is long enough to be told of."""
+"""Seconds after which a measurement shows its progress."""
 
 
 def rounds_left(evidence: Evidence, level: int, limits: Limits) -> list[int]:

@@ -223,9 +223,9 @@ class Record:
     timeline: Annotated[
         Timeline | None,
         {
-            "description": "One burst: of each of its first 100 copies when it ended, and its "
-            "steps that kept the loop for long, as [start, length, blocked], all in milliseconds "
-            "from the release."
+            "description": "One burst: for each of its first 100 copies, when it ended and its "
+            "long callbacks as [start, length, blocked], in milliseconds from the release. "
+            "Blocked time includes what no sample confirms."
         },
     ] = None
     stacks: Annotated[

@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 from ..clocks import CLOCKS
-from ..model import Pool, Sample, Stack, Waiters
+from ..model import FOR_THREADS, Pool, Sample, Stack, Waiters
 from .probes.probe import Probe
 from .stacks import is_in, suspended_frames, suspended_stack, thread_stack
 from .system.thread_state import Witness
@@ -21,11 +21,10 @@ _WORKERS_A_LOOK = 16
 _WORKERS_KEPT = 512
 _HELD = ("pytest_nonblocking.asgi.door", "pytest_nonblocking.load.sync_tests")
 _RUN = executors._WorkItem.run.__code__
-_FOR_THREADS = frozenset(("run_sync_in_worker_thread", "to_thread_run_sync"))
 
 
 class _Look(NamedTuple):
-    """What one look saw; ``workers`` are indices of samples."""
+    """One look at waiting tasks and pools; ``workers`` are indices into ``WaitSampler.workers``."""
 
     places: Counter[Stack]
     pools: list[tuple[str, Pool]]
@@ -35,10 +34,10 @@ class _Look(NamedTuple):
 class WaitSampler:
     """Samples where the tasks of one loop wait during a burst, and how full thread pools are.
 
-    Each look stands for half of the time to the looks before and after it, so the sums are queue
-    lengths integrated over time, also where looks are rare. The first look stands for all of the
-    time since ``from_ns``, the end of the first pass: before that, all copies queue for whatever
-    comes first. Create it within a task of the loop, and close it.
+    Queue lengths are integrated over time by the trapezoidal rule: each look counts for half of the
+    interval on either side of it. The first look counts for the whole interval since ``from_ns``,
+    the end of the first pass; before that, all copies queue for whatever comes first.
+    Create it within a task of the loop, and close it.
     """
 
     def __init__(self, probe: Probe) -> None:
@@ -111,7 +110,7 @@ class WaitSampler:
         return _Look(places, pools, range(len(self.workers), self._look_at_workers()))
 
     def _add(self, look: _Look, stands: float) -> None:
-        """Add a look that stands for so many seconds, or for so many more."""
+        """Add ``stands`` seconds to the time that ``look`` counts for."""
         for stack, count in look.places.items():
             self._waited[stack] = self._waited.get(stack, 0.0) + count * stands
         self._note_pools(look.pools, stands)
@@ -168,7 +167,7 @@ def _limiters(coroutines: list[Any], default: Any) -> list[tuple[str, Pool]]:
     limiters = set() if default is None else {default}
     for coroutine in coroutines:
         frames = list(suspended_frames(coroutine))
-        if any(f.f_code.co_name in _FOR_THREADS for f in frames):
+        if any(f.f_code.co_name in FOR_THREADS for f in frames):
             limiters |= {
                 f.f_locals["self"] for f in frames if f.f_code.co_name == "acquire_on_behalf_of"
             }

@@ -28,8 +28,8 @@ def python(rounds):
     return total
 
 
-# Rounds for so many milliseconds of a processor at the reference speed. Time measured on import
-# would be wrong by the time of a test where the host changes its speed by half.
+# Rounds for that many milliseconds at the reference CPU speed. They are fixed because a host may
+# change speed by 2x between import and test.
 HASH_20, HASH_13, HASH_3 = 62_000, 40_000, 9_300
 PYTHON_22, PYTHON_9 = 300_000, 130_000
 DOCUMENTS = json.dumps([{"id": n, "tags": [str(n), "a"], "name": f"n{n}"} for n in range(14_000)])

@@ -69,7 +69,8 @@ async def app(scope, receive, send):
 
 
 def test_the_work_of_child_processes_is_seen(report, project):
-    # It may be undecided, since without schedstat nothing tells noise from a queue.
+    # If it is not seen, it looks like a queue and fails. Noise looks like one, too, without
+    # schedstat, and may leave the verdict inconclusive.
     project.makepyfile(webapp=CHILD)
     (test,) = report("/")["tests"]
     assert test["verdict"] != "fail"

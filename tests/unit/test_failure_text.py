@@ -276,6 +276,15 @@ def test_a_figure_too_close_to_its_limit_says_what_to_change(near, limit):
     assert note == (f"{near}: too close to decide; rerun on a quieter machine, or change {limit}")
 
 
+@pytest.mark.parametrize(
+    ("verdict", "said"), [("pass", True), ("inconclusive", True), ("fail", False)]
+)
+def test_all_but_a_fail_say_how_many_requests_the_cores_can_serve(verdict, said):
+    judgement = Judgement(verdict, near="the serial fraction 0.12", offloaded=0.02)
+    notes = notes_for(judgement, outcome().evidence, LIMITS)
+    assert any("each request uses 20.0 ms of CPU time" in note for note in notes) is said
+
+
 # Notes
 
 

@@ -4,12 +4,14 @@ import gc
 import sys
 import threading
 import time
+import types
 
 import pytest
 
 from pytest_nonblocking.sentinel.stacks import (
     is_in,
     other_thread_stacks,
+    suspended_stack,
     thread_stack,
 )
 
@@ -112,3 +114,22 @@ def test_a_thread_that_is_gone_has_no_stack():
     thread.start()
     thread.join()
     assert thread_stack(thread.ident) == ()
+
+
+@types.coroutine
+def suspend():
+    yield
+
+
+async def generated():
+    await suspend()
+
+
+def test_a_frame_of_code_without_lines_is_at_line_1():
+    # No record may hold a line 0.
+    code = generated.__code__
+    without = code.replace(co_firstlineno=0, co_linetable=b"")
+    coroutine = types.FunctionType(without, {"suspend": suspend})()
+    coroutine.send(None)
+    assert suspended_stack(coroutine)[0].line == 1
+    coroutine.close()
