@@ -453,6 +453,22 @@ def test_a_def_handler_is_told_by_what_its_workers_do_and_no_sleeping_thread():
 # Weights
 
 
+@pytest.mark.parametrize(
+    ("beyond", "named"),
+    [
+        ((), ("parse", 41)),
+        (library("contextlib:nullcontext.__exit__"), ("parse", 41)),
+        (library("json:dumps", "json.encoder:iterencode"), ("iterencode", 9)),
+    ],
+    ids=["in its caller", "in what that calls next", "further in"],
+)
+def test_what_a_handler_frees_as_it_returns_counts_for_the_handler(beyond, named):
+    called = library("fastapi.routing:run_endpoint_function")
+    handler = Sample((*APP, *called, frame("parse:41")), "running", 0.010)
+    after = Sample((*APP, *called, *beyond), "running", 0.015)
+    assert place(found("cpu-on-loop", run(samples=(handler, after)))) == named
+
+
 def test_slices_and_samples_are_on_one_scale():
     slices = (((*ROUTE, frame("sliced:62"), *library("asyncio.tasks:sleep")), 0.012),)
     sample = Sample((*ROUTE, frame("render:25")), "running", 0.007)
