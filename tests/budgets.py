@@ -1,6 +1,6 @@
 """Runs made of literal budgets in milliseconds, and what the analysis makes of them."""
 
-from pytest_nonblocking.analysis import verdict
+from pytest_nonblocking.analysis import stopping, verdict
 from pytest_nonblocking.analysis.bounds import excess_of
 from pytest_nonblocking.analysis.queues import waits_for
 from pytest_nonblocking.model import (
@@ -107,7 +107,7 @@ def judge(single, *bursts, limits=LIMITS, **calibration):
 
 def next_level(single, *bursts, limits=LIMITS, **calibration):
     """Return how many copies would be run next, None where the evidence is enough."""
-    return verdict.next_level(evidence(single, *bursts, **calibration), limits)
+    return stopping.next_level(evidence(single, *bursts, **calibration), limits)
 
 
 def excess(single, burst, *, limits=LIMITS, **calibration):

@@ -22,17 +22,13 @@ from .queues import (
     workers_wait_for_locks,
     works_in_a_pool,
 )
+from .tolerances import BESIDE, UNSEEN
 from .user_code import calls_handlers, leaf
 from .votes import Path, Vote, length, longest, majority
 
 Counted = Literal["samples", "copies", "threads"]
 _SLEEPS = frozenset(("sleep", "__sleep0", "sleep_until", "sleep_forever"))
 _WAITS = ("blocked", "sleep", "lock")
-_UNSEEN = 0.005
-"""CPU seconds up to which a callback may fall between two samples, usually 2.5 ms apart."""
-_BESIDE = 4
-"""A queue in user code is named even if one in a library is up to 4x as long: frameworks have
-tasks of their own that wait beside each handler."""
 
 
 def target(evidence: Evidence) -> str | None:
@@ -101,7 +97,7 @@ def _computing_on_loop(runs: Sequence[Run], reader: Reader) -> list[Seen]:
         samples = [s for s in run.samples if s.state in ("running", "gil")]
         samples += [s for step in computing for s in step.samples if s.state == "unknown"]
         # A callback's samples are the same objects as the run's.
-        long = {id(s) for step in computing if step.cpu > _UNSEEN for s in step.samples}
+        long = {id(s) for step in computing if step.cpu > UNSEEN for s in step.samples}
         brief = reader.read_all(sample for sample in samples if id(sample) not in long)
         slices = reader.read_all(Sample(stack, "running", cpu) for stack, cpu in run.yields)
         seen += [*reader.read_all(s for s in samples if id(s) in long), *_sliced(slices, brief)]
@@ -216,7 +212,7 @@ def _of_tasks(tasks: Sequence[Seen], runs: Sequence[Run], route: _Routes) -> Cul
     copies = sum(run.concurrency for run in runs if run.waiters)
     app = [one for one in tasks if one.side != "test"]
     mine, others = _users(app), _libraries(app)
-    if mine and _BESIDE * length(mine) >= length(others):
+    if mine and BESIDE * length(mine) >= length(others):
         vote = longest(mine, _at_locks(mine))
     elif not any(one.side == "app" for one in app) and (tests := _users(tasks)):
         # Without requests, the test itself waits.

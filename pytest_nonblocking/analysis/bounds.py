@@ -1,4 +1,4 @@
-"""Every tolerance of the analysis, with its derivation, and the bounds built from them.
+"""What each cause adds per request, with a lower and an upper bound.
 
 A pass rests on the upper bound, from which no noise is subtracted; a fail rests on the lower
 bound, from which everything that noise can explain is subtracted.
@@ -8,43 +8,24 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
-from ..model import Calibration, Cause, Limits, Looks, Pool, Run, Sample
+from ..model import Calibration, Cause, Evidence, Limits, Looks, Pool, Run, Sample
 from .growth import Growth, growth_of, pace_of, pace_spread
-
-LEAST_EXCESS = 0.001
-"""Seconds per request below which nothing fails for scaling: 1,000 requests/s on one core."""
-
-CPU_SPREAD, CPU_SPREAD_PRESSED = 0.12, 0.05
-"""Relative spread of the CPU time of the same code between measurements (caches, clock speed, the
-measured slowdown itself), and what is added under full CPU pressure. CPU divided by the slowdown
-had a standard deviation of 7 % on a virtual machine with a busy host; docs/operating-curve.md shows
-the resulting error rates."""
-
-MARGIN, MARGIN_PRESSED = 0.04, 0.10
-"""Share by which the judged figure must clear its limit on either side, and what is added under
-full CPU pressure. It covers the difference between two measurements of the same waits; see
-docs/operating-curve.md."""
-
-CONFIDENCE = 3.0
-"""Standard deviations of the bounds of a sampled share: 1 in 740 on each side."""
-
-SERVER_WAKEUPS, LONGEST_WAKEUPS = 4, 18
-"""Wake-ups of another process's server per request (accept, read, a worker, write), each as late as
-the watchdog was on average; and the same for the longest of 50 requests. The sum of four
-exponential delays exceeds 18 means in 1 of 740 such maxima."""
-
-FREELY_HELD = 0.41
-"""Largest share of the time for which threads that release the GIL while computing hold it:
-40 hashing threads on two cores beside four busy processes, where the holder of the GIL waits for a
-core too. At a share of 1 the GIL is the bottleneck."""
-
-RESIDUAL_SHARE, RESIDUAL_SECONDS = 0.01, 0.001
-"""Largest part of a run that its budget may leave unaccounted for: one clock reading at each end
-(20 us), and one kernel accounting tick (1 to 4 ms in the worst case)."""
+from .tolerances import (
+    CONFIDENCE,
+    CPU_SPREAD,
+    CPU_SPREAD_PRESSED,
+    FREELY_HELD,
+    LEAST_EXCESS,
+    MARGIN,
+    MARGIN_PRESSED,
+    RESIDUAL_SECONDS,
+    RESIDUAL_SHARE,
+    SERVER_WAKEUPS,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -306,6 +287,20 @@ def excess_of(
 def server_lateness(looks: Looks, wakeups: float = SERVER_WAKEUPS) -> float:
     """Return the seconds by which the machine may have delayed another process's response."""
     return wakeups * looks.late / looks.wakes if looks.wakes else 0.0
+
+
+def lateness_in(run: Run, evidence: Evidence, wakeups: float = SERVER_WAKEUPS) -> float:
+    """Return the seconds by which the machine may have delayed a response in ``run``."""
+    looks = together(one.looks for one in evidence.runs)
+    return min(server_lateness(looks, wakeups), run.pressure.waiting)
+
+
+def together(looks: Iterable[Looks]) -> Looks:
+    """Return the totals of all ``looks``."""
+    total = Looks()
+    for one in looks:
+        total = total.plus(one)
+    return total
 
 
 def share_served(samples: Sequence[Sample]) -> float:

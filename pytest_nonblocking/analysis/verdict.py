@@ -1,45 +1,18 @@
-"""The verdict that the evidence supports, and what to run next."""
+"""The verdict that the evidence supports."""
 
 from __future__ import annotations
 
 import statistics
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable
+from dataclasses import replace
 
-from ..model import Cause, Evidence, Judged, Judgement, Limits, Looks, Reason, Run, Step, Verdict
-from .bounds import (
-    LEAST_EXCESS,
-    LONGEST_WAKEUPS,
-    MARGIN,
-    SERVER_WAKEUPS,
-    Bounds,
-    Excess,
-    cpu_spread,
-    excess_of,
-    is_evidence,
-    pressed,
-    server_lateness,
-    share_served,
-)
-from .growth import pace_of
-from .queues import pool_waited_for, waits_for
-
-SINGLES = 3
-MORE_SINGLES = 5
-"""Single runs needed before waits can convict: the shortest of three random waits may be short by
-chance."""
-SMALL_BURST = 8
-CONVICTING = 2
-"""Bursts that must agree on a fail that the single runs do not show by themselves."""
-MOST = 5
-"""Largest number of bursts at one level."""
-QUIETEST = 3
-"""Bursts at one level that vote: those under no more CPU pressure than the third-quietest."""
-
-_IMPORT = "importlib._bootstrap"
-_BLIND = 0.1
-"""Largest share of the time for which the loop may be descheduled on a system without schedstat."""
+from ..model import Cause, Evidence, Judged, Judgement, Limits, Reason, Run, Step, Verdict
+from .bounds import Excess
+from .levels import Level, corroborated, level_at
+from .queues import pool_waited_for
+from .stalls import Stalls, bursts_convict, singles_convict, stall_of, stalls_of
+from .tolerances import BLIND, LEAST_EXCESS, SINGLES
 
 
 def machine_share(evidence: Evidence) -> float:
@@ -55,275 +28,7 @@ def is_blind(evidence: Evidence) -> bool:
     Without schedstat the reason why a thread left the CPU is unknown: beside busy neighbours, 7 of
     44 healthy handlers looked blocked. CPU time is exact on every system.
     """
-    return evidence.calibration.clock != "schedstat" and machine_share(evidence) > _BLIND
-
-
-# Callbacks that hold the loop
-
-
-@dataclass(frozen=True, slots=True)
-class Stall:
-    """The callback of a run that exceeds its limits most."""
-
-    step: Step
-    reasons: tuple[Reason, ...]
-    cause: Cause
-    over: bool
-    """Whether its lower bound exceeds a limit, not only its upper bound."""
-    nearest: float
-    """Its estimate as a multiple of the limit."""
-
-
-def stall_of(run: Run, evidence: Evidence, limits: Limits) -> Stall | None:
-    """Return the worst callback of ``run`` that exceeds a limit or may do so, or None.
-
-    A wait that no sample confirms does not count: on a busy machine, a wait for the GIL looks the
-    same if its holder is descheduled. CPU time is divided by the slowdown.
-    """
-    stalls = (
-        _stall(step, run, evidence, limits)
-        for step in run.steps
-        if not (evidence.watched and _imports(step))
-    )
-    broken = [stall for stall in stalls if stall is not None]
-    return max(broken, key=lambda stall: (stall.over, stall.step.loop_time), default=None)
-
-
-def _stall(step: Step, run: Run, evidence: Evidence, limits: Limits) -> Stall | None:
-    spread = cpu_spread(run)
-    blocked = step.blocked if step.witnessed else 0.0
-    cpu = step.cpu / pace_of(run, evidence.calibration)
-    # The machine may have delayed another process's response (2 ms became more than 5).
-    noise = share_served(step.samples) * _lateness(run, evidence, LONGEST_WAKEUPS)
-    surely = max(0.0, blocked - noise)
-    cause: Cause = "blocking-call" if blocked >= cpu else "cpu-on-loop"
-    lag = Bounds(cpu / (1 + spread) + surely, cpu + blocked, cpu * (1 + spread) + blocked)
-    figures: dict[Reason, tuple[Bounds, float]] = {
-        "lag": (lag, limits.max_lag),
-        "blocked": (Bounds(surely, blocked, blocked), limits.max_blocked),
-    }
-    over = tuple(name for name, (it, limit) in figures.items() if it.lower > limit * (1 + _STEP))
-    near = tuple(name for name, (it, limit) in figures.items() if it.upper * (1 + _STEP) > limit)
-    reasons: tuple[Reason, ...] = over or near
-    if not reasons:
-        return None
-    if "blocked" in reasons:
-        cause = "blocking-call"
-    if cause in limits.allow:
-        return None
-    nearest = max(figures[name][0].estimate / figures[name][1] for name in reasons)
-    return Stall(step, reasons, cause, bool(over), nearest)
-
-
-def _lateness(run: Run, evidence: Evidence, wakeups: float = SERVER_WAKEUPS) -> float:
-    """Return the seconds by which the machine may have delayed a response in ``run``."""
-    looks = _together(one.looks for one in evidence.runs)
-    return min(server_lateness(looks, wakeups), run.pressure.waiting)
-
-
-_STEP = 0.02
-"""Share by which a callback must clear its limit: a 50 ms timer fires up to 1 ms late."""
-
-
-def _imports(step: Step) -> bool:
-    """Return whether ``step`` was mostly the first import of a module.
-
-    This happens only once and matters only if no run precedes the judged one.
-    """
-    importing = sum(any(f.module == _IMPORT for f in s.stack) for s in step.samples)
-    return 2 * importing > len(step.samples)
-
-
-@dataclass(frozen=True, slots=True)
-class _Stalls:
-    """The stalls of a set of runs."""
-
-    guilty: tuple[Stall, ...]
-    near: tuple[Stall, ...]
-    runs: int
-
-    @property
-    def same(self) -> int:
-        """The number of guilty runs with the most common cause."""
-        return max(Counter(stall.cause for stall in self.guilty).values(), default=0)
-
-    @property
-    def undecided(self) -> bool:
-        """Whether most runs have a callback that may exceed its limit."""
-        return 2 * (len(self.guilty) + len(self.near)) > self.runs
-
-
-def _stalls(runs: Sequence[Run], evidence: Evidence, limits: Limits) -> _Stalls:
-    found = [s for run in runs if (s := stall_of(run, evidence, limits)) is not None]
-    return _Stalls(
-        tuple(s for s in found if s.over), tuple(s for s in found if not s.over), len(runs)
-    )
-
-
-def _singles_convict(evidence: Evidence, limits: Limits) -> bool:
-    stalls = _stalls(evidence.singles, evidence, limits)
-    return stalls.runs >= SINGLES and stalls.same == stalls.runs
-
-
-def _bursts_convict_for_stalls(evidence: Evidence, limits: Limits) -> bool:
-    stalls = _stalls(evidence.bursts, evidence, limits)
-    return stalls.same >= CONVICTING and stalls.same > stalls.runs / 2
-
-
-# Scaling
-
-
-@dataclass(frozen=True, slots=True)
-class _Level:
-    """The votes of the quietest bursts at one concurrency level."""
-
-    excesses: tuple[Excess, ...]
-    made: int
-    strict: tuple[Excess, ...]
-    """The excesses with accepted causes included."""
-
-    def only_fails(self, limits: Limits) -> bool:
-        """Return whether there are votes for a fail and none for a pass."""
-        fails, passes = self.votes(limits)
-        return fails > 0 and passes == 0
-
-    def votes(self, limits: Limits) -> tuple[int, int]:
-        """Return the number of votes for a fail and for a pass."""
-        return (
-            sum(excess.convicts(limits) for excess in self.excesses),
-            sum(excess.acquits(limits) for excess in self.excesses),
-        )
-
-    @property
-    def middle(self) -> Excess:
-        """The burst with the median excess."""
-        ordered = sorted(self.excesses, key=lambda e: (e.total.estimate, e.growth.serial))
-        return ordered[(len(ordered) - 1) // 2]
-
-    def convicts(self, limits: Limits, corroborated: bool) -> bool:
-        """Return whether the bursts prove a fail.
-
-        ``corroborated`` says that the single runs show the same.
-        """
-        fails, passes = self.votes(limits)
-        enough = corroborated or any(excess.convicts_alone(limits) for excess in self.excesses)
-        agree = passes == 0 and 2 * fails > len(self.excesses)
-        return agree and fails >= (1 if enough else CONVICTING)
-
-    def acquits(self, limits: Limits) -> bool:
-        """Return whether the bursts prove a pass."""
-        fails, passes = self.votes(limits)
-        return fails == 0 and 2 * passes > len(self.excesses)
-
-
-def _level(concurrency: int, evidence: Evidence, limits: Limits) -> _Level:
-    runs = [r for r in evidence.bursts if r.concurrency == concurrency and is_evidence(r)]
-    # All bursts as quiet as the third-quietest, so that ties do not depend on the order.
-    most = max(sorted(map(pressed, runs))[:QUIETEST], default=0.0)
-    quietest = [r for r in runs if pressed(r) <= most]
-    looks, later = _together(r.looks for r in runs), _together(r.after_looks for r in runs)
-    cause = waits_for(runs)
-    strict = tuple(
-        excess_of(run, evidence.singles, looks, later, limits, evidence.calibration, cause)
-        for run in quietest
-    )
-    return _Level(tuple(e.without(limits.allow) for e in strict), len(runs), strict)
-
-
-def _together(looks: Iterable[Looks]) -> Looks:
-    total = Looks()
-    for one in looks:
-        total = total.plus(one)
-    return total
-
-
-def _corroborated(evidence: Evidence, limits: Limits) -> bool:
-    """Return whether every single run shows a demand on the loop over the limit by itself.
-
-    While one request computes or blocks on the loop, no other can make progress.
-    """
-    for run in evidence.singles:
-        budget, slowdown = run.budget, pace_of(run, evidence.calibration)
-        cpu = (budget.cpu + budget.gc) / slowdown / (1 + cpu_spread(run))
-        cpu -= limits.cpu_allowance * max(1, run.requests)
-        late = share_served(run.samples) * _lateness(run, evidence)
-        blocked = budget.blocked - budget.unwitnessed - late
-        parts = {"cpu-on-loop": max(0.0, cpu), "blocking-call": max(0.0, blocked)}
-        demand = sum(part for cause, part in parts.items() if cause not in limits.allow)
-        limit = max(LEAST_EXCESS, limits.max_serial_fraction * run.makespan)
-        if demand <= limit * (1 + MARGIN):
-            return False
-    return bool(evidence.singles)
-
-
-def next_level(evidence: Evidence, limits: Limits) -> int | None:
-    """Return the number of copies to run next, or None if the evidence is sufficient.
-
-    Three single runs come first, then a small burst. A fail there is replicated there, so that a
-    blocking handler never pays for the largest burst; everything else is measured at the top level.
-    """
-    if evidence.unmeasured or any(run.timed_out for run in evidence.runs):
-        return None
-    if len(evidence.singles) < SINGLES:
-        return 1
-    small, top = min(SMALL_BURST, limits.concurrency), limits.concurrency
-    if _singles_convict(evidence, limits):
-        return None if evidence.bursts else small
-    made = Counter(run.concurrency for run in evidence.bursts)
-    if made[top]:
-        return _after_top_bursts(made[top], evidence, limits)
-    if small == top:
-        return top
-    return _after_small_bursts(made[small], evidence, limits) if made[small] else small
-
-
-def _after_small_bursts(made: int, evidence: Evidence, limits: Limits) -> int | None:
-    """Return the level that follows ``made`` small bursts."""
-    small, top = SMALL_BURST, limits.concurrency
-    level = _level(small, evidence, limits)
-    if not level.only_fails(limits):
-        return top
-    if _needs_single_run(level, evidence):
-        return 1
-    if level.convicts(limits, _corroborated(evidence, limits)):
-        return None
-    return small if made < QUIETEST else top
-
-
-def _after_top_bursts(made: int, evidence: Evidence, limits: Limits) -> int | None:
-    """Return the level that follows ``made`` bursts at the top level."""
-    top = limits.concurrency
-    level = _level(top, evidence, limits)
-    if level.acquits(limits):
-        stalls = _stalls(evidence.bursts_of(top), evidence, limits)
-        return top if (stalls.guilty or stalls.near) and made < QUIETEST else None
-    if level.only_fails(limits) and _needs_single_run(level, evidence):
-        return 1
-    if level.convicts(limits, _corroborated(evidence, limits)) or made >= MOST:
-        return None
-    # On a quiet machine, a figure too near its limit stays there.
-    if made >= QUIETEST and level.votes(limits) == (0, 0) and _is_quiet(evidence):
-        return None
-    return top
-
-
-def _needs_single_run(level: _Level, evidence: Evidence) -> bool:
-    """Return whether waits are about to convict on too few single runs."""
-    return len(evidence.singles) < MORE_SINGLES and _mostly_waits(level)
-
-
-def _mostly_waits(level: _Level) -> bool:
-    parts = level.middle.parts
-    waits = sum(b.lower for c, b in parts.items() if c in ("serialised-wait", "thread-pool"))
-    return 2 * waits > sum(b.lower for b in parts.values())
-
-
-def _is_quiet(evidence: Evidence) -> bool:
-    waiting = sum(run.pressure.waiting for run in evidence.bursts)
-    return waiting <= MARGIN * sum(run.makespan for run in evidence.bursts)
-
-
-# The verdict
+    return evidence.calibration.clock != "schedstat" and machine_share(evidence) > BLIND
 
 
 def judge(evidence: Evidence, limits: Limits) -> Judgement:
@@ -361,7 +66,7 @@ def _allowed(evidence: Evidence, limits: Limits, excesses: Iterable[Excess]) -> 
 
 def _judge_single_runs(evidence: Evidence, limits: Limits) -> Judgement:
     """Judge lag and blocking only; a stall in every run convicts."""
-    stalls = _stalls(evidence.singles, evidence, limits)
+    stalls = stalls_of(evidence.singles, evidence, limits)
     verdict: Verdict = "pass" if evidence.watched else "not-measured"
     reasons: tuple[Reason, ...] = ()
     cause: Cause | None = None
@@ -387,12 +92,12 @@ def _judge_single_runs(evidence: Evidence, limits: Limits) -> Judgement:
     )
 
 
-def _reasons(stalls: _Stalls) -> tuple[Reason, ...]:
+def _reasons(stalls: Stalls) -> tuple[Reason, ...]:
     kinds: tuple[Reason, ...] = ("lag", "blocked")
     return tuple(kind for kind in kinds if any(kind in stall.reasons for stall in stalls.guilty))
 
 
-def _near_step(stalls: _Stalls) -> str:
+def _near_step(stalls: Stalls) -> str:
     found = (*stalls.guilty, *stalls.near)
     nearest = statistics.median(stall.nearest for stall in found)
     names = sorted({f"max_{reason}" for stall in found for reason in stall.reasons})
@@ -431,13 +136,13 @@ def _max_blocked(evidence: Evidence) -> float:
 
 
 def _judge_runs(evidence: Evidence, limits: Limits) -> Judgement:
-    level = _level(max(run.concurrency for run in evidence.bursts), evidence, limits)
+    level = level_at(max(run.concurrency for run in evidence.bursts), evidence, limits)
     if not level.excesses:
         return Judgement("not-measured", max_lag=_max_lag(evidence))
-    singles_convict = _singles_convict(evidence, limits)
-    scales = level.convicts(limits, singles_convict or _corroborated(evidence, limits))
-    stalled = singles_convict or _bursts_convict_for_stalls(evidence, limits)
-    stalls = _stalls(evidence.runs, evidence, limits)
+    always_stalls = singles_convict(evidence, limits)
+    scales = level.convicts(limits, always_stalls or corroborated(evidence, limits))
+    stalled = always_stalls or bursts_convict(evidence, limits)
+    stalls = stalls_of(evidence.runs, evidence, limits)
     judged = _judged(level, limits)
     judgement = _with_figures(level, judged, stalls, stalled, evidence, limits)
     causes = _causes(level)
@@ -445,7 +150,7 @@ def _judge_runs(evidence: Evidence, limits: Limits) -> Judgement:
     if stalled and cause is None:
         cause = Counter(stall.cause for stall in stalls.guilty).most_common(1)[0][0]
     if scales or stalled:
-        if is_blind(evidence) and cause != "cpu-on-loop" and not singles_convict:
+        if is_blind(evidence) and cause != "cpu-on-loop" and not always_stalls:
             return replace(judgement, near=_near_limit(judged))
         reasons: tuple[Reason, ...] = ("scaling",) if scales else ()
         return replace(
@@ -456,7 +161,7 @@ def _judge_runs(evidence: Evidence, limits: Limits) -> Judgement:
             causes=causes or (((cause, 1.0),) if cause else ()),
             guilty_runs=len(stalls.guilty) if stalled else judgement.guilty_runs,
         )
-    top = _stalls(evidence.bursts_of(limits.concurrency), evidence, limits)
+    top = stalls_of(evidence.bursts_of(limits.concurrency), evidence, limits)
     if top.undecided:
         return replace(judgement, near=_near_step(top))
     if level.acquits(limits):
@@ -465,9 +170,9 @@ def _judge_runs(evidence: Evidence, limits: Limits) -> Judgement:
 
 
 def _with_figures(
-    level: _Level,
+    level: Level,
     judged: Judged,
-    stalls: _Stalls,
+    stalls: Stalls,
     stalled: bool,
     evidence: Evidence,
     limits: Limits,
@@ -491,7 +196,7 @@ def _with_figures(
     )
 
 
-def _judged(level: _Level, limits: Limits) -> Judged:
+def _judged(level: Level, limits: Limits) -> Judged:
     """Return the median figures of the bursts, as fractions of T(1)."""
 
     def median(figure: Callable[[Excess], float]) -> float:
@@ -516,7 +221,7 @@ def _near_limit(judged: Judged) -> str:
     )
 
 
-def _causes(level: _Level) -> tuple[tuple[Cause, float], ...]:
+def _causes(level: Level) -> tuple[tuple[Cause, float], ...]:
     """Return the causes with their shares of the excess of all bursts, largest first."""
     weights: Counter[Cause] = Counter()
     for excess in level.excesses:

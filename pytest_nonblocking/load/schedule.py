@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Callable
 from typing import Protocol
 
-from ..analysis import verdict
+from ..analysis.stopping import next_level
 from ..model import Evidence, Limits, Run
 
 Progress = Callable[[Evidence, int], None]
@@ -27,7 +27,7 @@ async def replicate(
     runner: Runner, evidence: Evidence, limits: Limits, progress: Progress | None = None
 ) -> Evidence:
     """Have ``runner`` make runs until the evidence is sufficient; return all of it."""
-    while (level := verdict.next_level(evidence, limits)) is not None:
+    while (level := next_level(evidence, limits)) is not None:
         if progress is not None:
             progress(evidence, level)
         alone = tuple(run.makespan for run in evidence.singles) if level > 1 else ()

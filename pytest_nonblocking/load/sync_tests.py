@@ -14,7 +14,7 @@ from typing import Any
 
 from anyio.from_thread import BlockingPortal
 
-from ..analysis.verdict import SINGLES
+from ..analysis.tolerances import SINGLES
 from ..asgi.door import Door
 from ..asgi.lifespan import ASGIApp
 from ..asgi.observed import News, Requests

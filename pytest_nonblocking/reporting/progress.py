@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from ..analysis.verdict import MORE_SINGLES, QUIETEST, SINGLES, SMALL_BURST
+from ..analysis.tolerances import MORE_SINGLES, QUIETEST, SINGLES, SMALL_BURST
 from ..clocks import CLOCKS
 from ..model import Evidence, Limits
 from .columns import width

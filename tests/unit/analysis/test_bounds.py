@@ -3,16 +3,13 @@
 import pytest
 from budgets import LIMITS, MS, blind_looks, budget, excess, looks, part, run
 
-from pytest_nonblocking.analysis.bounds import (
+from pytest_nonblocking.analysis.bounds import alone_bounds, is_evidence, pressed, share_between
+from pytest_nonblocking.analysis.tolerances import (
     CPU_SPREAD,
     LEAST_EXCESS,
     MARGIN,
     RESIDUAL_SECONDS,
     RESIDUAL_SHARE,
-    alone_bounds,
-    is_evidence,
-    pressed,
-    share_between,
 )
 from pytest_nonblocking.model import Calibration, Limits, Pool
 

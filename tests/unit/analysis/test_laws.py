@@ -9,9 +9,10 @@ from budgets import LIMITS
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
-from pytest_nonblocking.analysis import bounds, verdict
-from pytest_nonblocking.analysis.bounds import CPU_SPREAD, excess_of
+from pytest_nonblocking.analysis import bounds, levels, tolerances, verdict
+from pytest_nonblocking.analysis.bounds import excess_of
 from pytest_nonblocking.analysis.queues import waits_for
+from pytest_nonblocking.analysis.tolerances import CPU_SPREAD
 from pytest_nonblocking.model import (
     Budget,
     Calibration,
@@ -324,9 +325,10 @@ def test_a_machine_of_another_speed_with_limits_to_match_judges_the_same(demand,
         cpu_allowance=LIMITS.cpu_allowance * by,
     )
     before = verdict.judge(known, LIMITS)
-    least, residual = bounds.LEAST_EXCESS * by, bounds.RESIDUAL_SECONDS * by
+    least, residual = tolerances.LEAST_EXCESS * by, tolerances.RESIDUAL_SECONDS * by
     with (
         mock.patch.object(bounds, "LEAST_EXCESS", least),
+        mock.patch.object(levels, "LEAST_EXCESS", least),
         mock.patch.object(verdict, "LEAST_EXCESS", least),
         mock.patch.object(bounds, "RESIDUAL_SECONDS", residual),
     ):

@@ -16,8 +16,8 @@ from budgets import (
     step,
 )
 
-from pytest_nonblocking.analysis import verdict
-from pytest_nonblocking.analysis.bounds import CPU_SPREAD, MARGIN
+from pytest_nonblocking.analysis import stopping, verdict
+from pytest_nonblocking.analysis.tolerances import CPU_SPREAD, MARGIN
 from pytest_nonblocking.model import Calibration, Evidence, Limits, Pool, Pressure, Waiters
 
 ASYNC = run(cpu=0.5, idle=20)
@@ -33,8 +33,8 @@ def word_and_cause(judgement):
 
 
 def test_the_body_is_run_alone_three_times_first():
-    assert verdict.next_level(Evidence(), LIMITS) == 1
-    assert verdict.next_level(Evidence((ASYNC, ASYNC)), LIMITS) == 1
+    assert stopping.next_level(Evidence(), LIMITS) == 1
+    assert stopping.next_level(Evidence((ASYNC, ASYNC)), LIMITS) == 1
 
 
 def test_async_io_passes_after_one_burst_of_each_size():
@@ -88,9 +88,9 @@ def test_blocking_that_lone_runs_do_not_show_is_looked_at_again_where_it_was_see
 def test_a_wait_is_to_convict_only_beside_five_lone_runs():
     # The shortest of three waits of random length may be short by chance.
     known = evidence(ASYNC, run(8, cpu=4, idle=160, first=20))
-    assert verdict.next_level(known, LIMITS) == 1
+    assert stopping.next_level(known, LIMITS) == 1
     five = replace(known, singles=(ASYNC,) * 5)
-    assert verdict.next_level(five, LIMITS) is None
+    assert stopping.next_level(five, LIMITS) is None
     assert word_and_cause(verdict.judge(five, LIMITS)) == ("fail", "serialised-wait")
 
 
@@ -99,9 +99,9 @@ def test_waits_of_random_length_are_no_queue():
     latencies = tuple(ms * MS for ms in (6, 8, 11, 12, 13, 17, 25, 42))
     single, small = run(cpu=0.5, idle=6), run(8, cpu=4, idle=38, latencies=latencies)
     known = evidence(single, small)
-    assert verdict.next_level(known, LIMITS) == 1
+    assert stopping.next_level(known, LIMITS) == 1
     five = replace(known, singles=(*known.singles, run(cpu=0.5, idle=11), run(cpu=0.5, idle=17)))
-    assert verdict.next_level(five, LIMITS) == 50
+    assert stopping.next_level(five, LIMITS) == 50
     assert judge(single, small, run(50, cpu=25, idle=20)).verdict == "pass"
 
 

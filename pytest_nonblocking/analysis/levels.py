@@ -1,0 +1,97 @@
+"""The bursts at one concurrency level, and what they prove together."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ..model import Evidence, Limits
+from .bounds import (
+    Excess,
+    cpu_spread,
+    excess_of,
+    is_evidence,
+    lateness_in,
+    pressed,
+    share_served,
+    together,
+)
+from .growth import pace_of
+from .queues import waits_for
+from .tolerances import CONVICTING, LEAST_EXCESS, MARGIN, QUIETEST
+
+
+@dataclass(frozen=True, slots=True)
+class Level:
+    """The votes of the quietest bursts at one concurrency level."""
+
+    excesses: tuple[Excess, ...]
+    made: int
+    strict: tuple[Excess, ...]
+    """The excesses with accepted causes included."""
+
+    def only_fails(self, limits: Limits) -> bool:
+        """Return whether there are votes for a fail and none for a pass."""
+        fails, passes = self.votes(limits)
+        return fails > 0 and passes == 0
+
+    def votes(self, limits: Limits) -> tuple[int, int]:
+        """Return the number of votes for a fail and for a pass."""
+        return (
+            sum(excess.convicts(limits) for excess in self.excesses),
+            sum(excess.acquits(limits) for excess in self.excesses),
+        )
+
+    @property
+    def middle(self) -> Excess:
+        """The burst with the median excess."""
+        ordered = sorted(self.excesses, key=lambda e: (e.total.estimate, e.growth.serial))
+        return ordered[(len(ordered) - 1) // 2]
+
+    def convicts(self, limits: Limits, corroborated: bool) -> bool:
+        """Return whether the bursts prove a fail.
+
+        ``corroborated`` says that the single runs show the same.
+        """
+        fails, passes = self.votes(limits)
+        enough = corroborated or any(excess.convicts_alone(limits) for excess in self.excesses)
+        agree = passes == 0 and 2 * fails > len(self.excesses)
+        return agree and fails >= (1 if enough else CONVICTING)
+
+    def acquits(self, limits: Limits) -> bool:
+        """Return whether the bursts prove a pass."""
+        fails, passes = self.votes(limits)
+        return fails == 0 and 2 * passes > len(self.excesses)
+
+
+def level_at(concurrency: int, evidence: Evidence, limits: Limits) -> Level:
+    """Return the level of ``concurrency`` copies; it has no excesses without usable bursts."""
+    runs = [r for r in evidence.bursts if r.concurrency == concurrency and is_evidence(r)]
+    # All bursts as quiet as the third-quietest, so that ties do not depend on the order.
+    most = max(sorted(map(pressed, runs))[:QUIETEST], default=0.0)
+    quietest = [r for r in runs if pressed(r) <= most]
+    looks, later = together(r.looks for r in runs), together(r.after_looks for r in runs)
+    cause = waits_for(runs)
+    strict = tuple(
+        excess_of(run, evidence.singles, looks, later, limits, evidence.calibration, cause)
+        for run in quietest
+    )
+    return Level(tuple(e.without(limits.allow) for e in strict), len(runs), strict)
+
+
+def corroborated(evidence: Evidence, limits: Limits) -> bool:
+    """Return whether every single run shows a demand on the loop over the limit by itself.
+
+    While one request computes or blocks on the loop, no other can make progress.
+    """
+    for run in evidence.singles:
+        budget, slowdown = run.budget, pace_of(run, evidence.calibration)
+        cpu = (budget.cpu + budget.gc) / slowdown / (1 + cpu_spread(run))
+        cpu -= limits.cpu_allowance * max(1, run.requests)
+        late = share_served(run.samples) * lateness_in(run, evidence)
+        blocked = budget.blocked - budget.unwitnessed - late
+        parts = {"cpu-on-loop": max(0.0, cpu), "blocking-call": max(0.0, blocked)}
+        demand = sum(part for cause, part in parts.items() if cause not in limits.allow)
+        limit = max(LEAST_EXCESS, limits.max_serial_fraction * run.makespan)
+        if demand <= limit * (1 + MARGIN):
+            return False
+    return bool(evidence.singles)

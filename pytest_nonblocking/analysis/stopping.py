@@ -1,0 +1,77 @@
+"""What to run next, until the evidence is sufficient."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from ..model import Evidence, Limits
+from .levels import Level, corroborated, level_at
+from .stalls import singles_convict, stalls_of
+from .tolerances import MARGIN, MORE_SINGLES, MOST, QUIETEST, SINGLES, SMALL_BURST
+
+
+def next_level(evidence: Evidence, limits: Limits) -> int | None:
+    """Return the number of copies to run next, or None if the evidence is sufficient.
+
+    Three single runs come first, then a small burst. A fail there is replicated there, so that a
+    blocking handler never pays for the largest burst; everything else is measured at the top level.
+    """
+    if evidence.unmeasured or any(run.timed_out for run in evidence.runs):
+        return None
+    if len(evidence.singles) < SINGLES:
+        return 1
+    small, top = min(SMALL_BURST, limits.concurrency), limits.concurrency
+    if singles_convict(evidence, limits):
+        return None if evidence.bursts else small
+    made = Counter(run.concurrency for run in evidence.bursts)
+    if made[top]:
+        return _after_top_bursts(made[top], evidence, limits)
+    if small == top:
+        return top
+    return _after_small_bursts(made[small], evidence, limits) if made[small] else small
+
+
+def _after_small_bursts(made: int, evidence: Evidence, limits: Limits) -> int | None:
+    """Return the level that follows ``made`` small bursts."""
+    small, top = SMALL_BURST, limits.concurrency
+    level = level_at(small, evidence, limits)
+    if not level.only_fails(limits):
+        return top
+    if _needs_single_run(level, evidence):
+        return 1
+    if level.convicts(limits, corroborated(evidence, limits)):
+        return None
+    return small if made < QUIETEST else top
+
+
+def _after_top_bursts(made: int, evidence: Evidence, limits: Limits) -> int | None:
+    """Return the level that follows ``made`` bursts at the top level."""
+    top = limits.concurrency
+    level = level_at(top, evidence, limits)
+    if level.acquits(limits):
+        stalls = stalls_of(evidence.bursts_of(top), evidence, limits)
+        return top if (stalls.guilty or stalls.near) and made < QUIETEST else None
+    if level.only_fails(limits) and _needs_single_run(level, evidence):
+        return 1
+    if level.convicts(limits, corroborated(evidence, limits)) or made >= MOST:
+        return None
+    # On a quiet machine, a figure too near its limit stays there.
+    if made >= QUIETEST and level.votes(limits) == (0, 0) and _is_quiet(evidence):
+        return None
+    return top
+
+
+def _needs_single_run(level: Level, evidence: Evidence) -> bool:
+    """Return whether waits are about to convict on too few single runs."""
+    return len(evidence.singles) < MORE_SINGLES and _mostly_waits(level)
+
+
+def _mostly_waits(level: Level) -> bool:
+    parts = level.middle.parts
+    waits = sum(b.lower for c, b in parts.items() if c in ("serialised-wait", "thread-pool"))
+    return 2 * waits > sum(b.lower for b in parts.values())
+
+
+def _is_quiet(evidence: Evidence) -> bool:
+    waiting = sum(run.pressure.waiting for run in evidence.bursts)
+    return waiting <= MARGIN * sum(run.makespan for run in evidence.bursts)

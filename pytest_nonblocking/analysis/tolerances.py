@@ -1,0 +1,72 @@
+"""Every tolerance of the analysis, with its derivation."""
+
+from __future__ import annotations
+
+# Bounds
+
+LEAST_EXCESS = 0.001
+"""Seconds per request below which nothing fails for scaling: 1,000 requests/s on one core."""
+
+CPU_SPREAD, CPU_SPREAD_PRESSED = 0.12, 0.05
+"""Relative spread of the CPU time of the same code between measurements (caches, clock speed, the
+measured slowdown itself), and what is added under full CPU pressure. CPU divided by the slowdown
+had a standard deviation of 7 % on a virtual machine with a busy host; docs/operating-curve.md shows
+the resulting error rates."""
+
+MARGIN, MARGIN_PRESSED = 0.04, 0.10
+"""Share by which the judged figure must clear its limit on either side, and what is added under
+full CPU pressure. It covers the difference between two measurements of the same waits; see
+docs/operating-curve.md."""
+
+CONFIDENCE = 3.0
+"""Standard deviations of the bounds of a sampled share: 1 in 740 on each side."""
+
+SERVER_WAKEUPS, LONGEST_WAKEUPS = 4, 18
+"""Wake-ups of another process's server per request (accept, read, a worker, write), each as late as
+the watchdog was on average; and the same for the longest of 50 requests. The sum of four
+exponential delays exceeds 18 means in 1 of 740 such maxima."""
+
+FREELY_HELD = 0.41
+"""Largest share of the time for which threads that release the GIL while computing hold it:
+40 hashing threads on two cores beside four busy processes, where the holder of the GIL waits for a
+core too. At a share of 1 the GIL is the bottleneck."""
+
+RESIDUAL_SHARE, RESIDUAL_SECONDS = 0.01, 0.001
+"""Largest part of a run that its budget may leave unaccounted for: one clock reading at each end
+(20 us), and one kernel accounting tick (1 to 4 ms in the worst case)."""
+
+CALLBACK_MARGIN = 0.02
+"""Share by which a callback must clear its limit: a 50 ms timer fires up to 1 ms late."""
+
+BLIND = 0.1
+"""Largest share of the time for which the loop may be descheduled on a system without schedstat."""
+
+# The number of runs
+
+SINGLES = 3
+"""Single runs before the first burst."""
+
+MORE_SINGLES = 5
+"""Single runs needed before waits can convict: the shortest of three random waits may be short by
+chance."""
+
+SMALL_BURST = 8
+"""Copies of the first burst, which is enough for a handler that blocks."""
+
+CONVICTING = 2
+"""Bursts that must agree on a fail that the single runs do not show by themselves."""
+
+MOST = 5
+"""Largest number of bursts at one level."""
+
+QUIETEST = 3
+"""Bursts at one level that vote: those under no more CPU pressure than the third-quietest."""
+
+# Attribution
+
+UNSEEN = 0.005
+"""CPU seconds up to which a callback may fall between two samples, usually 2.5 ms apart."""
+
+BESIDE = 4
+"""A queue in user code is named even if one in a library is up to 4x as long: frameworks have
+tasks of their own that wait beside each handler."""
