@@ -174,7 +174,8 @@ class Looks:
     ``saturated`` is the time in which at least as many threads as cores were runnable without the
     GIL, and ``maybe_saturated`` the same counting the holder of the GIL. ``free`` is the number of
     threads runnable without the GIL, capped at the number of cores, integrated over time. ``held``
-    is the time in which another thread held the GIL. ``late`` is the run-queue delay of the
+    is the time in which another thread held the GIL. ``active`` is the time in which at least one
+    thread or process was runnable or wanted the GIL. ``late`` is the run-queue delay of the
     watchdog itself. Without thread states, ``states`` is False and only ``held`` and ``late`` are
     meaningful.
     """
@@ -184,6 +185,7 @@ class Looks:
     saturated: float = 0.0
     maybe_saturated: float = 0.0
     free: float = 0.0
+    active: float = 0.0
     held: float = 0.0
     tried: float = 0.0
     wakes: int = 0
@@ -200,6 +202,7 @@ class Looks:
             self.saturated - before.saturated,
             self.maybe_saturated - before.maybe_saturated,
             self.free - before.free,
+            self.active - before.active,
             self.held - before.held,
             self.tried - before.tried,
             self.wakes - before.wakes,
@@ -216,6 +219,7 @@ class Looks:
             self.saturated + other.saturated,
             self.maybe_saturated + other.maybe_saturated,
             self.free + other.free,
+            self.active + other.active,
             self.held + other.held,
             self.tried + other.tried,
             self.wakes + other.wakes,

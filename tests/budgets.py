@@ -65,12 +65,14 @@ def step(*, cpu=0.0, blocked=0.0, witnessed=True, state="blocked"):
     return Step((cpu + blocked) * MS, cpu * MS, blocked * MS, 0.0, 0, samples, witnessed=witnessed)
 
 
-def looks(watched, *, full=0.0, maybe=None, free=0.0, held=0.0, tried=None, late=0.0, **others):
+def looks(
+    watched, *, full=0.0, maybe=None, free=0.0, active=0.0, held=0.0, tried=None, late=0.0, **others
+):
     """Looks every 2.5 ms over ``watched`` milliseconds of idle time.
 
     ``full`` and ``maybe`` are the shares of it in which all cores were wanted, certainly and
-    perhaps; ``free`` is how many ran without the GIL on average, ``held`` the share of ``tried``
-    in which the GIL was held.
+    perhaps, ``active`` that in which any thread was runnable; ``free`` is how many ran without the
+    GIL on average, ``held`` the share of ``tried`` in which the GIL was held.
     """
     tried = watched if tried is None else tried
     count = max(1, int(watched / 2.5))
@@ -80,6 +82,7 @@ def looks(watched, *, full=0.0, maybe=None, free=0.0, held=0.0, tried=None, late
         saturated=watched * full * MS,
         maybe_saturated=watched * (full if maybe is None else maybe) * MS,
         free=watched * max(free, CORES * full) * MS,
+        active=watched * active * MS,
         held=tried * held * MS,
         tried=tried * MS,
         wakes=count,

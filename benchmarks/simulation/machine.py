@@ -147,7 +147,7 @@ class SimulatedMachine:
             latencies=self._latencies(copies, budget.wall, wait),
             budget=budget,
             steps=self._steps(copies, pace),
-            looks=self._looks(budget, python > 0, free > 0),
+            looks=self._looks(budget, max(0.0, idle - wait - hold), python > 0, free > 0),
             pressure=Pressure(budget.wall * noise.pressed * self._random.uniform(0.8, 1.0), 0.0),
             slowdowns=(self.slowdown(), self.slowdown()),
             requests=copies,
@@ -168,7 +168,7 @@ class SimulatedMachine:
         step = Step(cpu + blocked, cpu, blocked, 0.0, 0, (sample,), witnessed=blocked > 0)
         return (step,) * min(64, copies * handler.pieces)
 
-    def _looks(self, budget: Budget, python: bool, free: bool) -> Looks:
+    def _looks(self, budget: Budget, active: float, python: bool, free: bool) -> Looks:
         watched = budget.idle + budget.gil
         count = int(budget.idle / (_LOOK_EVERY if not python else 10 * _LOOK_EVERY))
         full = 0.97 if free and not self._handler.hold else 0.0
@@ -180,6 +180,7 @@ class SimulatedMachine:
             saturated=budget.idle * full,
             maybe_saturated=budget.idle * max(full, 0.1 * python),
             free=budget.idle * (CORES * full if full else one),
+            active=active,
             held=watched * held,
             tried=watched,
             wakes=count,

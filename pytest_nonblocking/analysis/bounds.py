@@ -66,20 +66,46 @@ def is_evidence(run: Run) -> bool:
     return abs(run.residual) <= RESIDUAL_SHARE * run.makespan + RESIDUAL_SECONDS
 
 
-def alone_bounds(singles: Sequence[Run], calibration: Calibration) -> Bounds:
+def alone_bounds(singles: Sequence[Run], growth: Growth, calibration: Calibration) -> Bounds:
     """Return T(1) in seconds, without the time taken by the machine and the plugin.
 
     Its CPU is divided by the slowdown, like the excess that is compared with it. Worker threads'
-    wait for a core is part of the loop's idle time and stays in the upper bound only: with busy
-    neighbours, 20 ms of work in a thread took up to 100 ms.
+    wait for a core is part of the loop's idle time: with busy neighbours, 20 ms of work in a thread
+    took up to 200 ms. The lower bound excludes all of it, the upper bound what is proved.
     """
-    upper = [_undisturbed(run, pace_of(run, calibration)) for run in singles]
+    taken = [_undisturbed(run, pace_of(run, calibration)) for run in singles]
     lower = [
-        max(taken - min(run.budget.idle, run.budget.other_delay + run.budget.child_delay), 1e-6)
-        for taken, run in zip(upper, singles, strict=True)
+        max(1e-6, whole - min(run.budget.idle, _delay(run)))
+        for whole, run in zip(taken, singles, strict=True)
     ]
+    starved = _starved(singles, growth)
+    upper = [max(least, t - s) for least, t, s in zip(lower, taken, starved, strict=True)]
     usual = statistics.median(lower)
     return Bounds(usual, usual, max(*lower, statistics.median(upper)))
+
+
+def _delay(run: Run) -> float:
+    """Return the run-queue delay of all threads but the loop's, and of child processes."""
+    return run.budget.other_delay + run.budget.child_delay
+
+
+def _starved(singles: Sequence[Run], growth: Growth) -> list[float]:
+    """Return the seconds in which certainly no thread of a request got a core and one needed it.
+
+    Threads are runnable for a share of the idle time that the looks bound from below, and they run
+    for at most their CPU time: for the rest, the machine gave them no core. Threads whose CPU time
+    does not grow with the requests have nothing to do with them.
+    """
+    looks = together(run.looks for run in singles)
+    active, _ = share_between(looks.active, looks.watched, looks.count if looks.states else 0)
+    starved = []
+    for run in singles:
+        budget = run.budget
+        away = max(0.0, budget.idle * active - budget.idle_cpu - budget.child_cpu)
+        cpu = budget.other_cpu + budget.child_cpu
+        requests = min(1.0, growth.offloaded / cpu) if cpu > 0 else 0.0
+        starved.append(min(_delay(run), away) * requests)
+    return starved
 
 
 def _undisturbed(run: Run, slowdown: float) -> float:
@@ -260,7 +286,7 @@ def excess_of(
     the window. ``waits_for`` is the cause to which idle time is charged, and the pool behind it.
     """
     growth = growth_of(burst, singles, calibration)
-    alone = alone_bounds(singles, calibration)
+    alone = alone_bounds(singles, growth, calibration)
     idle = _idle(burst, growth, looks, calibration)
     bottleneck = _gil_bottleneck(looks, later_looks, calibration)
     gil = _paced(_gil(growth, idle, bottleneck, later_looks), burst, calibration)
@@ -409,11 +435,9 @@ def _wait(
     # Only the time spent waiting for another process can be such a process's lateness.
     served = looks.external / looks.count if looks.count else 0.0
     noise = growth.delay + min(served * server_lateness(looks), growth.pressure)
-    alone = statistics.median(run.budget.idle for run in singles)
-    least = statistics.median(
-        max(0.0, run.budget.idle - run.budget.other_delay - run.budget.child_delay)
-        for run in singles
-    )
+    starved = zip(singles, _starved(singles, growth), strict=True)
+    alone = statistics.median(run.budget.idle - lost for run, lost in starved)
+    least = statistics.median(max(0.0, run.budget.idle - _delay(run)) for run in singles)
 
     def unexplained(cores: float, alone: float) -> float:
         return max(0.0, (burst.budget.idle * (1 - cores) - alone) / (burst.concurrency - 1))

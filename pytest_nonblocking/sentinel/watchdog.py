@@ -220,6 +220,7 @@ class Watchdog:
             saturated=before.saturated + full * stands,
             maybe_saturated=before.maybe_saturated + maybe * stands,
             free=before.free + min(count.free, cores) * stands,
+            active=before.active + (count.free + count.wanting > 0) * stands,
             held=before.held + held * stands,
             tried=before.tried + stands,
             external=before.external + self._probe.waits_for_files(),

@@ -4,6 +4,7 @@ import pytest
 from budgets import LIMITS, MS, blind_looks, budget, excess, looks, part, run
 
 from pytest_nonblocking.analysis.bounds import alone_bounds, is_evidence, pressed, share_between
+from pytest_nonblocking.analysis.growth import Growth
 from pytest_nonblocking.analysis.tolerances import (
     CPU_SPREAD,
     LEAST_EXCESS,
@@ -16,8 +17,9 @@ from pytest_nonblocking.model import Calibration, Limits, Pool
 ASYNC = run(cpu=0.5, idle=20)
 
 
-def alone(*singles, **calibration):
-    bounds = alone_bounds(singles, Calibration(**calibration))
+def alone(*singles, offloaded=0.0, **calibration):
+    growth = Growth(offloaded=offloaded * MS)
+    bounds = alone_bounds(singles, growth, Calibration(**calibration))
     return tuple(value / MS for value in (bounds.lower, bounds.estimate, bounds.upper))
 
 
@@ -76,6 +78,24 @@ def test_the_longest_lone_run_is_the_upper_bound_and_the_one_in_the_middle_the_e
 
 def test_the_wait_of_worker_threads_for_a_processor_is_in_the_upper_bound_only():
     assert alone(run(idle=100, other_delay=80)) == pytest.approx((20, 20, 100))
+
+
+@pytest.mark.parametrize(
+    ("active", "offloaded", "upper"),
+    [
+        (1.0, 20, 100 - (100 * 0.816 - 20)),  # 40 looks, all of which find a thread runnable
+        (0.5, 20, 100 - (100 * 0.286 - 20)),
+        (1.0, 5, 84.6),  # a quarter of the threads' CPU time grows with the requests
+        (1.0, 0, 100),
+        (0.0, 20, 100),
+    ],
+    ids=["starved", "half the time", "partly by others", "by others", "idle"],
+)
+def test_a_thread_that_gets_no_core_does_not_lengthen_a_lone_request(active, offloaded, upper):
+    starved = run(
+        idle=100, other_cpu=20, idle_cpu=20, other_delay=80, looks=looks(100, active=active)
+    )
+    assert alone(starved, offloaded=offloaded) == pytest.approx((20, 20, upper), abs=0.1)
 
 
 def test_pressure_is_a_share_of_the_run():

@@ -86,6 +86,7 @@ def run_of(demand, copies, delay=0.0):
         saturated=saturated,
         maybe_saturated=saturated,
         free=min(CORES * idle, hashed + demand.free * copies),
+        active=idle - demand.wait - hold * (not demand.hashes),
         held=held,
         tried=idle + gil,
     )
@@ -425,7 +426,8 @@ INPUTS = [
     for name in (*PARTS, "idle_cpu", "gil_cpu", "gil_seen", "other_delay", "child_cpu")
 ]
 INPUTS += [
-    ("looks", name) for name in ("saturated", "maybe_saturated", "free", "held", "tried", "late")
+    ("looks", name)
+    for name in ("saturated", "maybe_saturated", "free", "active", "held", "tried", "late")
 ]
 
 
