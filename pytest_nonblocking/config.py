@@ -387,17 +387,30 @@ def _raw(config: pytest.Config, option: Option) -> tuple[Any, str]:
     from_flag = config.getoption(option.ini)
     if from_flag is not None:
         return from_flag, option.flag
-    overrides: Iterable[str] = config.getoption("override_ini") or ()
-    overriding = [word.split("=", 1)[1] for word in overrides if word.startswith(f"{option.ini}=")]
-    if overriding:
-        return overriding[-1], f"-o {option.ini}"
-    # getini() would refuse a TOML number for a "string" and has no type for "a duration or a
-    # number"; the raw value is what `_inicfg` holds (pytest >= 9) or `inicfg` (pytest 8.4).
-    table: Mapping[str, Any] = config._inicfg if hasattr(config, "_inicfg") else config.inicfg
+    overrides = overridden(config)
+    if option.ini in overrides:
+        return overrides[option.ini], f"-o {option.ini}"
+    table = ini_table(config)
     if option.ini in table:
         entry = table[option.ini]
         return getattr(entry, "value", entry), config.inipath.name if config.inipath else "ini"
     return option.default, "default"
+
+
+def overridden(config: pytest.Config) -> dict[str, str]:
+    """Return the ini values that ``-o`` sets; of several for one name, the last."""
+    words: Iterable[str] = config.getoption("override_ini") or ()
+    return {name: value for name, _, value in (word.partition("=") for word in words)}
+
+
+def ini_table(config: pytest.Config) -> Mapping[str, Any]:
+    """Return the raw values of the ini file.
+
+    getini() would refuse a TOML number for a "string" and has no type for "a duration or a number";
+    the raw value is what `_inicfg` holds (pytest >= 9) or `inicfg` (pytest 8.4).
+    """
+    table: Mapping[str, Any] = config._inicfg if hasattr(config, "_inicfg") else config.inicfg
+    return table
 
 
 def from_markers(base: Settings, item: pytest.Item) -> Settings | None:
