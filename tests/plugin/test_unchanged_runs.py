@@ -87,7 +87,7 @@ def test_no_filter_is_left_after_the_run(pytester):
     pytester.makeconftest(
         """
         import atexit, warnings
-        atexit.register(lambda: print("NONE" if "loop_scope" not in str(warnings.filters) else "LEFT"))
+        atexit.register(lambda: print("LEFT" if "loop_scope" in str(warnings.filters) else "NONE"))
         """
     )
     pytester.runpytest_subprocess("-s", timeout=60).stdout.fnmatch_lines(["NONE"])
