@@ -26,6 +26,7 @@ from .load import scenario
 from .load import sync_tests as threads
 from .load.burst import Body, BodyFailedError
 from .model import Culprit, Evidence, Judgement, Limit, Limits, Outcome
+from .reporting import escaped
 from .reporting.advice import notes_for
 from .reporting.json_report import measurement
 from .reporting.progress import Progress
@@ -274,8 +275,8 @@ class TestRun:
             name: Limit(getattr(settings, name), settings.origins[name]) for name in _SHOWN_LIMITS
         }
         return Outcome(
-            nodeid=self._item.nodeid,
-            target=attribution.target(evidence) or self._item.name,
+            nodeid=escaped.line(self._item.nodeid),
+            target=escaped.line(attribution.target(evidence) or self._item.name),
             judgement=judgement,
             evidence=evidence,
             limits=limits,
@@ -308,13 +309,14 @@ class TestRun:
                 objection = baseline.objection(measured.record)
                 if objection is None:
                     if number is not None:
-                        self.measurements[number] = _accepted(measured, baseline.path.name)
+                        self.measurements[number] = _accepted(measured, baseline.name)
                     return
                 text += f"\n  baseline {objection}"
             if enforced:
                 pytest.fail(text, pytrace=False)
         if result in ("inconclusive", "not-measured"):
-            text = f"nonblocking: {outcome.target} is {result}: {'; '.join(outcome.notes)}"
+            why = escaped.line("; ".join(outcome.notes))
+            text = f"nonblocking: {outcome.target} is {result}: {why}"
             if result == "inconclusive" and enforced and self.settings.inconclusive == "fail":
                 origin = self.settings.origins["inconclusive"]
                 pytest.fail(f"{text} (inconclusive=fail from {origin})", pytrace=False)
