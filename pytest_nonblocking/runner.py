@@ -19,6 +19,7 @@ from .analysis.places import Place
 from .analysis.user_code import FRAMEWORKS
 from .asgi import apps
 from .asgi.lifecycle import Clients
+from .categories import InconclusiveWarning, NotMeasuredWarning, PytestNonblockingWarning
 from .clocks import CLOCKS
 from .config import Settings
 from .gate.baseline import BASELINE
@@ -49,10 +50,6 @@ _UNFINISHED = (
 )
 _MEASURES = frozenset(("nonblocking", "loop_sentinel"))
 """Fixtures of tests that decide by themselves what is measured."""
-
-
-class PytestNonblockingWarning(pytest.PytestWarning):
-    """A measurement produced no verdict; the message says why and what to do."""
 
 
 def limits_of(settings: Settings) -> Limits:
@@ -320,9 +317,25 @@ class TestRun:
             if result == "inconclusive" and enforced and self.settings.inconclusive == "fail":
                 origin = self.settings.origins["inconclusive"]
                 pytest.fail(f"{text} (inconclusive=fail from {origin})", pytrace=False)
-            warnings.warn_explicit(
-                PytestNonblockingWarning(text), None, str(self._item.path), self._line()
+            self._warn(
+                text, NotMeasuredWarning if result == "not-measured" else InconclusiveWarning
             )
+
+    def _warn(self, text: str, category: type[PytestNonblockingWarning]) -> None:
+        __tracebackhide__ = True
+        warn = functools.partial(
+            warnings.warn_explicit, category(text), None, str(self._item.path), self._line()
+        )
+        try:
+            warn()
+        except InconclusiveWarning:
+            categories: list[Any] = [one[2] for one in warnings.filters]
+            if any(issubclass(one, PytestNonblockingWarning) for one in categories):
+                raise
+            # A busy machine must not fail a test because all warnings are errors.
+            with warnings.catch_warnings():
+                warnings.simplefilter("always", category)
+                warn()
 
     def _number_of(self, outcome: Outcome) -> int | None:
         return next((n for n, one in enumerate(self.outcomes) if one is outcome), None)
