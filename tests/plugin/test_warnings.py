@@ -58,7 +58,7 @@ def test_where_all_warnings_are_errors_an_inconclusive_test_only_warns(filtered)
     result.stdout.fnmatch_lines(
         ["*test_it?inconclusive? PASSED*", "*test_it?not-measured? FAILED*"]
     )
-    result.stdout.fnmatch_lines(["*InconclusiveWarning: nonblocking: test_it is inconclusive: *"])
+    result.stdout.fnmatch_lines(["*InconclusiveWarning: nonblocking: * is inconclusive: *"])
 
 
 @pytest.mark.parametrize("name", ["InconclusiveWarning", "PytestNonblockingWarning"])
