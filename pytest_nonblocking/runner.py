@@ -30,6 +30,7 @@ from .model import Culprit, Evidence, Judgement, Limit, Limits, Outcome
 from .reporting import escaped
 from .reporting.advice import notes_for
 from .reporting.json_report import measurement
+from .reporting.output import Output
 from .reporting.progress import Progress
 from .reporting.record import Measurement
 from .sentinel import Driver, LoopsUsed, Sentinel, UnsupportedLoopError, cpu_of_other_thread
@@ -179,15 +180,16 @@ class TestRun:
             return await body()
 
         limits, live = limits_of(settings), self._clients.live
+        output = Output(self._item)
         try:
-            with Progress(self._item.config, limits) as progress:
+            with Progress(self._item.config, limits) as progress, output:
                 evidence = await scenario.measure(
                     counted,
                     limits,
                     self.sentinel,
                     transports=self._clients.transports,
                     door=None if live is None else live.door,
-                    progress=progress,
+                    progress=output.between(progress),
                 )
         except BodyFailedError as failure:
             failed = failure
@@ -198,7 +200,7 @@ class TestRun:
             return Evidence(unmeasured=unmeasured), _seconds_since(began)
         else:
             return evidence, _seconds_since(began)
-        self._tell_of_burst(failed)
+        self._tell_of_burst(failed, output)
         raise failed.error
 
     def _evidence_of_function(self, body: Callable[[], object]) -> tuple[Evidence, float]:
@@ -207,20 +209,22 @@ class TestRun:
         began = CLOCKS.wall_ns()
         with LoopsUsed() as loops:
             body()
-        limits = limits_of(self.settings)
+        limits, output = limits_of(self.settings), Output(self._item)
         try:
-            with Progress(self._item.config, limits) as progress:
-                evidence = threads.measure(body, loops, limits, self.sentinel, progress)
+            with Progress(self._item.config, limits) as progress, output:
+                between = output.between(progress)
+                evidence = threads.measure(body, loops, limits, self.sentinel, between)
         except BodyFailedError as failure:
             failed = failure
         except Exception as error:
             return Evidence(unmeasured=_why_unmeasured(error)), _seconds_since(began)
         else:
             return evidence, _seconds_since(began)
-        self._tell_of_burst(failed)
+        self._tell_of_burst(failed, output)
         raise failed.error
 
-    def _tell_of_burst(self, failed: BodyFailedError) -> None:
+    def _tell_of_burst(self, failed: BodyFailedError, output: Output) -> None:
+        output.failed(failed.copy)
         if failed.concurrency > 1:
             self._item.add_report_section("call", "nonblocking", _only_in_a_burst(failed))
 
