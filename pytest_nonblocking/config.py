@@ -9,12 +9,16 @@ from __future__ import annotations
 import importlib.util
 import math
 import re
+import reprlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import pytest
 
+_MOST_COPIES = 100_000
+_LARGEST = 1e6
+"""The largest share, and the longest duration in seconds (11 days): no clock or wait overflows."""
 _UNITS = {"us": 1e-6, "ms": 1e-3, "s": 1.0}
 _APP = r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*"
 
@@ -22,7 +26,7 @@ _APP = r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*"
 def parse_duration(raw: Any) -> float:
     """Return seconds from ``20ms``, ``1.5s``, ``800us`` or a number of seconds.
 
-    Raises ValueError for anything else, and for what is not finite or is negative.
+    Raises ValueError for anything else, and for what is negative or longer than ``_LARGEST``.
     """
     try:
         if isinstance(raw, str):
@@ -33,10 +37,13 @@ def parse_duration(raw: Any) -> float:
             seconds = float(raw)
         else:
             raise ValueError
-        if not (math.isfinite(seconds) and seconds >= 0):
+        if not 0 <= seconds <= _LARGEST:  # NaN is not
             raise ValueError
-    except ValueError:
-        raise ValueError("a duration such as 20ms, 1.5s or 800us, or a number of seconds") from None
+    except (ValueError, OverflowError):
+        raise ValueError(
+            "a duration such as 20ms, 1.5s or 800us, or a number of seconds, "
+            f"of at most {_LARGEST:.0f} s"
+        ) from None
     return seconds
 
 
@@ -47,16 +54,17 @@ def _positive_duration(raw: Any) -> float:
     return seconds
 
 
-def _whole_number(least: int) -> Callable[[Any], int]:
+def _whole_number(least: int, most: float = math.inf) -> Callable[[Any], int]:
     def parse(raw: Any) -> int:
         try:
             if isinstance(raw, bool) or (isinstance(raw, float) and not raw.is_integer()):
                 raise ValueError
             number = int(raw)
-            if number < least:
+            if not least <= number <= most:
                 raise ValueError
         except (TypeError, ValueError, OverflowError):
-            raise ValueError(f"an integer of at least {least}") from None
+            limit = "" if most == math.inf else f" and at most {most}"
+            raise ValueError(f"an integer of at least {least}{limit}") from None
         return number
 
     return parse
@@ -67,10 +75,10 @@ def _fraction(raw: Any) -> float:
         if isinstance(raw, bool):
             raise ValueError
         number = float(raw)
-        if not (math.isfinite(number) and number > 0):
+        if not 0 < number <= _LARGEST:
             raise ValueError
-    except (TypeError, ValueError):
-        raise ValueError("a number above 0, such as 0.1") from None
+    except (TypeError, ValueError, OverflowError):
+        raise ValueError(f"a number above 0 and at most {_LARGEST:.0f}, such as 0.1") from None
     return number
 
 
@@ -88,7 +96,10 @@ def _allowances(raw: Any) -> dict[str, str | None]:
         pairs += raw.items()
     elif isinstance(raw, (str, list, tuple, set, frozenset)):
         for line in raw.splitlines() if isinstance(raw, str) else raw:
-            name, colon, reason = str(line).partition(":")
+            if not isinstance(line, str):
+                pairs.append((line, None))
+                continue
+            name, colon, reason = line.partition(":")
             names = [name.strip()] if colon else re.split(r"[\s,]+", name.strip())
             pairs += [(one, reason.strip() or None) for one in names if one]
     if not pairs or any(
@@ -169,7 +180,13 @@ class Option(NamedTuple):
 
 
 OPTIONS = (
-    Option("concurrency", 50, _whole_number(2), "N", "number of copies in the largest burst"),
+    Option(
+        "concurrency",
+        50,
+        _whole_number(2, _MOST_COPIES),
+        "N",
+        "number of copies in the largest burst",
+    ),
     Option(
         "max_serial_fraction",
         0.1,
@@ -351,8 +368,15 @@ def _checked(option: Option, raw: Any, origin: str) -> Any:
         return option.parse(raw)
     except ValueError as error:
         raise pytest.UsageError(
-            f"{origin}: nonblocking setting {option.name} is {raw!r}, but must be {error}"
+            f"{origin}: nonblocking setting {option.name} is {_shown(raw)}, but must be {error}"
         ) from None
+
+
+def _shown(raw: Any) -> str:
+    try:
+        return reprlib.repr(raw)
+    except Exception:  # an integer of more than 4,300 digits, and objects of the user's
+        return f"of type {type(raw).__name__}"
 
 
 def add_options(parser: pytest.Parser) -> None:
@@ -387,17 +411,30 @@ def _raw(config: pytest.Config, option: Option) -> tuple[Any, str]:
     from_flag = config.getoption(option.ini)
     if from_flag is not None:
         return from_flag, option.flag
-    overrides: Iterable[str] = config.getoption("override_ini") or ()
-    overriding = [word.split("=", 1)[1] for word in overrides if word.startswith(f"{option.ini}=")]
-    if overriding:
-        return overriding[-1], f"-o {option.ini}"
-    # getini() would refuse a TOML number for a "string" and has no type for "a duration or a
-    # number"; the raw value is what `_inicfg` holds (pytest >= 9) or `inicfg` (pytest 8.4).
-    table: Mapping[str, Any] = config._inicfg if hasattr(config, "_inicfg") else config.inicfg
+    overrides = overridden(config)
+    if option.ini in overrides:
+        return overrides[option.ini], f"-o {option.ini}"
+    table = ini_table(config)
     if option.ini in table:
         entry = table[option.ini]
         return getattr(entry, "value", entry), config.inipath.name if config.inipath else "ini"
     return option.default, "default"
+
+
+def overridden(config: pytest.Config) -> dict[str, str]:
+    """Return the ini values that ``-o`` sets; of several for one name, the last."""
+    words: Iterable[str] = config.getoption("override_ini") or ()
+    return {name: value for name, _, value in (word.partition("=") for word in words)}
+
+
+def ini_table(config: pytest.Config) -> Mapping[str, Any]:
+    """Return the raw values of the ini file.
+
+    getini() would refuse a TOML number for a "string" and has no type for "a duration or a number";
+    the raw value is what `_inicfg` holds (pytest >= 9) or `inicfg` (pytest 8.4).
+    """
+    table: Mapping[str, Any] = config._inicfg if hasattr(config, "_inicfg") else config.inicfg
+    return table
 
 
 def from_markers(base: Settings, item: pytest.Item) -> Settings | None:
@@ -413,7 +450,7 @@ def from_markers(base: Settings, item: pytest.Item) -> Settings | None:
         if mark.args:
             raise pytest.UsageError(
                 f"{item.nodeid}: @pytest.mark.nonblocking takes keyword arguments only, "
-                f"got {mark.args[0]!r}; valid settings: {', '.join(MARKER_KEYWORDS)}"
+                f"got {_shown(mark.args[0])}; valid settings: {', '.join(MARKER_KEYWORDS)}"
             )
         try:
             settings = settings.overlay(mark.kwargs, "marker")

@@ -29,9 +29,10 @@ _MARKER = (
 )
 
 
-def pytest_addoption(parser: pytest.Parser) -> None:
-    """Register flags and ini options."""
+def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginManager) -> None:
+    """Register flags and ini options, and what must be configured before other plugins."""
     _settings.add_options(parser)
+    pluginmanager.register(_First(), "nonblocking-first")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -138,6 +139,17 @@ def pytest_runtest_makereport(
 
         report.nonblocking = to_plain(measurements)  # type: ignore[attr-defined]  # reports carry extras
     return report
+
+
+class _First:
+    """Is configured before pytest-asyncio, and only it: settings may come from conftest files."""
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_configure(self, config: pytest.Config) -> None:
+        if config.pluginmanager.has_plugin("asyncio"):
+            from .default_runner import hide_unset_scope
+
+            hide_unset_scope(config)
 
 
 class _Collector:

@@ -19,6 +19,7 @@ from .analysis.places import Place
 from .analysis.user_code import FRAMEWORKS
 from .asgi import apps
 from .asgi.lifecycle import Clients
+from .categories import InconclusiveWarning, NotMeasuredWarning, PytestNonblockingWarning
 from .clocks import CLOCKS
 from .config import Settings
 from .gate.baseline import BASELINE
@@ -26,8 +27,10 @@ from .load import scenario
 from .load import sync_tests as threads
 from .load.burst import Body, BodyFailedError
 from .model import Culprit, Evidence, Judgement, Limit, Limits, Outcome
+from .reporting import escaped
 from .reporting.advice import notes_for
 from .reporting.json_report import measurement
+from .reporting.output import Output
 from .reporting.progress import Progress
 from .reporting.record import Measurement
 from .sentinel import Driver, LoopsUsed, Sentinel, UnsupportedLoopError, cpu_of_other_thread
@@ -48,10 +51,6 @@ _UNFINISHED = (
 )
 _MEASURES = frozenset(("nonblocking", "loop_sentinel"))
 """Fixtures of tests that decide by themselves what is measured."""
-
-
-class PytestNonblockingWarning(pytest.PytestWarning):
-    """A measurement produced no verdict; the message says why and what to do."""
 
 
 def limits_of(settings: Settings) -> Limits:
@@ -181,15 +180,16 @@ class TestRun:
             return await body()
 
         limits, live = limits_of(settings), self._clients.live
+        output = Output(self._item)
         try:
-            with Progress(self._item.config, limits) as progress:
+            with Progress(self._item.config, limits) as progress, output:
                 evidence = await scenario.measure(
                     counted,
                     limits,
                     self.sentinel,
                     transports=self._clients.transports,
                     door=None if live is None else live.door,
-                    progress=progress,
+                    progress=output.between(progress),
                 )
         except BodyFailedError as failure:
             failed = failure
@@ -200,7 +200,7 @@ class TestRun:
             return Evidence(unmeasured=unmeasured), _seconds_since(began)
         else:
             return evidence, _seconds_since(began)
-        self._tell_of_burst(failed)
+        self._tell_of_burst(failed, output)
         raise failed.error
 
     def _evidence_of_function(self, body: Callable[[], object]) -> tuple[Evidence, float]:
@@ -209,20 +209,22 @@ class TestRun:
         began = CLOCKS.wall_ns()
         with LoopsUsed() as loops:
             body()
-        limits = limits_of(self.settings)
+        limits, output = limits_of(self.settings), Output(self._item)
         try:
-            with Progress(self._item.config, limits) as progress:
-                evidence = threads.measure(body, loops, limits, self.sentinel, progress)
+            with Progress(self._item.config, limits) as progress, output:
+                between = output.between(progress)
+                evidence = threads.measure(body, loops, limits, self.sentinel, between)
         except BodyFailedError as failure:
             failed = failure
         except Exception as error:
             return Evidence(unmeasured=_why_unmeasured(error)), _seconds_since(began)
         else:
             return evidence, _seconds_since(began)
-        self._tell_of_burst(failed)
+        self._tell_of_burst(failed, output)
         raise failed.error
 
-    def _tell_of_burst(self, failed: BodyFailedError) -> None:
+    def _tell_of_burst(self, failed: BodyFailedError, output: Output) -> None:
+        output.failed(failed.copy)
         if failed.concurrency > 1:
             self._item.add_report_section("call", "nonblocking", _only_in_a_burst(failed))
 
@@ -274,8 +276,8 @@ class TestRun:
             name: Limit(getattr(settings, name), settings.origins[name]) for name in _SHOWN_LIMITS
         }
         return Outcome(
-            nodeid=self._item.nodeid,
-            target=attribution.target(evidence) or self._item.name,
+            nodeid=escaped.line(self._item.nodeid),
+            target=escaped.line(attribution.target(evidence) or self._item.name),
             judgement=judgement,
             evidence=evidence,
             limits=limits,
@@ -308,19 +310,36 @@ class TestRun:
                 objection = baseline.objection(measured.record)
                 if objection is None:
                     if number is not None:
-                        self.measurements[number] = _accepted(measured, baseline.path.name)
+                        self.measurements[number] = _accepted(measured, baseline.name)
                     return
                 text += f"\n  baseline {objection}"
             if enforced:
                 pytest.fail(text, pytrace=False)
         if result in ("inconclusive", "not-measured"):
-            text = f"nonblocking: {outcome.target} is {result}: {'; '.join(outcome.notes)}"
+            why = escaped.line("; ".join(outcome.notes))
+            text = f"nonblocking: {outcome.target} is {result}: {why}"
             if result == "inconclusive" and enforced and self.settings.inconclusive == "fail":
                 origin = self.settings.origins["inconclusive"]
                 pytest.fail(f"{text} (inconclusive=fail from {origin})", pytrace=False)
-            warnings.warn_explicit(
-                PytestNonblockingWarning(text), None, str(self._item.path), self._line()
+            self._warn(
+                text, NotMeasuredWarning if result == "not-measured" else InconclusiveWarning
             )
+
+    def _warn(self, text: str, category: type[PytestNonblockingWarning]) -> None:
+        __tracebackhide__ = True
+        warn = functools.partial(
+            warnings.warn_explicit, category(text), None, str(self._item.path), self._line()
+        )
+        try:
+            warn()
+        except InconclusiveWarning:
+            categories: list[Any] = [one[2] for one in warnings.filters]
+            if any(issubclass(one, PytestNonblockingWarning) for one in categories):
+                raise
+            # A busy machine must not fail a test because all warnings are errors.
+            with warnings.catch_warnings():
+                warnings.simplefilter("always", category)
+                warn()
 
     def _number_of(self, outcome: Outcome) -> int | None:
         return next((n for n, one in enumerate(self.outcomes) if one is outcome), None)

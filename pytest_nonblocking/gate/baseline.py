@@ -14,7 +14,7 @@ import pytest
 
 from ..config import Settings
 from ..model import CONCLUSIVE
-from ..reporting import loading
+from ..reporting import escaped, loading
 from ..reporting.atomic import write_text
 from ..reporting.files import CannotWriteError, check_place, resolved
 from ..reporting.plain import text_of
@@ -87,6 +87,11 @@ class Baseline:
     worse_factor: float = WORSE_FACTOR
     updating: bool = False
 
+    @property
+    def name(self) -> str:
+        """The file's name, as messages show it."""
+        return escaped.line(self.path.name)
+
     def objection(self, record: Record) -> str | None:
         """Return why the failure in ``record`` is not accepted, None where it is."""
         if self.updating:
@@ -94,7 +99,7 @@ class Baseline:
         now = known_of(record)
         before = [known for known in self.known if known.is_same(now)]
         if not before:
-            return f"not among the {len(self.known)} known failures in {self.path.name}: new"
+            return f"not among the {len(self.known)} known failures in {self.name}: new"
         told = [self._worse(known, now) for known in before]
         return None if None in told else told[0]
 
@@ -105,7 +110,7 @@ class Baseline:
         return (
             f"known, but worse: {what} {milliseconds(now_ms / 1000)}, "
             f"{milliseconds(then_ms / 1000)} when it was accepted "
-            f"(limit {self.worse_factor:g} times that, worse_factor in {self.path.name})"
+            f"(limit {self.worse_factor:g} times that, worse_factor in {self.name})"
         )
 
     def fixed(self, records: Iterable[Record]) -> list[Known]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..reporting import files, loading, terminal
+from ..reporting import escaped, files, loading, terminal
 from ..reporting.record import SCHEMA_VERSION, Report
 from ..reporting.units import plural
 from . import comparison
@@ -22,6 +23,28 @@ file that cannot be read or written, or bad usage
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; return its exit status."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # what a terminal's encoding lacks
+    given = _parser().parse_args(arguments)
+    try:
+        if given.command == "compare":
+            return _compare(_report(given.a), _report(given.b))
+        if given.command == "show":
+            return _show(_report(given.file))
+        return _html(
+            _report(given.file), given.output or given.file.with_suffix(".html"), given.force
+        )
+    except (loading.BadFileError, files.CannotWriteError) as error:
+        print(f"pytest-nonblocking: error: {error}", file=sys.stderr)
+        return 2
+    except BrokenPipeError:
+        # Whoever read it has seen enough; the interpreter would complain when it flushes.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="pytest-nonblocking",
         description="Shows and compares the JSON reports of pytest-nonblocking.",
@@ -37,21 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     html.add_argument("file", metavar="FILE.json", type=Path)
     html.add_argument("-o", "--output", type=Path, help="default: FILE.html")
     html.add_argument("--force", action="store_true", help="replace a file that is there")
-    given = parser.parse_args(arguments)
-    try:
-        if given.command == "compare":
-            return _compare(_report(given.a), _report(given.b))
-        if given.command == "show":
-            return _show(_report(given.file))
-        output = given.output or given.file.with_suffix(".html")
-        return _html(_report(given.file), output, force=given.force)
-    except (loading.BadFileError, files.CannotWriteError) as error:
-        print(f"pytest-nonblocking: error: {error}", file=sys.stderr)
-        return 2
-    except BrokenPipeError:
-        # Whoever read it has seen enough; the interpreter would complain when it flushes.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+    return parser
 
 
 def _report(path: Path) -> Report:
@@ -81,7 +90,7 @@ def _show(report: Report) -> int:
         return 0
     for test in tests:
         if test.message:
-            print(f"{test.nodeid}\n{test.message}\n")
+            print(f"{escaped.line(test.nodeid)}\n{test.message}\n")
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
     terminal.summarise(_Plain(), tests, verbosity=1, fullwidth=width)
     return int(any(test.verdict == "fail" and not test.accepted_by for test in tests))
@@ -90,7 +99,7 @@ def _show(report: Report) -> int:
 def _compare(before: Report, after: Report) -> int:
     changes = comparison.compare(before, after)
     for change in changes:
-        print(f"{change.kind:<8} {change.test}  {change.text}")
+        print(escaped.line(f"{change.kind:<8} {change.test}  {change.text}"))
     kinds = [change.kind for change in changes]
     told = ", ".join(f"{kinds.count(kind)} {kind}" for kind in dict.fromkeys(kinds))
     compared = plural(len(after.tests), "measurement")
@@ -98,7 +107,7 @@ def _compare(before: Report, after: Report) -> int:
     return int("worse" in kinds)
 
 
-def _html(report: Report, output: Path, *, force: bool) -> int:
+def _html(report: Report, output: Path, force: bool) -> int:
     if output.suffix != ".html":
         raise files.CannotWriteError(f"cannot write {output}: the ending must be .html")
     files.check(output)
@@ -108,5 +117,5 @@ def _html(report: Report, output: Path, *, force: bool) -> int:
         files.write(output, report)
     except OSError as error:
         raise files.CannotWriteError(f"cannot write {output}: {error}") from None
-    print(f"wrote {output}")
+    print(escaped.line(f"wrote {output}"))
     return 0

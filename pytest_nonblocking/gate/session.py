@@ -12,6 +12,7 @@ from ..config import Settings
 from ..model import CONCLUSIVE
 from ..reporting.files import write_all
 from ..reporting.record import Measurement, Record
+from ..reporting.terminal import FAULT
 from ..reporting.units import plural
 from .baseline import BASELINE, Baseline
 
@@ -39,7 +40,7 @@ def conclude(
     """
     records = [one.record for one in measurements]
     unwritten = write_all(settings, config, measurements)
-    lines = [Line(f"nonblocking: {text}", "red") for text in unwritten]
+    lines = [Line(f"nonblocking: {text}", FAULT) for text in unwritten]
     baseline = config.stash.get(BASELINE, None)
     if baseline is not None:
         lines += _of_baseline(baseline, records)
@@ -47,10 +48,9 @@ def conclude(
     if not records and marked:
         lines.append(Line(_nothing_measured(settings, marked), "yellow"))
     conclusive = sum(record.verdict in CONCLUSIVE for record in records)
-    failed = conclusive < settings.require
-    if failed:
-        lines.append(Line(_too_few(settings, conclusive), "red"))
-    return Ending(lines, failed)
+    if conclusive < settings.require:
+        lines.append(Line(_too_few(settings, conclusive), FAULT))
+    return Ending(lines, any(line.colour == FAULT for line in lines))
 
 
 def _nothing_measured(settings: Settings, marked: int) -> str:
@@ -69,14 +69,14 @@ def _too_few(settings: Settings, conclusive: int) -> str:
 
 
 def _of_baseline(baseline: Baseline, records: Sequence[Record]) -> list[Line]:
-    name = baseline.path.name
+    name = baseline.name
     if baseline.updating:
         updated = baseline.updated(records)
         before, after = set(baseline.known), set(updated.known)
         try:
             updated.write()
         except OSError as error:
-            return [Line(f"nonblocking: cannot write the baseline {name}: {error}", "red")]
+            return [Line(f"nonblocking: cannot write the baseline {name}: {error}", FAULT)]
         return [
             Line(
                 f"nonblocking: wrote {plural(len(after), 'known failure')} to {name}: "

@@ -8,8 +8,12 @@ from pathlib import Path
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write ``text`` as UTF-8 in place of what ``path`` holds, or raise OSError and leave that."""
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    """Write ``text`` as UTF-8 in place of what ``path`` holds, or raise OSError and leave that.
+
+    A symbolic link stays one: the file that it leads to is written.
+    """
+    path = path.resolve()
+    handle, name = tempfile.mkstemp(prefix=".nonblocking-", dir=path.parent)
     os.close(handle)
     unfinished = Path(name)
     try:

@@ -8,6 +8,7 @@ from ..analysis.queues import hangs_alone, pool_waited_for
 from ..analysis.user_code import in_library
 from ..causes import CAUSE_TEXTS, HANGS_HEADLINE, HANGS_MEASURED, Measure
 from ..model import Cause, Culprit, Evidence, Frame, Judgement, Outcome, Run
+from . import escaped
 from .advice import fix_for
 from .units import duration, limit_text, milliseconds, plural, rate
 
@@ -192,11 +193,11 @@ def _machine(evidence: Evidence) -> str:
 def relative(file: str, rootdir: Path) -> str:
     """Return ``file`` relative to ``rootdir`` where it lies below it, with forward slashes.
 
-    For an installed file, return its path from the library's folder on.
+    For an installed file, return its path from the library's folder on. It is a single line.
     """
     if (installed := in_library(file)) is not None:
-        return installed
-    try:
-        return Path(file).relative_to(rootdir).as_posix()
-    except ValueError:
-        return Path(file).as_posix()
+        return escaped.line(installed)
+    path = Path(file)
+    return escaped.line(
+        (path.relative_to(rootdir) if path.is_relative_to(rootdir) else path).as_posix()
+    )

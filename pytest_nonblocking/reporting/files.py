@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
+import stat
 import tempfile
 from collections.abc import Sequence
 from importlib import util
@@ -13,6 +15,7 @@ from typing import NamedTuple
 import pytest
 
 from ..config import Settings
+from . import escaped
 from .atomic import write_text
 from .json_report import document
 from .record import Measurement, Report
@@ -39,7 +42,10 @@ WRITERS = {
 
 
 class CannotWriteError(Exception):
-    """A file cannot be written; the text says which and why."""
+    """A file cannot be written; the text says which and why, in one line."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(escaped.line(text))
 
 
 def check(path: Path) -> None:
@@ -59,16 +65,27 @@ def check(path: Path) -> None:
 
 
 def check_place(path: Path) -> None:
-    """Raise CannotWriteError where no file can be put in place of ``path``."""
-    if path.is_dir():
-        raise CannotWriteError(f"cannot write {path}: it is a directory")
-    if path.exists() and not os.access(path, os.W_OK):
-        raise CannotWriteError(f"cannot write {path}: it is read-only")
+    """Raise CannotWriteError where no file can be put in place of ``path``, or of its target."""
     try:
-        with tempfile.TemporaryFile(dir=path.parent):
+        with contextlib.suppress(FileNotFoundError):
+            _check_kind(path, path.stat().st_mode)
+        with tempfile.TemporaryFile(dir=path.resolve().parent):
             pass
-    except OSError as error:
-        raise CannotWriteError(f"cannot write {path}: {error}") from None
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or error
+        raise CannotWriteError(f"cannot write {path}: {why}") from None
+
+
+def _check_kind(path: Path, mode: int) -> None:
+    why = None
+    if stat.S_ISDIR(mode):
+        why = "it is a directory"
+    elif not stat.S_ISREG(mode):
+        why = "it is a device, a pipe or a socket"
+    elif not os.access(path, os.W_OK):
+        why = "it is read-only"
+    if why is not None:
+        raise CannotWriteError(f"cannot write {path}: {why}")
 
 
 def write(path: Path, report: Report) -> None:
@@ -103,11 +120,10 @@ def write_all(
     settings: Settings, config: pytest.Config, measurements: Sequence[Measurement]
 ) -> list[str]:
     """Write every report; return one message for each that could not be written."""
-    report = document(measurements)
     told = []
     for path in _paths(settings, config):
         try:
-            write(path, report)
+            write(path, document(measurements))
         except Exception as error:  # of a library's too: the run's own result must stand
             told.append(f"cannot write the report {path}: {type(error).__name__}: {error}")
     return told

@@ -6,13 +6,17 @@ import json
 from pathlib import Path
 from typing import TypeVar
 
+from . import escaped
 from .plain import DoesNotFitError, from_plain
 
 T = TypeVar("T")
 
 
 class BadFileError(Exception):
-    """A file is not what it should be; the text names it and says why."""
+    """A file is not what it should be; the text names it and says why, in one line."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(escaped.line(text))
 
 
 def load(path: Path, kind: type[T], name: str, version: int) -> T:
@@ -24,10 +28,11 @@ def load(path: Path, kind: type[T], name: str, version: int) -> T:
     what = f"{path} is not a pytest-nonblocking {name}"
     try:
         text = path.read_text("utf-8")
-    except OSError as error:
-        raise BadFileError(f"cannot read {path}: {error.strerror or error}") from None
     except UnicodeDecodeError as error:
         raise BadFileError(f"{what}: it is not UTF-8 ({error.reason})") from None
+    except (OSError, ValueError) as error:  # ValueError: a name with a NUL
+        why = getattr(error, "strerror", None) or error
+        raise BadFileError(f"cannot read {path}: {why}") from None
     try:
         loaded = json.loads(text)
         json.dumps(loaded, ensure_ascii=False).encode()  # refuses halves of surrogate pairs

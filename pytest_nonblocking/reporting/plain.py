@@ -18,6 +18,8 @@ from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, NamedTuple, TypeVar, Union, get_args, get_origin
 from typing import get_type_hints as hints_of
 
+from . import escaped
+
 T = TypeVar("T")
 _LARGEST = 2**53
 """The largest number that every reader of JSON takes for the same."""
@@ -67,8 +69,11 @@ def text_of(value: Any) -> str:
 
 
 def from_plain(kind: type[T], value: object) -> T:
-    """Return plain data as a ``kind``; raises DoesNotFitError."""
-    read: T = _read(kind, value, "")
+    """Return plain data as a ``kind``, its control characters escaped; raises DoesNotFitError."""
+    try:
+        read: T = _read(kind, value, "")
+    except RecursionError:
+        raise DoesNotFitError("it is nested too deeply") from None
     return read
 
 
@@ -93,12 +98,12 @@ def _read(kind: Any, value: Any, where: str) -> Any:
     if kind in _SCALARS:
         return _scalar(kind, value, where)
     if kind is object:
-        return value
+        return _escaped(value)
     if not isinstance(value, dict):
         _refuse(where, "an object", value)
     if origin is dict:
         return {
-            key: _read(arguments[1], one, f"{where}[{reprlib.repr(key)}]")
+            escaped.line(key): _read(arguments[1], one, f"{where}[{reprlib.repr(key)}]")
             for key, one in value.items()
         }
     return kind(**_read_fields(kind, value, where))
@@ -128,7 +133,15 @@ def _scalar(kind: Any, value: Any, where: str) -> Any:
         fits = fits and (kind is float or value == int(value))
     if not fits:
         _refuse(where, _SCALARS[kind][1], value)
-    return kind(value)
+    return escaped.lines(value) if kind is str else kind(value)
+
+
+def _escaped(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {escaped.line(key): _escaped(one) for key, one in value.items()}
+    if isinstance(value, list):
+        return [_escaped(one) for one in value]
+    return escaped.lines(value) if isinstance(value, str) else value
 
 
 def _check(keywords: Mapping[str, Any], value: Any, where: str) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple, Protocol
 
 from ..model import Verdict
+from . import escaped
 from .columns import fitted, width
 from .record import Record
 
@@ -16,6 +17,8 @@ _COLOURS: dict[Verdict, str] = {
     "inconclusive": "yellow",
     "not-measured": "yellow",
 }
+FAULT = "red"
+"""The colour of a line for which the run fails: something that was asked for is missing."""
 BEST_FIRST = ("pass", "not-measured", "inconclusive", "fail")
 _GAP = "  "
 _LEAST = 16
@@ -60,19 +63,20 @@ def summarise(
 ) -> None:
     """Print one line, before it with ``-v`` a table of all measurements, and ``lines`` in colours.
 
-    With ``-qq`` pytest prints no line of its own, and neither is ours printed. ``fullwidth`` is the
-    terminal's; a log has none: what is cut there cannot be searched for.
+    With ``-qq`` pytest prints no line of its own, and of ours only those are printed for which the
+    run fails. ``fullwidth`` is the terminal's; a log has none: what is cut there cannot be searched
+    for.
     """
-    if verbosity < -1:
-        return
     if verbosity > 0 and records:
         screen.section("nonblocking")
         _print_table(screen, records, fullwidth)
-    if records:
+    if records and verbosity >= -1:
         text, colour = summary(records)
         screen.write_line(text, **{colour: True})
     for text, colour in lines:
-        screen.write_line(text, **{colour: True})
+        if verbosity < -1 and colour != FAULT:
+            continue
+        screen.write_line(escaped.line(text), **{colour: True})
 
 
 def summary(records: Sequence[Record]) -> tuple[str, str]:
@@ -98,18 +102,18 @@ def _print_table(screen: Screen, records: Sequence[Record], fullwidth: int | Non
         screen.write(word, **{_COLOURS[word]: True})
         screen.write_line(line[len(word) :].rstrip())
         for note in record.notes:
-            screen.write_line(f"{'':<12}  note: {note}")
+            screen.write_line(f"{'':<12}  note: {escaped.line(note)}")
 
 
 def _row(record: Record) -> _Row:
     fraction, ceiling = record.serial_fraction, record.ceiling_rps
     return _Row(
         record.verdict,
-        record.nodeid,
+        escaped.line(record.nodeid),
         record.cause or "-",
         "-" if fraction is None else f"{fraction:.2f}",
         "-" if ceiling is None else f"{ceiling:.0f}/s",
-        str(record.place or ""),
+        escaped.line(record.place or ""),
     )
 
 

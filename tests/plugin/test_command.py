@@ -22,11 +22,11 @@ def call(tmp_path):
     for name, content in files.items():
         (tmp_path / name).write_text(text_of(content), encoding="utf-8")
 
-    def run(*arguments, **kwargs):
+    def run(*arguments, encoding="utf-8", **kwargs):
         return subprocess.run(
             [sys.executable, "-m", "pytest_nonblocking", *arguments],
             cwd=tmp_path,
-            env=os.environ | {"PYTHONIOENCODING": "utf-8"},
+            env=os.environ | {"PYTHONIOENCODING": encoding},
             capture_output=True,
             encoding="utf-8",
             timeout=60,
@@ -44,6 +44,21 @@ def test_show_prints_what_the_terminal_said(call):
     assert "nonblocking: GET /export blocks the event loop" in done.stdout
     assert "shop/app.py:41" in done.stdout
     assert done.stdout.endswith("nonblocking: 2 measured: 1 pass, 1 fail\n")
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "ascii:strict"])
+@pytest.mark.parametrize("command", [["show"], ["html", "--force"], ["compare", "odd.json"]])
+def test_a_terminal_that_cannot_show_every_character_shows_its_number(call, command, encoding):
+    odd = failing("test_注文.py::test_export", target="GET /注文", message="é×…")
+    (call.folder / "odd.json").write_text(text_of(report(odd)), encoding="utf-8")
+    done = call(*command, "odd.json", encoding=encoding)
+    assert "Traceback" not in done.stderr
+    if command[0] == "show":
+        assert done.returncode == 1
+        assert r"test_\u6ce8\u6587.py::test_export" in done.stdout
+    missing = call("show", "注文.json", encoding=encoding)
+    assert missing.returncode == 2
+    assert r"cannot read \u6ce8\u6587.json: No such file" in missing.stderr
 
 
 @pytest.mark.parametrize("name", ["a.json", "known.json", "empty.json"])
@@ -112,8 +127,11 @@ def test_a_bad_file_is_named_with_the_reason(call, command, content, told):
     assert "Traceback" not in done.stderr
 
 
-def test_a_folder_is_no_report(call):
-    assert "cannot read" in call("show", ".").stderr
+@pytest.mark.parametrize("command", ["show", "html"])
+def test_a_folder_is_no_report(call, command):
+    done = call(command, ".")
+    assert done.returncode == 2
+    assert "cannot read .: " in done.stderr
 
 
 @pytest.mark.parametrize("arguments", [[], ["show"], ["compare", "a.json"], ["burn", "a.json"]])

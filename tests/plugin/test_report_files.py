@@ -111,3 +111,126 @@ def test_a_report_that_fails_at_the_end_is_told_and_the_others_are_written(suite
     result.assert_outcomes(passed=3, failed=1)
     result.stdout.fnmatch_lines(["nonblocking: cannot write the report *reports?out.md: *"])
     assert len(texts(suite)) == 4
+
+
+GONE = """
+import pathlib
+def pytest_runtestloop():
+    pathlib.Path("reports").rmdir()
+"""
+
+
+@pytest.mark.parametrize(
+    ("flags", "told"),
+    [
+        (["--nonblocking-report=reports/out.md"], "cannot write the report *out.md: *"),
+        (
+            ["--nonblocking-baseline=reports/b.json", "--nonblocking-update-baseline"],
+            "cannot write the baseline b.json: *",
+        ),
+    ],
+    ids=["report", "baseline"],
+)
+@pytest.mark.parametrize("quiet", [[], ["-qq"]], ids=["", "quiet"])
+def test_a_run_whose_file_could_not_be_written_fails_and_says_so(pytester, flags, told, quiet):
+    pytester.makeconftest(GONE)
+    pytester.makepyfile("def test_it(): pass")
+    pytester.mkdir("reports")
+    result = pytester.runpytest(*flags, *quiet)
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    result.stdout.fnmatch_lines([f"nonblocking: {told}"])
+
+
+def asked_for(pytester, name="out.json"):
+    """Run one test for which a report is asked for."""
+    pytester.makepyfile(test_it="def test_it(): pass")
+    return pytester.runpytest(f"--nonblocking-report={name}")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="links need a privilege there")
+@pytest.mark.parametrize("earlier", ["", "earlier"], ids=["new", "written-before"])
+def test_a_symbolic_link_is_followed(pytester, earlier):
+    target = pytester.mkdir("kept") / "target.json"
+    if earlier:
+        target.write_text(earlier, encoding="utf-8")
+    link = pytester.path / "out.json"
+    link.symlink_to(target)
+    assert asked_for(pytester).ret == 0
+    assert link.is_symlink()
+    assert json.loads(target.read_text("utf-8"))["tests"] == []
+    assert [path.name for path in target.parent.iterdir()] == ["target.json"]
+
+
+def directory(path):
+    path.mkdir()
+
+
+def pipe(path):
+    os.mkfifo(path)
+
+
+def device(path):
+    path.symlink_to("/dev/full")
+
+
+def circle(path):
+    path.symlink_to(path)
+
+
+def nowhere(path):
+    path.symlink_to(path.parent / "missing" / "out.json")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="there are no such files")
+@pytest.mark.parametrize(
+    ("make", "told"),
+    [
+        (directory, "it is a directory"),
+        (pipe, "it is a device, a pipe or a socket"),
+        (device, "it is a device, a pipe or a socket"),
+        (circle, "Too many levels of symbolic links"),
+        (nowhere, "No such file or directory"),
+    ],
+)
+def test_a_path_that_cannot_hold_a_report_is_a_usage_error_and_stays(pytester, make, told):
+    report = pytester.path / "out.json"
+    make(report)
+    before = report.lstat()
+    result = asked_for(pytester)
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines([f"*--nonblocking-report: cannot write *out.json: {told}"])
+    assert report.lstat().st_ino == before.st_ino
+
+
+def test_a_name_that_is_too_long_is_a_usage_error(pytester):
+    assert asked_for(pytester, f"{'x' * 250}.json").ret == pytest.ExitCode.OK
+    result = asked_for(pytester, f"{'x' * 300}.json")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["*cannot write *xxx.json: File name too long"])
+
+
+def test_a_full_disk_leaves_the_earlier_report(pytester):
+    pytester.makeconftest(
+        """
+        import errno, pathlib
+        real = pathlib.Path.write_text
+
+        def full(path, text, **how):
+            real(path, text[:10], **how)
+            if path.name.startswith(".nonblocking-"):
+                raise OSError(errno.ENOSPC, "No space left on device")
+
+        def pytest_runtestloop():
+            pathlib.Path.write_text = full
+
+        def pytest_unconfigure():
+            pathlib.Path.write_text = real
+        """
+    )
+    report = pytester.path / "out.json"
+    report.write_text("earlier", encoding="utf-8")
+    result = asked_for(pytester)
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    result.stdout.fnmatch_lines(["nonblocking: cannot write the report *No space left on device*"])
+    assert report.read_text("utf-8") == "earlier"
+    assert not list(pytester.path.glob(".nonblocking-*"))

@@ -88,6 +88,9 @@ def test_the_closer_marker_wins_keyword_by_keyword(pytester):
             "--nonblocking-concurrency=1",
             "*concurrency is '1', but must be an integer of at least 2*",
         ),
+        ("--nonblocking-concurrency=1000000000", "*of at least 2 and at most 100000*"),
+        ("--nonblocking-timeout=1e400s", "*timeout is '1e400s', but must be a duration such as*"),
+        ("--nonblocking-max-serial-fraction=nan", "*must be a number above 0 and at most*"),
         ("--nonblocking-mode=on", "*mode is 'on', but must be one of enforce, report, off*"),
         ("--nonblocking-allow=locks", "*must be one or more of blocking-call, cpu-on-loop*"),
         ("--nonblocking-app=shop", "*must be module:attribute*"),
@@ -120,6 +123,15 @@ def test_a_bad_ini_value_names_the_file(pytester):
             "*marker: nonblocking has no setting 'max_lags'; valid settings: concurrency,*",
         ),
         ("(max_lag='x')", "*marker: nonblocking setting max_lag is 'x'*"),
+        (
+            "(timeout=10**400)",
+            "*setting timeout is 1000*000, but must be a duration*at most 1000000 s",
+        ),
+        (
+            "(concurrency=10**5000)",
+            "*setting concurrency is *, but must be an integer of at least 2*",
+        ),
+        ("(10**5000)", "*takes keyword arguments only, got *"),
         ("(50)", "*takes keyword arguments only, got 50*"),
         ("(report='x.json')", "*'report' applies to the whole run*"),
     ],
@@ -129,6 +141,15 @@ def test_a_bad_marker_is_a_usage_error_before_any_test(pytester, marker, told):
     result = pytester.runpytest()
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines([told])
+
+
+def test_a_toml_number_that_overflows_is_a_usage_error(pytester):
+    pytester.makepyprojecttoml(f"[tool.pytest.ini_options]\nnonblocking_timeout = 1{400 * '0'}\n")
+    result = pytester.runpytest()
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(
+        ["*pyproject.toml: nonblocking setting timeout is *1000*, but must be a duration*"]
+    )
 
 
 def test_a_failure_names_the_limit_and_its_origin(run_get):

@@ -12,7 +12,7 @@ import pytest_nonblocking
 PACKAGE = Path(pytest_nonblocking.__file__).parent
 # Lower layers first; a module imports from lower layers and from its own folder only.
 LAYERS = [
-    {"clocks", "model", "tasks"},
+    {"categories", "clocks", "model", "tasks"},
     {"config", "causes", "sentinel"},
     {"analysis", "asgi"},
     {"load", "reporting"},
@@ -139,11 +139,12 @@ def loaded(pytester, *flags):
     return set(done.stdout.partition("LOADED ")[2].splitlines()[0].split())
 
 
-def test_a_run_that_does_not_use_the_plugin_loads_three_small_modules(pytester):
+def test_a_run_that_does_not_use_the_plugin_loads_five_small_modules(pytester):
     pytester.makepyfile(MODULES)
     added = loaded(pytester) - loaded(pytester, "-p", "no:nonblocking")
     assert {name for name in added if name.startswith("pytest_nonblocking")} == {
         "pytest_nonblocking",
+        "pytest_nonblocking.categories",
         "pytest_nonblocking.clocks",
         "pytest_nonblocking.plugin",
         "pytest_nonblocking.config",

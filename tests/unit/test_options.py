@@ -26,7 +26,12 @@ def test_durations_have_units_or_are_seconds(raw, seconds):
 
 
 @pytest.mark.parametrize(
-    "raw", ["", "ms", "20 minutes", "-5ms", -1, "nan", float("inf"), True, None, [], "1.2.3s"]
+    "raw",
+    [
+        *("", "ms", "20 minutes", "-5ms", -1, "nan", float("inf"), True, None, [], "1.2.3s"),
+        *(10**400, 10**5000, "1e400s", 1e7, "9" * 5000),
+    ],
+    ids=lambda raw: str(type(raw)),
 )
 def test_other_durations_are_refused(raw):
     with pytest.raises(ValueError, match="20ms"):
@@ -52,11 +57,11 @@ def test_the_defaults_of_the_limits_are_the_defaults_of_the_options():
 @pytest.mark.parametrize(
     ("name", "bad"),
     [
-        ("concurrency", ["1", 0, 2.5, "many", True]),
-        ("max_serial_fraction", ["0", -1, "nan", "x", True]),
+        ("concurrency", ["1", 0, 2.5, "many", True, 10**9, 10**400, "1" * 5000, float("nan")]),
+        ("max_serial_fraction", ["0", -1, "nan", "x", True, 10**400, "1e400", "1e300"]),
         ("max_lag", ["0ms", "soon"]),
         ("cpu_allowance", ["-1ms"]),
-        ("allow", ["lock", ["thread-pool", "x"], 5]),
+        ("allow", ["lock", ["thread-pool", "x"], 5, [10**5000]]),
         ("mode", ["on", True]),
         ("inconclusive", ["ignore"]),
         ("app", ["myapp", "my-app:app", 5]),
