@@ -120,7 +120,7 @@ class _WaitLooks:
     def on_late(self) -> float | None:
         """Post the looks that are due; return the delay to the next call in seconds.
 
-        Runs on the watchdog's thread.
+        Runs on the alarms' thread.
         """
         age = self._age()
         if age < self.late_after:
@@ -307,7 +307,7 @@ class _Burst:
                 if self._failure is None:
                     await self._settle()
         finally:
-            self._sentinel.watchdog.forget_calls()
+            self._sentinel.alarms.forget()
             self._looks.sampler.close()
             if self._door is not None:
                 self._door.open()
@@ -354,14 +354,14 @@ class _Burst:
 
     def _release(self) -> None:
         """Start all bodies at once, and the window with them unless a door starts it later."""
-        watchdog = self._sentinel.watchdog
+        alarms = self._sentinel.alarms
         if self._door is not None:
             self._door.shut(self._concurrency, self._window.stretches(), self._begin_at_door)
-            watchdog.call_after(_LOOK_EVERY, self._look_at_door)
-        watchdog.call_after(self._timeout, self._on_timeout)
+            alarms.call_after(_LOOK_EVERY, self._look_at_door)
+        alarms.call_after(self._timeout, self._on_timeout)
         self._window.open(self._begin)
         if self._alone:
-            watchdog.call_after(self._looks.late_after, self._looks.on_late)
+            alarms.call_after(self._looks.late_after, self._looks.on_late)
         self._gate.set()
         if self._alone and self._door is None:
             self._looks.look_at_pools_soon()
@@ -428,7 +428,7 @@ class _Burst:
         if not self._timed_out:
             self._window.measure_after()
 
-    # On the watchdog's thread
+    # On the alarms' thread
 
     def _look_at_door(self) -> float | None:
         """Release requests held at the door for copies that will not send one."""

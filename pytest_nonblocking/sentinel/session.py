@@ -1,11 +1,11 @@
-"""The sentinel: one probe and one watchdog for one event loop."""
+"""The sentinel: one probe, one watchdog and the alarms for one event loop."""
 
 from __future__ import annotations
 
 import asyncio
 import concurrent.futures
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from types import TracebackType
 from typing import TypeVar
@@ -16,6 +16,7 @@ from ..clocks import CLOCKS
 from ..model import Budget, Looks, Stack, Step
 from ..tasks import running_tasks
 from . import tracers
+from .alarms import Alarms
 from .interrupt import Interrupter
 from .probes.choice import probe_of_running_loop
 from .probes.probe import Probe
@@ -78,6 +79,7 @@ class Sentinel:
         self.driver = Driver()
         self.probe: Probe
         self.watchdog: Watchdog
+        self.alarms: Alarms
         self.gauge = Gauge.closed()
 
     # Start and stop
@@ -92,6 +94,7 @@ class Sentinel:
         if self._users == 0:
             self.probe = self.on_loop(lambda: probe_of_running_loop(self._notice))
             self.watchdog = Watchdog(self.probe, self._notice, cores(), self._not_the_apps)
+            self.alarms = Alarms(self.probe.helper_used)
             self._interrupter = Interrupter(self.probe)
             self.gauge = Gauge()
             self._steps = ()
@@ -108,7 +111,7 @@ class Sentinel:
             self._users += 1
 
     def stop(self) -> None:
-        """Undo the matching ``start``: remove all patches and end the watchdog."""
+        """Undo the matching ``start``: remove all patches and end all threads."""
         if self._users == 1 and self._first is not None and not self.fault:
             with suppress(LoopUnreachableError):
                 self._budget = self.budget
@@ -116,11 +119,13 @@ class Sentinel:
         self._users -= 1
         if self._users == 0:
             self._first = None
-            if self._interrupter is not None:
-                self._interrupter.disarm()
-            self.probe.remove()
-            self.watchdog.stop()
-            self.gauge.close()
+            with ExitStack() as undo:  # all of it, whatever fails
+                undo.callback(self.gauge.close)
+                undo.callback(self.alarms.stop)
+                undo.callback(self.watchdog.stop)
+                undo.callback(self.probe.remove)
+                if self._interrupter is not None:
+                    undo.callback(self._interrupter.disarm)
 
     def abandon(self) -> None:
         """Undo everything at any nesting, for paths on which ``stop`` was not reached."""
@@ -225,7 +230,7 @@ class Sentinel:
     @property
     def fault(self) -> BaseException | None:
         """An exception in the sentinel itself, after which its figures are unusable."""
-        return self.probe.fault or self.watchdog.fault
+        return self.probe.fault or self.watchdog.fault or self.alarms.fault
 
     @property
     def budget(self) -> Budget:
@@ -266,14 +271,15 @@ class Sentinel:
     def other_cpu_ns(self) -> int:
         """Return the CPU time of the process's other threads in nanoseconds, ended ones included.
 
-        The watchdog's is excluded. Call it on the loop's thread.
+        That of the plugin's own threads is excluded. Call it on the loop's thread.
         """
         own = CLOCKS.thread_cpu_ns() + self.probe.helper_cpu_ns
         return CLOCKS.process_cpu_ns() - own
 
     def own_threads(self) -> set[int]:
-        """Return the native ids of the loop's thread, the watchdog and the driver's threads."""
-        return {self.probe.thread_id, self.watchdog.thread_id, *self.driver.threads()}
+        """Return the native ids of the loop's thread, of the driver's and of our own."""
+        own = {self.probe.thread_id, self.watchdog.thread_id, self.alarms.thread_id}
+        return own | {*self.driver.threads()}
 
     def _not_the_apps(self) -> tuple[set[int], set[str]]:
         return self.own_threads(), self._always_busy
@@ -298,7 +304,7 @@ class Sentinel:
             tasks.call_soon_threadsafe(over.set)
 
         # Not a sleep on the loop, whose clock a test may have frozen.
-        self.watchdog.call_after(_BACKGROUND, finish)
+        self.alarms.call_after(_BACKGROUND, finish)
         await over.wait()
         self._always_busy = {
             key

@@ -62,7 +62,8 @@ class Probe(abc.ABC):
         self.yields: dict[Stack, float] = {}
         self.window_end: dict[str, int] = {}
         self.window_end_ns = 0  # the time of the last ``as_own``; above, the totals at that time
-        self.helper_cpu_ns = 0  # the watchdog's CPU time, which is excluded everywhere
+        self.helper_cpu_ns = 0  # that of the plugin's own threads, which is excluded everywhere
+        self._helpers = threading.Lock()
         self._seen: list[_Seen] = []
         self.fault: BaseException | None = None
         self._notice_ns = int(notice * 1e9)
@@ -281,7 +282,12 @@ class Probe(abc.ABC):
             self._gc_cpu += CLOCKS.thread_cpu_ns() - self._gc_began
             self._gc_began = None
 
-    # From the watchdog's thread
+    # From the threads of the watchdog and the alarms
+
+    def helper_used(self, cpu_ns: int) -> None:
+        """Exclude CPU time of the plugin's own threads from all measurements."""
+        with self._helpers:
+            self.helper_cpu_ns += cpu_ns
 
     def sampled(self, step_ns: int, state: State, stack: Stack, weight: float) -> None:
         """Record a sample of the loop's thread during the callback that started at ``step_ns``."""
