@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import threading
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from types import TracebackType
 from typing import TypeVar
@@ -70,6 +71,7 @@ class Sentinel:
     def __init__(self, max_lag: float = 0.020, max_blocked: float = 0.005) -> None:
         self._notice = min(max_lag, max_blocked) / 2
         self._users = 0
+        self._abandoned = 0
         self._always_busy: set[str] = set()
         self._first: Reading | None = None
         self._steps: tuple[Step, ...] = ()
@@ -90,14 +92,18 @@ class Sentinel:
         return self._users > 0
 
     def start(self) -> None:
-        """Start to measure the loop; may be nested."""
+        """Start to measure the loop.
+
+        Starts may be nested: the figures are those since the first one, and the measurement ends
+        with the stop that matches it.
+        """
         if self._users == 0:
             self.probe = self.on_loop(lambda: probe_of_running_loop(self._notice))
             self.watchdog = Watchdog(self.probe, self._notice, cores(), self._not_the_apps)
             self.alarms = Alarms(self.probe.helper_used)
             self._interrupter = Interrupter(self.probe)
             self.gauge = Gauge()
-            self._steps = ()
+            self._steps, self._budget = (), Budget()
             self._users = 1
             try:
                 self.on_loop(self.probe.install)
@@ -111,28 +117,56 @@ class Sentinel:
             self._users += 1
 
     def stop(self) -> None:
-        """Undo the matching ``start``: remove all patches and end all threads."""
-        if self._users == 1 and self._first is not None and not self.fault:
-            with suppress(LoopUnreachableError):
-                self._budget = self.budget
-                self._steps = self.steps
-        self._users -= 1
+        """Undo the matching ``start``: the last one removes all patches and ends all threads.
+
+        Raises RuntimeError if the sentinel is not started.
+        """
         if self._users == 0:
-            self._first = None
-            with ExitStack() as undo:  # all of it, whatever fails
-                undo.callback(self.gauge.close)
-                undo.callback(self.alarms.stop)
-                undo.callback(self.watchdog.stop)
-                undo.callback(self.probe.remove)
-                if self._interrupter is not None:
-                    undo.callback(self._interrupter.disarm)
+            if self._abandoned > 0:
+                self._abandoned -= 1
+                return
+            raise RuntimeError(
+                "the sentinel is not started: call start() once before each stop(), or use "
+                "`with loop_sentinel:`"
+            )
+        try:
+            if self._users == 1:
+                self._keep_figures()
+        finally:
+            self._users -= 1
+            if self._users == 0:
+                self._undo()
+
+    def _keep_figures(self) -> None:
+        if self._first is None or self.fault:
+            return
+        try:
+            self._budget = self.budget
+            self._steps = self.steps
+        except LoopUnreachableError:
+            pass
+        except Exception as error:  # our fault must not reach the test
+            self.probe.fault = self.probe.fault or error
+
+    def _undo(self) -> None:
+        self._first = None
+        with ExitStack() as undo:  # all of it, whatever fails
+            undo.callback(self.gauge.close)
+            undo.callback(self.alarms.stop)
+            undo.callback(self.watchdog.stop)
+            undo.callback(self.probe.remove)
+            if self._interrupter is not None:
+                undo.callback(self._interrupter.disarm)
 
     def abandon(self) -> None:
         """Undo everything at any nesting, for paths on which ``stop`` was not reached."""
         if self.running:
-            self._users = 1
-            self._first = None
-            self.stop()
+            # What was to stop it may still do so, as a fixture does after its test.
+            self._abandoned = self._users
+            if not self.is_remote and self.probe.thread_ident == threading.get_ident():
+                self._keep_figures()
+            self._users = 0
+            self._undo()
 
     def __enter__(self) -> Sentinel:
         self.start()
@@ -240,11 +274,7 @@ class Sentinel:
     @property
     def steps(self) -> tuple[Step, ...]:
         """The callbacks that held the loop longest since the start, longest first; at most 32."""
-        if self.running:
-            self._steps = tuple(
-                sorted((*self._steps, *self.probe.take_steps()), key=lambda s: -s.loop_time)[:32]
-            )
-        return self._steps
+        return self.probe.longest_steps()[:32] if self.running else self._steps
 
     @property
     def max_lag(self) -> float:

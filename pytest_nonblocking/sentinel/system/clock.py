@@ -63,8 +63,10 @@ class ThreadClock:
         )
 
     def close(self) -> None:
-        """Close the descriptor; the clock cannot be read any more."""
-        os.close(self._file)
+        """Close the descriptor; may be called twice. The clock cannot be read any more."""
+        file, self._file = self._file, -1
+        if file >= 0:
+            os.close(file)
 
 
 class FallbackThreadClock:
