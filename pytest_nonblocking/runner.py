@@ -30,7 +30,14 @@ from .reporting.advice import notes_for
 from .reporting.json_report import measurement
 from .reporting.progress import Progress
 from .reporting.record import Measurement
-from .sentinel import Driver, LoopsUsed, Sentinel, UnsupportedLoopError, cpu_of_other_thread
+from .sentinel import (
+    Driver,
+    LoopsUsed,
+    NoDescriptorLeftError,
+    Sentinel,
+    UnsupportedLoopError,
+    cpu_of_other_thread,
+)
 
 _SHOWN_LIMITS = (
     "concurrency",
@@ -351,7 +358,7 @@ def _place_of(test: Callable[..., object]) -> Place | None:
 
 
 def _why_unmeasured(error: Exception) -> str:
-    if isinstance(error, UnsupportedLoopError):
+    if isinstance(error, (UnsupportedLoopError, NoDescriptorLeftError)):
         return str(error)
     return (
         f"internal error in pytest-nonblocking ({type(error).__name__}: {error}); please report it"

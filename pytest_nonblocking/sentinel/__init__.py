@@ -7,7 +7,9 @@ from .probes.choice import UnsupportedLoopError
 from .probes.probe import COPY
 from .session import Driver, LoopUnreachableError, Sentinel
 from .stretches import Stretch, Stretches
-from .system.clock import clock_name, cores, cpu_of_other_thread
+from .system.clock import cores, cpu_of_other_thread
+from .system.names import clock_name
+from .system.procfs import NoDescriptorLeftError
 from .wait_sampler import WaitSampler
 from .windows import Reading
 
@@ -17,6 +19,7 @@ __all__ = [
     "LoopStuck",
     "LoopUnreachableError",
     "LoopsUsed",
+    "NoDescriptorLeftError",
     "Reading",
     "Sentinel",
     "Stretch",

@@ -102,10 +102,10 @@ class Sentinel:
             self.watchdog = Watchdog(self.probe, self._notice, cores(), self._not_the_apps)
             self.alarms = Alarms(self.probe.helper_used)
             self._interrupter = Interrupter(self.probe)
-            self.gauge = Gauge()
             self._steps, self._budget = (), Budget()
             self._users = 1
             try:
+                self.gauge = Gauge()
                 self.on_loop(self.probe.install)
                 self.watchdog.start()
                 self._interrupter.arm()
