@@ -32,6 +32,7 @@ from .reporting.progress import Progress
 from .reporting.record import Measurement
 from .sentinel import (
     Driver,
+    LastStacks,
     LoopsUsed,
     NoDescriptorLeftError,
     Sentinel,
@@ -81,6 +82,7 @@ class TestRun:
         self.outcomes: list[Outcome] = []
         self.measurements: list[Measurement] = []  # the outcomes as records
         self.sentinel = Sentinel(settings.max_lag, settings.max_blocked)
+        self.sentinel.last_stacks = LastStacks(_stderr_for_stacks(item.config))
 
     def unfinished(self) -> list[Measurement]:
         """Return the measurements that hold until the test ends, empty if it is not measured."""
@@ -355,6 +357,20 @@ def _place_of(test: Callable[..., object]) -> Place | None:
     if code is None:
         return None
     return code.co_filename, getattr(code, "co_qualname", code.co_name)
+
+
+def _stderr_for_stacks(config: pytest.Config) -> int | None:
+    """Return the descriptor to which pytest's faulthandler prints, past any capture.
+
+    None if that plugin is off, or uses the timer of faulthandler itself.
+    """
+    try:  # there is no public name for the descriptor
+        from _pytest.faulthandler import fault_handler_stderr_fd_key, get_timeout_config_value
+    except ImportError:
+        return None
+    if fault_handler_stderr_fd_key not in config.stash or get_timeout_config_value(config) > 0:
+        return None
+    return config.stash[fault_handler_stderr_fd_key]
 
 
 def _why_unmeasured(error: Exception) -> str:

@@ -29,6 +29,14 @@ Body = Callable[[], Awaitable[object]]
 
 _BREAK_EVERY = 0.02
 """Seconds between attempts to interrupt a callback that outlives the timeout."""
+_GRACE = 5.0
+"""Seconds after the timeout at which the stacks of all threads are printed."""
+_ANNOUNCE = 0.1
+_NEITHER = (
+    "nonblocking: a run still goes on {:g} s after its timeout ({:g} s): its code can be neither "
+    "cancelled nor interrupted. The stacks of all threads follow; kill the process if it does not "
+    "end, and fix what its innermost lines wait for."
+)
 _EARLY_LOOKS = 8
 """Loop iterations after the release in which the thread pools are inspected."""
 _LATE = 1.5
@@ -291,7 +299,7 @@ class _Burst:
             sentinel, door, concurrency, alone, lambda: window.age, lambda: self._left
         )
         self._tasks = running_tasks()
-        self._timed_out = False
+        self._timed_out = self._announced = False
         self._stuck: Stack | None = None
 
     async def run(self) -> Run:
@@ -308,6 +316,7 @@ class _Burst:
                     await self._settle()
         finally:
             self._sentinel.alarms.forget()
+            self._sentinel.last_stacks.cancel()
             self._looks.sampler.close()
             if self._door is not None:
                 self._door.open()
@@ -359,6 +368,7 @@ class _Burst:
             self._door.shut(self._concurrency, self._window.stretches(), self._begin_at_door)
             alarms.call_after(_LOOK_EVERY, self._look_at_door)
         alarms.call_after(self._timeout, self._on_timeout)
+        self._sentinel.last_stacks.print_after(self._timeout + _GRACE)
         self._window.open(self._begin)
         if self._alone:
             alarms.call_after(self._looks.late_after, self._looks.on_late)
@@ -380,6 +390,7 @@ class _Burst:
         """Restart the measurement: the first requests enter the app now."""
         probe = self._sentinel.probe
         probe.as_own(self._begin)
+        probe.as_own(lambda: self._sentinel.last_stacks.print_after(self._timeout + _GRACE))
         if self._alone:
             probe.call_soon(self._looks.look_at_pools_soon)
 
@@ -447,6 +458,9 @@ class _Burst:
             self._tasks.call_soon_threadsafe(self._scope.cancel)
         else:
             self._sentinel.break_step()
+            if not self._announced and age >= self._timeout + _GRACE - _ANNOUNCE:
+                self._announced = True
+                self._sentinel.last_stacks.announce(_NEITHER.format(_GRACE, self._timeout))
         return _BREAK_EVERY
 
 

@@ -3,6 +3,7 @@
 from . import tracers
 from .discovery import LoopsUsed
 from .interrupt import LoopStuck
+from .last_stacks import LastStacks
 from .probes.choice import UnsupportedLoopError
 from .probes.probe import COPY
 from .session import Driver, LoopUnreachableError, Sentinel
@@ -16,6 +17,7 @@ from .windows import Reading
 __all__ = [
     "COPY",
     "Driver",
+    "LastStacks",
     "LoopStuck",
     "LoopUnreachableError",
     "LoopsUsed",

@@ -19,6 +19,7 @@ from ..tasks import running_tasks
 from . import tracers
 from .alarms import Alarms
 from .interrupt import Interrupter
+from .last_stacks import LastStacks
 from .probes.choice import probe_of_running_loop
 from .probes.probe import Probe
 from .stacks import thread_stack
@@ -79,6 +80,7 @@ class Sentinel:
         self._interrupter: Interrupter | None = None
         self.loop: asyncio.AbstractEventLoop | None = None
         self.driver = Driver()
+        self.last_stacks = LastStacks()
         self.probe: Probe
         self.watchdog: Watchdog
         self.alarms: Alarms
@@ -151,6 +153,7 @@ class Sentinel:
     def _undo(self) -> None:
         self._first = None
         with ExitStack() as undo:  # all of it, whatever fails
+            undo.callback(self.last_stacks.cancel)
             undo.callback(self.gauge.close)
             undo.callback(self.alarms.stop)
             undo.callback(self.watchdog.stop)

@@ -1,5 +1,7 @@
 """A time-out comes on every kind of loop, whatever becomes of what samples the loop."""
 
+import sys
+
 import pytest
 
 LOOPS = {
@@ -89,3 +91,51 @@ def test_a_hang_ends_however_rarely_the_watchdog_looks(run):
     result = run("/hang", keywords=', max_lag="400s", max_blocked="400s"')
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(["nonblocking: GET /hang does not finish, even alone"])
+
+
+# Code that Python can neither cancel nor interrupt
+
+UNBREAKABLE = """
+import ctypes, time, pytest
+from webapp import app
+
+class Until(ctypes.Structure):
+    _fields_ = (("seconds", ctypes.c_long), ("nanoseconds", ctypes.c_long))
+
+def hold_the_gil():
+    until = time.monotonic() + 2
+    while time.monotonic() < until:
+        ctypes.PyDLL(None).usleep(400_000)
+
+def wait_for_a_mutex():
+    libc = ctypes.CDLL(None)
+    mutex = ctypes.create_string_buffer(64)
+    libc.pthread_mutex_lock(mutex)
+    libc.pthread_mutex_timedlock(mutex, ctypes.byref(Until(int(time.time()) + 3, 0)))
+
+@pytest.fixture
+def soon(monkeypatch):
+    monkeypatch.setattr("pytest_nonblocking.load.burst._GRACE", 0.5)
+
+@pytest.mark.nonblocking(concurrency=4, timeout="0.3s")
+async def test_it(soon, nonblocking):
+    {name}()
+
+def test_after():
+    import faulthandler, gc
+    assert not [one for one in gc.get_referents(faulthandler) if hasattr(one, "fileno")]
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="calls functions of Linux's C library")
+@pytest.mark.parametrize("name", ["hold_the_gil", "wait_for_a_mutex"])
+@pytest.mark.parametrize("flags", [(), ("-o", "faulthandler_timeout=50")], ids=["ours", "theirs"])
+def test_the_stacks_are_printed_where_nothing_can_end_a_run(pytester, name, flags):
+    pytester.makepyfile(webapp=APP, test_it=UNBREAKABLE.replace("{name}", name))
+    result = pytester.runpytest_subprocess("-p", "no:randomly", *flags, timeout=60)
+    result.assert_outcomes(failed=1, passed=1)
+    told = result.stderr.str()
+    assert ("Timeout (0:00:00.8" in told) is (not flags)
+    assert (f"in {name}" in told) is (not flags)
+    if name == "wait_for_a_mutex" and not flags:
+        assert "nonblocking: a run still goes on 0.5 s after its timeout (0.3 s)" in told
