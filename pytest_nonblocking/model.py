@@ -302,6 +302,11 @@ class Calibration:
     clock: str = "schedstat"
     loop: str = "asyncio"
 
+    @property
+    def knows_delays(self) -> bool:
+        """Whether the system reports run-queue delays, whatever else it lacks."""
+        return self.clock.startswith("schedstat")
+
 
 @dataclass(frozen=True, slots=True)
 class Limit:

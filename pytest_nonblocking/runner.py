@@ -33,7 +33,15 @@ from .reporting.json_report import measurement
 from .reporting.output import Output
 from .reporting.progress import Progress
 from .reporting.record import Measurement
-from .sentinel import Driver, LoopsUsed, Sentinel, UnsupportedLoopError, cpu_of_other_thread
+from .sentinel import (
+    Driver,
+    LastStacks,
+    LoopsUsed,
+    NoDescriptorLeftError,
+    Sentinel,
+    UnsupportedLoopError,
+    cpu_of_other_thread,
+)
 
 _SHOWN_LIMITS = (
     "concurrency",
@@ -73,6 +81,7 @@ class TestRun:
         self.outcomes: list[Outcome] = []
         self.measurements: list[Measurement] = []  # the outcomes as records
         self.sentinel = Sentinel(settings.max_lag, settings.max_blocked)
+        self.sentinel.last_stacks = LastStacks(_stderr_for_stacks(item.config))
 
     def unfinished(self) -> list[Measurement]:
         """Return the measurements that hold until the test ends, empty if it is not measured."""
@@ -369,8 +378,22 @@ def _place_of(test: Callable[..., object]) -> Place | None:
     return code.co_filename, getattr(code, "co_qualname", code.co_name)
 
 
+def _stderr_for_stacks(config: pytest.Config) -> int | None:
+    """Return the descriptor to which pytest's faulthandler prints, past any capture.
+
+    None if that plugin is off, or uses the timer of faulthandler itself.
+    """
+    try:  # there is no public name for the descriptor
+        from _pytest.faulthandler import fault_handler_stderr_fd_key, get_timeout_config_value
+    except ImportError:
+        return None
+    if fault_handler_stderr_fd_key not in config.stash or get_timeout_config_value(config) > 0:
+        return None
+    return config.stash[fault_handler_stderr_fd_key]
+
+
 def _why_unmeasured(error: Exception) -> str:
-    if isinstance(error, UnsupportedLoopError):
+    if isinstance(error, (UnsupportedLoopError, NoDescriptorLeftError)):
         return str(error)
     return (
         f"internal error in pytest-nonblocking ({type(error).__name__}: {error}); please report it"

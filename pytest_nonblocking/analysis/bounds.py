@@ -173,7 +173,7 @@ def _cores_by_cpu(run: Run, calibration: Calibration) -> tuple[float, float]:
     lower = max(0.0, computed - (math.ceil(cores) - 1) * budget.idle) / budget.idle
     # ``_wait`` accounts for workers' run-queue delay. Where it is unknown, they may have waited
     # all the time.
-    by_all = cores * budget.idle if calibration.clock == "schedstat" else budget.idle
+    by_all = cores * budget.idle if calibration.knows_delays else budget.idle
     return lower, computed / by_all
 
 

@@ -28,7 +28,7 @@ def is_blind(evidence: Evidence) -> bool:
     Without schedstat the reason why a thread left the CPU is unknown: beside busy neighbours, 7 of
     44 healthy handlers looked blocked. CPU time is exact on every system.
     """
-    return evidence.calibration.clock != "schedstat" and machine_share(evidence) > BLIND
+    return not evidence.calibration.knows_delays and machine_share(evidence) > BLIND
 
 
 def judge(evidence: Evidence, limits: Limits) -> Judgement:

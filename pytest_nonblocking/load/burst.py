@@ -29,6 +29,14 @@ Body = Callable[[], Awaitable[object]]
 
 _BREAK_EVERY = 0.02
 """Seconds between attempts to interrupt a callback that outlives the timeout."""
+_GRACE = 5.0
+"""Seconds after the timeout at which the stacks of all threads are printed."""
+_ANNOUNCE = 0.1
+_NEITHER = (
+    "nonblocking: a run still goes on {:g} s after its timeout ({:g} s): its code can be neither "
+    "cancelled nor interrupted. The stacks of all threads follow; kill the process if it does not "
+    "end, and fix what its innermost lines wait for."
+)
 _EARLY_LOOKS = 8
 """Loop iterations after the release in which the thread pools are inspected."""
 _LATE = 1.5
@@ -120,7 +128,7 @@ class _WaitLooks:
     def on_late(self) -> float | None:
         """Post the looks that are due; return the delay to the next call in seconds.
 
-        Runs on the watchdog's thread.
+        Runs on the alarms' thread.
         """
         age = self._age()
         if age < self.late_after:
@@ -291,7 +299,7 @@ class _Burst:
             sentinel, door, concurrency, alone, lambda: window.age, lambda: self._left
         )
         self._tasks = running_tasks()
-        self._timed_out = False
+        self._timed_out = self._announced = False
         self._stuck: Stack | None = None
 
     async def run(self) -> Run:
@@ -307,7 +315,8 @@ class _Burst:
                 if self._failure is None:
                     await self._settle()
         finally:
-            self._sentinel.watchdog.forget_calls()
+            self._sentinel.alarms.forget()
+            self._sentinel.last_stacks.cancel()
             self._looks.sampler.close()
             if self._door is not None:
                 self._door.open()
@@ -354,14 +363,15 @@ class _Burst:
 
     def _release(self) -> None:
         """Start all bodies at once, and the window with them unless a door starts it later."""
-        watchdog = self._sentinel.watchdog
+        alarms = self._sentinel.alarms
         if self._door is not None:
             self._door.shut(self._concurrency, self._window.stretches(), self._begin_at_door)
-            watchdog.call_after(_LOOK_EVERY, self._look_at_door)
-        watchdog.call_after(self._timeout, self._on_timeout)
+            alarms.call_after(_LOOK_EVERY, self._look_at_door)
+        alarms.call_after(self._timeout, self._on_timeout)
+        self._sentinel.last_stacks.print_after(self._timeout + _GRACE)
         self._window.open(self._begin)
         if self._alone:
-            watchdog.call_after(self._looks.late_after, self._looks.on_late)
+            alarms.call_after(self._looks.late_after, self._looks.on_late)
         self._gate.set()
         if self._alone and self._door is None:
             self._looks.look_at_pools_soon()
@@ -380,6 +390,7 @@ class _Burst:
         """Restart the measurement: the first requests enter the app now."""
         probe = self._sentinel.probe
         probe.as_own(self._begin)
+        probe.as_own(lambda: self._sentinel.last_stacks.print_after(self._timeout + _GRACE))
         if self._alone:
             probe.call_soon(self._looks.look_at_pools_soon)
 
@@ -428,7 +439,7 @@ class _Burst:
         if not self._timed_out:
             self._window.measure_after()
 
-    # On the watchdog's thread
+    # On the alarms' thread
 
     def _look_at_door(self) -> float | None:
         """Release requests held at the door for copies that will not send one."""
@@ -447,6 +458,9 @@ class _Burst:
             self._tasks.call_soon_threadsafe(self._scope.cancel)
         else:
             self._sentinel.break_step()
+            if not self._announced and age >= self._timeout + _GRACE - _ANNOUNCE:
+                self._announced = True
+                self._sentinel.last_stacks.announce(_NEITHER.format(_GRACE, self._timeout))
         return _BREAK_EVERY
 
 

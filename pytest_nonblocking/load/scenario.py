@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 
 from ..asgi.door import Door
 from ..model import Budget, Calibration, Evidence, Limits, Run
-from ..sentinel import Sentinel, clock_name, cores
+from ..sentinel import NoDescriptorLeftError, Sentinel, clock_name, cores
 from .burst import Body, Transport, run_burst
 from .machine import slowdown
 from .schedule import Progress, replicate
@@ -156,4 +156,6 @@ def watched(sentinel: Sentinel, transports: Sequence[Transport], took: float) ->
 
 def describe_fault(fault: BaseException) -> str:
     """Return the report's message for a fault of the sentinel."""
+    if isinstance(fault, NoDescriptorLeftError):
+        return str(fault)
     return f"internal error in the sentinel ({type(fault).__name__}: {fault}); please report it"

@@ -3,20 +3,25 @@
 from . import tracers
 from .discovery import LoopsUsed
 from .interrupt import LoopStuck
+from .last_stacks import LastStacks
 from .probes.choice import UnsupportedLoopError
 from .probes.probe import COPY
 from .session import Driver, LoopUnreachableError, Sentinel
 from .stretches import Stretch, Stretches
-from .system.clock import clock_name, cores, cpu_of_other_thread
+from .system.clock import cores, cpu_of_other_thread
+from .system.names import clock_name
+from .system.procfs import NoDescriptorLeftError
 from .wait_sampler import WaitSampler
 from .windows import Reading
 
 __all__ = [
     "COPY",
     "Driver",
+    "LastStacks",
     "LoopStuck",
     "LoopUnreachableError",
     "LoopsUsed",
+    "NoDescriptorLeftError",
     "Reading",
     "Sentinel",
     "Stretch",

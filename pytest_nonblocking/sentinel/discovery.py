@@ -6,13 +6,13 @@ import asyncio
 from collections.abc import Callable
 from types import TracebackType
 
-from .probes.asyncio_loop import PATCHED_HANDLES
+from .probes.asyncio_loop import PATCHES
 
 
 class LoopsUsed:
     """The asyncio loops that ran a callback while this context was active.
 
-    ``on_new`` is called once per loop, on its thread and between two callbacks. Loops of uvloop and
+    ``on_new`` is called once per loop, on its thread and before a callback. Loops of uvloop and
     trio are not seen: they offer nothing that could be patched from another thread.
     """
 
@@ -22,7 +22,7 @@ class LoopsUsed:
         self._loops: list[asyncio.AbstractEventLoop] = []
 
     def __enter__(self) -> LoopsUsed:
-        PATCHED_HANDLES.watch(self._see)
+        PATCHES.watch(self._see)
         return self
 
     def __exit__(
@@ -31,7 +31,7 @@ class LoopsUsed:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        PATCHED_HANDLES.unwatch(self._see)
+        PATCHES.unwatch(self._see)
 
     def _see(self, loop: asyncio.AbstractEventLoop) -> None:
         # By identity of a kept reference: a new loop may reuse the address of a closed one.

@@ -30,34 +30,65 @@ class Interrupter:
 
     def __init__(self, probe: Probe) -> None:
         self._probe = probe
-        self._old_handler: Any = None
         self._breaks_step: int | None = None
 
     def arm(self) -> None:
         """Install the signal handler; on the main thread, otherwise it does nothing."""
-        if threading.current_thread() is not threading.main_thread():
-            return
-        if hasattr(signal, "SIGURG") and hasattr(signal, "pthread_kill"):
-            # SIGURG is ignored by default, so a late one is harmless.
-            self._old_handler = signal.signal(signal.SIGURG, self._on_signal)
+        if threading.current_thread() is threading.main_thread():
+            _HANDLER.add(self)
 
     def disarm(self) -> None:
-        """Restore the previous signal handler; may be called twice."""
-        if self._old_handler is not None and (
-            threading.current_thread() is threading.main_thread()
-        ):
-            signal.signal(signal.SIGURG, self._old_handler)
-            self._old_handler = None
+        """Restore the previous signal handler with the last interrupter; may be called twice."""
+        _HANDLER.discard(self)
 
     def break_step(self) -> None:
         """Raise LoopStuck in the callback that holds the loop, if it is old; from any thread."""
         step_ns = self._probe.step_ns
         lasts = CLOCKS.wall_ns() - step_ns
-        if self._old_handler is not None and not self._probe.idle and lasts >= _STUCK_NS:
+        if _HANDLER.has(self) and not self._probe.idle and lasts >= _STUCK_NS:
             self._breaks_step = step_ns
             signal.pthread_kill(self._probe.thread_ident, signal.SIGURG)
 
-    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+    def on_signal(self) -> None:
+        """Raise LoopStuck if the callback to be interrupted still runs."""
         if not self._probe.idle and self._probe.step_ns == self._breaks_step:
             self._breaks_step = None
             raise LoopStuck("a callback held the event loop past the timeout")
+
+
+class _Handler:
+    """The handler of SIGURG, which all interrupters share.
+
+    The signal is ignored by default, so a late one is harmless.
+    """
+
+    def __init__(self) -> None:
+        self._interrupters: tuple[Interrupter, ...] = ()
+        self._before: Any = None
+
+    def has(self, interrupter: Interrupter) -> bool:
+        return interrupter in self._interrupters
+
+    def add(self, interrupter: Interrupter) -> None:
+        if not (hasattr(signal, "SIGURG") and hasattr(signal, "pthread_kill")):
+            return
+        if signal.getsignal(signal.SIGURG) != self._on_signal:
+            self._before = signal.signal(signal.SIGURG, self._on_signal)
+        self._interrupters = (*self._interrupters, interrupter)
+
+    def discard(self, interrupter: Interrupter) -> None:
+        before = self._interrupters
+        self._interrupters = tuple(other for other in before if other is not interrupter)
+        if not before or self._interrupters:
+            return
+        # The system restores it on the main thread only, and another's handler stays.
+        on_main = threading.current_thread() is threading.main_thread()
+        if on_main and signal.getsignal(signal.SIGURG) == self._on_signal:
+            signal.signal(signal.SIGURG, self._before or signal.SIG_DFL)
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        for interrupter in self._interrupters:
+            interrupter.on_signal()
+
+
+_HANDLER = _Handler()

@@ -1,11 +1,12 @@
-"""The sentinel: one probe and one watchdog for one event loop."""
+"""The sentinel: one probe, one watchdog and the alarms for one event loop."""
 
 from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import threading
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from types import TracebackType
 from typing import TypeVar
@@ -16,7 +17,9 @@ from ..clocks import CLOCKS
 from ..model import Budget, Looks, Stack, Step
 from ..tasks import running_tasks
 from . import tracers
+from .alarms import Alarms
 from .interrupt import Interrupter
+from .last_stacks import LastStacks
 from .probes.choice import probe_of_running_loop
 from .probes.probe import Probe
 from .stacks import thread_stack
@@ -69,6 +72,7 @@ class Sentinel:
     def __init__(self, max_lag: float = 0.020, max_blocked: float = 0.005) -> None:
         self._notice = min(max_lag, max_blocked) / 2
         self._users = 0
+        self._abandoned = 0
         self._always_busy: set[str] = set()
         self._first: Reading | None = None
         self._steps: tuple[Step, ...] = ()
@@ -76,8 +80,10 @@ class Sentinel:
         self._interrupter: Interrupter | None = None
         self.loop: asyncio.AbstractEventLoop | None = None
         self.driver = Driver()
+        self.last_stacks = LastStacks()
         self.probe: Probe
         self.watchdog: Watchdog
+        self.alarms: Alarms
         self.gauge = Gauge.closed()
 
     # Start and stop
@@ -88,15 +94,20 @@ class Sentinel:
         return self._users > 0
 
     def start(self) -> None:
-        """Start to measure the loop; may be nested."""
+        """Start to measure the loop.
+
+        Starts may be nested: the figures are those since the first one, and the measurement ends
+        with the stop that matches it.
+        """
         if self._users == 0:
             self.probe = self.on_loop(lambda: probe_of_running_loop(self._notice))
             self.watchdog = Watchdog(self.probe, self._notice, cores(), self._not_the_apps)
+            self.alarms = Alarms(self.probe.helper_used)
             self._interrupter = Interrupter(self.probe)
-            self.gauge = Gauge()
-            self._steps = ()
+            self._steps, self._budget = (), Budget()
             self._users = 1
             try:
+                self.gauge = Gauge()
                 self.on_loop(self.probe.install)
                 self.watchdog.start()
                 self._interrupter.arm()
@@ -108,26 +119,57 @@ class Sentinel:
             self._users += 1
 
     def stop(self) -> None:
-        """Undo the matching ``start``: remove all patches and end the watchdog."""
-        if self._users == 1 and self._first is not None and not self.fault:
-            with suppress(LoopUnreachableError):
-                self._budget = self.budget
-                self._steps = self.steps
-        self._users -= 1
+        """Undo the matching ``start``: the last one removes all patches and ends all threads.
+
+        Raises RuntimeError if the sentinel is not started.
+        """
         if self._users == 0:
-            self._first = None
+            if self._abandoned > 0:
+                self._abandoned -= 1
+                return
+            raise RuntimeError(
+                "the sentinel is not started: call start() once before each stop(), or use "
+                "`with loop_sentinel:`"
+            )
+        try:
+            if self._users == 1:
+                self._keep_figures()
+        finally:
+            self._users -= 1
+            if self._users == 0:
+                self._undo()
+
+    def _keep_figures(self) -> None:
+        if self._first is None or self.fault:
+            return
+        try:
+            self._budget = self.budget
+            self._steps = self.steps
+        except LoopUnreachableError:
+            pass
+        except Exception as error:  # our fault must not reach the test
+            self.probe.fault = self.probe.fault or error
+
+    def _undo(self) -> None:
+        self._first = None
+        with ExitStack() as undo:  # all of it, whatever fails
+            undo.callback(self.last_stacks.cancel)
+            undo.callback(self.gauge.close)
+            undo.callback(self.alarms.stop)
+            undo.callback(self.watchdog.stop)
+            undo.callback(self.probe.remove)
             if self._interrupter is not None:
-                self._interrupter.disarm()
-            self.probe.remove()
-            self.watchdog.stop()
-            self.gauge.close()
+                undo.callback(self._interrupter.disarm)
 
     def abandon(self) -> None:
         """Undo everything at any nesting, for paths on which ``stop`` was not reached."""
         if self.running:
-            self._users = 1
-            self._first = None
-            self.stop()
+            # What was to stop it may still do so, as a fixture does after its test.
+            self._abandoned = self._users
+            if not self.is_remote and self.probe.thread_ident == threading.get_ident():
+                self._keep_figures()
+            self._users = 0
+            self._undo()
 
     def __enter__(self) -> Sentinel:
         self.start()
@@ -225,7 +267,7 @@ class Sentinel:
     @property
     def fault(self) -> BaseException | None:
         """An exception in the sentinel itself, after which its figures are unusable."""
-        return self.probe.fault or self.watchdog.fault
+        return self.probe.fault or self.watchdog.fault or self.alarms.fault
 
     @property
     def budget(self) -> Budget:
@@ -235,11 +277,7 @@ class Sentinel:
     @property
     def steps(self) -> tuple[Step, ...]:
         """The callbacks that held the loop longest since the start, longest first; at most 32."""
-        if self.running:
-            self._steps = tuple(
-                sorted((*self._steps, *self.probe.take_steps()), key=lambda s: -s.loop_time)[:32]
-            )
-        return self._steps
+        return self.probe.longest_steps()[:32] if self.running else self._steps
 
     @property
     def max_lag(self) -> float:
@@ -266,14 +304,15 @@ class Sentinel:
     def other_cpu_ns(self) -> int:
         """Return the CPU time of the process's other threads in nanoseconds, ended ones included.
 
-        The watchdog's is excluded. Call it on the loop's thread.
+        That of the plugin's own threads is excluded. Call it on the loop's thread.
         """
         own = CLOCKS.thread_cpu_ns() + self.probe.helper_cpu_ns
         return CLOCKS.process_cpu_ns() - own
 
     def own_threads(self) -> set[int]:
-        """Return the native ids of the loop's thread, the watchdog and the driver's threads."""
-        return {self.probe.thread_id, self.watchdog.thread_id, *self.driver.threads()}
+        """Return the native ids of the loop's thread, of the driver's and of our own."""
+        own = {self.probe.thread_id, self.watchdog.thread_id, self.alarms.thread_id}
+        return own | {*self.driver.threads()}
 
     def _not_the_apps(self) -> tuple[set[int], set[str]]:
         return self.own_threads(), self._always_busy
@@ -298,7 +337,7 @@ class Sentinel:
             tasks.call_soon_threadsafe(over.set)
 
         # Not a sleep on the loop, whose clock a test may have frozen.
-        self.watchdog.call_after(_BACKGROUND, finish)
+        self.alarms.call_after(_BACKGROUND, finish)
         await over.wait()
         self._always_busy = {
             key

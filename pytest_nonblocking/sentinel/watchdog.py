@@ -1,4 +1,4 @@
-"""The watchdog: a thread that samples the loop's thread and runs timed calls such as timeouts.
+"""The watchdog: a thread that samples the loop's thread.
 
 Between looks it waits on a lock instead of ``time.sleep``: locks use the interpreter's own clock,
 which tests cannot freeze.
@@ -7,7 +7,6 @@ which tests cannot freeze.
 from __future__ import annotations
 
 import _thread
-import sys
 import threading
 from collections.abc import Callable
 from dataclasses import replace
@@ -16,6 +15,7 @@ from typing import Protocol
 
 from ..clocks import CLOCKS
 from ..model import Looks, Sample, Stack, State
+from .helper_thread import HelperThread
 from .stacks import thread_stack
 from .system.clock import FallbackThreadClock, thread_clock
 from .system.crowd import Count, Crowd
@@ -39,7 +39,8 @@ class Watched(Protocol):
     def clock(self) -> object:
         """The clock of the sampled thread."""
 
-    helper_cpu_ns: int
+    def helper_used(self, cpu_ns: int) -> None:
+        """Exclude CPU time of the plugin's own threads from all measurements."""
 
     def sampled(self, step_ns: int, state: State, stack: Stack, weight: float) -> None:
         """Record a sample of the callback that started at ``step_ns``."""
@@ -69,14 +70,15 @@ class Watchdog:
         self._excluded = excluded
         self._stop = _thread.allocate_lock()
         self._stop.acquire()
-        self._thread = threading.Thread(
-            target=self._guarded, name="pytest-nonblocking-watchdog", daemon=True
-        )
-        self.fault: BaseException | None = None
+        self._thread = HelperThread("watchdog", self._run)
         self._looks = Looks()
         self._turn = 0
         self.thread_samples: list[Sample] = []
-        self._alarms: list[tuple[int, Callable[[], float | None]]] = []
+
+    @property
+    def fault(self) -> BaseException | None:
+        """The exception that ended the watchdog early."""
+        return self._thread.fault
 
     @property
     def thread_id(self) -> int:
@@ -91,8 +93,7 @@ class Watchdog:
         """End the watchdog thread and wait for it."""
         if self._stop.locked():
             self._stop.release()
-        if self._thread.ident is not None:
-            self._thread.join()
+        self._thread.wait()
 
     def looks(self) -> Looks:
         """Return the totals of all looks so far."""
@@ -103,29 +104,6 @@ class Watchdog:
         samples, self.thread_samples = self.thread_samples, []
         return tuple(samples)
 
-    def call_after(self, delay: float, action: Callable[[], float | None]) -> None:
-        """Call ``action`` on the watchdog thread in ``delay`` seconds.
-
-        If it returns a number, it is called again after that many seconds.
-        """
-        self._alarms = [*self._alarms, (CLOCKS.wall_ns() + int(delay * 1e9), action)]
-
-    def forget_calls(self) -> None:
-        """Cancel all pending calls."""
-        self._alarms = []
-
-    def _guarded(self) -> None:
-        # Coverage tools trace every new thread; nothing here is the user's code.
-        sys.settrace(None)
-        sys.setprofile(None)
-        try:
-            self._run()
-        except Exception as error:
-            self.fault = self.fault or error
-            # Keep making timed calls: without the timeout, a body that hangs would never end.
-            while not self._stop.acquire(True, self._interval_ns / 1e9):
-                self._ring(CLOCKS.wall_ns())
-
     def _run(self) -> None:
         clock = thread_clock(threading.get_native_id())
         witness = Witness()
@@ -134,7 +112,7 @@ class Watchdog:
             crowd = Crowd(witness, self._probe.thread_id, self._excluded)
         wall_ns = CLOCKS.wall_ns
         canary = self._probe.clock if isinstance(self._probe.clock, FallbackThreadClock) else None
-        nap = self._interval_ns
+        nap, used = self._interval_ns, 0
         try:
             while True:
                 before = wall_ns()
@@ -152,26 +130,11 @@ class Watchdog:
                 else:
                     machine = clock.read().delay - delay_before
                 nap = self._look(witness, crowd, now, now - before, late - machine, machine)
-                self._ring(now)
-                self._probe.helper_cpu_ns = CLOCKS.thread_cpu_ns()
+                used, used_before = CLOCKS.thread_cpu_ns(), used
+                self._probe.helper_used(used - used_before)
         finally:
             clock.close()
             witness.close()
-
-    def _ring(self, now: int) -> None:
-        for alarm in self._alarms:
-            due, action = alarm
-            if now < due:
-                continue
-            try:
-                again = action()
-            except Exception as error:
-                self.fault, again = self.fault or error, None
-            # The loop's thread may have cancelled all alarms meanwhile.
-            if alarm in self._alarms:
-                self._alarms = [other for other in self._alarms if other is not alarm]
-                if again is not None:
-                    self.call_after(again, action)
 
     def _look(
         self,
@@ -230,8 +193,12 @@ class Watchdog:
     def _sample_threads(self, witness: Witness, stands: float) -> None:
         if len(self.thread_samples) >= _SAMPLES_KEPT:
             return
-        mine = (self._probe.thread_ident, threading.get_ident())
-        threads = [t for t in threading.enumerate() if t.ident is not None and t.ident not in mine]
+        threads = [
+            thread
+            for thread in threading.enumerate()
+            if thread.ident not in (None, self._probe.thread_ident)
+            and not isinstance(thread, HelperThread)
+        ]
         # Up to 8 threads, others each time: 40 stacks at once would hold the GIL for 1 ms.
         self._turn = (self._turn + _STACKS_A_LOOK) % max(1, len(threads))
         taken = 0

@@ -1,5 +1,7 @@
 """Tests that are plain functions and use Starlette's TestClient."""
 
+import sys
+
 import pytest
 
 APP = """
@@ -127,6 +129,36 @@ def test_requests_with_a_loop_each_are_judged_for_lag_and_never_passed(webapp):
             "*not-measured*healthy*",
             "*scaling was not; share one loop with `with TestClient(app) as client:`*",
         ]
+    )
+
+
+RUNS = {
+    "run": "asyncio.run(blocking())",
+    "runner": "with asyncio.Runner() as runner: runner.run(blocking())",
+    "loop": "loop = asyncio.new_event_loop(); loop.run_until_complete(blocking()); loop.close()",
+}
+
+
+@pytest.mark.parametrize("body", RUNS.values(), ids=RUNS)
+def test_a_block_in_the_first_callback_of_a_loop_fails(webapp, body):
+    if "Runner" in body and sys.version_info < (3, 11):
+        pytest.skip("asyncio.Runner is new in Python 3.11")
+    webapp.makepyfile(
+        f"""
+        import asyncio, time, pytest
+
+        async def blocking():
+            time.sleep(0.05)
+
+        @pytest.mark.nonblocking
+        def test_it():
+            {body}
+        """
+    )
+    result = webapp.runpytest_subprocess(timeout=60)
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(
+        ["*blocking-call: * ms off the CPU in one callback*", "*time.sleep(0.05)*"]
     )
 
 

@@ -32,6 +32,22 @@ def test_a_test_that_blocks_fails_in_its_one_run(project):
     )
 
 
+def test_a_block_before_the_first_await_fails(project):
+    project.makepyfile(
+        """
+        import asyncio, time, pytest
+
+        @pytest.mark.asyncio
+        async def test_it():
+            time.sleep(0.05)
+            await asyncio.sleep(0)
+        """
+    )
+    result = project.runpytest("--nonblocking-watch")
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["*blocking-call: * ms off the CPU in one callback*"])
+
+
 def test_the_ini_file_switches_it_on_and_the_limits_hold(project):
     project.makepyfile(TESTS)
     project.makeini(

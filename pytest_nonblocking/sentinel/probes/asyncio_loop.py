@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import threading
 from asyncio import events
 from collections.abc import Callable
 from typing import Any
 
 from ...clocks import CLOCKS
 from .probe import COPY, Origin, Probe
+from .shared import Several, SharedHooks, as_one
 
 
 class LoopProbe(Probe):
@@ -40,54 +40,16 @@ class LoopProbe(Probe):
 class AsyncioProbe(LoopProbe):
     """Times the asyncio loop of the calling thread."""
 
-    def __init__(self, loop: asyncio.BaseEventLoop, notice: float) -> None:
-        self._restore_select: Callable[[], None] | None = None
-        super().__init__(loop, notice)
-
     @property
     def loop_name(self) -> str:
         """The name of the library."""
         return "asyncio"
 
     def _hook(self) -> None:
-        PATCHED_HANDLES.add(self._loop, self)
-        self._wrap_selector()
+        PATCHES.add(self._loop, self)
 
     def _unhook(self) -> None:
-        PATCHED_HANDLES.discard(self._loop)
-        if self._restore_select is not None:
-            self._restore_select()
-            self._restore_select = None
-
-    def _wrap_selector(self) -> None:
-        selector: Any = self._loop._selector  # type: ignore[attr-defined]  # there is no public API
-        original = selector.select
-        wall_ns = CLOCKS.wall_ns
-
-        def select(timeout: float | None = None) -> Any:
-            # A poll between two batches of callbacks does not wait: it counts as a callback.
-            if timeout is not None and timeout <= 0:
-                result = original(timeout)
-                self.step_ns = wall_ns()
-                return result
-            self.begin_idle()
-            try:
-                return original(timeout)
-            finally:
-                self.end_idle()
-
-        had_own = "select" in vars(selector)
-
-        def restore() -> None:
-            if vars(selector).get("select") is not select:
-                return
-            if had_own:
-                selector.select = original
-            else:
-                del selector.select
-
-        selector.select = select
-        self._restore_select = restore
+        PATCHES.discard(self._loop, self)
 
     def _origin(self, step: events.Handle) -> Origin:
         return Origin(coroutine_of(step._callback), step._context.get(COPY))  # type: ignore[attr-defined]
@@ -123,65 +85,158 @@ def coroutine_of(callback: Any) -> Any:
     return task.get_coro()
 
 
-class _PatchedHandles:
-    """The patch of ``asyncio.Handle._run``, present while any probe or watcher is installed."""
+Watcher = Callable[[asyncio.AbstractEventLoop], None]
+
+
+class _Patches(SharedHooks):
+    """The patches of ``asyncio.Handle._run`` and of the selectors of the loops with a probe.
+
+    Each is undone when nobody needs it any more. One that somebody else has patched meanwhile stays
+    below theirs, and does nothing.
+    """
 
     def __init__(self) -> None:
-        self._probes: dict[asyncio.AbstractEventLoop, AsyncioProbe] = {}
-        self._watchers: list[Callable[[asyncio.AbstractEventLoop], None]] = []
-        self._original: Callable[[events.Handle], None] | None = None
-        self._lock = threading.Lock()
+        super().__init__()
+        self._probe_of: dict[asyncio.AbstractEventLoop, Probe | Several] = {}
+        self._begun: set[asyncio.AbstractEventLoop] = set()
+        self._watchers: tuple[Watcher, ...] = ()
+        self._handles: _Handles | None = None
+        self._selectors: dict[asyncio.AbstractEventLoop, Callable[[], None]] = {}
 
-    def add(self, loop: asyncio.AbstractEventLoop, probe: AsyncioProbe) -> None:
+    def watch(self, watcher: Watcher) -> None:
+        """Call ``watcher`` before every callback of every loop without a probe, on its thread."""
         with self._lock:
-            self._probes[loop] = probe
+            self._watchers = (*self._watchers, watcher)
             self._patch()
 
-    def discard(self, loop: asyncio.AbstractEventLoop) -> None:
+    def unwatch(self, watcher: Watcher) -> None:
+        """Undo ``watch``."""
         with self._lock:
-            self._probes.pop(loop, None)
-            self._unpatch()
-
-    def watch(self, watcher: Callable[[asyncio.AbstractEventLoop], None]) -> None:
-        """Call ``watcher`` after every callback of every loop without a probe, on its thread."""
-        with self._lock:
-            self._watchers = [*self._watchers, watcher]
+            self._watchers = tuple(other for other in self._watchers if other != watcher)
             self._patch()
 
-    def unwatch(self, watcher: Callable[[asyncio.AbstractEventLoop], None]) -> None:
-        with self._lock:
-            self._watchers = [other for other in self._watchers if other != watcher]
-            self._unpatch()
+    def _serve(self, loop: asyncio.AbstractEventLoop, probes: tuple[Probe, ...]) -> None:
+        probe = as_one(probes)
+        if probe is not None:
+            self._probe_of[loop] = probe
+            self._begun.add(loop)
+            self._patch()
+            if loop not in self._selectors:
+                self._selectors[loop] = self._wrap_selector(loop)
+            return
+        self._probe_of.pop(loop, None)
+        self._begun.discard(loop)
+        self._selectors.pop(loop, lambda: None)()
+        self._patch()
 
     def _patch(self) -> None:
-        if self._original is None:
-            self._original = events.Handle._run
-            events.Handle._run = self._timed(self._original)  # type: ignore[method-assign,assignment]  # it is the patch
+        """Put the variant of ``Handle._run`` in place that is needed now."""
+        if not self._probe_of and not self._watchers:
+            if self._handles is not None and not self._handles.restore():
+                self._probe_of, self._begun = {}, set()  # what stays in place finds no probe
+            self._handles = None
+            return
+        if self._handles is None:
+            self._handles = _Handles(self._probe_of, self._begun, self._meet)
+        self._handles.use(asks=bool(self._begun or self._watchers))
 
-    def _unpatch(self) -> None:
-        if not self._probes and not self._watchers and self._original is not None:
-            events.Handle._run = self._original  # type: ignore[method-assign,assignment]  # put back
-            self._original = None
+    def _meet(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Call the watchers; end the callback in which a probe was installed, if one was."""
+        if loop not in self._probe_of:
+            for watcher in self._watchers:
+                watcher(loop)
+        if loop in self._begun:
+            now = CLOCKS.wall_ns()
+            with self._lock:
+                self._begun.discard(loop)
+                for probe in self._probes.get(loop, ()):
+                    probe.tick(now, None)
+                self._patch()
 
-    def _timed(self, original: Callable[[events.Handle], None]) -> Callable[[events.Handle], None]:
-        probe_of = self._probes.get
+    def _wrap_selector(self, loop: asyncio.AbstractEventLoop) -> Callable[[], None]:
+        """Wrap the selector of ``loop``; return the function that undoes it."""
+        selector: Any = loop._selector  # type: ignore[attr-defined]  # there is no public API
+        original = selector.select
+        probe_of, begun, meet = self._probe_of.get, self._begun, self._meet
         wall_ns = CLOCKS.wall_ns
-        handles = self
 
-        def _run(self: events.Handle) -> None:
+        def select(timeout: float | None = None) -> Any:
+            if begun:
+                meet(loop)
+            probe = probe_of(loop)
+            if probe is None:
+                return original(timeout)
+            # A poll between two batches of callbacks does not wait: it counts as a callback.
+            if timeout is not None and timeout <= 0:
+                result = original(timeout)
+                probe.step_ns = wall_ns()
+                return result
+            probe.begin_idle()
+            try:
+                return original(timeout)
+            finally:
+                if (probe := probe_of(loop)) is not None:
+                    probe.end_idle()
+
+        had_own = "select" in vars(selector)
+
+        def restore() -> None:
+            if vars(selector).get("select") is not select:
+                return
+            if had_own:
+                selector.select = original
+            else:
+                del selector.select
+
+        selector.select = select
+        return restore
+
+
+class _Handles:
+    """One patch of ``asyncio.Handle._run``, in two variants.
+
+    The faster one only times callbacks. The other one calls ``meet`` before a callback of a loop
+    without a probe, and as long as ``begun`` holds a loop whose running callback is not patched.
+    """
+
+    def __init__(
+        self,
+        probes: dict[asyncio.AbstractEventLoop, Probe | Several],
+        begun: set[asyncio.AbstractEventLoop],
+        meet: Watcher,
+    ) -> None:
+        self._original = original = events.Handle._run
+        probe_of, wall_ns = probes.get, CLOCKS.wall_ns
+
+        def timed(self: events.Handle) -> None:
             original(self)
-            probe = probe_of(self._loop)  # type: ignore[attr-defined]
+            probe = probe_of(self._loop)  # type: ignore[attr-defined]  # there is no public API
             if probe is not None:
                 now = wall_ns()
                 if now >= probe.due_ns:
                     probe.tick(now, self)
                 else:
                     probe.step_ns = now
-            else:
-                for watcher in handles._watchers:
-                    watcher(self._loop)  # type: ignore[attr-defined]
 
-        return _run
+        def met(self: events.Handle) -> None:
+            loop = self._loop  # type: ignore[attr-defined]  # there is no public API
+            if begun or probe_of(loop) is None:
+                meet(loop)
+            timed(self)
+
+        self._variants = (timed, met)
+
+    def use(self, asks: bool) -> None:
+        """Put a variant in place, unless somebody else has patched over ours."""
+        if events.Handle._run in (self._original, *self._variants):
+            events.Handle._run = self._variants[asks]  # type: ignore[method-assign]  # it is the patch
+
+    def restore(self) -> bool:
+        """Undo the patch; return whether nobody else has patched over it."""
+        ours = events.Handle._run in self._variants
+        if ours:
+            events.Handle._run = self._original  # type: ignore[method-assign]  # put back
+        return ours
 
 
-PATCHED_HANDLES = _PatchedHandles()
+PATCHES = _Patches()

@@ -46,6 +46,26 @@ class Origin(NamedTuple):
     copy: int | None
 
 
+class _Longest:
+    """The longest callbacks of those that were added."""
+
+    def __init__(self) -> None:
+        self._heap: list[tuple[float, int, Step]] = []
+        self._serial = 0
+
+    def add(self, step: Step) -> None:
+        self._serial += 1
+        entry = (step.loop_time, self._serial, step)
+        if len(self._heap) < _STEPS_KEPT:
+            heapq.heappush(self._heap, entry)
+        else:
+            heapq.heappushpop(self._heap, entry)
+
+    def steps(self) -> tuple[Step, ...]:
+        """Return them, longest first."""
+        return tuple(step for _, _, step in sorted(self._heap, reverse=True))
+
+
 class Probe(abc.ABC):
     """Times the loop of the calling thread from inside.
 
@@ -62,12 +82,13 @@ class Probe(abc.ABC):
         self.yields: dict[Stack, float] = {}
         self.window_end: dict[str, int] = {}
         self.window_end_ns = 0  # the time of the last ``as_own``; above, the totals at that time
-        self.helper_cpu_ns = 0  # the watchdog's CPU time, which is excluded everywhere
+        self.helper_cpu_ns = 0  # that of the plugin's own threads, which is excluded everywhere
+        self._helpers = threading.Lock()
         self._seen: list[_Seen] = []
         self.fault: BaseException | None = None
         self._notice_ns = int(notice * 1e9)
-        self._steps: list[tuple[float, int, Step]] = []
-        self._serial = 0
+        self._steps = _Longest()  # since they were taken
+        self._all_steps = _Longest()  # since the start
         self._clock: ThreadClock | FallbackThreadClock = thread_clock(self.thread_id)
         self._gc_cpu = 0
         self._gc_began: int | None = None
@@ -136,7 +157,7 @@ class Probe(abc.ABC):
         self._unhook()
         if self._on_gc in gc.callbacks:
             gc.callbacks.remove(self._on_gc)
-            self._clock.close()
+        self._clock.close()
 
     # On the loop's thread, while it runs
 
@@ -212,19 +233,19 @@ class Probe(abc.ABC):
             seen_blocked = part.blocked - part.unwitnessed
             blocked = seen_blocked or part.blocked
             if cpu + part.blocked >= self._notice_ns:
-                self._keep(
-                    Step(
-                        wall=lasted / 1e9,
-                        cpu=cpu / 1e9,
-                        blocked=blocked / 1e9,
-                        gil=part.gil / 1e9,
-                        copy=origin.copy,
-                        samples=tuple(seen),
-                        witnessed=seen_blocked > 0,
-                        began_ns=now - lasted,
-                        unconfirmed=(part.blocked - blocked) / 1e9,
-                    )
+                slow = Step(
+                    wall=lasted / 1e9,
+                    cpu=cpu / 1e9,
+                    blocked=blocked / 1e9,
+                    gil=part.gil / 1e9,
+                    copy=origin.copy,
+                    samples=tuple(seen),
+                    witnessed=seen_blocked > 0,
+                    began_ns=now - lasted,
+                    unconfirmed=(part.blocked - blocked) / 1e9,
                 )
+                self._steps.add(slow)
+                self._all_steps.add(slow)
         self._resume(reading)
 
     def _samples_of(self, step_ns: int) -> list[Sample]:
@@ -236,14 +257,6 @@ class Probe(abc.ABC):
             if one.step_ns == step_ns:
                 seen.append(one.sample)
         return seen
-
-    def _keep(self, step: Step) -> None:
-        self._serial += 1
-        entry = (step.loop_time, self._serial, step)
-        if len(self._steps) < _STEPS_KEPT:
-            heapq.heappush(self._steps, entry)
-        else:
-            heapq.heappushpop(self._steps, entry)
 
     def _note_yield(self, coroutine: Any, cpu: float) -> None:
         """Record where the task that just ran yielded to the loop.
@@ -281,7 +294,12 @@ class Probe(abc.ABC):
             self._gc_cpu += CLOCKS.thread_cpu_ns() - self._gc_began
             self._gc_began = None
 
-    # From the watchdog's thread
+    # From the threads of the watchdog and the alarms
+
+    def helper_used(self, cpu_ns: int) -> None:
+        """Exclude CPU time of the plugin's own threads from all measurements."""
+        with self._helpers:
+            self.helper_cpu_ns += cpu_ns
 
     def sampled(self, step_ns: int, state: State, stack: Stack, weight: float) -> None:
         """Record a sample of the loop's thread during the callback that started at ``step_ns``."""
@@ -307,10 +325,13 @@ class Probe(abc.ABC):
         self._guard(self._skip, before)
 
     def take_steps(self) -> tuple[Step, ...]:
-        """Return the longest callbacks so far, longest first, and clear them."""
-        steps = tuple(step for _, _, step in sorted(self._steps, reverse=True))
-        self._steps.clear()
+        """Return the longest callbacks since the last time, longest first."""
+        steps, self._steps = self._steps.steps(), _Longest()
         return steps
+
+    def longest_steps(self) -> tuple[Step, ...]:
+        """Return the longest callbacks since the probe was installed, taken or not."""
+        return self._all_steps.steps()
 
     def take_samples(self) -> tuple[Sample, ...]:
         """Return the samples of this thread so far, and clear them."""

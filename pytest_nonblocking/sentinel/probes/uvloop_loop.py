@@ -14,7 +14,8 @@ from typing import Any, NamedTuple
 
 from ...clocks import CLOCKS
 from .asyncio_loop import LoopProbe, coroutine_of
-from .probe import COPY, Origin
+from .probe import COPY, Origin, Probe
+from .shared import Several, SharedHooks, as_one
 
 _TAKES_CALLBACK_AT = {
     "call_soon": 0,
@@ -38,10 +39,6 @@ class _Call(NamedTuple):
 class UvloopProbe(LoopProbe):
     """Times the uvloop of the calling thread."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, notice: float) -> None:
-        self._hooked = False
-        super().__init__(loop, notice)
-
     @property
     def loop_name(self) -> str:
         """The name of the library."""
@@ -54,15 +51,60 @@ class UvloopProbe(LoopProbe):
         return next((one for one in kept if isinstance(one, ThreadPoolExecutor)), None)
 
     def _hook(self) -> None:
-        # On the instance, where tasks and futures find it; other loops are not affected.
-        for name, position in _TAKES_CALLBACK_AT.items():
-            setattr(self._loop, name, self._taking(getattr(self._loop, name), position))
-        self._hooked = True
+        HOOKS.add(self._loop, self)
+        # The running callback is not wrapped: it ends, at the latest, with the next one.
+        self._loop.call_soon(_nothing)
 
     def _unhook(self) -> None:
-        if self._hooked:
-            self._hooked = False
-            for name in _TAKES_CALLBACK_AT:
+        HOOKS.discard(self._loop, self)
+
+    def _origin(self, step: _Call) -> Origin:
+        return Origin(coroutine_of(step.callback), step.copy)
+
+
+def _nothing() -> None:
+    """Do nothing."""
+
+
+class _Hooks(SharedHooks):
+    """The wrapped methods of all loops with a probe."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._hooks: dict[asyncio.AbstractEventLoop, _LoopHook] = {}
+
+    def _serve(self, loop: asyncio.AbstractEventLoop, probes: tuple[Probe, ...]) -> None:
+        hook = self._hooks.get(loop)
+        if hook is None:
+            hook = self._hooks[loop] = _LoopHook(loop)
+            hook.install()
+        hook.probe = as_one(probes)
+        if hook.probe is None:
+            self._hooks.pop(loop).remove()
+
+
+class _LoopHook:
+    """Wraps the methods of one loop that take a callback; passes the callbacks on to ``probe``.
+
+    They are wrapped on the instance, where tasks and futures find them; other loops are not
+    affected.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._ours: dict[str, Callable[..., Any]] = {}
+        self.probe: Probe | Several | None = None
+
+    def install(self) -> None:
+        """Wrap the methods."""
+        for name, position in _TAKES_CALLBACK_AT.items():
+            self._ours[name] = self._taking(getattr(self._loop, name), position)
+            setattr(self._loop, name, self._ours[name])
+
+    def remove(self) -> None:
+        """Unwrap the methods, unless somebody else has wrapped them again."""
+        for name, ours in self._ours.items():
+            if vars(self._loop).get(name) is ours:
                 delattr(self._loop, name)
 
     def _taking(self, original: Callable[..., Any], position: int) -> Callable[..., Any]:
@@ -78,23 +120,25 @@ class UvloopProbe(LoopProbe):
         wall_ns = CLOCKS.wall_ns
 
         def call(*args: Any) -> object:
-            if not self._hooked:
+            probe = self.probe
+            if probe is None:
                 return callback(*args)
             now = wall_ns()
-            if self.idle and now - self.step_ns >= _SLEEP_NS:
-                self.tick(now, None, now - self.step_ns)
-            self.idle = False
+            if probe.idle and now - probe.step_ns >= _SLEEP_NS:
+                probe.tick(now, None, now - probe.step_ns)
+            probe.idle = False
             try:
                 return callback(*args)
             finally:
-                now = wall_ns()
-                if now >= self.due_ns:
-                    self.tick(now, _Call(callback, COPY.get()))
-                else:
-                    self.step_ns = now
-                self.idle = True
+                if (probe := self.probe) is not None:
+                    now = wall_ns()
+                    if now >= probe.due_ns:
+                        probe.tick(now, _Call(callback, COPY.get()))
+                    else:
+                        probe.step_ns = now
+                    probe.idle = True
 
         return call
 
-    def _origin(self, step: _Call) -> Origin:
-        return Origin(coroutine_of(step.callback), step.copy)
+
+HOOKS = _Hooks()

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
 
-from .clock import Usage, has_schedstat, names_in, read_small, schedstat
+from .clock import Usage, cpu_of_process, forced_fallback, has_schedstat, schedstat
+from .procfs import names_in, read_small
 
 if sys.platform != "win32":
     import resource
@@ -42,7 +46,7 @@ def child_processes() -> dict[str, Usage]:
     if not any_child():
         return {}
     if not has_schedstat():
-        return _by_psutil()
+        return _by_psutil() if forced_fallback() or sys.platform != "linux" else _by_clock()
     return {
         f"{pid}/{tid}": schedstat(f"/proc/{pid}/task/{tid}/schedstat")
         for pid in descendants()
@@ -53,10 +57,22 @@ def child_processes() -> dict[str, Usage]:
 def is_runnable(key: str) -> bool:
     """Return whether the thread with a key of ``child_processes`` is runnable."""
     pid, _, tid = key.partition("/")
-    if not tid:
+    if not tid and (forced_fallback() or sys.platform != "linux"):
         return _status(int(pid)) == "running"
-    stat = read_small(f"/proc/{pid}/task/{tid}/stat")
-    return stat.rpartition(b")")[2].split()[:1] == [b"R"]
+    return _stat(f"/proc/{pid}/task/{tid}" if tid else f"/proc/{pid}")[:1] == [b"R"]
+
+
+def _stat(folder: str) -> list[bytes]:
+    """Return the fields of a ``stat`` file after the name: the state, the parent, …"""
+    return read_small(f"{folder}/stat").rpartition(b")")[2].split()
+
+
+def _by_clock() -> dict[str, Usage]:
+    found: dict[str, Usage] = {}
+    for pid in descendants():
+        with suppress(OSError):  # ended meanwhile
+            found[str(pid)] = Usage(cpu_of_process(pid), 0)
+    return found
 
 
 def _by_psutil() -> dict[str, Usage]:
@@ -86,7 +102,29 @@ def _status(pid: int) -> str:
 def descendants(pid: int | None = None) -> Iterator[int]:
     """Yield the process ids of all live descendants of this process, or of ``pid``."""
     parent = os.getpid() if pid is None else pid
-    for tid in names_in(f"/proc/{parent}/task"):
-        for child in read_small(f"/proc/{parent}/task/{tid}/children").split():
-            yield int(child)
-            yield from descendants(int(child))
+    children = _listed if _lists_children() else _searched()
+    left = list(children(parent))
+    while left:
+        child = left.pop()
+        yield child
+        left += children(child)
+
+
+@functools.cache
+def _lists_children() -> bool:
+    """Return whether the kernel was built to list the children of a thread."""
+    return Path("/proc/thread-self/children").exists()
+
+
+def _listed(pid: int) -> list[int]:
+    threads = names_in(f"/proc/{pid}/task")
+    return [int(c) for t in threads for c in read_small(f"/proc/{pid}/task/{t}/children").split()]
+
+
+def _searched() -> Callable[[int], list[int]]:
+    """Return the function that returns a process's children, by the parents of all processes."""
+    children: dict[int, list[int]] = {}
+    for name in names_in("/proc"):
+        if name.isdecimal() and len(fields := _stat(f"/proc/{name}")) > 1:
+            children.setdefault(int(fields[1]), []).append(int(name))
+    return lambda pid: children.get(pid, [])

@@ -11,7 +11,8 @@ from typing import NamedTuple
 
 from ...clocks import CLOCKS
 from .children import any_child, descendants, is_runnable
-from .clock import cpu_of_process, cpu_of_thread, names_in, thread_ids
+from .clock import cpu_of_process, cpu_of_thread, thread_ids
+from .procfs import names_in
 from .thread_state import Witness
 
 _ACTIVE_NS = 50_000

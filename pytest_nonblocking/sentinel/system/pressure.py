@@ -7,12 +7,11 @@ it, the time in which no core was idle is a coarser bound.
 from __future__ import annotations
 
 import os
-from pathlib import Path
 from typing import NamedTuple
 
 from ...clocks import CLOCKS
 from .clock import forced_fallback
-from .procfs import reader
+from .procfs import opened, read_small, reader
 
 _FILES = ("/proc/pressure/cpu", "/sys/fs/cgroup/cpu.pressure")
 _STAT = "/proc/stat"
@@ -32,8 +31,14 @@ class Gauge:
     """Reads the counters from open files; must be closed."""
 
     def __init__(self) -> None:
-        self._files = [] if forced_fallback() else [f for f in map(_opened, _FILES) if f >= 0]
+        self._files: list[int] = []
         self._read = reader()
+        try:
+            for path in () if forced_fallback() else _FILES:
+                self._open(path)
+        except BaseException:
+            self.close()
+            raise
 
     @classmethod
     def closed(cls) -> Gauge:
@@ -41,6 +46,21 @@ class Gauge:
         gauge = cls.__new__(cls)
         gauge._files = []
         return gauge
+
+    def _open(self, path: str) -> None:
+        """Open ``path``, unless it cannot be read: with PSI disabled, it may exist all the same."""
+        file = opened(path)
+        if file < 0:
+            return
+        if self._read(file):
+            self._files.append(file)
+        else:
+            os.close(file)
+
+    @property
+    def has_pressure(self) -> bool:
+        """Whether the kernel counts CPU pressure (PSI)."""
+        return bool(self._files)
 
     def read(self) -> Counters:
         """Return the current counters; takes about 60 us, mostly for ``/proc/stat``."""
@@ -61,23 +81,9 @@ class Gauge:
             os.close(file)
 
 
-def _opened(path: str) -> int:
-    try:
-        file = os.open(path, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
-    except OSError:
-        return -1
-    try:
-        os.pread(file, 1, 0)  # with PSI disabled, the file exists but cannot be read
-    except OSError:
-        os.close(file)
-        return -1
-    return file
-
-
 def _idle_and_stolen() -> tuple[float, float]:
     try:
-        with Path(_STAT).open("rb") as file:
-            fields = file.readline().split()
+        fields = read_small(_STAT).partition(b"\n")[0].split()
         ticks = os.sysconf("SC_CLK_TCK")
         return (int(fields[_IDLE]) + int(fields[_IOWAIT])) / ticks, int(fields[_STEAL]) / ticks
     except (OSError, IndexError, ValueError):

@@ -9,17 +9,21 @@ from __future__ import annotations
 
 import os
 import platform
+import sys
+import threading
 
 from ...model import State
 from .clock import has_schedstat
-from .procfs import reader
+from .procfs import check, most_kept, reader
 
 # The runtime structure contains the GIL: the main interpreter's on CPython 3.12+, the only one
 # before. Its size is not exported; it is below 1 MiB in all of these versions.
 _RUNTIME_SIZE = 1 << 20
-_FUTEX = {"x86_64": b"202", "aarch64": b"98"}.get(platform.machine())
-_SLEEPS = {"x86_64": (b"35", b"230"), "aarch64": (b"101", b"115")}.get(platform.machine(), ())
-_SELECTS = {"x86_64": (b"23", b"270"), "aarch64": (b"72",)}.get(platform.machine(), ())
+# The system calls of 64-bit processes; elsewhere their numbers differ.
+_MACHINE = platform.machine() if sys.maxsize > 1 << 32 else ""
+_FUTEX = {"x86_64": b"202", "aarch64": b"98"}.get(_MACHINE)
+_SLEEPS = {"x86_64": (b"35", b"230"), "aarch64": (b"101", b"115")}.get(_MACHINE, ())
+_SELECTS = {"x86_64": (b"23", b"270"), "aarch64": (b"72",)}.get(_MACHINE, ())
 
 
 class Witness:
@@ -30,17 +34,21 @@ class Witness:
 
     def __init__(self) -> None:
         self._files: dict[int, int] = {}
+        self._most = most_kept()
         self._runtime = 0
         if _FUTEX is None or not has_schedstat():
             return
         try:
             import ctypes
 
-            self._open = ctypes.PyDLL(None).open
+            self._open = ctypes.PyDLL(None, use_errno=True).open
+            self._errno = ctypes.get_errno
             self._read = reader()
             self._runtime = ctypes.addressof(ctypes.c_char.in_dll(ctypes.pythonapi, "_PyRuntime"))
         except (ImportError, ValueError, AttributeError, OSError):
             return
+        if self.state(threading.get_native_id()) == "unknown":
+            self._runtime = 0  # the kernel has no such file, or it may not be read
 
     @property
     def tells(self) -> bool:
@@ -54,13 +62,15 @@ class Witness:
             os.close(file)
 
     def state(self, thread_id: int) -> State:
-        """Return the current state of the thread; one read, about 1 us."""
+        """Return the current state of the thread; one read, about 1 us.
+
+        Raises NoDescriptorLeftError: a state that is missing for that reason proves nothing.
+        """
         if not self._runtime:
             return "unknown"
         file = self._files.get(thread_id)
         if file is None:
-            path = f"/proc/self/task/{thread_id}/syscall".encode()
-            file = self._files[thread_id] = self._open(path, os.O_RDONLY | os.O_CLOEXEC)
+            file = self._opened(thread_id)
         fields = self._read(file).split()
         if not fields:
             self.forget(thread_id)
@@ -74,6 +84,17 @@ class Witness:
         if fields[0] in _SLEEPS or (fields[0] in _SELECTS and fields[1] == b"0x0"):
             return "sleep"
         return "blocked"
+
+    def _opened(self, thread_id: int) -> int:
+        """Open the file of a thread; in place of the one that was opened first, if too many are."""
+        while len(self._files) >= self._most:
+            self.forget(next(iter(self._files)))
+        path = f"/proc/self/task/{thread_id}/syscall".encode()
+        file: int = self._open(path, os.O_RDONLY | os.O_CLOEXEC)
+        if file < 0:
+            check(self._errno())
+        self._files[thread_id] = file
+        return file
 
     def close(self) -> None:
         """Close all descriptors."""

@@ -1,0 +1,30 @@
+"""The plugin's own threads, which are neither measured nor traced."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Callable
+
+
+class HelperThread(threading.Thread):
+    """A daemon thread that runs ``work``; an exception in it is kept in ``fault``."""
+
+    def __init__(self, name: str, work: Callable[[], None]) -> None:
+        super().__init__(name=f"pytest-nonblocking-{name}", daemon=True)
+        self._work = work
+        self.fault: BaseException | None = None
+
+    def run(self) -> None:
+        """Run ``work`` without tracers: coverage tools trace every new thread."""
+        sys.settrace(None)
+        sys.setprofile(None)
+        try:
+            self._work()
+        except Exception as error:
+            self.fault = error
+
+    def wait(self) -> None:
+        """Wait until the thread has ended, if it was started."""
+        if self.ident is not None and self is not threading.current_thread():
+            self.join()

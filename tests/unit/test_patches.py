@@ -1,0 +1,187 @@
+"""What several sentinels patch on one loop, or on two, is undone with the last of them."""
+
+import asyncio
+import signal
+from asyncio import events
+
+import pytest
+
+from pytest_nonblocking.sentinel import LoopsUsed, Sentinel
+
+RUN = events.Handle._run
+UVLOOP_METHODS = {"call_soon", "call_soon_threadsafe", "call_later", "call_at", "add_reader"}
+
+
+def patched(loop):
+    """Return the names of what is patched for ``loop``."""
+    names = {"select"} & vars(getattr(loop, "_selector", loop)).keys()
+    names |= UVLOOP_METHODS & vars(loop).keys()
+    return names | ({"_run"} if events.Handle._run is not RUN else set())
+
+
+@pytest.fixture(params=["asyncio", "uvloop"])
+def run(request):
+    """Run a coroutine on a loop of each kind that can be patched, then see that nothing is left."""
+    module = pytest.importorskip(request.param, reason=f"{request.param} is not installed")
+    loop = module.new_event_loop()
+    yield loop.run_until_complete
+    assert patched(loop) == set()
+    loop.close()
+
+
+@pytest.mark.parametrize("first_stopped", [0, 1])
+def test_patches_stay_until_the_last_sentinel_has_stopped(run, first_stopped):
+    async def main():
+        loop, sentinels = asyncio.get_running_loop(), [Sentinel(), Sentinel()]
+        for sentinel in sentinels:
+            sentinel.start()
+        before = patched(loop)
+        await asyncio.sleep(0)
+        sentinels.pop(first_stopped).stop()
+        assert patched(loop) == before != set()
+        await asyncio.sleep(0)
+        sentinels.pop().stop()
+        assert patched(loop) == set()
+
+    run(main())
+
+
+def test_patches_are_undone_if_the_start_fails(run, monkeypatch):
+    def fault(self):
+        raise ZeroDivisionError("a fault of ours")
+
+    async def main():
+        monkeypatch.setattr(Sentinel, "reading", fault)
+        with pytest.raises(ZeroDivisionError):
+            Sentinel().start()
+
+    run(main())
+
+
+def test_patches_of_somebody_else_over_ours_stay(run):
+    async def main():
+        loop, sentinel = asyncio.get_running_loop(), Sentinel()
+        calls = []
+        sentinel.start()
+        inner = loop.call_soon
+
+        def call_soon(*args, **kwargs):
+            calls.append(args)
+            return inner(*args, **kwargs)
+
+        loop.call_soon = call_soon
+        sentinel.stop()
+        assert loop.call_soon is call_soon
+        await asyncio.sleep(0)
+        assert calls
+        del loop.call_soon
+
+    run(main())
+
+
+def test_a_handle_patched_over_ours_stays_and_ours_does_nothing():
+    async def main():
+        sentinel, seen = Sentinel(), []
+        sentinel.start()
+        inner = events.Handle._run
+
+        def counted(self):
+            seen.append(self)
+            inner(self)
+
+        events.Handle._run = counted
+        sentinel.stop()
+        try:
+            assert events.Handle._run is counted
+            await asyncio.sleep(0)
+            with Sentinel() as again:
+                await asyncio.sleep(0)
+            assert events.Handle._run is counted
+            assert again.fault is None
+            assert seen
+        finally:
+            events.Handle._run = RUN
+
+    asyncio.run(main())
+
+
+def test_a_loop_is_discovered_before_its_first_callback():
+    order = []
+
+    async def main():
+        order.append("first callback")
+
+    with LoopsUsed(lambda: order.append("discovered")):
+        asyncio.run(main())
+    assert order[:2] == ["discovered", "first callback"]
+    assert events.Handle._run is RUN
+
+
+def test_each_sentinel_has_the_callbacks_since_its_own_start(run):
+    async def main():
+        loop = asyncio.get_running_loop()
+        outer, inner = Sentinel(), Sentinel()
+        with outer:
+            await asyncio.sleep(0)
+            with inner:
+                for _ in range(3):
+                    await asyncio.sleep(0.001)
+            assert outer.budget.wall > inner.budget.wall > 0
+            assert patched(loop)
+        assert outer.fault is None
+        assert inner.fault is None
+
+    run(main())
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGURG"), reason="needs POSIX signals")
+@pytest.mark.parametrize("first_stopped", [0, 1])
+def test_the_signal_handler_is_restored_with_the_last_sentinel(first_stopped):
+    async def main():
+        before = signal.getsignal(signal.SIGURG)
+        sentinels = [Sentinel(), Sentinel()]
+        for sentinel in sentinels:
+            sentinel.start()
+        sentinels.pop(first_stopped).stop()
+        assert signal.getsignal(signal.SIGURG) != before
+        sentinels.pop().stop()
+        assert signal.getsignal(signal.SIGURG) == before
+
+    asyncio.run(main())
+
+
+# Start and stop
+
+
+def test_a_stop_without_a_start_is_an_error_in_words():
+    with pytest.raises(RuntimeError, match=r"not started: call start\(\) once before each stop"):
+        Sentinel().stop()
+
+
+def test_each_start_needs_its_stop():
+    async def main():
+        sentinel = Sentinel()
+        sentinel.start()
+        sentinel.start()
+        sentinel.stop()
+        assert sentinel.running
+        sentinel.stop()
+        assert not sentinel.running
+        with pytest.raises(RuntimeError, match="not started"):
+            sentinel.stop()
+
+    asyncio.run(main())
+
+
+def test_a_stop_after_the_plugin_has_ended_the_measurement_is_no_error():
+    async def main():
+        sentinel = Sentinel()
+        with sentinel:  # as in a fixture, whose teardown comes after the test
+            await asyncio.sleep(0.001)
+            sentinel.abandon()
+            assert not sentinel.running
+        assert sentinel.budget.wall > 0
+        with pytest.raises(RuntimeError, match="not started"):
+            sentinel.stop()
+
+    asyncio.run(main())
