@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -102,9 +103,11 @@ def test_a_witness_of_many_threads_keeps_few_files_open(monkeypatch):
     over.set()
     for thread in threads:
         thread.join()
-    assert set(seen) <= {"lock", "gil", "running"}
+    assert "unknown" not in seen
     assert kept <= 4
-    assert [witness.state(thread.native_id) for thread in threads] == ["unknown"] * 20
+    for thread in threads:
+        while witness.state(thread.native_id) != "unknown":
+            time.sleep(0.001)  # joined, and not yet gone
     assert len(list(Path("/proc/self/fd").iterdir())) == before
     witness.close()
 
