@@ -103,12 +103,11 @@ def test_a_witness_of_many_threads_keeps_few_files_open(monkeypatch):
     over.set()
     for thread in threads:
         thread.join()
-        # The kernel's thread ends a little later than Python's.
-        while Path(f"/proc/self/task/{thread.native_id}").exists():
-            time.sleep(0.001)
-    assert set(seen) <= {"lock", "gil", "running"}
+    assert "unknown" not in seen
     assert kept <= 4
-    assert [witness.state(thread.native_id) for thread in threads] == ["unknown"] * 20
+    for thread in threads:
+        while witness.state(thread.native_id) != "unknown":
+            time.sleep(0.001)  # joined, and not yet gone
     assert len(list(Path("/proc/self/fd").iterdir())) == before
     witness.close()
 
