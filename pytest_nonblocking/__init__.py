@@ -1,4 +1,4 @@
-"""pytest plugin that proves that ASGI handlers never block the event loop."""
+"""pytest plugin that finds ASGI handlers that block the event loop or make requests queue."""
 
 from .categories import InconclusiveWarning, NotMeasuredWarning, PytestNonblockingWarning
 
