@@ -6,6 +6,7 @@ from .interrupt import LoopStuck
 from .probes.choice import UnsupportedLoopError
 from .probes.probe import COPY
 from .session import Driver, LoopUnreachableError, Sentinel
+from .stacks import suspended_stack
 from .stretches import Stretch, Stretches
 from .system.clock import clock_name, cores, cpu_of_other_thread
 from .wait_sampler import WaitSampler
@@ -26,5 +27,6 @@ __all__ = [
     "clock_name",
     "cores",
     "cpu_of_other_thread",
+    "suspended_stack",
     "tracers",
 ]
