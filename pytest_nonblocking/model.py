@@ -278,6 +278,8 @@ class Run:
     timed_out: bool = False
     stuck: Stack | None = None
     """The stack of the callback that held the loop at the timeout, None if the loop was idle."""
+    given_up: tuple[Stack, ...] = ()
+    """The stacks of the tasks that ignored their cancellation, and stay suspended for ever."""
 
     @property
     def residual(self) -> float:

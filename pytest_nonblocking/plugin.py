@@ -78,14 +78,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Discard an earlier run of the same item, which rerun plugins run again."""
-    if RUN in item.stash:
-        del item.stash[RUN]
-        item.user_properties[:] = [
-            (name, value)
-            for name, value in item.user_properties
-            if not name.startswith("nonblocking_")
-        ]
+    """Discard the figures of an earlier run of the same item, which rerun plugins run again."""
+    item.user_properties[:] = [
+        (name, value) for name, value in item.user_properties if not name.startswith("nonblocking_")
+    ]
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
@@ -138,6 +134,9 @@ def pytest_runtest_makereport(
         from .reporting.plain import to_plain
 
         report.nonblocking = to_plain(measurements)  # type: ignore[attr-defined]  # reports carry extras
+    if call.when == "teardown" and RUN in item.stash:
+        item.stash[RUN].forget()
+        del item.stash[RUN]
     return report
 
 

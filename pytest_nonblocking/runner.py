@@ -11,7 +11,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import anyio
 import pytest
 
 from .analysis import attribution, verdict
@@ -22,6 +21,7 @@ from .asgi.lifecycle import Clients
 from .categories import InconclusiveWarning, NotMeasuredWarning, PytestNonblockingWarning
 from .clocks import CLOCKS
 from .config import Settings
+from .ctrl_c import CtrlC
 from .gate.baseline import BASELINE
 from .load import scenario
 from .load import sync_tests as threads
@@ -57,6 +57,8 @@ _SHOWN_LIMITS = (
 _UNFINISHED = (
     "the run ended before this test finished (worker crash, interrupt or pytest.exit); run it again"
 )
+_STUCK_NS = 50_000_000
+"""Age of a callback that Ctrl-C interrupts."""
 _MEASURES = frozenset(("nonblocking", "loop_sentinel"))
 """Fixtures of tests that decide by themselves what is measured."""
 
@@ -102,25 +104,37 @@ class TestRun:
         @functools.wraps(test)
         async def run(*args: Any, **kwargs: Any) -> None:
             __tracebackhide__ = True
-            body = functools.partial(test, *args, **kwargs)
-            try:
-                await self._clients.startup()
-                self._measure_live_loop()
-                if self._marked:
-                    await self._measure_test(body, _place_of(test))
-                elif self.settings.watches and not _MEASURES.intersection(self._item.fixturenames):
-                    await self._watch_test(body, _place_of(test))
-                else:
-                    await body()
-            finally:
-                self.abandon()
-                # Shut the app down even if the runner has cancelled the test.
-                with anyio.CancelScope(shield=True):
-                    await self._clients.shutdown()
+            ctrl_c = CtrlC(self._is_stuck)
+            with ctrl_c.ends_test():
+                try:
+                    await self._clients.startup()
+                    self._measure_live_loop()
+                    await self._run_test(functools.partial(test, *args, **kwargs), _place_of(test))
+                finally:
+                    self.abandon()
+                    # Shut the app down even if the runner has cancelled the test.
+                    with ctrl_c.cleanup():
+                        await self._clients.shutdown()
             self._clients.raise_failure()
             self._enforce()
 
         return run
+
+    async def _run_test(self, body: Body, place: Place | None) -> None:
+        __tracebackhide__ = True
+        if self._marked:
+            await self._measure_test(body, place)
+        elif self.settings.watches and not _MEASURES.intersection(self._item.fixturenames):
+            await self._watch_test(body, place)
+        else:
+            await body()
+
+    def _is_stuck(self) -> bool:
+        """Return whether a callback has held the loop of this thread for long."""
+        sentinel = self.sentinel
+        if not sentinel.running or sentinel.is_remote or sentinel.probe.idle:
+            return False
+        return CLOCKS.wall_ns() - sentinel.probe.step_ns >= _STUCK_NS
 
     def _measure_live_loop(self) -> None:
         """Point the sentinel at the loop of a live server; this thread then drives the requests."""
@@ -148,6 +162,12 @@ class TestRun:
     def abandon(self) -> None:
         """Undo all patches of the sentinel, whatever happened."""
         self.sentinel.abandon()
+
+    def forget(self) -> None:
+        """Free all stacks and samples: the item and its tracebacks live as long as the session."""
+        self.outcomes.clear()
+        self.measurements = []  # not cleared: a report may hold the list
+        self.sentinel = Sentinel()
 
     async def measure(self, body: Body, settings: Settings) -> Outcome:
         """Measure ``body`` on the running loop, and record and return the outcome."""
@@ -201,7 +221,7 @@ class TestRun:
                     progress=output.between(progress),
                 )
         except BodyFailedError as failure:
-            failed = failure
+            failed = failure.with_traceback(None)  # whose frames hold the evidence
         except Exception as error:
             unmeasured = _why_unmeasured(error)
             if not ran:
@@ -224,7 +244,7 @@ class TestRun:
                 between = output.between(progress)
                 evidence = threads.measure(body, loops, limits, self.sentinel, between)
         except BodyFailedError as failure:
-            failed = failure
+            failed = failure.with_traceback(None)  # whose frames hold the evidence
         except Exception as error:
             return Evidence(unmeasured=_why_unmeasured(error)), _seconds_since(began)
         else:
@@ -323,6 +343,7 @@ class TestRun:
                     return
                 text += f"\n  baseline {objection}"
             if enforced:
+                del outcome, measured  # the failure's traceback holds this frame
                 pytest.fail(text, pytrace=False)
         if result in ("inconclusive", "not-measured"):
             why = escaped.line("; ".join(outcome.notes))

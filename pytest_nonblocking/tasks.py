@@ -14,8 +14,12 @@ import threading
 from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterable
 from typing import Any, Protocol
 
+from .giving_up import give_up_on_asyncio, give_up_on_trio
+
 GRACE = 5.0
 """Seconds to wait for tasks and threads that should end."""
+PATIENCE = 1.0
+"""Seconds after which a task that was cancelled is cancelled again, and then given up."""
 
 
 class Signal(Protocol):
@@ -64,6 +68,15 @@ class Tasks(Protocol):
     def call_soon_threadsafe(self, action: Callable[[], None]) -> object:
         """Call ``action`` on the loop soon; from any thread."""
 
+    def independent(self) -> set[Any]:
+        """Return the loop's tasks that no other task waits for by itself."""
+
+    def give_up(self, tasks: Iterable[Any]) -> list[Any]:
+        """Suspend ``tasks``, which ignore their cancellation, for ever; return their coroutines.
+
+        On trio, the tasks below them are suspended too.
+        """
+
 
 def running_tasks() -> Tasks:
     """Return the tasks and signals of the library that runs this coroutine."""
@@ -89,6 +102,16 @@ class _AsyncioTasks:
     def shared(self, signal: Any) -> Awaitable[None]:
         """Return an awaitable for ``signal`` that never cancels it."""
         return asyncio.shield(signal)
+
+    def independent(self) -> set[Any]:
+        return asyncio.all_tasks(self._loop)
+
+    def give_up(self, tasks: Iterable[Any]) -> list[Any]:
+        given = [task for task in tasks if not is_over(task)]
+        for task in given:
+            _GIVEN_UP.add(task)
+            give_up_on_asyncio(task)
+        return [task.get_coro() for task in given]
 
     if sys.version_info >= (3, 12):
 
@@ -153,6 +176,12 @@ class _TrioTasks:
         with contextlib.suppress(trio.RunFinishedError):
             self._token.run_sync_soon(action)
 
+    def independent(self) -> set[Any]:
+        return set()  # each belongs to a nursery
+
+    def give_up(self, tasks: Iterable[Any]) -> list[Any]:
+        return [coroutine for task in tasks if not task.done() for coroutine in task.give_up()]
+
 
 class _TrioSignal:
     __slots__ = ("_event",)
@@ -175,7 +204,7 @@ class _TrioSignal:
 class _TrioTask:
     """A trio system task, which like an asyncio task is not a child of another one."""
 
-    __slots__ = ("_callbacks", "_cancelled", "_done", "_scope")
+    __slots__ = ("_callbacks", "_cancelled", "_done", "_native", "_scope")
 
     def __init__(self, coroutine: Coroutine[Any, Any, None]) -> None:
         import trio
@@ -184,7 +213,9 @@ class _TrioTask:
         self._cancelled = trio.Cancelled
         self._done = False
         self._callbacks: list[Callable[[Any], object]] = []
-        trio.lowlevel.spawn_system_task(self._run, coroutine, context=contextvars.copy_context())
+        self._native = trio.lowlevel.spawn_system_task(
+            self._run, coroutine, context=contextvars.copy_context()
+        )
 
     async def _run(self, coroutine: Coroutine[Any, Any, None]) -> None:
         # The coroutines record their errors themselves. One that escapes here would end the whole
@@ -197,9 +228,17 @@ class _TrioTask:
         except BaseException:
             pass
         finally:
-            self._done = True
-            for callback in self._callbacks:
-                callback(self)
+            self._end()
+
+    def _end(self) -> None:
+        self._done = True
+        for callback in self._callbacks:
+            callback(self)
+
+    def give_up(self) -> list[Any]:
+        coroutines = give_up_on_trio(self._native)
+        self._end()
+        return coroutines
 
     def done(self) -> bool:
         return self._done
@@ -214,6 +253,14 @@ class _TrioTask:
             self._callbacks.append(callback)
 
 
+_GIVEN_UP: set[asyncio.Task[Any]] = set()
+
+
+def is_over(task: Task) -> bool:
+    """Return whether ``task`` has ended or was given up."""
+    return task.done() or task in _GIVEN_UP
+
+
 def wake(signal: Signal | None) -> None:
     """Set ``signal`` unless it is None or already set."""
     if signal is not None and not signal.done():
@@ -222,7 +269,7 @@ def wake(signal: Signal | None) -> None:
 
 async def all_ended(tasks: Iterable[Task], over: Signal | None = None) -> None:
     """Wait until all ``tasks`` have ended or ``over`` is set."""
-    left = {task for task in tasks if not task.done()}
+    left = {task for task in tasks if not is_over(task)}
     signal = running_tasks().signal() if over is None else over
 
     def ended(task: Task) -> None:
@@ -238,7 +285,7 @@ async def all_ended(tasks: Iterable[Task], over: Signal | None = None) -> None:
 
 async def ended_in_time(tasks: Iterable[Task], grace: float | None = None) -> bool:
     """Wait up to ``grace`` seconds (default GRACE); return whether all ``tasks`` have ended."""
-    pending = [task for task in tasks if not task.done()]
+    pending = [task for task in tasks if not is_over(task)]
     if not pending:
         return True
     over = running_tasks().signal()
@@ -248,7 +295,7 @@ async def ended_in_time(tasks: Iterable[Task], grace: float | None = None) -> bo
     finally:
         timer.cancel()
         timer.join()
-    return all(task.done() for task in pending)
+    return all(is_over(task) for task in pending)
 
 
 def call_later(delay: float, action: Callable[[], None]) -> threading.Timer:

@@ -14,7 +14,7 @@ from typing import Any
 from ..clocks import CLOCKS
 from ..model import Exchange
 from ..sentinel import COPY
-from ..tasks import Task, all_ended, ended_in_time, running_tasks
+from ..tasks import PATIENCE, Task, all_ended, ended_in_time, is_over, running_tasks
 from .exchange import Call, ClosedError
 from .lifespan import ASGIApp, Lifespan
 from .servers import MARK, LiveServer
@@ -222,11 +222,24 @@ class ASGITransport(httpx.AsyncBaseTransport):
         failed, self._failed = self._failed, []
         for call in failed:
             error = call.error
-            if self.raise_app_exceptions and isinstance(error, Exception) and not call.delivered:
+            if call.delivered:
+                continue
+            if isinstance(error, (KeyboardInterrupt, SystemExit)) or (
+                self.raise_app_exceptions and isinstance(error, Exception)
+            ):
                 raise error
 
     async def aclose(self) -> None:
-        """End all requests: those of disconnected clients at once, the others after GRACE."""
+        """End all requests: those of disconnected clients at once, the others after GRACE.
+
+        What ignores its cancellation is given up.
+        """
+        try:
+            await self._end_calls()
+        finally:
+            running_tasks().give_up(self._working())
+
+    async def _end_calls(self) -> None:
         for call in self._calls:
             if call.disconnected:
                 call.task.cancel()
@@ -237,13 +250,13 @@ class ASGITransport(httpx.AsyncBaseTransport):
             call.task.cancel()
         for task in self.others:
             task.cancel()
-        await ended_in_time(self._working())
+        await ended_in_time(self._working(), PATIENCE)
 
     def _working(self) -> set[Task]:
         # Exclude tasks whose done callback is pending: waiting for them does not suspend, so the
         # loop would never get to call it.
-        others = {task for task in self.others if not task.done()}
-        return {call.task for call in self._calls if not call.task.done()} | others
+        others = {task for task in self.others if not is_over(task)}
+        return {call.task for call in self._calls if not is_over(call.task)} | others
 
     async def startup(self) -> None:
         """Start the app's lifespan; raises AppStartupError. May be called twice."""

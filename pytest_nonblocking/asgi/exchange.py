@@ -115,9 +115,6 @@ class Call:
         """Run the app for this request; the coroutine of its task."""
         try:
             await app(scope, self.receive, self.send)
-        except (KeyboardInterrupt, SystemExit) as error:
-            self.error = error
-            raise
         except self._tasks.cancelled as error:
             if not self.disconnected:
                 self.error = error

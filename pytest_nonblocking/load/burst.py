@@ -21,12 +21,14 @@ from ..sentinel import (
     Sentinel,
     Stretch,
     Stretches,
+    suspended_stack,
 )
-from ..tasks import running_tasks
+from ..tasks import PATIENCE, Task, all_ended, ended_in_time, running_tasks, wake
 
 Body = Callable[[], Awaitable[object]]
 """A scenario: called once per copy, without arguments."""
 
+_PATIENCE_WHEN_INTERRUPTED = 0.3
 _BREAK_EVERY = 0.02
 """Seconds between attempts to interrupt a callback that outlives the timeout."""
 _GRACE = 5.0
@@ -292,27 +294,26 @@ class _Burst:
         self._left = concurrency
         self._latencies: dict[int, float] = {}
         self._failure: BodyFailedError | None = None
-        self._scope = anyio.CancelScope()
-        self._cancelled = anyio.get_cancelled_exc_class()
         window = self._window = _BudgetWindow(sentinel, door)
         self._looks = _WaitLooks(
             sentinel, door, concurrency, alone, lambda: window.age, lambda: self._left
         )
-        self._tasks = running_tasks()
+        tasks = self._tasks = running_tasks()
+        self._copies: list[Task] = []
+        self._over = tasks.signal()  # set when the copies are to end
+        self._settling = anyio.CancelScope()
+        self._cancelling = False
+        self._others = tasks.independent()
+        self._given_up: tuple[Stack, ...] = ()
         self._timed_out = self._announced = False
         self._stuck: Stack | None = None
 
     async def run(self) -> Run:
         """Run the burst; raises BodyFailedError with the exception of the first failing copy."""
         try:
-            with self._scope:
-                async with anyio.create_task_group() as self._copies:
-                    for index in range(self._concurrency):
-                        self._copies.start_soon(self._copy, index)
-                    while self._ready < self._concurrency:
-                        await anyio.lowlevel.checkpoint()
-                    self._release()
-                if self._failure is None:
+            await self._run_copies()
+            if self._failure is None and not self._timed_out:
+                with self._settling:
                     await self._settle()
         finally:
             self._sentinel.alarms.forget()
@@ -350,6 +351,7 @@ class _Burst:
             residences=tuple(_residences(exchanges)),
             timed_out=self._timed_out,
             stuck=self._stuck,
+            given_up=self._given_up,
             **self._window.figures,
         )
 
@@ -360,6 +362,37 @@ class _Burst:
             return ()
 
     # The copies
+
+    async def _run_copies(self) -> None:
+        # Tasks of their own: a task group would wait for ever for one that ignores cancellation.
+        start = self._tasks.start
+        self._copies = [start(self._copy(index)) for index in range(self._concurrency)]
+        try:
+            while self._ready < self._concurrency:
+                await anyio.lowlevel.checkpoint()
+            self._release()
+            await all_ended(self._copies, self._over)
+        except self._tasks.cancelled:
+            await self._end_copies(_PATIENCE_WHEN_INTERRUPTED)
+            raise
+        await self._end_copies(PATIENCE)
+
+    async def _end_copies(self, patience: float) -> None:
+        """End the copies that still run: cancel them, cancel them again, then give them up."""
+        self._cancelling = True
+        with anyio.CancelScope(shield=True):
+            for tasks in self._copies, self._started():
+                for task in tasks:
+                    if not task.done():
+                        task.cancel()
+                if await ended_in_time(self._copies, patience):
+                    return
+        given_up = self._tasks.give_up(self._started())
+        self._given_up = tuple(map(suspended_stack, given_up))
+
+    def _started(self) -> list[Any]:
+        """Return the copies and all other tasks that are new since the start of the burst."""
+        return [*self._copies, *(self._tasks.independent() - self._others - {*self._copies})]
 
     def _release(self) -> None:
         """Start all bodies at once, and the window with them unless a door starts it later."""
@@ -401,14 +434,12 @@ class _Burst:
         await self._gate.wait()
         try:
             await self._body()
-        except self._cancelled:
-            if self._scope.cancel_called or self._copies.cancel_scope.cancel_called:
+        except self._tasks.cancelled:
+            if self._cancelling:
                 raise
             self._failed(index, RuntimeError("the test body cancelled itself"))
         except LoopStuck:
             self._timed_out = True
-        except (KeyboardInterrupt, SystemExit):
-            raise
         except BaseException as error:
             self._failed(index, error)
         else:
@@ -426,8 +457,10 @@ class _Burst:
 
     def _failed(self, index: int, error: BaseException) -> None:
         if self._failure is None:
+            ours = error.__traceback__  # a frame of the burst, which holds all of its samples
+            error.__traceback__ = ours and ours.tb_next
             self._failure = BodyFailedError(error, index, self._concurrency)
-        self._scope.cancel()
+        wake(self._over)
 
     async def _settle(self) -> None:
         """Wait until the app is done with all requests, and measure that time separately."""
@@ -438,6 +471,10 @@ class _Burst:
                 self._failure = BodyFailedError(error, 0, self._concurrency)
         if not self._timed_out:
             self._window.measure_after()
+
+    def _stop(self) -> None:
+        wake(self._over)
+        self._settling.cancel()
 
     # On the alarms' thread
 
@@ -455,7 +492,7 @@ class _Burst:
             self._timed_out = True
             self._stuck = self._sentinel.loop_stack()
             self._sentinel.probe.call_soon_threadsafe(self._looks.look)
-            self._tasks.call_soon_threadsafe(self._scope.cancel)
+            self._tasks.call_soon_threadsafe(self._stop)
         else:
             self._sentinel.break_step()
             if not self._announced and age >= self._timeout + _GRACE - _ANNOUNCE:

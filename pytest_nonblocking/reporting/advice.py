@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import statistics
+from collections import Counter
 
 from ..analysis.queues import fullest_pool, hangs_alone
+from ..analysis.user_code import is_user_code
 from ..analysis.verdict import is_blind, machine_share
 from ..causes import CAUSE_TEXTS, HANGS_FIX, OFFLOAD, counterpart
-from ..model import Cause, Culprit, Evidence, Judgement, Limit
+from ..model import Cause, Culprit, Evidence, Judgement, Limit, Stack
 from .units import limit_text, milliseconds, plural, rate
 
 
@@ -43,6 +45,8 @@ def notes_for(
             f"background work continued for {background * 1000:.0f} ms after the response; it is "
             "not counted in the latency"
         )
+    if given_up := [stack for run in evidence.runs for stack in run.given_up]:
+        notes.append(_what_ignores_cancellation(given_up))
     if judgement.one_off:
         notes.append(
             f"one callback held the loop for {judgement.one_off * 1000:.1f} ms, but not in most "
@@ -51,6 +55,25 @@ def notes_for(
     return tuple(notes)
 
 
+def _what_ignores_cancellation(stacks: list[Stack]) -> str:
+    places = Counter(_innermost(stack) for stack in stacks)
+    told = ", ".join(f"{count} at {place}" for place, count in places.most_common(_PLACES))
+    return (
+        f"{plural(len(stacks), 'task')} ignored the cancellation after the timeout and will never "
+        f"run again, so no cleanup of theirs runs ({told}): let CancelledError pass, and shield "
+        "no wait without a limit"
+    )
+
+
+def _innermost(stack: Stack) -> str:
+    """Return the innermost line that is not a library's, or the innermost one."""
+    if not stack:
+        return "an unknown line"
+    frame = next((one for one in reversed(stack) if is_user_code(one.file)), stack[-1])
+    return f"{frame.file}:{frame.line} in {frame.function}"
+
+
+_PLACES = 5
 _WORTH_TELLING = 0.001
 _BACKGROUND = 0.005
 _BACKGROUND_SHARE = 0.1

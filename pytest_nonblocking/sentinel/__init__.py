@@ -7,6 +7,7 @@ from .last_stacks import LastStacks
 from .probes.choice import UnsupportedLoopError
 from .probes.probe import COPY
 from .session import Driver, LoopUnreachableError, Sentinel
+from .stacks import suspended_stack
 from .stretches import Stretch, Stretches
 from .system.clock import cores, cpu_of_other_thread
 from .system.names import clock_name
@@ -31,5 +32,6 @@ __all__ = [
     "clock_name",
     "cores",
     "cpu_of_other_thread",
+    "suspended_stack",
     "tracers",
 ]

@@ -1,0 +1,98 @@
+"""Ctrl-C while a test is measured: the same end on every loop, whichever task runs.
+
+By default KeyboardInterrupt is raised in whatever code runs. On trio and uvloop that may be a
+loop's own code or another task than the test's, in which it is lost or ends the loop.
+"""
+
+from __future__ import annotations
+
+import asyncio.runners
+import contextlib
+import functools
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from types import FrameType
+from typing import Any
+
+import anyio
+
+from .tasks import call_later, running_tasks
+
+_CLOSES_WITHIN = 0.5
+"""Seconds for the clean-up of a test that was interrupted."""
+
+
+class CtrlC:
+    """Cancels one test of the running loop at Ctrl-C; ``is_stuck`` returns whether a callback holds
+    the loop, which is then interrupted itself, as it is at a second Ctrl-C."""
+
+    def __init__(self, is_stuck: Callable[[], bool]) -> None:
+        self._is_stuck = is_stuck
+        self._tasks = running_tasks()
+        self._presses = 0
+        self._old_handler: Any = None
+        self._handler = self._pressed  # one object, to compare with
+        self._test = anyio.CancelScope()
+        self._cleanup: anyio.CancelScope | None = None
+
+    @contextlib.contextmanager
+    def ends_test(self) -> Iterator[None]:
+        """Raise KeyboardInterrupt from this block, once it is cancelled, if Ctrl-C was pressed."""
+        self._install()
+        try:
+            with self._test:
+                yield
+        except BaseException:
+            if not self._presses:
+                raise
+        finally:
+            self._remove()
+        if self._presses:
+            raise KeyboardInterrupt
+
+    @contextlib.contextmanager
+    def cleanup(self) -> Iterator[None]:
+        """Protect this block from all cancellation but a late one by Ctrl-C."""
+        with anyio.CancelScope(shield=True) as self._cleanup:
+            if not self._presses:
+                yield
+                return
+            timer = call_later(_CLOSES_WITHIN, self._cleanup.cancel)
+            try:
+                yield
+            finally:
+                timer.cancel()
+
+    def _install(self) -> None:
+        if threading.current_thread() is not threading.main_thread():
+            return
+        current = signal.getsignal(signal.SIGINT)
+        if _is_a_loops(current):  # leave a user's own handler alone
+            self._old_handler = current
+            signal.signal(signal.SIGINT, self._handler)
+
+    def _remove(self) -> None:
+        if self._old_handler is not None and signal.getsignal(signal.SIGINT) == self._handler:
+            signal.signal(signal.SIGINT, self._old_handler)
+
+    def _pressed(self, number: int, frame: FrameType | None) -> None:
+        self._presses += 1
+        if self._presses > 1 or self._is_stuck():
+            raise KeyboardInterrupt
+        self._tasks.call_soon_threadsafe(self._cancel)
+
+    def _cancel(self) -> None:
+        self._test.cancel()
+        if self._cleanup is not None:
+            self._cleanup.cancel()
+
+
+def _is_a_loops(handler: Any) -> bool:
+    if isinstance(handler, functools.partial):
+        handler = handler.func
+    module = getattr(handler, "__module__", None) or ""
+    return handler is signal.default_int_handler or module in (
+        asyncio.runners.__name__,
+        "trio._core._ki",
+    )

@@ -1,0 +1,235 @@
+"""Faults in a test's body or in its app, on every loop: a clear outcome, and never a hang.
+
+Each entry is a pytest of its own under a hard time limit.
+"""
+
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+LOOPS = {
+    "asyncio": '("asyncio", {})',
+    "uvloop": '("asyncio", {"use_uvloop": True})',
+    "trio": '("trio", {})',
+}
+LIMIT = 90
+HEAD = """
+import asyncio, pathlib, sys, time
+import anyio, pytest
+
+pytestmark = pytest.mark.anyio
+
+@pytest.fixture
+def anyio_backend():
+    return {backend}
+
+{body}
+
+def test_next():
+    pathlib.Path("next").touch()
+"""
+
+
+@pytest.fixture(params=LOOPS)
+def write(request, pytester):
+    """Write a test module for one loop, with a test after those that it is given."""
+    if request.param != "asyncio":
+        pytest.importorskip(request.param, reason=f"{request.param} is not installed")
+
+    def write(body):
+        pytester.makepyfile(test_it=HEAD.format(backend=LOOPS[request.param], body=body))
+        return pytester
+
+    return write
+
+
+IGNORES = """
+async def swallows():
+    while True:
+        try:
+            await anyio.sleep(100)
+        except BaseException:
+            pass
+
+async def shields():
+    with anyio.CancelScope(shield=True):
+        await anyio.sleep(100)
+
+async def has_children():
+    async with anyio.create_task_group() as group:
+        group.start_soon(swallows)
+        group.start_soon(shields)
+
+async def app(scope, receive, send):
+    if scope["type"] != "http":
+        raise RuntimeError("no lifespan")
+    await swallows()
+
+@pytest.fixture
+def nonblocking_app():
+    return app
+"""
+FAULTS = {
+    "swallowed": ("", "await swallows()", "at *swallows"),
+    "shielded": ("", "await shields()", "does not finish"),
+    "in its children": ("", "await has_children()", "task* ignored *"),
+    "in a later copy": (
+        "virtual_user",
+        "virtual_user() == 2 and await shields()",
+        "1 task ignored",
+    ),
+    "in a handler": ("nonblocking_client", 'await nonblocking_client.get("/")', "does not finish"),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_cancellation_that_is_ignored_is_a_failure_and_the_run_goes_on(write, fault):
+    fixture, body, told = FAULTS[fault]
+    project = write(
+        f"""{IGNORES}
+@pytest.mark.nonblocking(concurrency=4, timeout="1s")
+async def test_it({fixture}):
+    await anyio.sleep(0.001)
+    {body}
+"""
+    )
+    result = project.runpytest_subprocess("-p", "no:randomly", "-v", timeout=LIMIT)
+    result.assert_outcomes(passed=1, failed=1)
+    result.stdout.fnmatch_lines(["*does not finish*"])
+    result.stdout.fnmatch_lines([f"*{told}*"])
+
+
+OUTCOMES = """
+class Own(BaseException):
+    pass
+
+def group(kind):
+    raise kind("several", [ValueError("one"), KeyError("two")])
+
+def own():
+    raise Own("mine")
+
+ENDS = {{
+    "exit": lambda: sys.exit(3),
+    "skip": lambda: pytest.skip("why"),
+    "fail": lambda: pytest.fail("why"),
+    "xfail": lambda: pytest.xfail("why"),
+    "group": lambda: group(ExceptionGroup),
+    "own": own,
+}}
+
+{marker}
+@pytest.mark.parametrize("kind", ENDS)
+async def test_it(kind{virtual_user}):
+    await anyio.sleep(0.001)
+    if {when}:
+        ENDS[kind]()
+"""
+
+
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="needs exception groups")
+@pytest.mark.parametrize("when", ["True", "virtual_user() == 2"], ids=["always", "in one copy"])
+def test_a_body_ends_as_it_does_without_us(write, when):
+    def lines(*flags, **keywords):
+        project = write(OUTCOMES.format(**keywords))
+        flags = ("-p", "no:randomly", "-rA", "--tb=no", *flags)
+        result = project.runpytest_subprocess(*flags, timeout=LIMIT)
+        kinds = ("FAILED", "SKIPPED", "XFAIL", "PASSED")
+        return [line for line in result.outlines if line.startswith(kinds)]
+
+    marker = "@pytest.mark.nonblocking(concurrency=4)"
+    with_us = lines(marker=marker, virtual_user=", virtual_user", when=when)
+    without = lines("-p", "no:nonblocking", marker="", virtual_user="", when="True")
+    assert [line.partition(": ")[0] for line in with_us if "SKIPPED" not in line] == [
+        line.partition(": ")[0] for line in without if "SKIPPED" not in line
+    ]
+    assert len(with_us) == len(without) == 7
+
+
+@pytest.mark.parametrize(
+    ("ends", "status"), [('pytest.exit("enough", 7)', 7), ("raise KeyboardInterrupt", 2)]
+)
+def test_a_body_that_ends_the_session_ends_it(write, ends, status):
+    project = write(
+        f"""
+@pytest.mark.nonblocking(concurrency=4)
+async def test_it(virtual_user):
+    await anyio.sleep(0.001)
+    if virtual_user() == 2:
+        {ends}
+"""
+    )
+    result = project.runpytest_subprocess("-p", "no:randomly", timeout=LIMIT)
+    assert result.ret == status
+    assert not (project.path / "next").exists()
+
+
+PRESSED = """
+CALLS = []
+
+async def work():
+    CALLS.append(1)
+    await anyio.sleep(0.001)
+    if len(CALLS) == {call}:
+        pathlib.Path("reached").touch()
+        {waits}
+
+async def app(scope, receive, send):
+    if scope["type"] != "http":
+        raise RuntimeError("no lifespan")
+    await work()
+    await send({{"type": "http.response.start", "status": 200, "headers": []}})
+    await send({{"type": "http.response.body", "body": b"ok"}})
+
+@pytest.fixture
+def nonblocking_app():
+    return app
+
+@pytest.mark.nonblocking(concurrency=10)
+async def test_it({fixture}):
+    {body}
+"""
+TRANSPORTS = {
+    "body": ("", "await work()", ()),
+    "asgi": ("nonblocking_client", 'await nonblocking_client.get("/")', ()),
+    "uvicorn": (
+        "nonblocking_client",
+        'await nonblocking_client.get("/")',
+        ("--nonblocking-transport=uvicorn",),
+    ),
+}
+PHASES = {"warm-up": 1, "single run": 3, "burst": 12}
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX signals")
+@pytest.mark.parametrize("waits", ["await anyio.sleep(600)", "time.sleep(2)"])
+@pytest.mark.parametrize(("transport", "phase"), [
+    ("body", "burst"), ("asgi", "warm-up"), ("asgi", "single run"), ("asgi", "burst"),
+    ("uvicorn", "burst"),
+])  # fmt: skip
+def test_control_c_ends_the_run(write, request, transport, phase, waits):
+    if transport == "uvicorn":
+        pytest.importorskip("uvicorn", reason="uvicorn is not installed")
+        if "trio" in request.node.name:
+            pytest.skip("a server's loop is asyncio's")
+    fixture, body, flags = TRANSPORTS[transport]
+    project = write(PRESSED.format(call=PHASES[phase], waits=waits, fixture=fixture, body=body))
+    command = [sys.executable, "-m", "pytest", "-p", "no:randomly"]
+    run = project.popen(
+        [*command, "--nonblocking-report=report.json", *flags],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
+    end = time.monotonic() + LIMIT
+    while not (project.path / "reached").exists() and time.monotonic() < end:
+        time.sleep(0.05)
+    run.send_signal(signal.SIGINT)
+    said, _ = run.communicate(timeout=LIMIT)
+    assert run.returncode == pytest.ExitCode.INTERRUPTED, said.decode()
+    assert b"nonblocking: 1 measured: 1 not-measured" in said
+    assert not (project.path / "next").exists()
+    assert '"not-measured"' in (project.path / "report.json").read_text("utf-8")
