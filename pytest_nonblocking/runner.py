@@ -70,7 +70,8 @@ class TestRun:
         self.settings = settings
         self._marked = marked and settings.mode != "off"
         self._rootdir = Path(item.config.rootpath)
-        self._clients = Clients(settings.transport)
+        timeout = Limit(settings.timeout, settings.origins["timeout"])
+        self._clients = Clients(settings.transport, timeout)
         self.outcomes: list[Outcome] = []
         self.measurements: list[Measurement] = []  # the outcomes as records
         self.sentinel = Sentinel(settings.max_lag, settings.max_blocked)
@@ -106,19 +107,31 @@ class TestRun:
                     await body()
             finally:
                 self.abandon()
-                # Shut the app down even if the runner has cancelled the test.
-                with anyio.CancelScope(shield=True):
-                    await self._clients.shutdown()
+                failure = await self._shut_down()
             self._clients.raise_failure()
             self._enforce()
+            if failure is not None:
+                raise failure
 
         return run
+
+    async def _shut_down(self) -> Exception | None:
+        """Shut the apps down; return what failed, reported in case that the test itself fails."""
+        try:
+            # Even if the runner has cancelled the test.
+            with anyio.CancelScope(shield=True):
+                await self._clients.shutdown()
+        except Exception as error:
+            self._item.add_report_section("call", "nonblocking", f"{type(error).__name__}: {error}")
+            return error
+        return None
 
     def _measure_live_loop(self) -> None:
         """Point the sentinel at the loop of a live server; this thread then drives the requests."""
         if self._clients.live is not None:
             client = threading.get_native_id()
             self.sentinel.loop = self._clients.live.loop
+            self.sentinel.loop_thread = self._clients.live.thread_ident
             self.sentinel.driver = Driver(lambda: cpu_of_other_thread(client), lambda: (client,))
 
     def wrap_function(self, test: Callable[..., object]) -> Callable[..., None]:

@@ -19,7 +19,7 @@ from ..asgi.door import Door
 from ..asgi.lifespan import ASGIApp
 from ..asgi.observed import News, Requests
 from ..clocks import CLOCKS
-from ..model import Budget, Calibration, Evidence, Limits, Run
+from ..model import Calibration, Evidence, Limits
 from ..sentinel import COPY, Driver, LoopsUsed, Sentinel, clock_name, cpu_of_other_thread, tracers
 from . import scenario
 from .burst import BodyFailedError
@@ -93,8 +93,8 @@ def _on_shared_loop(
     try:
         while not concurrent.futures.wait([future], _LOOK_EVERY).done:
             if _is_stuck(sentinel, limits):
-                stack = sentinel.loop_stack()
-                run = Run(1, limits.timeout, (), Budget(), timed_out=True, stuck=stack)
+                samples = sentinel.probe.take_samples()
+                run = scenario.held_run(1, limits, sentinel.loop_stack(), samples)
                 return Evidence(calibration=Calibration(clock=clock_name()), singles=(run,))
         return future.result()
     finally:

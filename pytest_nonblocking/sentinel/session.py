@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -36,7 +37,11 @@ _BUSY_SHARE = 0.5  # not 1: schedstat's CPU time lags by up to 4 ms
 
 
 class LoopUnreachableError(Exception):
-    """The loop of another thread did not respond, because a callback holds it."""
+    """A callback of another thread's loop holds it; ``stack`` is where, None if unknown."""
+
+    def __init__(self, stack: Stack | None) -> None:
+        super().__init__("a callback holds the event loop of another thread")
+        self.stack = stack
 
 
 def _nothing() -> int:
@@ -62,8 +67,9 @@ class Sentinel:
     watchdog, from half of the smaller one on. Use it as a context manager around code that runs on
     the loop. ``start`` raises UnsupportedLoopError if the loop's callbacks cannot be timed.
 
-    Set ``loop`` to measure a running loop of another thread; by default it is the loop that runs
-    where the sentinel is started.
+    Set ``loop`` to measure a running loop of another thread, ``loop_thread`` its thread's ident;
+    by default it is the loop that runs where the sentinel is started. A callback may keep another
+    thread's loop from responding until ``patient_until_ns``, but at least for 2 s.
     """
 
     def __init__(self, max_lag: float = 0.020, max_blocked: float = 0.005) -> None:
@@ -75,6 +81,10 @@ class Sentinel:
         self._budget = Budget()
         self._interrupter: Interrupter | None = None
         self.loop: asyncio.AbstractEventLoop | None = None
+        self.loop_thread = 0
+        self.patient_until_ns = 0
+        self._free = threading.Event()
+        self._free.set()
         self.driver = Driver()
         self.probe: Probe
         self.watchdog: Watchdog
@@ -151,19 +161,31 @@ class Sentinel:
     def on_loop(self, work: Callable[[], _T]) -> _T:
         """Call ``work`` on the loop's thread and return its result.
 
-        Raises LoopUnreachableError if another thread's loop does not respond within 2 s.
+        Raises LoopUnreachableError if another thread's loop does not respond in time, and at
+        once while an earlier call waits for it.
         """
         if self.loop is None or asyncio._get_running_loop() is self.loop:
             return work()
+        if self.loop.is_closed():
+            raise RuntimeError("the measured event loop is closed")
+        if not self._free.is_set():
+            raise LoopUnreachableError(self._held_at())
 
         async def working() -> _T:
             return work()
 
         answer = asyncio.run_coroutine_threadsafe(working(), self.loop)
-        if not concurrent.futures.wait([answer], _ANSWER_WITHIN).done:
+        patience = max(_ANSWER_WITHIN, (self.patient_until_ns - CLOCKS.wall_ns()) / 1e9)
+        if not concurrent.futures.wait([answer], patience).done:
             answer.cancel()
-            raise LoopUnreachableError
+            self._free.clear()
+            with suppress(RuntimeError):  # closed meanwhile
+                self.loop.call_soon_threadsafe(self._free.set)
+            raise LoopUnreachableError(self._held_at())
         return answer.result()
+
+    def _held_at(self) -> Stack | None:
+        return thread_stack(self.loop_thread) or None
 
     def reading(self) -> Reading:
         """Return the current totals, for the start of a window."""

@@ -12,7 +12,7 @@ import pytest_nonblocking
 PACKAGE = Path(pytest_nonblocking.__file__).parent
 # Lower layers first; a module imports from lower layers and from its own folder only.
 LAYERS = [
-    {"clocks", "model", "tasks"},
+    {"clocks", "model", "tasks", "threads"},
     {"config", "causes", "sentinel"},
     {"analysis", "asgi"},
     {"load", "reporting"},
