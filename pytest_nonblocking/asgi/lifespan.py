@@ -9,6 +9,7 @@ from typing import Any
 import anyio
 
 from .. import tasks
+from ..analysis.user_code import is_user_code
 from ..model import Limit, Stack
 from ..sentinel.stacks import suspended_stack
 from ..tasks import Task, call_later, ended_in_time, running_tasks
@@ -25,7 +26,6 @@ class AppShutdownError(Exception):
     """The app's lifespan failed at shutdown or did not respond."""
 
 
-_FRAMES = 3
 DEFAULT_TIMEOUT = Limit(30.0, "default")
 
 
@@ -37,10 +37,15 @@ def seconds_within(timeout: Limit) -> float:
     return max(float(timeout.value), tasks.GRACE)
 
 
-def path_text(stack: Stack) -> str:
-    """Return the innermost calls of ``stack`` as text."""
-    calls = [f"{one.function} ({one.file}:{one.line})" for one in stack[-_FRAMES:]]
-    return " → ".join(calls) or "an unknown place"
+def place_text(stack: Stack) -> str:
+    """Return the innermost line of the user's code in ``stack``, and what it calls, as text."""
+    users = [number for number, one in enumerate(stack) if is_user_code(one.file)]
+    if not users:
+        return stack[-1].function if stack else "an unknown place"
+    innermost = stack[users[-1]]
+    called = [f"{one.module}.{one.function}" for one in stack[users[-1] + 1 :][:1]]
+    place = f"{innermost.function} ({innermost.file}:{innermost.line})"
+    return " → ".join([place, *called])
 
 
 def late_text(phase: str, stack: Stack, timeout: Limit) -> str:
@@ -52,7 +57,7 @@ def late_text(phase: str, stack: Stack, timeout: Limit) -> str:
         why = f"the least for a {phase}; timeout {timeout.value:g} s {origin}"
     return (
         f"the {phase} of the app's lifespan has not ended within {limit:g} s ({why}); it waits in "
-        f"{path_text(stack)}. Find what should end this wait, bound it with "
+        f"{place_text(stack)}. Find what should end this wait, bound it with "
         "anyio.fail_after(…), or raise the timeout"
     )
 

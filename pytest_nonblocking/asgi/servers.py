@@ -21,7 +21,7 @@ from .lifespan import (
     ASGIApp,
     Message,
     late_text,
-    path_text,
+    place_text,
     seconds_within,
 )
 from .observed import News, Requests
@@ -151,7 +151,7 @@ class LiveServer:
             stack = await thread.end(self._set_leave, within, late)
             if stack is not None:
                 reason = (
-                    f"the thread of {self._server} cannot be interrupted in {path_text(stack)}; "
+                    f"the thread of {self._server} cannot be interrupted in {place_text(stack)}; "
                     "it stays until the process ends"
                 )
         self.release()

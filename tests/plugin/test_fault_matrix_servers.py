@@ -1,6 +1,5 @@
 """Apps that hang, block or break behind each transport: a clear failure, and the run goes on."""
 
-import dataclasses
 import textwrap
 from typing import NamedTuple
 
@@ -122,6 +121,69 @@ HELD = {
     ),
 }
 
+LATE = "it waits in never (*webapp.py:*) → *sleep. Find what should end this wait*"
+STARTS_NOT = "*AppStartupError: application startup failed: "
+SHUTS_NOT = "*AppShutdownError: application shutdown failed: "
+LIFESPANS = {
+    "start-up-never-ends": Fault(
+        [f"{STARTS_NOT}*start-up*not ended within 1 s (the least*0.5 s from marker); {LATE}"],
+        lifespan="await receive(); await never()",
+    ),
+    "shutdown-never-ends": Fault(
+        [f"{SHUTS_NOT}*shutdown*not ended within 1 s (the least*0.5 s from marker); {LATE}"],
+        lifespan="""
+await receive()
+await send({"type": "lifespan.startup.complete"})
+await receive()
+await never()
+""",
+    ),
+    "start-up-raises": Fault(
+        [f"{STARTS_NOT}ValueError: no database"],
+        lifespan="await receive(); raise ValueError('no database')",
+    ),
+    "start-up-fails": Fault(
+        [f"{STARTS_NOT}no database"],
+        lifespan="""
+await receive()
+await send({"type": "lifespan.startup.failed", "message": "no database"})
+""",
+    ),
+    "shutdown-raises": Fault(
+        [f"{SHUTS_NOT}ValueError: not flushed"],
+        lifespan="""
+await receive()
+await send({"type": "lifespan.startup.complete"})
+await receive()
+raise ValueError("not flushed")
+""",
+    ),
+    "shutdown-fails": Fault(
+        [f"{SHUTS_NOT}not flushed"],
+        lifespan="""
+await receive()
+await send({"type": "lifespan.startup.complete"})
+await receive()
+await send({"type": "lifespan.shutdown.failed", "message": "not flushed"})
+""",
+    ),
+    "start-up-and-shutdown-block": Fault(
+        [],
+        lifespan="""
+await receive()
+time.sleep(0.1)
+await send({"type": "lifespan.startup.complete"})
+await receive()
+time.sleep(0.1)
+await send({"type": "lifespan.shutdown.complete"})
+""",
+        timeout=30,
+        passes=True,
+    ),
+    "no-lifespan": Fault([], lifespan="raise RuntimeError('no lifespan')", timeout=30, passes=True),
+    "lifespan-returns": Fault([], lifespan="return", timeout=30, passes=True),
+}
+
 
 @pytest.fixture
 def measured(pytester):
@@ -144,6 +206,7 @@ def measured(pytester):
 
 
 SERVERS = ["uvicorn", "hypercorn"]
+PLACES = [("asyncio", "asgi"), ("trio", "asgi"), *[("asyncio", server) for server in SERVERS]]
 
 
 @pytest.mark.parametrize("transport", SERVERS)
@@ -153,4 +216,13 @@ def test_a_server_whose_loop_is_held_is_a_time_out_or_a_blocking_call(measured, 
     fault = HELD[kind]
     result = measured(fault, "asyncio", transport)
     result.assert_outcomes(failed=1, passed=1)
+    result.stdout.fnmatch_lines(fault.lines)
+
+
+@pytest.mark.parametrize(("loop", "transport"), PLACES)
+@pytest.mark.parametrize("kind", LIFESPANS)
+def test_a_lifespan_neither_hangs_nor_fails_unnoticed(measured, kind, loop, transport):
+    fault = LIFESPANS[kind]
+    result = measured(fault, loop, transport)
+    result.assert_outcomes(failed=not fault.passes, passed=1 + fault.passes)
     result.stdout.fnmatch_lines(fault.lines)

@@ -14,7 +14,8 @@ PACKAGE = Path(pytest_nonblocking.__file__).parent
 LAYERS = [
     {"clocks", "model", "tasks", "threads"},
     {"config", "causes", "sentinel"},
-    {"analysis", "asgi"},
+    {"analysis"},
+    {"asgi"},
     {"load", "reporting"},
     {"gate"},
     {"runner"},

@@ -664,6 +664,11 @@ async def test_shutdown_that_raises_or_reports_a_failure_is_an_error():
         await soon(transport.shutdown())
 
 
+async def lived(transport):
+    await transport.startup()
+    await transport.shutdown()
+
+
 @pytest.mark.parametrize(("phase", "error"), PHASES)
 async def test_a_lifespan_that_never_answers_is_cancelled_and_its_wait_is_named(
     grace, phase, error
@@ -678,12 +683,11 @@ async def test_a_lifespan_that_never_answers_is_cancelled_and_its_wait_is_named(
 
     _, transport = make_client(lifespan_app(**{f"on_{phase}": never}), timeout=SHORT)
     with pytest.raises(error) as told:
-        await soon(transport.startup())
-        await soon(transport.shutdown())
+        await soon(lived(transport))
     assert "has not ended within 0.05 s (the least for a s" in str(told.value)
     assert "; timeout 0.01 s from marker); it waits in " in str(told.value)
     assert "<locals>.never (" in str(told.value)
-    assert "Event.wait (" in str(told.value)
+    assert ") → asyncio.locks.Event.wait. Find" in str(told.value)
     assert ended.is_set()
     assert asyncio.all_tasks() == {asyncio.current_task()}
 
@@ -711,8 +715,7 @@ async def test_a_lifespan_is_given_up_even_when_a_test_froze_the_clock(grace, ph
     _, transport = make_client(lifespan_app(**{f"on_{phase}": never}), timeout=SHORT)
     frozen = freezegun.freeze_time("2020-01-01", real_asyncio=False)
     with frozen, pytest.raises(error, match="has not ended within"):
-        await transport.startup()
-        await transport.shutdown()
+        await lived(transport)
 
 
 @pytest.mark.parametrize("broken", [True, False])
