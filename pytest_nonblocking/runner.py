@@ -207,7 +207,7 @@ class TestRun:
         except BodyFailedError as failure:
             failed = failure
         except Exception as error:
-            unmeasured = _why_unmeasured(error)
+            unmeasured = self._clients.why_ended() or _why_unmeasured(error)
             if not ran:
                 await body()
             return Evidence(unmeasured=unmeasured), _seconds_since(began)

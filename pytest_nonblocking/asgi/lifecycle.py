@@ -30,7 +30,12 @@ class Clients:
         return [transport for _, transport in self._clients]
 
     def client_for(self, app: Any) -> Any:
-        """Return a new client for ``app``."""
+        """Return a new client for ``app``; raises TypeError if it cannot be called."""
+        if not callable(app):
+            raise TypeError(
+                f"nonblocking: the app is {app!r}, which is not callable; have the fixture "
+                "`nonblocking_app` return an ASGI application"
+            )
         self.apps.append(app)
         if self._server == "asgi":
             client, transport = make_client(app, timeout=self._timeout)
@@ -59,6 +64,10 @@ class Clients:
                 errors.append(error)
         if errors:
             raise errors[0]
+
+    def why_ended(self) -> str | None:
+        """Return why a live server has ended by itself, None if none has."""
+        return None if self.live is None else self.live.why_ended()
 
     def raise_failure(self) -> None:
         """Raise the first exception of an app that no request has raised."""

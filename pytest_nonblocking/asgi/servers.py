@@ -129,13 +129,19 @@ class LiveServer:
 
     async def shutdown(self) -> None:
         """Stop the server; raises AppShutdownError if the app's shutdown fails or hangs."""
-        app, thread = self._observed, self._thread
-        if thread is not None and thread.ended:
-            await self._end(0.0)
-            raise AppShutdownError(f"{self._server} ended during the test: {thread.error!r}")
+        app, died = self._observed, self.why_ended()
         reason = await self._end(seconds_within(self._timeout)) or app.shutdown_failure
+        if died is not None:
+            raise AppShutdownError(died)
         if reason is not None:
             raise AppShutdownError(f"application shutdown failed: {reason}") from app.error
+
+    def why_ended(self) -> str | None:
+        """Return why the server has ended by itself, None if it has not."""
+        thread = self._thread
+        if thread is None or not thread.ended:
+            return None
+        return f"{self._server} ended during the test: {thread.error!r}"
 
     async def _end(self, within: float) -> str | None:
         """Stop the server within some seconds, later by force; return why that failed."""

@@ -31,9 +31,14 @@ from .windows import Reading, Window, window_between
 
 _T = TypeVar("_T")
 
-_ANSWER_WITHIN = 2.0
+_ANSWER_WITHIN_NS = 2_000_000_000
+_LOOK_EVERY = 0.25
 _BACKGROUND = 0.02
 _BUSY_SHARE = 0.5  # not 1: schedstat's CPU time lags by up to 4 ms
+
+
+class LoopClosedError(Exception):
+    """The measured loop of another thread has ended."""
 
 
 class LoopUnreachableError(Exception):
@@ -120,7 +125,7 @@ class Sentinel:
     def stop(self) -> None:
         """Undo the matching ``start``: remove all patches and end the watchdog."""
         if self._users == 1 and self._first is not None and not self.fault:
-            with suppress(LoopUnreachableError):
+            with suppress(LoopUnreachableError, LoopClosedError):
                 self._budget = self.budget
                 self._steps = self.steps
         self._users -= 1
@@ -162,27 +167,35 @@ class Sentinel:
         """Call ``work`` on the loop's thread and return its result.
 
         Raises LoopUnreachableError if another thread's loop does not respond in time, and at
-        once while an earlier call waits for it.
+        once while an earlier call waits for it. Raises LoopClosedError if that loop has ended.
         """
         if self.loop is None or asyncio._get_running_loop() is self.loop:
             return work()
         if self.loop.is_closed():
-            raise RuntimeError("the measured event loop is closed")
+            raise LoopClosedError
         if not self._free.is_set():
             raise LoopUnreachableError(self._held_at())
 
         async def working() -> _T:
             return work()
 
-        answer = asyncio.run_coroutine_threadsafe(working(), self.loop)
-        patience = max(_ANSWER_WITHIN, (self.patient_until_ns - CLOCKS.wall_ns()) / 1e9)
-        if not concurrent.futures.wait([answer], patience).done:
-            answer.cancel()
-            self._free.clear()
-            with suppress(RuntimeError):  # closed meanwhile
-                self.loop.call_soon_threadsafe(self._free.set)
-            raise LoopUnreachableError(self._held_at())
-        return answer.result()
+        call = working()
+        answer = asyncio.run_coroutine_threadsafe(call, self.loop)
+        give_up_ns = max(self.patient_until_ns, CLOCKS.wall_ns() + _ANSWER_WITHIN_NS)
+        while not concurrent.futures.wait([answer], _LOOK_EVERY).done:
+            if self.loop.is_closed():
+                call.close()
+                raise LoopClosedError
+            if CLOCKS.wall_ns() > give_up_ns:
+                answer.cancel()
+                self._free.clear()
+                with suppress(RuntimeError):  # closed meanwhile
+                    self.loop.call_soon_threadsafe(self._free.set)
+                raise LoopUnreachableError(self._held_at())
+        try:
+            return answer.result()
+        except concurrent.futures.CancelledError:  # a loop that ends cancels its tasks
+            raise LoopClosedError from None
 
     def _held_at(self) -> Stack | None:
         return thread_stack(self.loop_thread) or None
@@ -240,7 +253,9 @@ class Sentinel:
             try:
                 yield tracer or traced
             finally:
-                self.on_loop(lambda: there.__exit__(None, None, None))
+                # Otherwise the thread ends without it.
+                with suppress(LoopUnreachableError, LoopClosedError):
+                    self.on_loop(lambda: there.__exit__(None, None, None))
 
     # Measurements since the start
 

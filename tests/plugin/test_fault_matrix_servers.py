@@ -46,11 +46,12 @@ pytest_nonblocking.tasks.GRACE = 1.0  # what is given up is given up soon
 @pytest.fixture
 def nonblocking_app():
     from webapp import app
-    return app
+    return {app}
 
 @pytest.fixture
 def anyio_backend():
     return "{loop}"
+{extra}
 """
 
 COROUTINE = """
@@ -93,6 +94,8 @@ class Fault(NamedTuple):
     timeout: float = 0.5
     stays: bool = False
     passes: bool = False
+    app: str = "app"
+    extra: str = ""
 
 
 FINISHES_NOT = "nonblocking: GET / does not finish"
@@ -184,6 +187,42 @@ await send({"type": "lifespan.shutdown.complete"})
     "lifespan-returns": Fault([], lifespan="return", timeout=30, passes=True),
 }
 
+BROKEN = {
+    "raises": Fault(["*ValueError: broken*"], "raise ValueError('broken')"),
+    "sends-nothing": Fault(["*before sending a response", "E*assert 500 == 200"], "return"),
+    "sends-the-body-first": Fault(
+        ["*http.response.body*", "E*assert 500 == 200"],
+        "await send({'type': 'http.response.body', 'body': b''})",
+    ),
+    "starts-twice": Fault(
+        ["*RuntimeError: http.response.start was sent twice", "*RemoteProtocolError*"],
+        "await send({'type': 'http.response.start', 'status': 200}); await respond(send)",
+    ),
+    "breaks-in-the-middle": Fault(
+        ["*ValueError: broken*", "*RemoteProtocolError*"],
+        """
+await send({"type": "http.response.start", "status": 200, "headers": []})
+await send({"type": "http.response.body", "body": b"half", "more_body": True})
+raise ValueError("broken")
+""",
+    ),
+    "sends-what-does-not-exist": Fault(
+        ["*unexpected event 'no.such'*", "E*assert 500 == 200"], "await send({'type': 'no.such'})"
+    ),
+    "exits": Fault(["*SystemExit: 3*", "E*assert 500 == 200"], "sys.exit(3)"),
+    "raises-a-base-exception": Fault(
+        ["*BaseException: broken*", "E*assert 500 == 200"], "raise BaseException('broken')"
+    ),
+    "cancels-itself": Fault(
+        ["*cancelled itself*", "E*assert 500 == 200"], "raise asyncio.CancelledError"
+    ),
+}
+DYING = {
+    "exits-in-the-burst": "number == 8 and sys.exit(3); await respond(send)",
+    "stops-the-loop": "number == 8 and asyncio.get_running_loop().stop(); await anyio.sleep(0.01);"
+    " await respond(send)",
+}
+
 
 @pytest.fixture
 def measured(pytester):
@@ -195,12 +234,12 @@ def measured(pytester):
             request=textwrap.indent(fault.request, " " * 4),
         )
         pytester.makeini(INI)
-        pytester.makeconftest(CONFTEST.format(loop=loop))
+        pytester.makeconftest(CONFTEST.format(loop=loop, app=fault.app, extra=fault.extra))
         left = [f"pytest-nonblocking-{transport}"] if fault.stays else []
         test = COROUTINE.format(runner=RUNNERS[loop], timeout=fault.timeout)
         pytester.makepyfile(webapp=app, test_it=test, test_later=AFTER.format(left=left))
         flag = f"--nonblocking-transport={transport}"
-        return pytester.runpytest_subprocess(flag, "-p", "no:logging", timeout=60)
+        return pytester.runpytest_subprocess(flag, "-p", "no:logging", "--tb=short", timeout=60)
 
     return measured
 
@@ -226,3 +265,52 @@ def test_a_lifespan_neither_hangs_nor_fails_unnoticed(measured, kind, loop, tran
     result = measured(fault, loop, transport)
     result.assert_outcomes(failed=not fault.passes, passed=1 + fault.passes)
     result.stdout.fnmatch_lines(fault.lines)
+
+
+@pytest.mark.parametrize(("loop", "transport"), PLACES)
+@pytest.mark.parametrize("kind", BROKEN)
+def test_an_app_that_breaks_the_protocol_fails_its_test(measured, kind, loop, transport):
+    if kind == "cancels-itself" and loop == "trio":
+        pytest.skip("trio's Cancelled cannot be raised by hand")
+    result = measured(BROKEN[kind], loop, transport)
+    result.assert_outcomes(failed=1, passed=1)
+    told = result.stdout.str() + result.stderr.str()
+    in_process, behind_a_server = BROKEN[kind].lines[0], BROKEN[kind].lines[-1]
+    result.stdout.fnmatch_lines([in_process if transport == "asgi" else behind_a_server])
+    assert "internal error" not in told
+
+
+@pytest.mark.parametrize("transport", SERVERS)
+@pytest.mark.parametrize("kind", DYING)
+def test_a_server_that_dies_in_a_burst_fails_the_test(measured, kind, transport):
+    result = measured(Fault([], DYING[kind], timeout=5), "asyncio", transport)
+    result.assert_outcomes(failed=1, passed=1)
+    result.stdout.no_fnmatch_line("*internal error*")
+    if (kind, transport) != ("exits-in-the-burst", "uvicorn"):  # uvicorn answers with status 500
+        result.stdout.fnmatch_lines([f"*{transport} ended during the test: *"])
+
+
+@pytest.mark.parametrize("transport", ["asgi", *SERVERS])
+def test_an_app_that_cannot_be_called_is_an_error_in_words(measured, pytester, transport):
+    result = measured(Fault([], app="42"), "asyncio", transport)
+    result.assert_outcomes(errors=1, passed=1)
+    result.stdout.fnmatch_lines(
+        ["E*TypeError: nonblocking: the app is 42, which is not callable; have the fixture *"]
+    )
+
+
+@pytest.mark.parametrize("transport", SERVERS)
+def test_a_server_that_does_not_start_fails_the_test(measured, transport):
+    broken = f"""
+from pytest_nonblocking.asgi import servers
+
+async def cannot(*arguments):
+    raise OSError("the address is in use")
+
+servers.SERVERS["{transport}"] = cannot
+"""
+    result = measured(Fault([], extra=broken), "asyncio", transport)
+    result.assert_outcomes(failed=1, passed=1)
+    result.stdout.fnmatch_lines(
+        [f"E*application startup failed: {transport} ended: OSError('the address is in use')"]
+    )
