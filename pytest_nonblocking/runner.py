@@ -7,6 +7,7 @@ import inspect
 import threading
 import warnings
 from collections.abc import Awaitable, Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,12 +20,14 @@ from .analysis.places import Place
 from .analysis.user_code import FRAMEWORKS
 from .asgi import apps
 from .asgi.lifecycle import Clients
+from .asgi.lifespan import place_text
 from .clocks import CLOCKS
 from .config import Settings
 from .gate.baseline import BASELINE
 from .load import scenario
 from .load import sync_tests as threads
 from .load.burst import Body, BodyFailedError
+from .load.time_limit import TimeLimit
 from .model import Culprit, Evidence, Judgement, Limit, Limits, Outcome
 from .reporting.advice import notes_for
 from .reporting.json_report import measurement
@@ -46,6 +49,7 @@ _SHOWN_LIMITS = (
 _UNFINISHED = (
     "the run ended before this test finished (worker crash, interrupt or pytest.exit); run it again"
 )
+_TEARDOWN_WITHIN = 2.0
 _MEASURES = frozenset(("nonblocking", "loop_sentinel"))
 """Fixtures of tests that decide by themselves what is measured."""
 
@@ -72,6 +76,7 @@ class TestRun:
         self._rootdir = Path(item.config.rootpath)
         timeout = Limit(settings.timeout, settings.origins["timeout"])
         self._clients = Clients(settings.transport, timeout)
+        self._sync_test: threads.SyncTest | None = None
         self.outcomes: list[Outcome] = []
         self.measurements: list[Measurement] = []  # the outcomes as records
         self.sentinel = Sentinel(settings.max_lag, settings.max_blocked)
@@ -145,6 +150,17 @@ class TestRun:
             self._enforce()
 
         return run
+
+    def teardown_limit(self) -> AbstractContextManager[object]:
+        """Return a limit for the teardown, which waits for what nothing can end."""
+        test = self._sync_test
+        if test is None or test.stays is None:
+            return nullcontext()
+        why = (
+            f"the loop of a test client is held by {place_text(test.stays)}, which cannot be "
+            "interrupted; its thread stays until the process ends"
+        )
+        return TimeLimit(_TEARDOWN_WITHIN, TimeoutError(why))
 
     def release(self) -> None:
         """Close the port of a live server whose test never ran."""
@@ -220,12 +236,15 @@ class TestRun:
         """Return the evidence for a plain function, and the seconds that it took."""
         __tracebackhide__ = True
         began = CLOCKS.wall_ns()
-        with LoopsUsed() as loops:
-            body()
         limits = limits_of(self.settings)
+        test = self._sync_test = threads.SyncTest(body, limits, self.sentinel)
+        with LoopsUsed() as loops:
+            late = test.run()
+        if late is not None:
+            return threads.timed_out(late), _seconds_since(began)
         try:
             with Progress(self._item.config, limits) as progress:
-                evidence = threads.measure(body, loops, limits, self.sentinel, progress)
+                evidence = test.measure(loops, progress)
         except BodyFailedError as failure:
             failed = failure
         except Exception as error:

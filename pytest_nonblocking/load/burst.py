@@ -453,7 +453,7 @@ class _Burst:
 
 def budget_of_held(samples: Sequence[Sample], seconds: float) -> Budget:
     """Return the budget of a loop held for ``seconds``, by the samples of its thread."""
-    computing = sum(sample.weight for sample in samples if sample.state == "running")
+    computing = sum(sample.weight for sample in samples if sample.state in ("running", "gil"))
     cpu = seconds * computing / (sum(sample.weight for sample in samples) or 1.0)
     return Budget(cpu=cpu, blocked=seconds - cpu)
 

@@ -9,6 +9,7 @@ import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
+from ..analysis.places import is_lifespan
 from ..asgi.door import Door
 from ..clocks import CLOCKS
 from ..model import Budget, Calibration, Evidence, Limits, Run, Sample, Stack
@@ -156,20 +157,29 @@ class _BurstRunner:
 
 
 def single_run(sentinels: Sequence[Sentinel], took: float) -> Run:
-    """Return a single run of ``took`` seconds from ``sentinels``, one on each loop it used."""
+    """Return a single run of ``took`` seconds from ``sentinels``, one on each loop it used.
+
+    Start-ups and shutdowns within it are no requests: their callbacks are left out.
+    """
     probes = [sentinel.probe for sentinel in sentinels]
     totals: Counter[str] = Counter()
     for probe in probes:
         totals.update(probe.parts.seconds())
-    steps = [step for probe in probes for step in probe.take_steps()]
+    steps = [step for probe in probes for step in probe.take_steps() if _is_request(step.samples)]
+    samples = [sample for probe in probes for sample in probe.take_samples()]
     return Run(
         concurrency=1,
         makespan=took,
         latencies=(took,),
         budget=Budget(**totals),
         steps=tuple(sorted(steps, key=lambda step: -step.loop_time)),
-        samples=tuple(sample for probe in probes for sample in probe.take_samples()),
+        samples=tuple(sample for sample in samples if _is_request([sample])),
     )
+
+
+def _is_request(samples: Sequence[Sample]) -> bool:
+    """Return whether ``samples`` of one callback show no lifespan."""
+    return not any(is_lifespan(frame) for sample in samples for frame in sample.stack)
 
 
 def watched(sentinel: Sentinel, transports: Sequence[Transport], took: float) -> Evidence:

@@ -1,5 +1,6 @@
 """Apps that hang, block or break behind each transport: a clear failure, and the run goes on."""
 
+import sys
 import textwrap
 from typing import NamedTuple
 
@@ -63,13 +64,40 @@ async def test_it(nonblocking_client):
     response = await nonblocking_client.get("/")
     assert response.status_code == 200
 """
+SHARED = """
+import pytest
+from starlette.testclient import TestClient
+from webapp import app
+
+@pytest.fixture
+def client():
+    with TestClient(app, backend="{loop}") as client:
+        yield client
+
+@pytest.mark.nonblocking(concurrency=4, timeout={timeout})
+def test_it(client):
+    client.get("/")
+"""
+OWN = """
+import pytest
+from starlette.testclient import TestClient
+from webapp import app
+
+@pytest.mark.nonblocking(concurrency=4, timeout={timeout})
+def test_it():
+    with TestClient(app, backend="{loop}") as client:
+        client.get("/")
+"""
+CLIENTS = {"shared": SHARED, "own": OWN}
 AFTER = """
 import gc, threading
 
 def test_after():
     gc.collect()
     names = [thread.name for thread in threading.enumerate()]
-    assert {left} == [name for name in names if "nonblocking" in name or "portal" in name]
+    left = [name for name in names if "nonblocking" in name or "portal" in name]
+    assert len(left) == len({left}), names
+    assert all(word in name for word, name in zip({left}, left))
 """
 
 RUNNERS = {"asyncio": "@pytest.mark.asyncio", "trio": "@pytest.mark.anyio"}
@@ -79,20 +107,21 @@ pythonpath = .
 asyncio_default_fixture_loop_scope = function
 filterwarnings =
     error
+    ignore:Using `httpx` with
 """
 
 
 class Fault(NamedTuple):
     """A broken app, and the lines that its test prints.
 
-    ``stays`` says that the thread of a server cannot be ended.
+    ``stays`` are parts of the names of the threads that nothing can end.
     """
 
     lines: list[str]
     request: str = RESPONDS
     lifespan: str = ANSWERS
     timeout: float = 0.5
-    stays: bool = False
+    stays: tuple[str, ...] = ()
     passes: bool = False
     app: str = "app"
     extra: str = ""
@@ -115,7 +144,7 @@ HELD = {
             "*thread of * cannot be interrupted in * app (*webapp.py:*); it stays until*",
         ],
         "time.sleep(3600)",
-        stays=True,
+        stays=("pytest-nonblocking-",),
     ),
     "long-steps": Fault(
         ["nonblocking: GET / blocks the event loop", "*cause*blocking-call*", "*in app"],
@@ -188,7 +217,7 @@ await send({"type": "lifespan.shutdown.complete"})
 }
 
 BROKEN = {
-    "raises": Fault(["*ValueError: broken*"], "raise ValueError('broken')"),
+    "raises": Fault(["*ValueError: broken*", "E*assert 500 == 200"], "raise ValueError('broken')"),
     "sends-nothing": Fault(["*before sending a response", "E*assert 500 == 200"], "return"),
     "sends-the-body-first": Fault(
         ["*http.response.body*", "E*assert 500 == 200"],
@@ -235,11 +264,14 @@ def measured(pytester):
         )
         pytester.makeini(INI)
         pytester.makeconftest(CONFTEST.format(loop=loop, app=fault.app, extra=fault.extra))
-        left = [f"pytest-nonblocking-{transport}"] if fault.stays else []
-        test = COROUTINE.format(runner=RUNNERS[loop], timeout=fault.timeout)
-        pytester.makepyfile(webapp=app, test_it=test, test_later=AFTER.format(left=left))
-        flag = f"--nonblocking-transport={transport}"
-        return pytester.runpytest_subprocess(flag, "-p", "no:logging", "--tb=short", timeout=60)
+        test = CLIENTS.get(transport, COROUTINE).format(
+            runner=RUNNERS[loop], timeout=fault.timeout, loop=loop
+        )
+        pytester.makepyfile(webapp=app, test_it=test, test_later=AFTER.format(left=fault.stays))
+        flags = [] if transport in CLIENTS else [f"--nonblocking-transport={transport}"]
+        return pytester.runpytest_subprocess(
+            *flags, "-p", "no:logging", "-p", "no:hypothesispytest", "--tb=short", timeout=60
+        )
 
     return measured
 
@@ -314,3 +346,74 @@ servers.SERVERS["{transport}"] = cannot
     result.stdout.fnmatch_lines(
         [f"E*application startup failed: {transport} ended: OSError('the address is in use')"]
     )
+
+
+HANGS = {
+    "awaits": ("await anyio.Event().wait()", "serialised-wait"),
+    "sleeps-in-steps": ("while True: time.sleep(0.2)", "blocking-call"),
+    "computes": ("while True: pass", "cpu-on-loop"),
+}
+WHEN = {"first": "True", "later": "number > 3"}
+
+
+@pytest.mark.parametrize(
+    ("loop", "client", "when"),
+    [
+        ("asyncio", "shared", "first"),
+        ("asyncio", "shared", "later"),
+        ("asyncio", "own", "first"),
+        ("asyncio", "own", "later"),
+        ("trio", "shared", "first"),
+    ],
+)
+@pytest.mark.parametrize("kind", HANGS)
+def test_a_plain_test_that_hangs_is_a_time_out_and_the_run_goes_on(
+    measured, kind, loop, client, when
+):
+    pytest.importorskip("starlette", reason="starlette is not installed")
+    hangs, cause = HANGS[kind]
+    request = f"""
+if {"number > 2" if (client, when) == ("own", "later") else WHEN[when]}:
+    {hangs}
+await respond(send)
+"""
+    result = measured(Fault([], request, timeout=2), loop, client)
+    result.assert_outcomes(failed=1, passed=1)
+    result.stdout.fnmatch_lines(
+        [
+            "nonblocking: GET / does not finish*",
+            "*of * finished (timeout 2 s from marker)",
+            f"*cause*{cause}*",
+            "*where*webapp.py:*",
+        ]
+    )
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX signals to end the teardown")
+@pytest.mark.parametrize("when", WHEN)
+def test_a_plain_test_whose_loop_cannot_be_freed_ends_with_its_teardown(measured, when):
+    pytest.importorskip("starlette", reason="starlette is not installed")
+    request = f"""
+if {WHEN[when]}:
+    time.sleep(3600)
+await respond(send)
+"""
+    # A copy's thread waits for the loop's.
+    stays = {"first": ("portal",), "later": ("portal", "copy")}[when]
+    result = measured(Fault([], request, timeout=2, stays=stays), "asyncio", "shared")
+    result.assert_outcomes(failed=1, errors=1, passed=1)
+    result.stdout.fnmatch_lines(
+        [
+            "E*TimeoutError: the loop of a test client is held by app (*webapp.py:*), which cannot "
+            "be interrupted; its thread stays until the process ends",
+            "nonblocking: GET / does not finish",
+            "*cause*blocking-call*",
+        ]
+    )
+
+
+def test_a_lifespan_that_blocks_in_a_plain_test_is_not_charged_to_its_verdict(measured):
+    pytest.importorskip("starlette", reason="starlette is not installed")
+    fault = LIFESPANS["start-up-and-shutdown-block"]
+    result = measured(fault, "asyncio", "own")
+    result.stdout.no_fnmatch_line("*blocks the event loop*")
