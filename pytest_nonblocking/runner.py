@@ -7,6 +7,7 @@ import inspect
 import threading
 import warnings
 from collections.abc import Awaitable, Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from .analysis.places import Place
 from .analysis.user_code import FRAMEWORKS
 from .asgi import apps
 from .asgi.lifecycle import Clients
+from .asgi.lifespan import place_text
 from .categories import InconclusiveWarning, NotMeasuredWarning, PytestNonblockingWarning
 from .clocks import CLOCKS
 from .config import Settings
@@ -26,6 +28,7 @@ from .gate.baseline import BASELINE
 from .load import scenario
 from .load import sync_tests as threads
 from .load.burst import Body, BodyFailedError
+from .load.time_limit import TimeLimit
 from .model import Culprit, Evidence, Judgement, Limit, Limits, Outcome
 from .reporting import escaped
 from .reporting.advice import notes_for
@@ -59,6 +62,7 @@ _UNFINISHED = (
 )
 _STUCK_NS = 50_000_000
 """Age of a callback that Ctrl-C interrupts."""
+_TEARDOWN_WITHIN = 2.0
 _MEASURES = frozenset(("nonblocking", "loop_sentinel"))
 """Fixtures of tests that decide by themselves what is measured."""
 
@@ -79,7 +83,9 @@ class TestRun:
         self.settings = settings
         self._marked = marked and settings.mode != "off"
         self._rootdir = Path(item.config.rootpath)
-        self._clients = Clients(settings.transport)
+        timeout = Limit(settings.timeout, settings.origins["timeout"])
+        self._clients = Clients(settings.transport, timeout)
+        self._sync_test: threads.SyncTest | None = None
         self.outcomes: list[Outcome] = []
         self.measurements: list[Measurement] = []  # the outcomes as records
         self.sentinel = Sentinel(settings.max_lag, settings.max_blocked)
@@ -114,9 +120,11 @@ class TestRun:
                     self.abandon()
                     # Shut the app down even if the runner has cancelled the test.
                     with ctrl_c.cleanup():
-                        await self._clients.shutdown()
+                        failure = await self._shut_down()
             self._clients.raise_failure()
             self._enforce()
+            if failure is not None:
+                raise failure
 
         return run
 
@@ -136,11 +144,21 @@ class TestRun:
             return False
         return CLOCKS.wall_ns() - sentinel.probe.step_ns >= _STUCK_NS
 
+    async def _shut_down(self) -> Exception | None:
+        """Shut the apps down; return what failed, reported in case that the test itself fails."""
+        try:
+            await self._clients.shutdown()
+        except Exception as error:
+            self._item.add_report_section("call", "nonblocking", f"{type(error).__name__}: {error}")
+            return error
+        return None
+
     def _measure_live_loop(self) -> None:
         """Point the sentinel at the loop of a live server; this thread then drives the requests."""
         if self._clients.live is not None:
             client = threading.get_native_id()
             self.sentinel.loop = self._clients.live.loop
+            self.sentinel.loop_thread = self._clients.live.thread_ident
             self.sentinel.driver = Driver(lambda: cpu_of_other_thread(client), lambda: (client,))
 
     def wrap_function(self, test: Callable[..., object]) -> Callable[..., None]:
@@ -154,6 +172,17 @@ class TestRun:
             self._enforce()
 
         return run
+
+    def teardown_limit(self) -> AbstractContextManager[object]:
+        """Return a limit for the teardown, which waits for what nothing can end."""
+        test = self._sync_test
+        if test is None or test.stays is None:
+            return nullcontext()
+        why = (
+            f"the loop of a test client is held by {place_text(test.stays)}, which cannot be "
+            "interrupted; its thread stays until the process ends"
+        )
+        return TimeLimit(_TEARDOWN_WITHIN, TimeoutError(why))
 
     def release(self) -> None:
         """Close the port of a live server whose test never ran."""
@@ -223,7 +252,7 @@ class TestRun:
         except BodyFailedError as failure:
             failed = failure.with_traceback(None)  # whose frames hold the evidence
         except Exception as error:
-            unmeasured = _why_unmeasured(error)
+            unmeasured = self._clients.why_ended() or _why_unmeasured(error)
             if not ran:
                 await body()
             return Evidence(unmeasured=unmeasured), _seconds_since(began)
@@ -236,13 +265,15 @@ class TestRun:
         """Return the evidence for a plain function, and the seconds that it took."""
         __tracebackhide__ = True
         began = CLOCKS.wall_ns()
-        with LoopsUsed() as loops:
-            body()
         limits, output = limits_of(self.settings), Output(self._item)
+        test = self._sync_test = threads.SyncTest(body, limits, self.sentinel)
+        with LoopsUsed() as loops:
+            late = test.run()
+        if late is not None:
+            return threads.timed_out(late), _seconds_since(began)
         try:
             with Progress(self._item.config, limits) as progress, output:
-                between = output.between(progress)
-                evidence = threads.measure(body, loops, limits, self.sentinel, between)
+                evidence = test.measure(loops, output.between(progress))
         except BodyFailedError as failure:
             failed = failure.with_traceback(None)  # whose frames hold the evidence
         except Exception as error:

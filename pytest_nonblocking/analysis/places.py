@@ -126,7 +126,7 @@ class Reader:
 
         ``on_loop`` says that it is the stack of the loop's thread or of a task.
         """
-        if any(_is_lifespan(frame) for frame in stack):
+        if any(is_lifespan(frame) for frame in stack):
             return None
         start, side = _start(stack, on_loop)
         below = stack[start:]
@@ -162,7 +162,7 @@ def _start(stack: Stack, on_loop: bool) -> tuple[int, Side]:
     return 0, "loop"
 
 
-def _is_lifespan(frame: Frame) -> bool:
+def is_lifespan(frame: Frame) -> bool:
     """Return whether ``frame`` is the app's lifespan, which waits during the whole test."""
     return frame.module.startswith(_LIFESPANS) or (
         leaf(frame) == "lifespan" and frame.module.startswith(("starlette.", "fastapi."))

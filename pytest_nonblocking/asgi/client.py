@@ -12,11 +12,11 @@ from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any
 
 from ..clocks import CLOCKS
-from ..model import Exchange
+from ..model import Exchange, Limit
 from ..sentinel import COPY
 from ..tasks import PATIENCE, Task, all_ended, ended_in_time, is_over, running_tasks
 from .exchange import Call, ClosedError
-from .lifespan import ASGIApp, Lifespan
+from .lifespan import DEFAULT_TIMEOUT, ASGIApp, Lifespan
 from .servers import MARK, LiveServer
 
 try:
@@ -90,7 +90,7 @@ class ASGITransport(httpx.AsyncBaseTransport):
 
     With ``raise_app_exceptions``, exceptions of the app are raised in the client, as with httpx's
     own transport; otherwise the client gets a response with status 500. ``clock_ns`` provides the
-    exchanges' timestamps in nanoseconds.
+    exchanges' timestamps in nanoseconds. ``timeout`` limits the app's start-up and its shutdown.
     """
 
     def __init__(
@@ -101,8 +101,10 @@ class ASGITransport(httpx.AsyncBaseTransport):
         root_path: str = "",
         client: tuple[str, int] = ("127.0.0.1", 123),
         clock_ns: Callable[[], int] = CLOCKS.wall_ns,
+        timeout: Limit = DEFAULT_TIMEOUT,
     ) -> None:
         self._app = app
+        self._timeout = timeout
         self.raise_app_exceptions = raise_app_exceptions
         self.clock_ns = clock_ns
         self._root_path = root_path
@@ -261,7 +263,7 @@ class ASGITransport(httpx.AsyncBaseTransport):
     async def startup(self) -> None:
         """Start the app's lifespan; raises AppStartupError. May be called twice."""
         if self._lifespan is None:
-            self._lifespan = Lifespan(self._app)
+            self._lifespan = Lifespan(self._app, self._timeout)
             try:
                 await self._lifespan.startup()
             except BaseException:
@@ -294,9 +296,11 @@ class _MarkingTransport(httpx.AsyncHTTPTransport):
         return await super().handle_async_request(request)
 
 
-def make_live_client(app: ASGIApp, server: str) -> tuple[httpx.AsyncClient, LiveServer]:
+def make_live_client(
+    app: ASGIApp, server: str, timeout: Limit = DEFAULT_TIMEOUT
+) -> tuple[httpx.AsyncClient, LiveServer]:
     """Return a client without timeouts for ``app`` behind a real server, and the server."""
-    live = LiveServer(app, server)
+    live = LiveServer(app, server, timeout)
     base_url = f"http://127.0.0.1:{live.port}"
     transport = _MarkingTransport(live.port)
     client = httpx.AsyncClient(
@@ -306,8 +310,8 @@ def make_live_client(app: ASGIApp, server: str) -> tuple[httpx.AsyncClient, Live
 
 
 def make_client(
-    app: ASGIApp, *, base_url: str = "http://testserver"
+    app: ASGIApp, *, base_url: str = "http://testserver", timeout: Limit = DEFAULT_TIMEOUT
 ) -> tuple[httpx.AsyncClient, ASGITransport]:
     """Return an in-process client without timeouts for ``app``, and its transport."""
-    transport = ASGITransport(app)
+    transport = ASGITransport(app, timeout=timeout)
     return httpx.AsyncClient(transport=transport, base_url=base_url, timeout=None), transport

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 from typing import Any
 
+from ..model import Limit
 from .client import ASGITransport, make_client, make_live_client
+from .lifespan import DEFAULT_TIMEOUT
 from .servers import LiveServer
 
 
 class Clients:
     """Creates clients, and starts and shuts down their apps around the body of a test.
 
-    ``server`` is "asgi" for in-process clients, or the name of a real server.
+    ``server`` is "asgi" for in-process clients, or the name of a real server. ``timeout`` limits
+    each app's start-up and its shutdown.
     """
 
-    def __init__(self, server: str) -> None:
+    def __init__(self, server: str, timeout: Limit = DEFAULT_TIMEOUT) -> None:
         self._server = server
+        self._timeout = timeout
         self._clients: list[tuple[Any, ASGITransport | LiveServer]] = []
         self.apps: list[Any] = []
         self.live: LiveServer | None = None
@@ -26,13 +30,18 @@ class Clients:
         return [transport for _, transport in self._clients]
 
     def client_for(self, app: Any) -> Any:
-        """Return a new client for ``app``."""
+        """Return a new client for ``app``; raises TypeError if it cannot be called."""
+        if not callable(app):
+            raise TypeError(
+                f"nonblocking: the app is {app!r}, which is not callable; have the fixture "
+                "`nonblocking_app` return an ASGI application"
+            )
         self.apps.append(app)
         if self._server == "asgi":
-            client, transport = make_client(app)
+            client, transport = make_client(app, timeout=self._timeout)
             self._clients.append((client, transport))
         else:
-            client, live = make_live_client(app, self._server)
+            client, live = make_live_client(app, self._server, self._timeout)
             self._clients.append((client, live))
             self.live = live
         return client
@@ -46,9 +55,19 @@ class Clients:
     async def shutdown(self) -> None:
         """Close all clients and shut their apps down, in reverse order; raises AppShutdownError."""
         __tracebackhide__ = True
+        errors: list[Exception] = []
         for client, transport in reversed(self._clients):
             await client.aclose()
-            await transport.shutdown()
+            try:
+                await transport.shutdown()
+            except Exception as error:  # the others must be shut down too
+                errors.append(error)
+        if errors:
+            raise errors[0]
+
+    def why_ended(self) -> str | None:
+        """Return why a live server has ended by itself, None if none has."""
+        return None if self.live is None else self.live.why_ended()
 
     def raise_failure(self) -> None:
         """Raise the first exception of an app that no request has raised."""

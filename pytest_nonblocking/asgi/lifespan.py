@@ -9,6 +9,9 @@ from typing import Any
 import anyio
 
 from .. import tasks
+from ..analysis.user_code import is_user_code
+from ..model import Limit, Stack
+from ..sentinel.stacks import suspended_stack
 from ..tasks import Task, call_later, ended_in_time, running_tasks
 
 Message = MutableMapping[str, Any]
@@ -23,14 +26,51 @@ class AppShutdownError(Exception):
     """The app's lifespan failed at shutdown or did not respond."""
 
 
+DEFAULT_TIMEOUT = Limit(30.0, "default")
+
+
+def seconds_within(timeout: Limit) -> float:
+    """Return for how many seconds a start-up or a shutdown may last under ``timeout``.
+
+    A short timeout is meant for requests: a start-up may take GRACE in any case.
+    """
+    return max(float(timeout.value), tasks.GRACE)
+
+
+def place_text(stack: Stack) -> str:
+    """Return the innermost line of the user's code in ``stack``, and what it calls, as text."""
+    users = [number for number, one in enumerate(stack) if is_user_code(one.file)]
+    if not users:
+        return stack[-1].function if stack else "an unknown place"
+    innermost = stack[users[-1]]
+    called = [f"{one.module}.{one.function}" for one in stack[users[-1] + 1 :][:1]]
+    place = f"{innermost.function} ({innermost.file}:{innermost.line})"
+    return " → ".join([place, *called])
+
+
+def late_text(phase: str, stack: Stack, timeout: Limit) -> str:
+    """Return the message for a lifespan that has not answered in time, with its ``stack``."""
+    limit = seconds_within(timeout)
+    origin = "default" if timeout.origin == "default" else f"from {timeout.origin}"
+    why = f"timeout {origin}"
+    if limit > timeout.value:
+        why = f"the least for a {phase}; timeout {timeout.value:g} s {origin}"
+    return (
+        f"the {phase} of the app's lifespan has not ended within {limit:g} s ({why}); it waits in "
+        f"{place_text(stack)}. Find what should end this wait, bound it with "
+        "anyio.fail_after(…), or raise the timeout"
+    )
+
+
 class Lifespan:
     """The app's lifespan, in one task from start-up to shutdown.
 
     ``state`` is the lifespan state set by the app, None if the app does not support lifespans.
     """
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, timeout: Limit = DEFAULT_TIMEOUT) -> None:
         self._app = app
+        self._timeout = timeout
         self._events: deque[Message] = deque()
         self._event_sent = anyio.Event()
         self._asked = False
@@ -48,14 +88,19 @@ class Lifespan:
             "asgi": {"version": "3.0", "spec_version": "2.0"},
             "state": state,
         }
-        self._task = running_tasks().start(self._run(scope))
+        self._coroutine = self._run(scope)
+        self._task = running_tasks().start(self._coroutine)
         try:
-            await self._ask("lifespan.startup")
+            late = await self._ask("startup", "start-up")
         except anyio.get_cancelled_exc_class():
             self._task.cancel()
             with anyio.CancelScope(shield=True):
                 await self._stop()
             raise
+        if late is not None:
+            self._task.cancel()
+            await self._stop()
+            raise AppStartupError(f"application startup failed: {late}")
         if "lifespan.startup.complete" in self._answers:
             self.state = state
             return
@@ -67,43 +112,49 @@ class Lifespan:
             raise AppStartupError(f"application startup failed: {reason}") from self._error
 
     async def shutdown(self) -> None:
-        """Shut the app down; raises AppShutdownError if that fails or takes longer than GRACE."""
+        """Shut the app down; raises AppShutdownError if that fails or takes too long."""
         if self.state is None or self._task is None:
             await self._stop()
             return
+        late = None
         try:
             if not self._task.done():
-                await self._ask_for_shutdown()
+                self._answered = anyio.Event()
+                late = await self._ask("shutdown", "shutdown")
             if "lifespan.shutdown.complete" in self._answers and self._error is None:
                 return
             reason = self._answers.get("lifespan.shutdown.failed")
             if self._error is not None:
                 reason = reason or f"{type(self._error).__name__}: {self._error}"
-            elif reason is None and not self._task.done():
-                reason = f"it did not answer within {tasks.GRACE:g} s"
+            reason = reason or late
             if reason is not None:
                 raise AppShutdownError(f"application shutdown failed: {reason}") from self._error
         finally:
             await self._stop()
-
-    async def _ask_for_shutdown(self) -> None:
-        self._answered = anyio.Event()
-        timer = call_later(tasks.GRACE, self._answered.set)
-        try:
-            await self._ask("lifespan.shutdown")
-        finally:
-            timer.cancel()
-            timer.join()
 
     async def _stop(self) -> None:
         if self._task is not None and not await ended_in_time({self._task}, 1.0):
             self._task.cancel()
             await ended_in_time({self._task})
 
-    async def _ask(self, kind: str) -> None:
-        self._events.append({"type": kind})
-        self._event_sent.set()
-        await self._answered.wait()
+    async def _ask(self, event: str, phase: str) -> str | None:
+        """Send an event and wait for an answer; return why there is none."""
+        late: list[str] = []
+
+        def give_up() -> None:
+            if not self._answered.is_set():
+                late.append(late_text(phase, suspended_stack(self._coroutine), self._timeout))
+                self._answered.set()
+
+        timer = call_later(seconds_within(self._timeout), give_up)
+        try:
+            self._events.append({"type": f"lifespan.{event}"})
+            self._event_sent.set()
+            await self._answered.wait()
+        finally:
+            timer.cancel()
+            timer.join()
+        return late[0] if late else None
 
     async def _run(self, scope: dict[str, Any]) -> None:
         try:

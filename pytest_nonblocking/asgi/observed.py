@@ -149,6 +149,11 @@ class Requests:
         self._news = news
         self._running: set[_Request] = set()
         self._ended: list[Exchange] = []
+        self._is_closed = False
+
+    def close(self) -> None:
+        """Let no other request into the app; from any thread."""
+        self._is_closed = True
 
     async def serve(
         self, app: ASGIApp, scope: dict[str, Any], receive: Any, send: Any, copy: int | None
@@ -156,6 +161,9 @@ class Requests:
         """Have ``app`` serve a request of ``copy``; None for requests outside of any copy."""
         # A websocket is a dialogue: its messages cannot wait for other copies.
         visit = await self._door.enter(copy if scope["type"] == "http" else None)
+        if self._is_closed:
+            visit.gone()
+            return
         request = _Request(scope, visit.start_ns)
         answer = _Answer(visit, send)
         self._running.add(request)

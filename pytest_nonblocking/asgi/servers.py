@@ -3,25 +3,35 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import importlib
 import os
 import socket
-import threading
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from ..model import Exchange
+from .. import tasks
+from ..model import Exchange, Limit
 from ..sentinel import COPY
-from ..tasks import GRACE
+from ..sentinel.stacks import suspended_stack, thread_stack
 from .door import Door
-from .lifespan import AppShutdownError, AppStartupError, ASGIApp, Message
+from .lifespan import (
+    DEFAULT_TIMEOUT,
+    AppShutdownError,
+    AppStartupError,
+    ASGIApp,
+    Message,
+    late_text,
+    place_text,
+    seconds_within,
+)
 from .observed import News, Requests
+from .server_thread import ServerThread
 
 MARK = "x-nonblocking-copy"
 """The request header with the index of the sending copy; removed before the app sees it."""
 
 _START_WITHIN = 30.0
+"""Seconds in which a server must start the app's lifespan; its packages may have to be imported."""
 
 Serve = Callable[[ASGIApp, socket.socket, asyncio.Event], Awaitable[None]]
 
@@ -61,7 +71,8 @@ class LiveServer:
     on which the app runs.
     """
 
-    def __init__(self, app: ASGIApp, server: str) -> None:
+    def __init__(self, app: ASGIApp, server: str, timeout: Limit = DEFAULT_TIMEOUT) -> None:
+        self._timeout = timeout
         self._news = News()
         self.door = Door()
         self._requests = Requests(self.door, self._news)
@@ -72,63 +83,97 @@ class LiveServer:
         self._listener.bind(("127.0.0.1", 0))
         self._listener.listen(1024)
         self.port = int(self._listener.getsockname()[1])
-        self.loop: asyncio.AbstractEventLoop | None = None
         self._leave: asyncio.Event | None = None
-        self._thread: threading.Thread | None = None
-        self._error: BaseException | None = None
-        self._ended = False
+        self._thread: ServerThread | None = None
+
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop | None:
+        """The loop of the server's thread, None unless it runs."""
+        return None if self._thread is None else self._thread.loop
+
+    @property
+    def thread_ident(self) -> int:
+        """The identifier of the server's thread, 0 unless it runs."""
+        return 0 if self._thread is None else self._thread.ident
 
     async def startup(self) -> None:
         """Start the server; raises AppStartupError. May be called twice."""
         if self._thread is not None:
             return
-        self._thread = threading.Thread(
-            target=self._run, name=f"pytest-nonblocking-{self._server}", daemon=True
-        )
-        self._thread.start()
-        await self._news.until(lambda: self._observed.ready or self._ended, _START_WITHIN)
-        if self._observed.ready and self._observed.startup_failure is None:
+        name = f"pytest-nonblocking-{self._server}"
+        thread = self._thread = ServerThread(name, self._serve, self._news)
+        thread.start()
+        app = self._observed
+        if await thread.until(lambda: app.has_begun, _START_WITHIN):
+            await thread.until(lambda: app.ready, seconds_within(self._timeout))
+        if app.ready and app.startup_failure is None and not thread.ended:
             return
-        reason = self._observed.startup_failure or self._error or "it did not start in time"
-        await self._end()
-        raise AppStartupError(f"application startup failed: {reason}") from self._error
+        reason = app.startup_failure or self._why_not_started(thread)
+        error = app.error or thread.error
+        await self._end(tasks.GRACE if app.ready else 0.0)
+        raise AppStartupError(f"application startup failed: {reason}") from error
+
+    def _why_not_started(self, thread: ServerThread) -> str:
+        if thread.ended:
+            return f"{self._server} ended: {thread.error!r}"
+        if self._observed.lifespan is None:
+            return f"{self._server} has not called the app within {_START_WITHIN:g} s"
+        return self._late_text("start-up", thread)
+
+    def _late_text(self, phase: str, thread: ServerThread) -> str:
+        task = self._observed.lifespan
+        if task is None or task.done():
+            return f"{self._server} has not ended within {seconds_within(self._timeout):g} s"
+        stack = suspended_stack(task.get_coro())
+        return late_text(phase, stack or thread_stack(thread.ident), self._timeout)
 
     async def shutdown(self) -> None:
-        """Stop the server; raises AppShutdownError if the app's shutdown fails."""
-        await self._end()
-        if self._observed.shutdown_failure is not None:
-            raise AppShutdownError(
-                f"application shutdown failed: {self._observed.shutdown_failure}"
-            )
+        """Stop the server; raises AppShutdownError if the app's shutdown fails or hangs."""
+        app, died = self._observed, self.why_ended()
+        reason = await self._end(seconds_within(self._timeout)) or app.shutdown_failure
+        if died is not None:
+            raise AppShutdownError(died)
+        if reason is not None:
+            raise AppShutdownError(f"application shutdown failed: {reason}") from app.error
 
-    async def _end(self) -> None:
+    def why_ended(self) -> str | None:
+        """Return why the server has ended by itself, None if it has not."""
+        thread = self._thread
+        if thread is None or not thread.ended:
+            return None
+        return f"{self._server} ended during the test: {thread.error!r}"
+
+    async def _end(self, within: float) -> str | None:
+        """Stop the server within some seconds, later by force; return why that failed."""
         thread, self._thread = self._thread, None
+        self._requests.close()
+        reason = None
         if thread is not None:
-            # The loop may be closed at any time.
-            with contextlib.suppress(RuntimeError):
-                if self.loop is not None and self._leave is not None:
-                    self.loop.call_soon_threadsafe(self._leave.set)
-            await self._news.until(lambda: self._ended, GRACE)
-            if self._ended:
-                thread.join()
+
+            def late() -> None:
+                nonlocal reason
+                reason = self._late_text("shutdown", thread)
+
+            stack = await thread.end(self._set_leave, within, late)
+            if stack is not None:
+                reason = (
+                    f"the thread of {self._server} cannot be interrupted in {place_text(stack)}; "
+                    "it stays until the process ends"
+                )
         self.release()
+        return reason
+
+    def _set_leave(self) -> None:
+        if self._leave is not None:
+            self._leave.set()
 
     def release(self) -> None:
         """Close the port; may be called twice."""
         self._listener.close()
 
-    def _run(self) -> None:
-        try:
-            asyncio.run(self._serve())
-        except BaseException as error:
-            self._error = error
-        finally:
-            self._ended = True
-            self._news.spread()
-
     async def _serve(self) -> None:
         self._leave = asyncio.Event()
-        self.loop = self.door.loop = asyncio.get_running_loop()
+        self.door.loop = asyncio.get_running_loop()
         await SERVERS[self._server](self._observed, self._listener, self._leave)
 
     # The transport protocol of a scenario
@@ -150,15 +195,26 @@ class LiveServer:
 
 
 class _Observed:
-    """Wraps the app to record its requests and its lifespan."""
+    """Wraps the app to record its requests and its lifespan.
+
+    ``lifespan`` is the task that runs the app's lifespan, ``error`` the exception that ended it.
+    """
 
     def __init__(self, app: ASGIApp, requests: Requests, news: News) -> None:
         self._app = app
         self._requests = requests
         self._news = news
+        self._asked: str | None = None
+        self.lifespan: asyncio.Task[Any] | None = None
         self.ready = False
+        self.error: BaseException | None = None
         self.startup_failure: str | None = None
         self.shutdown_failure: str | None = None
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether the server has called the app."""
+        return self.lifespan is not None
 
     async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
         if scope["type"] == "lifespan":
@@ -169,19 +225,39 @@ class _Observed:
         await self._requests.serve(self._app, scope, receive, send, copy)
 
     async def _live(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
+        self.lifespan = asyncio.current_task()
+        self._news.spread()
+
+        async def asked() -> Message:
+            event: Message = await receive()
+            self._asked = event["type"]
+            return event
+
         async def seen(message: Message) -> None:
             # Before sending: hypercorn raises on a failure.
-            if message["type"] == "lifespan.startup.failed":
-                self.startup_failure = message.get("message", "") or "no reason given"
-            elif message["type"] == "lifespan.shutdown.failed":
-                self.shutdown_failure = message.get("message", "") or "no reason given"
+            if message["type"].endswith(".failed"):
+                self._failed(message.get("message", "") or "no reason given")
+            elif message["type"] == "lifespan.shutdown.complete":
+                self._asked = None
             await send(message)
             self._is_ready()
 
         try:
-            await self._app(scope, receive, seen)
+            await self._app(scope, asked, seen)
+        except Exception as error:
+            # An app without lifespan support raises before it receives an event.
+            if self._asked is not None:
+                self.error = error
+                self._failed(f"{type(error).__name__}: {error}")
+            raise
         finally:
-            self._is_ready()  # an app without lifespan support raises at once
+            self._is_ready()
+
+    def _failed(self, reason: str) -> None:
+        if not self.ready:
+            self.startup_failure = self.startup_failure or reason
+        else:
+            self.shutdown_failure = self.shutdown_failure or reason
 
     def _is_ready(self) -> None:
         self.ready = True

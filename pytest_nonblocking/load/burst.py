@@ -12,7 +12,7 @@ import anyio.lowlevel
 
 from ..asgi.door import Door
 from ..clocks import CLOCKS
-from ..model import Budget, Exchange, Limits, Run, Stack, Step
+from ..model import Budget, Exchange, Limits, Run, Sample, Stack, Step
 from ..sentinel import (
     COPY,
     LoopStuck,
@@ -224,7 +224,8 @@ class _BudgetWindow:
             within = self._within(timed_out)
             window = self._sentinel.close_window(self._opened, within)
         except LoopUnreachableError:
-            self.figures |= {"makespan": makespan, "budget": Budget(blocked=makespan)}
+            samples = self._sentinel.probe.take_samples()
+            self.figures |= {"makespan": makespan, "budget": budget_of_held(samples, makespan)}
             return
         self._closed = window.closed
         self.figures |= {
@@ -499,6 +500,13 @@ class _Burst:
                 self._announced = True
                 self._sentinel.last_stacks.announce(_NEITHER.format(_GRACE, self._timeout))
         return _BREAK_EVERY
+
+
+def budget_of_held(samples: Sequence[Sample], seconds: float) -> Budget:
+    """Return the budget of a loop held for ``seconds``, by the samples of its thread."""
+    computing = sum(sample.weight for sample in samples if sample.state in ("running", "gil"))
+    cpu = seconds * computing / (sum(sample.weight for sample in samples) or 1.0)
+    return Budget(cpu=cpu, blocked=seconds - cpu)
 
 
 def _residences(exchanges: Sequence[Exchange]) -> Iterator[float]:

@@ -9,10 +9,19 @@ import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
+from ..analysis.places import is_lifespan
 from ..asgi.door import Door
-from ..model import Budget, Calibration, Evidence, Limits, Run
-from ..sentinel import NoDescriptorLeftError, Sentinel, clock_name, cores
-from .burst import Body, Transport, run_burst
+from ..clocks import CLOCKS
+from ..model import Budget, Calibration, Evidence, Limits, Run, Sample, Stack
+from ..sentinel import (
+    LoopUnreachableError,
+    NoDescriptorLeftError,
+    Sentinel,
+    clock_name,
+    cores,
+    tracers,
+)
+from .burst import Body, Transport, budget_of_held, run_burst
 from .machine import slowdown
 from .schedule import Progress, replicate
 
@@ -50,20 +59,44 @@ async def measure(
     one that a coverage tool or debugger sees, since a tracer makes Python 2-4x slower. Raises
     BodyFailedError if the body fails, and UnsupportedLoopError before anything runs.
     """
-    sentinel.start()
+    _wait_for_loop(sentinel, limits)
+    try:
+        sentinel.start()
+    except LoopUnreachableError as error:
+        return _held_up(error, Calibration(slowdown(), clock=clock_name()), limits)
     evidence = Evidence()
     try:
         warm_up = await run_burst(body, 1, limits, sentinel, transports, door=door)
+        if warm_up.timed_out:
+            calibration = _calibrated(sentinel, tracers.active())
+            return Evidence(calibration=calibration, singles=(warm_up,))
         with sentinel.without_tracers() as tracer, frozen_heap():
             evidence = Evidence(calibration=_calibrated(sentinel, tracer))
-            if warm_up.timed_out:
-                return dataclasses.replace(evidence, singles=(warm_up,))
             await sentinel.learn_background()
             runner = _BurstRunner(body, limits, sentinel, transports, door)
             evidence = await replicate(runner, evidence, limits, progress)
+    except LoopUnreachableError as error:
+        return _held_up(error, evidence.calibration, limits)
     finally:
         sentinel.stop()
     return evidence
+
+
+def _wait_for_loop(sentinel: Sentinel, limits: Limits) -> None:
+    """Have a callback that holds the loop end in a time-out of the next run, not in a fault."""
+    sentinel.patient_until_ns = CLOCKS.wall_ns() + int(limits.timeout * 1e9)
+
+
+def held_run(
+    concurrency: int, limits: Limits, stack: Stack | None, samples: Sequence[Sample] = ()
+) -> Run:
+    """Return a run that timed out in a callback at ``stack``, which never returned to the loop."""
+    budget = budget_of_held(samples, limits.timeout)
+    return Run(concurrency, limits.timeout, (), budget, timed_out=True, stuck=stack)
+
+
+def _held_up(error: LoopUnreachableError, calibration: Calibration, limits: Limits) -> Evidence:
+    return Evidence(calibration=calibration, singles=(held_run(1, limits, error.stack),))
 
 
 def _calibrated(sentinel: Sentinel, tracer: str | None) -> Calibration:
@@ -106,17 +139,21 @@ class _BurstRunner:
         The slowdown is measured before and after: hyperthreads share a core with neighbours that
         come and go (the same requests took up to twice the CPU time).
         """
-        run = await run_burst(
-            self._body,
-            concurrency,
-            self._limits,
-            self._sentinel,
-            self._transports,
-            alone,
-            self._door,
-        )
+        _wait_for_loop(self._sentinel, self._limits)
+        try:
+            run = await run_burst(
+                self._body,
+                concurrency,
+                self._limits,
+                self._sentinel,
+                self._transports,
+                alone,
+                self._door,
+            )
+        except LoopUnreachableError as error:
+            return held_run(concurrency, self._limits, error.stack)
         before = self._slowdown
-        if concurrency > 1:
+        if concurrency > 1 and not run.timed_out:
             self._slowdown = self._sentinel.on_loop(slowdown)
         return dataclasses.replace(run, slowdowns=(before, self._slowdown))
 
@@ -127,20 +164,29 @@ class _BurstRunner:
 
 
 def single_run(sentinels: Sequence[Sentinel], took: float) -> Run:
-    """Return a single run of ``took`` seconds from ``sentinels``, one on each loop it used."""
+    """Return a single run of ``took`` seconds from ``sentinels``, one on each loop it used.
+
+    Start-ups and shutdowns within it are no requests: their callbacks are left out.
+    """
     probes = [sentinel.probe for sentinel in sentinels]
     totals: Counter[str] = Counter()
     for probe in probes:
         totals.update(probe.parts.seconds())
-    steps = [step for probe in probes for step in probe.take_steps()]
+    steps = [step for probe in probes for step in probe.take_steps() if _is_request(step.samples)]
+    samples = [sample for probe in probes for sample in probe.take_samples()]
     return Run(
         concurrency=1,
         makespan=took,
         latencies=(took,),
         budget=Budget(**totals),
         steps=tuple(sorted(steps, key=lambda step: -step.loop_time)),
-        samples=tuple(sample for probe in probes for sample in probe.take_samples()),
+        samples=tuple(sample for sample in samples if _is_request([sample])),
     )
+
+
+def _is_request(samples: Sequence[Sample]) -> bool:
+    """Return whether ``samples`` of one callback show no lifespan."""
+    return not any(is_lifespan(frame) for sample in samples for frame in sample.stack)
 
 
 def watched(sentinel: Sentinel, transports: Sequence[Transport], took: float) -> Evidence:

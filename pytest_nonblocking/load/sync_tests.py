@@ -7,24 +7,27 @@ import concurrent.futures
 import contextlib
 import contextvars
 import dataclasses
-import sys
 import threading
 from collections.abc import Callable, Iterator
-from typing import Any
-
-from anyio.from_thread import BlockingPortal
 
 from ..analysis.tolerances import SINGLES
-from ..asgi.door import Door
-from ..asgi.lifespan import ASGIApp
-from ..asgi.observed import News, Requests
 from ..clocks import CLOCKS
-from ..model import Budget, Calibration, Evidence, Limits, Run
-from ..sentinel import COPY, Driver, LoopsUsed, Sentinel, clock_name, cpu_of_other_thread, tracers
+from ..model import Calibration, Evidence, Limits, Run, Stack
+from ..sentinel import (
+    Driver,
+    LoopStuck,
+    LoopsUsed,
+    Sentinel,
+    clock_name,
+    cpu_of_other_thread,
+    tracers,
+)
 from . import scenario
 from .burst import BodyFailedError
 from .machine import slowdown
 from .schedule import Progress
+from .sync_clients import TestClients
+from .time_limit import TimeLimit
 
 SyncBody = Callable[[], object]
 
@@ -44,132 +47,128 @@ _MANY_LOOPS = (
 )
 
 
-def measure(
-    body: SyncBody,
-    used: LoopsUsed,
-    limits: Limits,
-    sentinel: Sentinel,
-    progress: Progress | None = None,
-) -> Evidence:
-    """Run ``body`` as often as the verdict needs, each copy in a thread of its own.
+class SyncTest:
+    """A test that is a plain function, and the time-out of its runs.
 
-    ``used`` holds the loops that served the requests of an earlier call of ``body``. If they share
-    one loop, bursts are released from it and measured there. If each request has its own, only
-    single runs are made. Raises BodyFailedError.
-    """
-    loops = used.running
-    if len(loops) == 1 and not used.ended:
-        return _on_shared_loop(body, limits, sentinel, loops[0], progress)
-    if not loops and not used.ended:
-        return Evidence(unmeasured=_NO_LOOP)
-    why = _MANY_LOOPS.format(len(loops)) if len(loops) > 1 else _LOOP_EACH
-    return _alone(body, limits, why)
-
-
-def _on_shared_loop(
-    body: SyncBody,
-    limits: Limits,
-    sentinel: Sentinel,
-    loop: asyncio.AbstractEventLoop,
-    progress: Progress | None,
-) -> Evidence:
-    copies = _CopyThreads()
-    client = _TestClients(loop)
-    sentinel.driver = Driver(copies.cpu_ns, copies.ids)
-
-    async def in_thread() -> None:
-        await copies.run(body)
-
-    measuring = scenario.measure(
-        in_thread,
-        limits,
-        sentinel,
-        transports=[client.requests],
-        door=client.door,
-        progress=progress,
-    )
-    future = asyncio.run_coroutine_threadsafe(measuring, loop)
-    client.install()
-    try:
-        while not concurrent.futures.wait([future], _LOOK_EVERY).done:
-            if _is_stuck(sentinel, limits):
-                stack = sentinel.loop_stack()
-                run = Run(1, limits.timeout, (), Budget(), timed_out=True, stuck=stack)
-                return Evidence(calibration=Calibration(clock=clock_name()), singles=(run,))
-        return future.result()
-    finally:
-        future.cancel()
-        client.door.open()
-        client.remove()
-
-
-class _TestClients:
-    """Puts a door in front of the apps of test clients that run in their own threads.
-
-    Starlette's client sends requests in a private class; others call the app through anyio's
-    blocking portal. If neither is found, there is no door, and the clients' time is charged to the
-    app.
+    ``stays`` is where the loop's thread of a test client is, if nothing could end its request.
     """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self.door = Door(loop)
-        self.requests = Requests(self.door, News())
-        self._patched: list[tuple[type[Any], str, Any]] = []
-        self._replaced: list[tuple[Any, ASGIApp]] = []
+    def __init__(self, body: SyncBody, limits: Limits, sentinel: Sentinel) -> None:
+        self._body = body
+        self._limits = limits
+        self._sentinel = sentinel
+        self.stays: Stack | None = None
 
-    def install(self) -> None:
-        """Route requests through the door from now on."""
-        self._patch(BlockingPortal, "_call_func", self._portal_call)
-        starlette = sys.modules.get("starlette.testclient")
-        self._patch(getattr(starlette, "_TestClientTransport", None), "handle_request", self._sent)
+    def run(self) -> Run | None:
+        """Call the body in this thread; return the run if it has not ended in time.
 
-    def _patch(self, owner: Any, name: str, replacement: Callable[[Any], Any]) -> None:
-        original = getattr(owner, name, None)
-        if original is not None:
-            self._patched.append((owner, name, original))
-            setattr(owner, name, replacement(original))
+        An exception of the body is raised unchanged.
+        """
+        __tracebackhide__ = True
+        clients, seconds = TestClients(), self._limits.timeout
+        late: list[Run] = []
 
-    def remove(self) -> None:
-        """Undo ``install``."""
-        while self._patched:
-            setattr(*self._patched.pop())
-        while self._replaced:
-            transport, app = self._replaced.pop()
-            transport.app = app
+        def give_up() -> None:
+            late.append(clients.late_run(seconds))
+            self.stays = clients.end()
 
-    def _portal_call(self, original: Any) -> Any:
-        async def call_func(
-            portal: BlockingPortal, func: Any, args: Any, kwargs: Any, *more: Any
-        ) -> None:
-            is_request = len(args) == 3 and isinstance(args[0], dict) and "type" in args[0]
-            if is_request and not isinstance(func, _Observed):
-                func = _Observed(func, self.requests)
-            await original(portal, func, args, kwargs, *more)
+        with clients, TimeLimit(seconds, LoopStuck("the test has timed out"), give_up) as limit:
+            try:
+                self._body()
+            except KeyboardInterrupt:
+                raise
+            except BaseException:
+                if not limit.passed:
+                    raise
+        return late[0] if late else None
 
-        return call_func
+    def measure(self, used: LoopsUsed, progress: Progress | None = None) -> Evidence:
+        """Run the body as often as the verdict needs, each copy in a thread of its own.
 
-    def _sent(self, original: Any) -> Any:
-        def handle_request(transport: Any, request: Any) -> Any:
-            if not isinstance(transport.app, _Observed):
-                self._replaced.append((transport, transport.app))
-                transport.app = _Observed(transport.app, self.requests)
-            return original(transport, request)
+        ``used`` holds the loops that served the requests of an earlier run. If they share one
+        loop, bursts are released from it and measured there. If each request has its own, only
+        single runs are made. Raises BodyFailedError.
+        """
+        loops = used.running
+        if len(loops) == 1 and not used.ended:
+            return self._on_shared_loop(loops[0], progress)
+        if not loops and not used.ended:
+            return Evidence(unmeasured=_NO_LOOP)
+        return self._alone(_MANY_LOOPS.format(len(loops)) if len(loops) > 1 else _LOOP_EACH)
 
-        return handle_request
+    def _on_shared_loop(
+        self, loop: asyncio.AbstractEventLoop, progress: Progress | None
+    ) -> Evidence:
+        copies, clients, sentinel = _CopyThreads(), TestClients(loop), self._sentinel
+        sentinel.driver = Driver(copies.cpu_ns, copies.ids)
+
+        async def in_thread() -> None:
+            await copies.run(self._body)
+
+        measuring = scenario.measure(
+            in_thread,
+            self._limits,
+            sentinel,
+            transports=[clients.requests],
+            door=clients.door,
+            progress=progress,
+        )
+        future = asyncio.run_coroutine_threadsafe(measuring, loop)
+        with clients:
+            try:
+                while not concurrent.futures.wait([future], _LOOK_EVERY).done:
+                    if _is_stuck(sentinel, self._limits):
+                        samples = sentinel.probe.take_samples()
+                        run = scenario.held_run(1, self._limits, sentinel.loop_stack(), samples)
+                        exchanges = tuple(clients.requests.in_flight())
+                        return timed_out(dataclasses.replace(run, exchanges=exchanges))
+                return future.result()
+            finally:
+                future.cancel()
+                self.stays = clients.end()
+                if self.stays is None:
+                    concurrent.futures.wait([future], _GRACE)
+
+    def _alone(self, why: str) -> Evidence:
+        """Make single runs of the body, with a sentinel on each loop that it uses."""
+        limits = self._limits
+        with tracers.suspended() as tracer:
+            calibration = Calibration(slowdown(), tracer, clock=clock_name())
+            evidence = Evidence(calibration=calibration, scaling_unmeasured=why)
+            for _ in range(SINGLES):
+                sentinels: list[Sentinel] = []
+
+                def follow(sentinels: list[Sentinel] = sentinels) -> None:
+                    sentinels.append(Sentinel(limits.max_lag, limits.max_blocked))
+                    sentinels[-1].start()
+
+                began = CLOCKS.wall_ns()
+                try:
+                    with LoopsUsed(follow) as used:
+                        late = self._called()
+                    took = (CLOCKS.wall_ns() - began) / 1e9
+                    run = late or scenario.single_run(sentinels, took)
+                    fault = used.fault or next((s.fault for s in sentinels if s.fault), None)
+                finally:
+                    for sentinel in sentinels:
+                        sentinel.abandon()
+                if fault is not None:
+                    return Evidence(unmeasured=scenario.describe_fault(fault))
+                evidence = dataclasses.replace(evidence, singles=(*evidence.singles, run))
+                if late is not None:
+                    break
+        return evidence
+
+    def _called(self) -> Run | None:
+        try:
+            return self.run()
+        except Exception as error:
+            raise BodyFailedError(error, 0, 1) from None
 
 
-class _Observed:
-    """An application whose requests are recorded and pass through a door."""
-
-    def __init__(self, app: ASGIApp, requests: Requests) -> None:
-        self._app = app
-        self._requests = requests
-
-    async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
-        if scope["type"] == "lifespan":
-            await self._app(scope, receive, send)
-        else:
-            await self._requests.serve(self._app, scope, receive, send, COPY.get())
+def timed_out(run: Run) -> Evidence:
+    """Return the evidence of a test whose ``run`` has not ended in time."""
+    return Evidence(calibration=Calibration(slowdown(), clock=clock_name()), singles=(run,))
 
 
 def _is_stuck(sentinel: Sentinel, limits: Limits) -> bool:
@@ -178,13 +177,6 @@ def _is_stuck(sentinel: Sentinel, limits: Limits) -> bool:
         return False
     lasts = (CLOCKS.wall_ns() - sentinel.probe.step_ns) / 1e9
     return lasts > limits.timeout + _GRACE
-
-
-def _called(body: SyncBody) -> None:
-    try:
-        body()
-    except Exception as error:
-        raise BodyFailedError(error, 0, 1) from None
 
 
 class _CopyThreads:
@@ -245,30 +237,3 @@ class _CopyThreads:
             with self._lock:
                 self._running.discard(thread)
                 self._ended_ns += CLOCKS.thread_cpu_ns()
-
-
-def _alone(body: SyncBody, limits: Limits, why: str) -> Evidence:
-    """Make single runs of ``body``, with a sentinel on each loop that it uses."""
-    with tracers.suspended() as tracer:
-        calibration = Calibration(slowdown(), tracer, clock=clock_name())
-        evidence = Evidence(calibration=calibration, scaling_unmeasured=why)
-        for _ in range(SINGLES):
-            sentinels: list[Sentinel] = []
-
-            def follow(sentinels: list[Sentinel] = sentinels) -> None:
-                sentinels.append(Sentinel(limits.max_lag, limits.max_blocked))
-                sentinels[-1].start()
-
-            began = CLOCKS.wall_ns()
-            try:
-                with LoopsUsed(follow) as used:
-                    _called(body)
-                run = scenario.single_run(sentinels, (CLOCKS.wall_ns() - began) / 1e9)
-                fault = used.fault or next((s.fault for s in sentinels if s.fault), None)
-            finally:
-                for sentinel in sentinels:
-                    sentinel.abandon()
-            if fault is not None:
-                return Evidence(unmeasured=scenario.describe_fault(fault))
-            evidence = dataclasses.replace(evidence, singles=(*evidence.singles, run))
-    return evidence

@@ -6,7 +6,7 @@ import asyncio
 import concurrent.futures
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from types import TracebackType
 from typing import TypeVar
@@ -33,13 +33,22 @@ from .windows import Reading, Window, window_between
 
 _T = TypeVar("_T")
 
-_ANSWER_WITHIN = 2.0
+_ANSWER_WITHIN_NS = 2_000_000_000
+_LOOK_EVERY = 0.25
 _BACKGROUND = 0.02
 _BUSY_SHARE = 0.5  # not 1: schedstat's CPU time lags by up to 4 ms
 
 
+class LoopClosedError(Exception):
+    """The measured loop of another thread has ended."""
+
+
 class LoopUnreachableError(Exception):
-    """The loop of another thread did not respond, because a callback holds it."""
+    """A callback of another thread's loop holds it; ``stack`` is where, None if unknown."""
+
+    def __init__(self, stack: Stack | None) -> None:
+        super().__init__("a callback holds the event loop of another thread")
+        self.stack = stack
 
 
 def _nothing() -> int:
@@ -65,8 +74,9 @@ class Sentinel:
     watchdog, from half of the smaller one on. Use it as a context manager around code that runs on
     the loop. ``start`` raises UnsupportedLoopError if the loop's callbacks cannot be timed.
 
-    Set ``loop`` to measure a running loop of another thread; by default it is the loop that runs
-    where the sentinel is started.
+    Set ``loop`` to measure a running loop of another thread, ``loop_thread`` its thread's ident;
+    by default it is the loop that runs where the sentinel is started. A callback may keep another
+    thread's loop from responding until ``patient_until_ns``, but at least for 2 s.
     """
 
     def __init__(self, max_lag: float = 0.020, max_blocked: float = 0.005) -> None:
@@ -79,6 +89,10 @@ class Sentinel:
         self._budget = Budget()
         self._interrupter: Interrupter | None = None
         self.loop: asyncio.AbstractEventLoop | None = None
+        self.loop_thread = 0
+        self.patient_until_ns = 0
+        self._free = threading.Event()
+        self._free.set()
         self.driver = Driver()
         self.last_stacks = LastStacks()
         self.probe: Probe
@@ -145,7 +159,7 @@ class Sentinel:
         try:
             self._budget = self.budget
             self._steps = self.steps
-        except LoopUnreachableError:
+        except (LoopUnreachableError, LoopClosedError):
             pass
         except Exception as error:  # our fault must not reach the test
             self.probe.fault = self.probe.fault or error
@@ -193,19 +207,39 @@ class Sentinel:
     def on_loop(self, work: Callable[[], _T]) -> _T:
         """Call ``work`` on the loop's thread and return its result.
 
-        Raises LoopUnreachableError if another thread's loop does not respond within 2 s.
+        Raises LoopUnreachableError if another thread's loop does not respond in time, and at
+        once while an earlier call waits for it. Raises LoopClosedError if that loop has ended.
         """
         if self.loop is None or asyncio._get_running_loop() is self.loop:
             return work()
+        if self.loop.is_closed():
+            raise LoopClosedError
+        if not self._free.is_set():
+            raise LoopUnreachableError(self._held_at())
 
         async def working() -> _T:
             return work()
 
-        answer = asyncio.run_coroutine_threadsafe(working(), self.loop)
-        if not concurrent.futures.wait([answer], _ANSWER_WITHIN).done:
-            answer.cancel()
-            raise LoopUnreachableError
-        return answer.result()
+        call = working()
+        answer = asyncio.run_coroutine_threadsafe(call, self.loop)
+        give_up_ns = max(self.patient_until_ns, CLOCKS.wall_ns() + _ANSWER_WITHIN_NS)
+        while not concurrent.futures.wait([answer], _LOOK_EVERY).done:
+            if self.loop.is_closed():
+                call.close()
+                raise LoopClosedError
+            if CLOCKS.wall_ns() > give_up_ns:
+                answer.cancel()
+                self._free.clear()
+                with suppress(RuntimeError):  # closed meanwhile
+                    self.loop.call_soon_threadsafe(self._free.set)
+                raise LoopUnreachableError(self._held_at())
+        try:
+            return answer.result()
+        except concurrent.futures.CancelledError:  # a loop that ends cancels its tasks
+            raise LoopClosedError from None
+
+    def _held_at(self) -> Stack | None:
+        return thread_stack(self.loop_thread) or None
 
     def reading(self) -> Reading:
         """Return the current totals, for the start of a window."""
@@ -260,7 +294,9 @@ class Sentinel:
             try:
                 yield tracer or traced
             finally:
-                self.on_loop(lambda: there.__exit__(None, None, None))
+                # Otherwise the thread ends without it.
+                with suppress(LoopUnreachableError, LoopClosedError):
+                    self.on_loop(lambda: there.__exit__(None, None, None))
 
     # Measurements since the start
 

@@ -12,10 +12,11 @@ import pytest_nonblocking
 PACKAGE = Path(pytest_nonblocking.__file__).parent
 # Lower layers first; a module imports from lower layers and from its own folder only.
 LAYERS = [
-    {"categories", "clocks", "giving_up", "model"},
+    {"categories", "clocks", "giving_up", "model", "threads"},
     {"tasks"},
     {"config", "causes", "ctrl_c", "sentinel"},
-    {"analysis", "asgi"},
+    {"analysis"},
+    {"asgi"},
     {"load", "reporting"},
     {"gate"},
     {"runner"},

@@ -20,10 +20,13 @@ from starlette.routing import Route
 from pytest_nonblocking import tasks
 from pytest_nonblocking.asgi import exchange as call
 from pytest_nonblocking.asgi.client import ASGITransport, make_client
-from pytest_nonblocking.asgi.lifespan import AppShutdownError, AppStartupError
+from pytest_nonblocking.asgi.lifespan import AppShutdownError, AppStartupError, late_text
+from pytest_nonblocking.model import Limit
 
 pytestmark = pytest.mark.asyncio
 
+SHORT = Limit(0.01, "marker")
+PHASES = [("startup", AppStartupError), ("shutdown", AppShutdownError)]
 PATIENCE = 5  # seconds until a test that hangs fails; no test waits for it to pass
 
 
@@ -661,7 +664,15 @@ async def test_shutdown_that_raises_or_reports_a_failure_is_an_error():
         await soon(transport.shutdown())
 
 
-async def test_an_app_that_never_answers_shutdown_is_cancelled_and_named(grace):
+async def lived(transport):
+    await transport.startup()
+    await transport.shutdown()
+
+
+@pytest.mark.parametrize(("phase", "error"), PHASES)
+async def test_a_lifespan_that_never_answers_is_cancelled_and_its_wait_is_named(
+    grace, phase, error
+):
     ended = asyncio.Event()
 
     async def never(scope, send):
@@ -670,23 +681,41 @@ async def test_an_app_that_never_answers_shutdown_is_cancelled_and_named(grace):
         finally:
             ended.set()
 
-    _, transport = make_client(lifespan_app(on_shutdown=never))
-    await soon(transport.startup())
-    with pytest.raises(AppShutdownError, match=r"did not answer within 0\.05 s"):
-        await soon(transport.shutdown())
+    _, transport = make_client(lifespan_app(**{f"on_{phase}": never}), timeout=SHORT)
+    with pytest.raises(error) as told:
+        await soon(lived(transport))
+    assert "has not ended within 0.05 s (the least for a s" in str(told.value)
+    assert "; timeout 0.01 s from marker); it waits in " in str(told.value)
+    assert "<locals>.never (" in str(told.value)
+    assert ") → asyncio.locks.Event.wait. Find" in str(told.value)
     assert ended.is_set()
     assert asyncio.all_tasks() == {asyncio.current_task()}
 
 
-async def test_the_shutdown_grace_passes_even_when_a_test_froze_the_clock(grace):
+@pytest.mark.parametrize(
+    ("timeout", "words"),
+    [
+        (Limit(30.0, "default"), "within 30 s (timeout default)"),
+        (Limit(6.0, "pytest.ini"), "within 6 s (timeout from pytest.ini)"),
+        (
+            Limit(0.5, "--nonblocking-timeout"),
+            "within 5 s (the least for a start-up; timeout 0.5 s from --nonblocking-timeout)",
+        ),
+    ],
+)
+async def test_the_message_about_a_late_lifespan_names_the_limit_and_its_origin(timeout, words):
+    assert words in late_text("start-up", (), timeout)
+
+
+@pytest.mark.parametrize(("phase", "error"), PHASES)
+async def test_a_lifespan_is_given_up_even_when_a_test_froze_the_clock(grace, phase, error):
     async def never(scope, send):
         await asyncio.Event().wait()
 
-    _, transport = make_client(lifespan_app(on_shutdown=never))
-    await soon(transport.startup())
+    _, transport = make_client(lifespan_app(**{f"on_{phase}": never}), timeout=SHORT)
     frozen = freezegun.freeze_time("2020-01-01", real_asyncio=False)
-    with frozen, pytest.raises(AppShutdownError, match="did not answer"):
-        await transport.shutdown()
+    with frozen, pytest.raises(error, match="has not ended within"):
+        await lived(transport)
 
 
 @pytest.mark.parametrize("broken", [True, False])

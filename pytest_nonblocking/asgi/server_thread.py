@@ -1,0 +1,118 @@
+"""A thread with a loop of its own that runs a server, and that ends even if the app does not."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from ..model import Stack
+from ..sentinel import LoopStuck
+from ..sentinel.stacks import thread_stack
+from ..threads import raise_in
+from .observed import News
+
+_FREE_WITHIN = 1.0
+"""Seconds in which the loop must respond before the callback that holds it is interrupted."""
+_BREAK_EVERY = 0.1
+_BREAKS = 30
+
+
+class ServerThread:
+    """Runs ``serve`` on a loop in a thread; ``news`` is spread when it ends.
+
+    ``error`` is what ended it, None if it returned.
+    """
+
+    def __init__(
+        self, name: str, serve: Callable[[], Coroutine[Any, Any, None]], news: News
+    ) -> None:
+        self._serve = serve
+        self._news = news
+        self._main: asyncio.Task[None] | None = None
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+        self.loop: asyncio.AbstractEventLoop | None = None
+        self.ended = False
+        self.error: BaseException | None = None
+
+    @property
+    def ident(self) -> int:
+        """The thread's identifier, 0 before its start."""
+        return self._thread.ident or 0
+
+    def start(self) -> None:
+        """Start the thread."""
+        self._thread.start()
+
+    async def until(self, condition: Callable[[], bool], within: float) -> bool:
+        """Wait for ``condition`` or the end, up to ``within`` seconds; return whether it holds."""
+        await self._news.until(lambda: condition() or self.ended, within)
+        return condition()
+
+    async def end(
+        self, leave: Callable[[], object], within: float, on_late: Callable[[], object]
+    ) -> Stack | None:
+        """Have the server leave within some seconds, then cancel it, then interrupt it.
+
+        ``on_late`` is called if it has not left in time. Returns where the thread is if nothing
+        ends it.
+        """
+        self._post(leave)
+        if await self._free() and not await self._ends(within):
+            on_late()
+            self._post(self._cancel)
+            if not await self._ends(_FREE_WITHIN):
+                await self._break(lambda: self.ended)
+        if not self.ended:
+            return thread_stack(self.ident)
+        self._thread.join()
+        return None
+
+    async def _ends(self, within: float) -> bool:
+        return await self.until(lambda: self.ended, within)
+
+    def _cancel(self) -> None:
+        if self._main is not None:
+            self._main.cancel()
+
+    async def _free(self) -> bool:
+        """Interrupt callbacks until the loop responds; return whether it does."""
+        free = threading.Event()
+
+        def respond() -> None:
+            free.set()
+            self._news.spread()
+
+        self._post(respond)
+        if not await self.until(free.is_set, _FREE_WITHIN):
+            await self._break(free.is_set)
+        return free.is_set()
+
+    async def _break(self, condition: Callable[[], bool]) -> None:
+        for _ in range(_BREAKS):
+            if condition() or self.ended:
+                return
+            raise_in(self.ident, LoopStuck)
+            self._post(lambda: None)  # the loop may sleep
+            await self.until(condition, _BREAK_EVERY)
+
+    def _post(self, action: Callable[[], object]) -> None:
+        # The loop may be closed at any time.
+        with contextlib.suppress(RuntimeError):
+            if self.loop is not None:
+                self.loop.call_soon_threadsafe(action)
+
+    def _run(self) -> None:
+        try:
+            asyncio.run(self._served())
+        except BaseException as error:
+            self.error = error
+        finally:
+            self.ended = True
+            self._news.spread()
+
+    async def _served(self) -> None:
+        self.loop, self._main = asyncio.get_running_loop(), asyncio.current_task()
+        await self._serve()

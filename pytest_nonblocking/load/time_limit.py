@@ -1,0 +1,65 @@
+"""A time limit for code that blocks its thread, such as a plain test that waits for its app."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Callable
+from types import FrameType, TracebackType
+from typing import Any
+
+_INTERRUPT_EVERY = 0.5
+
+
+class TimeLimit:
+    """Calls ``on_late`` if the block lasts longer than ``seconds``, then interrupts it.
+
+    It is interrupted by ``error``, again and again until it ends; only on the main thread, and only
+    where the system has signals. ``on_late`` runs in a thread of its own and may end the block
+    before that.
+    """
+
+    def __init__(
+        self, seconds: float, error: BaseException, on_late: Callable[[], object] = lambda: None
+    ) -> None:
+        self._seconds = seconds
+        self._error = error
+        self._on_late = on_late
+        self._over = threading.Event()
+        self._thread = threading.Thread(
+            target=self._watch, name="pytest-nonblocking-timeout", daemon=True
+        )
+        self._old_handler: Any = None
+        self.passed = False
+
+    def __enter__(self) -> TimeLimit:
+        self._ident = threading.get_ident()
+        is_main = threading.current_thread() is threading.main_thread()
+        if is_main and hasattr(signal, "SIGURG") and hasattr(signal, "pthread_kill"):
+            # SIGURG is ignored by default, so a late one is harmless.
+            self._old_handler = signal.signal(signal.SIGURG, self._on_signal)
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._over.set()
+        self._thread.join()
+        if self._old_handler is not None:
+            signal.signal(signal.SIGURG, self._old_handler)
+
+    def _watch(self) -> None:
+        if self._over.wait(self._seconds):
+            return
+        self.passed = True
+        self._on_late()
+        while self._old_handler is not None and not self._over.wait(_INTERRUPT_EVERY):
+            signal.pthread_kill(self._ident, signal.SIGURG)
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        if not self._over.is_set():
+            raise self._error
