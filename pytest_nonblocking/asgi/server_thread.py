@@ -23,7 +23,8 @@ _BREAKS = 30
 class ServerThread:
     """Runs ``serve`` on a loop in a thread; ``news`` is spread when it ends.
 
-    ``error`` is what ended it, None if it returned.
+    ``error`` is what ended it, None if it returned, and ``forced`` whether ``end`` may have caused
+    it.
     """
 
     def __init__(
@@ -35,6 +36,7 @@ class ServerThread:
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self.loop: asyncio.AbstractEventLoop | None = None
         self.ended = False
+        self.forced = False
         self.error: BaseException | None = None
 
     @property
@@ -62,6 +64,7 @@ class ServerThread:
         self._post(leave)
         if await self._free() and not await self._ends(within):
             on_late()
+            self.forced = True
             self._post(self._cancel)
             if not await self._ends(_FREE_WITHIN):
                 await self._break(lambda: self.ended)
@@ -94,6 +97,7 @@ class ServerThread:
         for _ in range(_BREAKS):
             if condition() or self.ended:
                 return
+            self.forced = True
             raise_in(self.ident, LoopStuck)
             self._post(lambda: None)  # the loop may sleep
             await self.until(condition, _BREAK_EVERY)

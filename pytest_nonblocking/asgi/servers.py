@@ -129,17 +129,19 @@ class LiveServer:
 
     async def shutdown(self) -> None:
         """Stop the server; raises AppShutdownError if the app's shutdown fails or hangs."""
-        app, died = self._observed, self.why_ended()
+        app, thread = self._observed, self._thread
         reason = await self._end(seconds_within(self._timeout)) or app.shutdown_failure
-        if died is not None:
-            raise AppShutdownError(died)
         if reason is not None:
             raise AppShutdownError(f"application shutdown failed: {reason}") from app.error
+        if (died := self._why_ended(thread)) is not None:
+            raise AppShutdownError(died)
 
     def why_ended(self) -> str | None:
         """Return why the server has ended by itself, None if it has not."""
-        thread = self._thread
-        if thread is None or not thread.ended:
+        return self._why_ended(self._thread)
+
+    def _why_ended(self, thread: ServerThread | None) -> str | None:
+        if thread is None or thread.error is None or thread.forced:
             return None
         return f"{self._server} ended during the test: {thread.error!r}"
 
