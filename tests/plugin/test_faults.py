@@ -78,7 +78,7 @@ FAULTS = {
     "in its children": ("", "await has_children()", "task* ignored *"),
     "in a later copy": (
         "virtual_user",
-        "virtual_user() == 2 and await shields()",
+        "virtual_user() == 2 and await swallows()",
         "1 task ignored",
     ),
     "in a handler": ("nonblocking_client", 'await nonblocking_client.get("/")', "does not finish"),
