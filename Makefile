@@ -2,13 +2,17 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint schema matrix truth truth-quick truth-generated simulate peers
+.PHONY: demo test faults lint schema matrix truth truth-quick truth-generated simulate peers
 
 demo: $(VENV)/installed
 	$(BIN)/python examples/demo.py
 
 test: $(VENV)/installed
 	$(BIN)/python -m pytest $(ARGS)
+
+# All entries of the tables of faults, of which `make test` runs a part.
+faults: $(VENV)/installed
+	ALL_FAULTS=1 $(BIN)/python -m pytest -m faults $(ARGS)
 
 lint: $(VENV)/installed
 	$(BIN)/ruff check

@@ -1,3 +1,25 @@
-"""pytester for all tests of the plugin."""
+"""pytester for all tests of the plugin, and which entries of the tables of faults run."""
+
+import collections
+import itertools
+import os
 
 pytest_plugins = ["pytester"]
+
+
+def pytest_collection_modifyitems(config, items):
+    """Keep every n-th entry of each table of faults, unless all are asked for (`make faults`).
+
+    An entry is a pytest of its own: all of them take ten minutes.
+    """
+    if os.environ.get("ALL_FAULTS"):
+        return
+    numbers = collections.defaultdict(itertools.count)
+    left_out = [
+        item
+        for item in items
+        if (mark := item.get_closest_marker("faults"))
+        and next(numbers[item.path]) % mark.kwargs["every"]
+    ]
+    config.hook.pytest_deselected(items=left_out)
+    items[:] = [item for item in items if item not in left_out]

@@ -33,8 +33,9 @@ class Interrupter:
         self._breaks_step: int | None = None
 
     def arm(self) -> None:
-        """Install the signal handler; on the main thread, otherwise it does nothing."""
-        if threading.current_thread() is threading.main_thread():
+        """Install the signal handler; does nothing off the main thread or for another's loop."""
+        ident = threading.get_ident()
+        if ident == threading.main_thread().ident == self._probe.thread_ident:
             _HANDLER.add(self)
 
     def disarm(self) -> None:

@@ -10,6 +10,8 @@ import time
 
 import pytest
 
+pytestmark = pytest.mark.faults(every=2)
+
 LOOPS = {
     "asyncio": '("asyncio", {})',
     "uvloop": '("asyncio", {"use_uvloop": True})',
@@ -172,8 +174,9 @@ CALLS = []
 
 async def work():
     CALLS.append(1)
+    number = len(CALLS)
     await anyio.sleep(0.001)
-    if len(CALLS) == {call}:
+    if number == {call}:
         pathlib.Path("reached").touch()
         {waits}
 

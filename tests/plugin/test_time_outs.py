@@ -4,6 +4,8 @@ import sys
 
 import pytest
 
+pytestmark = pytest.mark.faults(every=2)
+
 LOOPS = {
     "asyncio": (("asyncio", {}), "asgi"),
     "asyncio-debug": (("asyncio", {"debug": True}), "asgi"),
