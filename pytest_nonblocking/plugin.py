@@ -188,9 +188,9 @@ class _Collector:
             from .reporting.plain import from_plain
             from .reporting.record import Measurement
 
-            told = [from_plain(Measurement, one) for test in known.values() for one in test]
-            self._records = [one.record for one in told]
-            self._ending = conclude(settings, config, told, len(known))
+            shown = [from_plain(Measurement, one) for test in known.values() for one in test]
+            self._records = [one.record for one in shown]
+            self._ending = conclude(settings, config, shown, len(known))
             if self._ending.failed and exitstatus == pytest.ExitCode.OK:
                 session.exitstatus = pytest.ExitCode.TESTS_FAILED
 

@@ -100,8 +100,8 @@ class Baseline:
         before = [known for known in self.known if known.is_same(now)]
         if not before:
             return f"not among the {len(self.known)} known failures in {self.name}: new"
-        told = [self._worse(known, now) for known in before]
-        return None if None in told else told[0]
+        shown = [self._worse(known, now) for known in before]
+        return None if None in shown else shown[0]
 
     def _worse(self, known: Known, now: Known) -> str | None:
         what, then_ms, now_ms = known.growth(now)

@@ -101,9 +101,9 @@ def _compare(before: Report, after: Report) -> int:
     for change in changes:
         print(escaped.line(f"{change.kind:<8} {change.test}  {change.text}"))
     kinds = [change.kind for change in changes]
-    told = ", ".join(f"{kinds.count(kind)} {kind}" for kind in dict.fromkeys(kinds))
+    shown = ", ".join(f"{kinds.count(kind)} {kind}" for kind in dict.fromkeys(kinds))
     compared = plural(len(after.tests), "measurement")
-    print(f"nonblocking: {compared} compared: {told or 'no difference beyond noise'}")
+    print(f"nonblocking: {compared} compared: {shown or 'no difference beyond noise'}")
     return int("worse" in kinds)
 
 

@@ -92,7 +92,7 @@ def _function(record: Record) -> tuple[str, str] | None:
 
 def _told(record: Record) -> str:
     place, cause = record.place, record.cause
-    told: str = record.verdict
-    told += f" ({cause}" if cause else ""
-    told += f" at {place}" if cause and place else ""
-    return told + (")" if cause else "")
+    shown: str = record.verdict
+    shown += f" ({cause}" if cause else ""
+    shown += f" at {place}" if cause and place else ""
+    return shown + (")" if cause else "")

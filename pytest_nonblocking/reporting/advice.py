@@ -57,10 +57,10 @@ def notes_for(
 
 def _what_ignores_cancellation(stacks: list[Stack]) -> str:
     places = Counter(_innermost(stack) for stack in stacks)
-    told = ", ".join(f"{count} at {place}" for place, count in places.most_common(_PLACES))
+    shown = ", ".join(f"{count} at {place}" for place, count in places.most_common(_PLACES))
     return (
         f"{plural(len(stacks), 'task')} ignored the cancellation after the timeout and will never "
-        f"run again, so no cleanup of theirs runs ({told}): let CancelledError pass, and shield "
+        f"run again, so no cleanup of theirs runs ({shown}): let CancelledError pass, and shield "
         "no wait without a limit"
     )
 
@@ -123,8 +123,8 @@ def _changeable(judgement: Judgement, limits: dict[str, Limit]) -> str:
     if not names:
         limit = limits["max_serial_fraction"]
         return f"max_serial_fraction ({limit_text(f'{limit.value:.2f}', limit)})"
-    told = [(name, limit_text(milliseconds(limits[name].value), limits[name])) for name in names]
-    return " or ".join(f"{name} ({limit})" for name, limit in told)
+    shown = [(name, limit_text(milliseconds(limits[name].value), limits[name])) for name in names]
+    return " or ".join(f"{name} ({limit})" for name, limit in shown)
 
 
 def _why_inconclusive(judgement: Judgement, evidence: Evidence, limits: dict[str, Limit]) -> str:

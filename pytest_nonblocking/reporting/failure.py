@@ -42,12 +42,12 @@ def _headline(outcome: Outcome, cause: Cause) -> str:
 
 def _others(judgement: Judgement) -> list[str]:
     """Return the row of the other causes, where one has a share that is worth fixing."""
-    told = [
+    shown = [
         f"{cause} {share:.0%}"
         for cause, share in judgement.causes
         if cause != judgement.cause and share >= _WORTH_FIXING
     ]
-    return [_row("others", ", ".join(told))] if told else []
+    return [_row("others", ", ".join(shown))] if shown else []
 
 
 def _row(label: str, text: str) -> str:
@@ -129,9 +129,9 @@ def _duration_limit(measure: Measure, outcome: Outcome) -> str:
     kind = "allowance" if measure.setting == "cpu_allowance" else "limit"
     slowdown = outcome.evidence.calibration.factor if measure.scaled else 1.0
     held = milliseconds(limit.value * slowdown)
-    told = limit_text(held, limit).replace("limit", kind, 1)
+    shown = limit_text(held, limit).replace("limit", kind, 1)
     plain = milliseconds(limit.value)
-    return told if held == plain else f"{told}; {plain} at reference CPU speed"
+    return shown if held == plain else f"{shown}; {plain} at reference CPU speed"
 
 
 def _where(outcome: Outcome, rootdir: Path) -> list[str]:

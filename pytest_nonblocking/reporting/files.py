@@ -120,10 +120,10 @@ def write_all(
     settings: Settings, config: pytest.Config, measurements: Sequence[Measurement]
 ) -> list[str]:
     """Write every report; return one message for each that could not be written."""
-    told = []
+    shown = []
     for path in _paths(settings, config):
         try:
             write(path, document(measurements))
         except Exception as error:  # of a library's too: the run's own result must stand
-            told.append(f"cannot write the report {path}: {type(error).__name__}: {error}")
-    return told
+            shown.append(f"cannot write the report {path}: {type(error).__name__}: {error}")
+    return shown

@@ -181,12 +181,12 @@ def _look(y_title: str) -> dict[str, Any]:
     }
 
 
-def _drawn(chart: Any, told: str) -> markupsafe.Markup:
-    """Return the chart as an element of the page, with ``told`` for who cannot see it."""
+def _drawn(chart: Any, shown: str) -> markupsafe.Markup:
+    """Return the chart as an element of the page, with the text ``shown`` for screen readers."""
 
     def fit(root: Any) -> Any:
         root.set("role", "img")
-        root.set("aria-label", told)
+        root.set("aria-label", shown)
         for parent in root.iter():
             parent.attrib.pop("id", None)  # the same in each chart
             for child in list(parent):

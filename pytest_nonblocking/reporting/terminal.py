@@ -83,13 +83,13 @@ def summary(records: Sequence[Record]) -> tuple[str, str]:
     """Return the line that sums up all measurements, and its colour."""
     words = Counter(record.verdict for record in records)
     accepted = sum(bool(record.accepted_by) for record in records)
-    told = {word: f"{words[word]} {word}" for word in _COLOURS if words[word]}
+    shown = {word: f"{words[word]} {word}" for word in _COLOURS if words[word]}
     if accepted:
-        told["fail"] += f" ({accepted} accepted by the baseline)"
+        shown["fail"] += f" ({accepted} accepted by the baseline)"
     worst: Verdict = next((word for word in reversed(_COLOURS) if words[word]), "pass")
     if words["fail"]:
         worst = "fail" if words["fail"] > accepted else "inconclusive"
-    return f"nonblocking: {len(records)} measured: {', '.join(told.values())}", _COLOURS[worst]
+    return f"nonblocking: {len(records)} measured: {', '.join(shown.values())}", _COLOURS[worst]
 
 
 def _print_table(screen: Screen, records: Sequence[Record], fullwidth: int | None) -> None:

@@ -1,7 +1,7 @@
 """The stacks of all threads, printed where nothing in Python can end a run any more.
 
 ``faulthandler`` prints them from a thread that needs no GIL. It has one timer for the whole
-process, so one that somebody else has set is left alone.
+process, so one that someone else has set is left alone.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ class LastStacks:
     def print_after(self, delay: float) -> None:
         """Print the stacks in ``delay`` seconds; replaces an earlier call of this object."""
         self.cancel()
-        # The file of a timer, of a signal or of a crash handler that somebody else has set.
+        # The file of a timer, of a signal or of a crash handler that someone else has set.
         if self._descriptor is None or any(map(_is_file, gc.get_referents(faulthandler))):
             return
         # Anything that is wrong with the descriptor or the delay is no reason to fail a test.
@@ -39,7 +39,7 @@ class LastStacks:
                 os.write(self._descriptor, f"\n{why}\n".encode())
 
     def cancel(self) -> None:
-        """Cancel the printing, unless somebody else has replaced the timer; may be called twice."""
+        """Cancel the printing, unless someone else has replaced the timer; may be called twice."""
         if self._is_set:
             faulthandler.cancel_dump_traceback_later()
         self._file = None

@@ -108,7 +108,7 @@ class Watchdog:
         clock = thread_clock(threading.get_native_id())
         witness = Witness()
         crowd = None
-        if witness.tells:
+        if witness.works:
             crowd = Crowd(witness, self._probe.thread_id, self._excluded)
         wall_ns = CLOCKS.wall_ns
         canary = self._probe.clock if isinstance(self._probe.clock, FallbackThreadClock) else None

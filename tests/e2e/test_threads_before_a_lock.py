@@ -1,4 +1,4 @@
-"""A queue for a lock is told as that, also where each request has been in a thread before."""
+"""A queue for a lock is shown as that, also where each request has been in a thread before."""
 
 import asyncio
 from concurrent.futures import ThreadPoolExecutor

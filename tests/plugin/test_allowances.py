@@ -1,4 +1,4 @@
-"""Causes that are accepted: with a reason, and told where nobody needs them."""
+"""Causes that are accepted: with a reason, and shown where nobody needs them."""
 
 import pytest
 

@@ -47,8 +47,8 @@ def test_a_known_failure_passes_and_is_told(gate):
         ]
     )
     tests = json.loads((gate.path / "out.json").read_text("utf-8"))["tests"]
-    told = {test["nodeid"]: (test["verdict"], test["accepted_by"]) for test in tests}
-    assert told["test_it.py::test_known"] == ("fail", "baseline")
+    shown = {test["nodeid"]: (test["verdict"], test["accepted_by"]) for test in tests}
+    assert shown["test_it.py::test_known"] == ("fail", "baseline")
     assert "accepted by known.json" in (gate.path / "out.xml").read_text("utf-8")
 
 
@@ -151,7 +151,7 @@ def test_there_is_nothing_to_update_without_a_baseline(pytester):
 
 @pytest.mark.parametrize("flags", [[], [UPDATE]], ids=["gate", "update"])
 @pytest.mark.parametrize(
-    ("content", "told"),
+    ("content", "shown"),
     [
         ("{", "*is not JSON*"),
         ('{"schema_version": 9}', "*has schema_version 9*upgrade*"),
@@ -159,13 +159,13 @@ def test_there_is_nothing_to_update_without_a_baseline(pytester):
         ('{"schema_version": 1, "worse_factor": true}', "*worse_factor must be a number, not True"),
     ],
 )
-def test_a_bad_file_is_a_usage_error_and_stays_as_it_is(pytester, content, told, flags):
+def test_a_bad_file_is_a_usage_error_and_stays_as_it_is(pytester, content, shown, flags):
     pytester.makepyfile(test_it=SUITE)
     path = pytester.path / "known.json"
     path.write_text(content, encoding="utf-8")
     result = pytester.runpytest(FLAG, *flags)
     assert result.ret == pytest.ExitCode.USAGE_ERROR
-    result.stderr.fnmatch_lines([told])
+    result.stderr.fnmatch_lines([shown])
     assert path.read_text("utf-8") == content
     assert "passed" not in result.stdout.str()
 

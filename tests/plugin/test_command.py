@@ -99,7 +99,7 @@ def test_html_replaces_no_file_unless_told(call):
 
 
 @pytest.mark.parametrize(
-    ("content", "told"),
+    ("content", "shown"),
     [
         (None, "cannot read"),
         ("", "is not JSON"),
@@ -114,7 +114,7 @@ def test_html_replaces_no_file_unless_told(call):
     ],
 )
 @pytest.mark.parametrize("command", [["show"], ["html"], ["compare", "a.json"]], ids=" ".join)
-def test_a_bad_file_is_named_with_the_reason(call, command, content, told):
+def test_a_bad_file_is_named_with_the_reason(call, command, content, shown):
     path = call.folder / "bad.json"
     if content is not None:
         path.write_text(content, encoding="utf-8")
@@ -122,7 +122,7 @@ def test_a_bad_file_is_named_with_the_reason(call, command, content, told):
     assert done.returncode == 2
     assert done.stderr.startswith("pytest-nonblocking: error: ")
     assert "bad.json" in done.stderr
-    assert told in done.stderr
+    assert shown in done.stderr
     assert not (call.folder / "bad.html").exists()
     assert "Traceback" not in done.stderr
 

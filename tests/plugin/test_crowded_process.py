@@ -86,12 +86,12 @@ HEAP = """
 import gc, pytest
 
 def pytest_runtest_logfinish(nodeid):
-    told(nodeid.partition("::")[2])
+    shown(nodeid.partition("::")[2])
 
 def pytest_unconfigure():
-    told("end")
+    shown("end")
 
-def told(when):
+def shown(when):
     with open("frozen.txt", "a") as file:
         print(when, gc.get_freeze_count(), file=file)
 """

@@ -89,7 +89,7 @@ FAULTS = {
 
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_cancellation_that_is_ignored_is_a_failure_and_the_run_goes_on(write, fault):
-    fixture, body, told = FAULTS[fault]
+    fixture, body, shown = FAULTS[fault]
     project = write(
         f"""{IGNORES}
 @pytest.mark.nonblocking(concurrency=4, timeout="1s")
@@ -101,7 +101,7 @@ async def test_it({fixture}):
     result = project.runpytest_subprocess("-p", "no:randomly", "-v", timeout=LIMIT)
     result.assert_outcomes(passed=1, failed=1)
     result.stdout.fnmatch_lines(["*does not finish*"])
-    result.stdout.fnmatch_lines([f"*{told}*"])
+    result.stdout.fnmatch_lines([f"*{shown}*"])
 
 
 OUTCOMES = """

@@ -26,7 +26,7 @@ def test_error_when_no_app_is_given(pytester):
 def test_error_when_the_app_cannot_be_imported(pytester):
     pytester.makepyfile(broken="import does_not_exist")
     pytester.makepyfile("def test_it(nonblocking_client): pass")
-    for target, told in [
+    for target, shown in [
         ("nowhere:app", "*importing 'nowhere' raised ModuleNotFoundError*"),
         ("broken:app", "*importing 'broken' raised ModuleNotFoundError: *does_not_exist*"),
         ("os:app", "*'os' has no 'app'"),
@@ -34,7 +34,7 @@ def test_error_when_the_app_cannot_be_imported(pytester):
     ]:
         result = pytester.runpytest("-o", "pythonpath=.", f"--nonblocking-app={target}")
         result.assert_outcomes(errors=1)
-        result.stdout.fnmatch_lines([told])
+        result.stdout.fnmatch_lines([shown])
 
 
 def test_the_lifespan_spans_the_body_on_the_tests_loop(pytester):

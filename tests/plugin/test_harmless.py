@@ -185,13 +185,13 @@ def test_a_fault_of_the_plugin_ends_as_not_measured(pytester, target):
 
 
 @pytest.mark.parametrize(
-    ("body", "told"),
+    ("body", "shown"),
     [
         ("asyncio.sleep(0.02)", "*not-measured*ZeroDivisionError: a fault of ours*"),
         ("asyncio.Event().wait()", "*does not finish, even alone"),
     ],
 )
-def test_a_fault_of_the_watching_thread_hangs_nobody(pytester, body, told):
+def test_a_fault_of_the_watching_thread_hangs_nobody(pytester, body, shown):
     # Beside a child process, of which it learns whether it is busy; and where the body hangs.
     pytester.makepyfile(
         f"""
@@ -218,7 +218,7 @@ def test_a_fault_of_the_watching_thread_hangs_nobody(pytester, body, told):
         """
     )
     result = pytester.runpytest_subprocess("-v", "-W", "always", timeout=30)
-    result.stdout.fnmatch_lines([told])
+    result.stdout.fnmatch_lines([shown])
 
 
 def test_an_unknown_event_loop_is_not_measured_and_named(pytester):

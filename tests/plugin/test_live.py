@@ -113,13 +113,13 @@ def test_a_failed_start_up_is_reported_as_what_it_is(live):
 
 
 @pytest.mark.parametrize(
-    ("path", "told"),
+    ("path", "shown"),
     [("/hang", "*does not finish, even alone"), ("/stuck", "*does not finish")],
 )
-def test_a_handler_that_does_not_end_is_a_time_out_and_not_a_hang(live, path, told):
+def test_a_handler_that_does_not_end_is_a_time_out_and_not_a_hang(live, path, shown):
     result = live([path], marker=', timeout="500ms"')
     result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines([told, f"*where*webapp.py:* in {path[1:]}"])
+    result.stdout.fnmatch_lines([shown, f"*where*webapp.py:* in {path[1:]}"])
 
 
 def test_the_port_of_a_test_that_is_never_run_is_closed(live):

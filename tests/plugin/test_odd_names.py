@@ -50,10 +50,10 @@ def test_a_folder_and_a_reason_that_are_no_text_lose_no_report(tmp_path, flags):
         timeout=60,
         check=False,
     )
-    told = (done.stdout + done.stderr).decode(errors="replace")
-    assert "nonblocking: 1 measured: 1 fail\n" in told, told
-    assert "Traceback" not in told
-    assert r"GET /a\x1b[31m\x00\nb blocks the event loop" in told
+    shown = (done.stdout + done.stderr).decode(errors="replace")
+    assert "nonblocking: 1 measured: 1 fail\n" in shown, shown
+    assert "Traceback" not in shown
+    assert r"GET /a\x1b[31m\x00\nb blocks the event loop" in shown
     assert b"\x1b[31m" not in done.stdout
     for ending in ENDINGS:
         text = (folder / f"out.{ending}").read_text("utf-8")

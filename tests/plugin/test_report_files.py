@@ -121,7 +121,7 @@ def pytest_runtestloop():
 
 
 @pytest.mark.parametrize(
-    ("flags", "told"),
+    ("flags", "shown"),
     [
         (["--nonblocking-report=reports/out.md"], "cannot write the report *out.md: *"),
         (
@@ -132,13 +132,13 @@ def pytest_runtestloop():
     ids=["report", "baseline"],
 )
 @pytest.mark.parametrize("quiet", [[], ["-qq"]], ids=["", "quiet"])
-def test_a_run_whose_file_could_not_be_written_fails_and_says_so(pytester, flags, told, quiet):
+def test_a_run_whose_file_could_not_be_written_fails_and_says_so(pytester, flags, shown, quiet):
     pytester.makeconftest(GONE)
     pytester.makepyfile("def test_it(): pass")
     pytester.mkdir("reports")
     result = pytester.runpytest(*flags, *quiet)
     assert result.ret == pytest.ExitCode.TESTS_FAILED
-    result.stdout.fnmatch_lines([f"nonblocking: {told}"])
+    result.stdout.fnmatch_lines([f"nonblocking: {shown}"])
 
 
 def asked_for(pytester, name="out.json"):
@@ -183,7 +183,7 @@ def nowhere(path):
 
 @pytest.mark.skipif(os.name == "nt", reason="there are no such files")
 @pytest.mark.parametrize(
-    ("make", "told"),
+    ("make", "shown"),
     [
         (directory, "it is a directory"),
         (pipe, "it is a device, a pipe or a socket"),
@@ -192,13 +192,13 @@ def nowhere(path):
         (nowhere, "No such file or directory"),
     ],
 )
-def test_a_path_that_cannot_hold_a_report_is_a_usage_error_and_stays(pytester, make, told):
+def test_a_path_that_cannot_hold_a_report_is_a_usage_error_and_stays(pytester, make, shown):
     report = pytester.path / "out.json"
     make(report)
     before = report.lstat()
     result = asked_for(pytester)
     assert result.ret == pytest.ExitCode.USAGE_ERROR
-    result.stderr.fnmatch_lines([f"*--nonblocking-report: cannot write *out.json: {told}"])
+    result.stderr.fnmatch_lines([f"*--nonblocking-report: cannot write *out.json: {shown}"])
     assert report.lstat().st_ino == before.st_ino
 
 

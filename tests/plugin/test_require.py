@@ -26,9 +26,9 @@ def test_fewer_verdicts_than_required_fail_the_run(suite, number, status):
     result = suite.runpytest(f"--nonblocking-require={number}")
     result.assert_outcomes(passed=3)
     assert result.ret == status
-    told = "nonblocking: 2 measurements produced a verdict, but require=3 from --nonblocking*"
+    shown = "nonblocking: 2 measurements produced a verdict, but require=3 from --nonblocking*"
     if status:
-        result.stdout.fnmatch_lines([told])
+        result.stdout.fnmatch_lines([shown])
     else:
         result.stdout.no_fnmatch_line("*require=*")
 

@@ -81,7 +81,7 @@ def test_the_closer_marker_wins_keyword_by_keyword(pytester):
 
 
 @pytest.mark.parametrize(
-    ("flag", "told"),
+    ("flag", "shown"),
     [
         ("--nonblocking-max-lag=fast", "*max_lag is 'fast', but must be a duration such as 20ms*"),
         (
@@ -100,11 +100,11 @@ def test_the_closer_marker_wins_keyword_by_keyword(pytester):
         ("--nonblocking-report=.", "*the extension must be*"),
     ],
 )
-def test_a_bad_flag_is_a_usage_error_before_any_test(pytester, flag, told):
+def test_a_bad_flag_is_a_usage_error_before_any_test(pytester, flag, shown):
     pytester.makepyfile("def test_it(): pass")
     result = pytester.runpytest(flag)
     assert result.ret == pytest.ExitCode.USAGE_ERROR
-    result.stderr.fnmatch_lines([told])
+    result.stderr.fnmatch_lines([shown])
     assert "passed" not in result.stdout.str()
 
 
@@ -116,7 +116,7 @@ def test_a_bad_ini_value_names_the_file(pytester):
 
 
 @pytest.mark.parametrize(
-    ("marker", "told"),
+    ("marker", "shown"),
     [
         (
             "(max_lags=1)",
@@ -136,11 +136,11 @@ def test_a_bad_ini_value_names_the_file(pytester):
         ("(report='x.json')", "*'report' applies to the whole run*"),
     ],
 )
-def test_a_bad_marker_is_a_usage_error_before_any_test(pytester, marker, told):
+def test_a_bad_marker_is_a_usage_error_before_any_test(pytester, marker, shown):
     pytester.makepyfile(SHOW.format(marker=marker))
     result = pytester.runpytest()
     assert result.ret == pytest.ExitCode.USAGE_ERROR
-    result.stderr.fnmatch_lines([told])
+    result.stderr.fnmatch_lines([shown])
 
 
 def test_a_toml_number_that_overflows_is_a_usage_error(pytester):

@@ -65,8 +65,8 @@ def test_a_longer_limit_changes_nothing(run, method):
 def test_a_shorter_limit_fails_the_test_and_the_next_one_runs(run):
     result = run(["/hang", "/stuck"], *LIMIT, "--timeout-method=signal")
     result.assert_outcomes(failed=2, passed=1)
-    told = "E*Failed: Timeout (>2.0s) from pytest-timeout*"
-    result.stdout.fnmatch_lines([told, told, "webapp.py:20: Failed"])
+    shown = "E*Failed: Timeout (>2.0s) from pytest-timeout*"
+    result.stdout.fnmatch_lines([shown, shown, "webapp.py:20: Failed"])
     result.stdout.no_fnmatch_line("nonblocking: [0-9] measured: *")
 
 
@@ -75,8 +75,8 @@ def test_a_shorter_limit_fails_the_test_and_the_next_one_runs(run):
 )
 def test_a_shorter_limit_of_the_thread_method_ends_the_run_as_without_us(run, path, mode):
     result = run([path], *LIMIT, "--timeout-method=thread", f"--nonblocking-mode={mode}")
-    told = result.stdout.str() + result.stderr.str()
+    shown = result.stdout.str() + result.stderr.str()
     assert result.ret == 1
-    assert "+ Timeout +" in told
-    assert ("time.sleep(3600)" in told) is (path == "/stuck")
-    assert not any(word in told for word in ("INTERNALERROR", "passed", "failed"))
+    assert "+ Timeout +" in shown
+    assert ("time.sleep(3600)" in shown) is (path == "/stuck")
+    assert not any(word in shown for word in ("INTERNALERROR", "passed", "failed"))

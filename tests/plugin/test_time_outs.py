@@ -136,8 +136,8 @@ def test_the_stacks_are_printed_where_nothing_can_end_a_run(pytester, name, flag
     pytester.makepyfile(webapp=APP, test_it=UNBREAKABLE.replace("{name}", name))
     result = pytester.runpytest_subprocess("-p", "no:randomly", *flags, timeout=60)
     result.assert_outcomes(failed=1, passed=1)
-    told = result.stderr.str()
-    assert ("Timeout (0:00:00.8" in told) is (not flags)
-    assert (f"in {name}" in told) is (not flags)
+    shown = result.stderr.str()
+    assert ("Timeout (0:00:00.8" in shown) is (not flags)
+    assert (f"in {name}" in shown) is (not flags)
     if name == "wait_for_a_mutex" and not flags:
-        assert "nonblocking: a run still goes on 0.5 s after its timeout (0.3 s)" in told
+        assert "nonblocking: a run still goes on 0.5 s after its timeout (0.3 s)" in shown

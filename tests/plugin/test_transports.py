@@ -193,9 +193,9 @@ def test_the_verdict_and_the_cause_are_the_same_on_every_transport(measured, tra
     tests = measured(transport, list(VERDICTS))
     said = {path: (test["verdict"], test["cause"]) for path, test in tests.items()}
     # Beside busy neighbours a verdict may be kept back; a wrong one is never given.
-    told = {path: verdict for path, verdict in said.items() if verdict[0] != "inconclusive"}
-    assert told == {path: VERDICTS[path] for path in told}
-    assert len(told) >= len(VERDICTS) / 2
+    shown = {path: verdict for path, verdict in said.items() if verdict[0] != "inconclusive"}
+    assert shown == {path: VERDICTS[path] for path in shown}
+    assert len(shown) >= len(VERDICTS) / 2
 
 
 @pytest.mark.parametrize("transport", OTHERS)

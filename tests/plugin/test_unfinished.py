@@ -1,4 +1,4 @@
-"""A run that ends before its tests do: what was measured is told, and so is what was not."""
+"""A run that ends before its tests do: what was measured is shown, and so is what was not."""
 
 import json
 import signal
@@ -83,9 +83,9 @@ def test_a_test_that_ends_the_run_is_not_measured(project, run, flags, ends):
         pytest.importorskip("xdist", reason="xdist is not installed")
     result = run(*flags, ends=f"if virtual_user() == 3: {ends}")
     assert result.ret == pytest.ExitCode.INTERRUPTED
-    told = verdicts_in(project)
-    assert told["test_in_the_middle"] == "not-measured"
-    assert told.get("test_before") in (("pass", "not-measured") if flags else ("pass",))
+    shown = verdicts_in(project)
+    assert shown["test_in_the_middle"] == "not-measured"
+    assert shown.get("test_before") in (("pass", "not-measured") if flags else ("pass",))
 
 
 def test_what_follows_the_first_failure_is_not_in_the_report(project, run):
@@ -105,8 +105,8 @@ def test_an_internal_error_leaves_the_report(project, run):
 @pytest.mark.parametrize("mode", ["report", "off"])
 def test_a_measurement_that_is_off_is_no_unfinished_one(project, run, mode):
     run(f"--nonblocking-mode={mode}", ends='if virtual_user() == 0: pytest.exit("enough")')
-    told = verdicts_in(project)
-    assert ("test_in_the_middle" in told) is (mode == "report")
+    shown = verdicts_in(project)
+    assert ("test_in_the_middle" in shown) is (mode == "report")
 
 
 def test_a_skip_and_an_ordinary_failure_are_no_unfinished_measurements(project, run):

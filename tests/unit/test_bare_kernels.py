@@ -81,16 +81,16 @@ def test_the_name_of_the_clock_says_what_the_system_lacks(monkeypatch):
 # Thread states
 
 
-@pytest.mark.skipif(not states.Witness().tells, reason="this kernel has no thread states to lose")
+@pytest.mark.skipif(not states.Witness().works, reason="this kernel has no thread states to lose")
 def test_a_state_file_that_cannot_be_read_tells_nothing(monkeypatch):
     monkeypatch.setattr(states, "reader", lambda: lambda file: b"")
     witness = states.Witness()
-    assert not witness.tells
+    assert not witness.works
     assert witness.state(threading.get_native_id()) == "unknown"
     witness.close()
 
 
-@pytest.mark.skipif(not states.Witness().tells, reason="this kernel has no thread states")
+@pytest.mark.skipif(not states.Witness().works, reason="this kernel has no thread states")
 def test_a_witness_of_many_threads_keeps_few_files_open(monkeypatch):
     monkeypatch.setattr(states, "most_kept", lambda: 4)
     before = len(list(Path("/proc/self/fd").iterdir()))
@@ -158,7 +158,7 @@ def test_a_descriptor_that_is_missing_is_an_error_in_words_and_no_missing_data(
         read()
 
 
-@pytest.mark.skipif(not states.Witness().tells, reason="this kernel has no thread states")
+@pytest.mark.skipif(not states.Witness().works, reason="this kernel has no thread states")
 def test_a_thread_state_that_is_missing_for_want_of_a_descriptor_is_an_error(monkeypatch):
     witness = states.Witness()
     monkeypatch.setattr(witness, "_open", lambda *args: -1)

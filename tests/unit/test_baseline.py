@@ -138,7 +138,7 @@ def test_the_file_is_the_same_in_whatever_order_the_tests_ran(known):
 
 
 @pytest.mark.parametrize(
-    ("content", "told"),
+    ("content", "shown"),
     [
         (b"", "is not JSON"),
         (b"\xff\xfe", "is not UTF-8"),
@@ -169,13 +169,13 @@ def test_the_file_is_the_same_in_whatever_order_the_tests_ran(known):
         (b'{"schema_version": true}', "its schema_version is True"),
     ],
 )
-def test_a_bad_file_is_named_with_the_reason(tmp_path, content, told):
+def test_a_bad_file_is_named_with_the_reason(tmp_path, content, shown):
     path = tmp_path / "known.json"
     path.write_bytes(content)
     with pytest.raises(BadFileError) as error:
         load(path)
     assert str(path) in str(error.value)
-    assert told in str(error.value)
+    assert shown in str(error.value)
     assert path.read_bytes() == content
 
 

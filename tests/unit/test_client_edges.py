@@ -48,17 +48,17 @@ async def ok(scope, receive, send):
 
 
 class Endless:
-    """An application that streams until the client leaves, and notes what it is told."""
+    """An application that streams until the client leaves, and records what it receives."""
 
     def __init__(self):
-        self.told = []
+        self.shown = []
         self.left = asyncio.Event()
 
     async def __call__(self, scope, receive, send):
         await receive()
         await send(start())
         await send(body(b"tick", more=True))
-        self.told.append((await receive())["type"])
+        self.shown.append((await receive())["type"])
         await send(body(b"nobody reads this", more=True))
         self.left.set()
 
@@ -274,12 +274,12 @@ async def test_an_app_need_not_read_the_upload_and_leaves_no_task_behind():
 
 async def test_a_client_that_is_cancelled_is_a_disconnect():
     entered = asyncio.Event()
-    told = []
+    shown = []
 
     async def app(scope, receive, send):
         await receive()
         entered.set()
-        told.append((await receive())["type"])
+        shown.append((await receive())["type"])
         await ok(scope, receive, send)
 
     client, transport = make_client(app)
@@ -289,7 +289,7 @@ async def test_a_client_that_is_cancelled_is_a_disconnect():
     with pytest.raises(asyncio.CancelledError):
         await request
     await soon(transport.settle())
-    assert told == ["http.disconnect"]
+    assert shown == ["http.disconnect"]
     # What was sent to nobody is no response.
     assert transport.drain()[0].status is None
 
@@ -304,12 +304,12 @@ async def test_a_client_that_is_cancelled_in_mid_stream_is_a_disconnect():
     with pytest.raises(asyncio.CancelledError):
         await request
     await soon(transport.settle())
-    assert app.told == ["http.disconnect"]
+    assert app.shown == ["http.disconnect"]
 
 
 async def test_a_disconnect_wakes_an_app_that_waits_for_the_upload():
     asked = asyncio.Event()
-    told = []
+    shown = []
 
     async def chunks():
         yield b"one"
@@ -318,7 +318,7 @@ async def test_a_disconnect_wakes_an_app_that_waits_for_the_upload():
 
     async def app(scope, receive, send):
         await receive()
-        told.append((await receive())["type"])
+        shown.append((await receive())["type"])
 
     client, transport = make_client(app)
     request = asyncio.ensure_future(client.post("/", content=chunks()))
@@ -326,16 +326,16 @@ async def test_a_disconnect_wakes_an_app_that_waits_for_the_upload():
     request.cancel()
     await asyncio.wait([request])
     await soon(transport.settle())
-    assert told == ["http.disconnect"]
+    assert shown == ["http.disconnect"]
 
 
 async def test_an_upload_is_not_handed_to_an_app_whose_client_has_left():
     go_on = asyncio.Event()
-    told = []
+    shown = []
 
     async def app(scope, receive, send):
         await go_on.wait()
-        told.append((await receive())["type"])
+        shown.append((await receive())["type"])
 
     client, transport = make_client(app)
     request = asyncio.ensure_future(client.post("/", content=b"body"))
@@ -344,7 +344,7 @@ async def test_an_upload_is_not_handed_to_an_app_whose_client_has_left():
     await asyncio.wait([request])
     go_on.set()
     await soon(transport.settle())
-    assert told == ["http.disconnect"]
+    assert shown == ["http.disconnect"]
 
 
 async def test_a_disconnect_frees_an_app_that_waits_to_send():
@@ -364,7 +364,7 @@ async def test_a_disconnect_frees_an_app_that_waits_to_send():
 
 
 async def test_receive_gives_a_disconnect_after_the_whole_response():
-    told = []
+    shown = []
 
     async def app(scope, receive, send):
         await receive()
@@ -372,12 +372,12 @@ async def test_receive_gives_a_disconnect_after_the_whole_response():
         await asyncio.sleep(0)
         assert not watcher.done()
         await ok(scope, receive, send)
-        told.append((await watcher)["type"])
+        shown.append((await watcher)["type"])
 
     client, transport = make_client(app)
     await soon(client.get("/"))
     await soon(transport.settle())
-    assert told == ["http.disconnect"]
+    assert shown == ["http.disconnect"]
 
 
 async def test_a_reader_is_freed_when_another_task_closes_the_response_of_a_deaf_app():
@@ -682,12 +682,12 @@ async def test_a_lifespan_that_never_answers_is_cancelled_and_its_wait_is_named(
             ended.set()
 
     _, transport = make_client(lifespan_app(**{f"on_{phase}": never}), timeout=SHORT)
-    with pytest.raises(error) as told:
+    with pytest.raises(error) as shown:
         await soon(lived(transport))
-    assert "has not ended within 0.05 s (the least for a s" in str(told.value)
-    assert "; timeout 0.01 s from marker); it waits in " in str(told.value)
-    assert "<locals>.never (" in str(told.value)
-    assert ") → asyncio.locks.Event.wait. Find" in str(told.value)
+    assert "has not ended within 0.05 s (the least for a s" in str(shown.value)
+    assert "; timeout 0.01 s from marker); it waits in " in str(shown.value)
+    assert "<locals>.never (" in str(shown.value)
+    assert ") → asyncio.locks.Event.wait. Find" in str(shown.value)
     assert ended.is_set()
     assert asyncio.all_tasks() == {asyncio.current_task()}
 

@@ -17,8 +17,8 @@ def waits(line, count):
 def test_a_wait_that_the_fullest_look_did_not_see_is_no_common_stack():
     # Its count was 0, which no record may hold: the test ended as not-measured.
     looked = run(8, waiters=(waits(12, 40), waits(20, 0)))
-    told = stacks(Evidence(bursts=(looked,)), "serialised-wait", ROOT)
-    assert [(stack.frames, stack.count) for stack in told] == [(("handler (api.py:12)",), 40)]
+    shown = stacks(Evidence(bursts=(looked,)), "serialised-wait", ROOT)
+    assert [(stack.frames, stack.count) for stack in shown] == [(("handler (api.py:12)",), 40)]
 
 
 def test_a_blocked_step_is_drawn_with_what_no_sample_confirms():

@@ -71,11 +71,11 @@ def outcome(judgement=JUDGED, found=None, evidence=None):
 def rows(*args, **kwargs):
     """Return the rows of a failure's text by their labels, the headline as \"\"."""
     text = failure_text(outcome(*args, **kwargs), ROOT).splitlines()
-    told = {"": text[0]}
+    shown = {"": text[0]}
     for row in text[1:]:
         label, content = row[2:10].strip(), row[11:]
-        told[label] = told.get(label, "") + content if label else told.get(label, "")
-    return text, told
+        shown[label] = shown.get(label, "") + content if label else shown.get(label, "")
+    return text, shown
 
 
 # Causes
@@ -88,8 +88,8 @@ def test_the_other_causes_are_told_with_their_shares():
         ("serialised-wait", 0.16),
         ("gil-contention", 0.09),
     )
-    text, told = rows(replace(JUDGED, causes=causes))
-    assert told["others"] == "blocking-call 33%, serialised-wait 16%"
+    text, shown = rows(replace(JUDGED, causes=causes))
+    assert shown["others"] == "blocking-call 33%, serialised-wait 16%"
     labels = [row[2:10].strip() for row in text]
     assert labels.index("others") == labels.index("cause") + 1
 
@@ -104,10 +104,10 @@ def test_a_small_share_is_no_other_cause(share):
 @pytest.mark.parametrize("reasons", [("scaling",), ("scaling", "lag"), ("blocked",), ("timeout",)])
 def test_every_cause_has_a_text_for_every_reason(cause, reasons):
     evidence = late(concurrency=8)[2] if reasons == ("timeout",) else None
-    text, told = rows(replace(JUDGED, cause=cause, reasons=reasons), evidence=evidence)
+    text, shown = rows(replace(JUDGED, cause=cause, reasons=reasons), evidence=evidence)
     assert text[0].startswith("nonblocking: GET /a ")
-    assert told["cause"].startswith(f"{cause}: ")
-    assert told["fix"]
+    assert shown["cause"].startswith(f"{cause}: ")
+    assert shown["fix"]
 
 
 def test_a_failure_states_what_was_measured_the_limits_and_what_to_do():
@@ -175,23 +175,23 @@ def test_single_runs_say_that_scaling_was_not_judged():
 
 
 def test_a_line_of_the_users_is_told_with_its_calls():
-    text, told = rows(found=culprit(calls=("json.dumps",)))
-    assert told["where"] == "shop.py:4 in handler"
+    text, shown = rows(found=culprit(calls=("json.dumps",)))
+    assert shown["where"] == "shop.py:4 in handler"
     assert "               one()      → json.dumps" in text
     assert "           9 of 10 samples, 0 of 0 runs" in text
 
 
 @pytest.mark.parametrize(
-    ("counted", "told"),
+    ("counted", "shown"),
     [("copies", "9 of 10 copies wait there"), ("threads", "9 of 10 samples of worker threads")],
 )
-def test_what_is_counted_is_said(counted, told):
-    assert f"           {told}" in rows(found=culprit(counted=counted))[0]
+def test_what_is_counted_is_said(counted, shown):
+    assert f"           {shown}" in rows(found=culprit(counted=counted))[0]
 
 
 def test_a_library_is_told_as_one_with_the_path_from_the_handler_to_it():
-    text, told = rows(found=LIBRARY)
-    assert told["where"] == "in a library: pydantic/main.py:9 in dump_json"
+    text, shown = rows(found=LIBRARY)
+    assert shown["where"] == "in a library: pydantic/main.py:9 in dump_json"
     path = "handler shop.py:3 in handler → fastapi.serialize_response → pydantic.dump_json"
     assert f"               {path}" in text
 
@@ -202,9 +202,9 @@ def test_a_library_without_a_known_handler_is_told_with_the_calls_that_lead_ther
 
 
 def test_a_handler_in_which_no_line_is_agreed_on_is_told_by_its_definition():
-    text, told = rows(found=culprit(line=3, code="async def handler():", route=HANDLER))
+    text, shown = rows(found=culprit(line=3, code="async def handler():", route=HANDLER))
     assert (
-        told["where"]
+        shown["where"]
         == "shop.py:3 in handler: no single line of your code accounts for most samples"
     )
     assert "               async def handler():" in text
@@ -220,10 +220,10 @@ def test_a_handler_in_which_no_line_is_agreed_on_is_told_by_its_definition():
     ],
 )
 def test_the_report_tells_of_a_place_whether_it_is_a_librarys(found, library, route, file):
-    told = json_report.measurement(outcome(found=found), ROOT)
-    assert (told.record.culprit.library, told.record.culprit.route) == (library, route)
-    assert told.record.culprit.file == file
-    written = json.loads(json_report.render(json_report.document([told])))
+    shown = json_report.measurement(outcome(found=found), ROOT)
+    assert (shown.record.culprit.library, shown.record.culprit.route) == (library, route)
+    assert shown.record.culprit.file == file
+    written = json.loads(json_report.render(json_report.document([shown])))
     jsonschema.validate(written, json_report.schema())
 
 
@@ -238,21 +238,21 @@ def late(**facts):
 
 
 def test_a_lone_request_that_hangs_queues_behind_nobody():
-    text, told = rows(*late())
+    text, shown = rows(*late())
     assert text[0] == "nonblocking: GET /a does not finish, even alone"
-    assert "the loop was idle and no other request was running" in told["cause"]
-    assert told["where"] == "shop.py:4 in handler"
-    assert "enlarge the pool" not in told["fix"]
-    assert "timeout" in told["fix"]
+    assert "the loop was idle and no other request was running" in shown["cause"]
+    assert shown["where"] == "shop.py:4 in handler"
+    assert "enlarge the pool" not in shown["fix"]
+    assert "timeout" in shown["fix"]
 
 
 @pytest.mark.parametrize(
     "facts", [{"concurrency": 8}, {"stuck": (HANDLER,)}], ids=["burst", "stuck"]
 )
 def test_any_other_time_out_is_told_as_before(facts):
-    text, told = rows(*late(**facts))
+    text, shown = rows(*late(**facts))
     assert text[0] == "nonblocking: GET /a does not finish"
-    assert "no other request" not in told["cause"]
+    assert "no other request" not in shown["cause"]
     assert text[1].endswith(" finished (timeout 30 s, default)")
 
 

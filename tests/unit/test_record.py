@@ -113,8 +113,8 @@ def test_the_command_refuses_what_is_no_report_and_takes_the_rest(files, capsys,
     for plain in (*ACCEPTED, *refused):
         bad.write_text(json.dumps(plain), encoding="utf-8")
         status = cli.main([command, *([good] if command == "compare" else []), str(bad)])
-        told = capsys.readouterr().err
-        assert (status, told.count("\n")) == (2, 1) if plain in refused else told == "", told
+        shown = capsys.readouterr().err
+        assert (status, shown.count("\n")) == (2, 1) if plain in refused else shown == "", shown
 
 
 def nested(depth):

@@ -49,12 +49,12 @@ class Simulated:
 
 @pytest.mark.asyncio
 async def test_runs_are_made_until_the_evidence_is_enough():
-    machine, told = Simulated(), []
+    machine, shown = Simulated(), []
     start = Evidence(calibration=Calibration(cores=2))
-    found = await replicate(machine, start, Limits(), lambda known, level: told.append(level))
-    assert [size for size, _ in machine.made] == told == [1, 1, 1, 8, 50]
+    found = await replicate(machine, start, Limits(), lambda known, level: shown.append(level))
+    assert [size for size, _ in machine.made] == shown == [1, 1, 1, 8, 50]
     assert verdict.judge(found, Limits()).verdict == "pass"
-    # The lone runs are told to the bursts only.
+    # Only bursts get the single runs.
     assert [len(alone) for _, alone in machine.made] == [0, 0, 0, 3, 3]
 
 

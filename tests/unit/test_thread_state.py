@@ -12,7 +12,7 @@ from pytest_nonblocking.sentinel.system.thread_state import Witness
 def seen_while(wait):
     """Return the state in which a thread that does ``wait`` is seen most of the time."""
     witness = Witness()
-    if not witness.tells:
+    if not witness.works:
         pytest.skip("this system does not tell what a thread waits for")
     thread = threading.Thread(target=wait)
     thread.start()

@@ -91,7 +91,7 @@ Watcher = Callable[[asyncio.AbstractEventLoop], None]
 class _Patches(SharedHooks):
     """The patches of ``asyncio.Handle._run`` and of the selectors of the loops with a probe.
 
-    Each is undone when nobody needs it any more. One that somebody else has patched meanwhile stays
+    Each is undone when nobody needs it any more. One that someone else has patched meanwhile stays
     below theirs, and does nothing.
     """
 
@@ -227,7 +227,7 @@ class _Handles:
         self._variants = (timed, met)
 
     def use(self, asks: bool) -> None:
-        """Put a variant in place, unless somebody else has patched over ours."""
+        """Put a variant in place, unless someone else has patched over ours."""
         if events.Handle._run in (self._original, *self._variants):
             events.Handle._run = self._variants[asks]  # type: ignore[method-assign]  # it is the patch
 

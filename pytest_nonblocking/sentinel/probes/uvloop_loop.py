@@ -102,7 +102,7 @@ class _LoopHook:
             setattr(self._loop, name, self._ours[name])
 
     def remove(self) -> None:
-        """Unwrap the methods, unless somebody else has wrapped them again."""
+        """Unwrap the methods, unless someone else has wrapped them again."""
         for name, ours in self._ours.items():
             if vars(self._loop).get(name) is ours:
                 delattr(self._loop, name)

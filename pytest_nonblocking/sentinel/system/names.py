@@ -17,7 +17,7 @@ def clock_name() -> str:
     gauge, witness = Gauge(), Witness()
     lacks = [
         name
-        for name, there in (("thread states", witness.tells), ("CPU pressure", gauge.has_pressure))
+        for name, there in (("thread states", witness.works), ("CPU pressure", gauge.has_pressure))
         if not there
     ]
     gauge.close()

@@ -51,7 +51,7 @@ class Witness:
             self._runtime = 0  # the kernel has no such file, or it may not be read
 
     @property
-    def tells(self) -> bool:
+    def works(self) -> bool:
         """Whether this system reports thread states."""
         return bool(self._runtime)
 

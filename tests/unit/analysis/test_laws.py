@@ -1,4 +1,4 @@
-"""Laws that hold for any evidence, and not only for the examples that somebody thought of."""
+"""Laws that hold for any evidence, and not only for the examples that someone thought of."""
 
 from dataclasses import dataclass, fields, replace
 from random import Random
@@ -373,7 +373,7 @@ def test_the_shares_of_the_causes_sum_up(demand):
     assume(judgement.verdict == "fail")
     shares = [share for _, share in judgement.causes]
     assert shares == sorted(shares, reverse=True)
-    # What is less than half a per cent is not told.
+    # What is less than half a per cent is not shown.
     assert sum(shares) == pytest.approx(1, abs=0.005 * 5)
     assert judgement.cause == judgement.causes[0][0]
 
