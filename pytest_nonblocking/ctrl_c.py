@@ -24,8 +24,11 @@ _CLOSES_WITHIN = 0.5
 
 
 class CtrlC:
-    """Cancels one test of the running loop at Ctrl-C; ``is_stuck`` returns whether a callback holds
-    the loop, which is then interrupted itself, as it is at a second Ctrl-C."""
+    """Cancels one test of the running loop at Ctrl-C.
+
+    ``is_stuck`` returns whether only an exception can end the callback that runs; it is called in a
+    signal handler. KeyboardInterrupt is then raised at once, as at a second Ctrl-C.
+    """
 
     def __init__(self, is_stuck: Callable[[], bool]) -> None:
         self._is_stuck = is_stuck

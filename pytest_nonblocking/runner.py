@@ -138,9 +138,11 @@ class TestRun:
             await body()
 
     def _is_stuck(self) -> bool:
-        """Return whether a callback has held the loop of this thread for long."""
+        """Return whether a callback holds the loop of this thread and nothing else can end it."""
         sentinel = self.sentinel
         if not sentinel.running or sentinel.is_remote or sentinel.probe.idle:
+            return False
+        if sentinel.break_steps():
             return False
         return CLOCKS.wall_ns() - sentinel.probe.step_ns >= _STUCK_NS
 

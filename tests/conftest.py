@@ -3,8 +3,19 @@
 import collections
 import itertools
 import os
+import signal
+import threading
 
 pytest_plugins = ["pytester"]
+
+
+def pytest_configure():
+    # A run in the background of a shell ignores Ctrl-C, and so would the runs that it starts.
+    if (
+        signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+        and threading.current_thread() is threading.main_thread()
+    ):
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(config, items):

@@ -14,6 +14,7 @@ from ..asgi.door import Door
 from ..clocks import CLOCKS
 from ..model import Budget, Exchange, Limits, Run, Sample, Stack, Step
 from ..sentinel import (
+    BREAK_EVERY,
     COPY,
     LoopStuck,
     LoopUnreachableError,
@@ -29,8 +30,6 @@ Body = Callable[[], Awaitable[object]]
 """A scenario: called once per copy, without arguments."""
 
 _PATIENCE_WHEN_INTERRUPTED = 0.3
-_BREAK_EVERY = 0.02
-"""Seconds between attempts to interrupt a callback that outlives the timeout."""
 _GRACE = 5.0
 """Seconds after the timeout at which the stacks of all threads are printed."""
 _ANNOUNCE = 0.1
@@ -499,7 +498,7 @@ class _Burst:
             if not self._announced and age >= self._timeout + _GRACE - _ANNOUNCE:
                 self._announced = True
                 self._sentinel.last_stacks.announce(_NEITHER.format(_GRACE, self._timeout))
-        return _BREAK_EVERY
+        return BREAK_EVERY
 
 
 def budget_of_held(samples: Sequence[Sample], seconds: float) -> Budget:

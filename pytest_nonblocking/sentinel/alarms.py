@@ -24,7 +24,8 @@ class Alarms:
 
     def __init__(self, used: Callable[[int], None] = lambda ns: None) -> None:
         self._used = used
-        self._changed = threading.Condition(threading.Lock())
+        # Reentrant: a signal handler may make a call while its thread holds the lock.
+        self._changed = threading.Condition(threading.RLock())
         self._pending: list[tuple[int, int, Action]] = []
         self._serial = 0
         self._calling: int | None = None

@@ -42,11 +42,16 @@ class Interrupter:
         """Restore the previous signal handler with the last interrupter; may be called twice."""
         _HANDLER.discard(self)
 
+    @property
+    def armed(self) -> bool:
+        """Whether callbacks can be interrupted."""
+        return _HANDLER.has(self)
+
     def break_step(self) -> None:
         """Raise LoopStuck in the callback that holds the loop, if it is old; from any thread."""
         step_ns = self._probe.step_ns
         lasts = CLOCKS.wall_ns() - step_ns
-        if _HANDLER.has(self) and not self._probe.idle and lasts >= _STUCK_NS:
+        if self.armed and not self._probe.idle and lasts >= _STUCK_NS:
             self._breaks_step = step_ns
             signal.pthread_kill(self._probe.thread_ident, signal.SIGURG)
 

@@ -36,6 +36,8 @@ _T = TypeVar("_T")
 _ANSWER_WITHIN_NS = 2_000_000_000
 _LOOK_EVERY = 0.25
 _BACKGROUND = 0.02
+BREAK_EVERY = 0.02
+"""Seconds between attempts to interrupt a callback."""
 _BUSY_SHARE = 0.5  # not 1: schedstat's CPU time lags by up to 4 ms
 
 
@@ -397,3 +399,18 @@ class Sentinel:
         """Raise LoopStuck in the callback that holds the loop, if possible; from any thread."""
         if self._interrupter is not None:
             self._interrupter.break_step()
+
+    def break_steps(self) -> bool:
+        """Break each callback that holds the loop until the burst ends; return False if impossible.
+
+        It may be called in a signal handler: no thread is started.
+        """
+        if self._interrupter is None or not (self._interrupter.armed and self.alarms.thread_id):
+            return False
+
+        def again() -> float:
+            self.break_step()
+            return BREAK_EVERY
+
+        self.alarms.call_after(0.0, again)
+        return True

@@ -8,6 +8,7 @@ import pytest
 from pytest_nonblocking.clocks import CLOCKS
 from pytest_nonblocking.model import Frame
 from pytest_nonblocking.sentinel.probes.asyncio_loop import AsyncioProbe
+from pytest_nonblocking.sentinel.probes.choice import probe_of_running_loop
 from pytest_nonblocking.sentinel.system.clock import Usage
 
 MS = 1_000_000
@@ -306,3 +307,20 @@ def test_samples_may_be_added_while_they_are_read(machine, probe):
     finally:
         stop.append(True)
         thread.join()
+
+
+def test_a_call_that_asks_for_another_as_the_run_of_trio_ends_does_not_break_it():
+    trio = pytest.importorskip("trio", reason="trio is not installed")
+    calls = []
+
+    async def main():
+        probe = probe_of_running_loop(0.001)
+
+        def again():
+            calls.append(1)
+            probe.call_soon(again)
+
+        probe.call_soon(again)
+
+    trio.run(main)
+    assert calls

@@ -67,12 +67,14 @@ class TrioProbe(Probe, trio.abc.Instrument):
         return Origin(step.coro, step.context.get(COPY))
 
     def call_soon(self, action: Callable[[], None]) -> None:
-        """Call ``action`` in the next iteration."""
-        self._token.run_sync_soon(action)
+        """Call ``action`` in the next iteration, if there is one."""
+        self.call_soon_threadsafe(action)
 
     def call_soon_threadsafe(self, action: Callable[[], None]) -> None:
-        """Call ``action`` in the next iteration; from any thread."""
-        self._token.run_sync_soon(action)
+        """Call ``action`` in the next iteration, if there is one; from any thread."""
+        # Raised in a call that trio makes as its run ends, the error would break that run.
+        with contextlib.suppress(trio.RunFinishedError):
+            self._token.run_sync_soon(action)
 
     def running(self) -> Any:
         """Return the coroutine of the running task."""
