@@ -4,6 +4,7 @@ import asyncio
 import contextvars
 import gc
 import gzip
+import re
 import traceback
 
 import freezegun
@@ -686,8 +687,8 @@ async def test_a_lifespan_that_never_answers_is_cancelled_and_its_wait_is_named(
         await soon(lived(transport))
     assert "has not ended within 0.05 s (the least for a s" in str(shown.value)
     assert "; timeout 0.01 s from marker); it waits in " in str(shown.value)
-    assert "<locals>.never (" in str(shown.value)
-    assert ") → asyncio.locks.Event.wait. Find" in str(shown.value)
+    # CPython 3.10 knows no qualified names of code.
+    assert re.search(r"\bnever \(.*\) → asyncio\.locks\.(Event\.)?wait\. Find", str(shown.value))
     assert ended.is_set()
     assert asyncio.all_tasks() == {asyncio.current_task()}
 
