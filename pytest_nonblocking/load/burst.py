@@ -42,6 +42,10 @@ _EARLY_LOOKS = 8
 """Loop iterations after the release in which the thread pools are inspected."""
 _LATE = 1.5
 """Multiple of a single run's latency after which a healthy burst would be over."""
+_EARLY = 0.5
+_FEW_PASSES = 3
+"""A queue that is over a limit of 0.1 may serve 7 of 8 copies at once: its last pass, in which
+nobody waits, may be all that comes after ``_LATE``."""
 _LOOK_EVERY = 0.010
 _LOOK_DUTY = 20
 """Pause after inspecting all tasks, as a multiple of what the inspection took."""
@@ -87,10 +91,11 @@ async def run_burst(
     """Run one closed burst under a started sentinel; raises BodyFailedError.
 
     ``alone`` holds the latencies of the single runs in seconds. With them, the thread pools are
-    inspected right after the release, and waiting tasks once a healthy burst would be over.
+    inspected right after the release, and waiting tasks once a healthy burst would be over (halfway
+    through the first pass if few may follow).
     ``door`` is the application's, if its clients run outside of its loop.
     """
-    burst = _Burst(body, concurrency, sentinel, transports, limits.timeout, alone, door)
+    burst = _Burst(body, concurrency, sentinel, transports, limits, alone, door)
     return await burst.run()
 
 
@@ -105,6 +110,7 @@ class _WaitLooks:
         sentinel: Sentinel,
         door: Door | None,
         concurrency: int,
+        limits: Limits,
         alone: tuple[float, ...],
         age: Callable[[], float],
         unfinished: Callable[[], int],
@@ -117,14 +123,17 @@ class _WaitLooks:
         self.sampler = sentinel.wait_sampler()
         # The median: one slow single run would put the first look beyond the end of the burst.
         self._first_pass = statistics.median(alone or (0.0,))
-        self.late_after = _LATE * self._first_pass
-        self._count_at = 3 * self.late_after
+        self._has_few_passes = concurrency * limits.max_serial_fraction < _FEW_PASSES
+        self.first_after = (_EARLY if self._has_few_passes else _LATE) * self._first_pass
+        self._pause = _LATE * self._first_pass / 2
+        self._count_at = 3 * _LATE * self._first_pass
         self._look_at = self._look_cost = 0.0
         self._early_looks = _EARLY_LOOKS
 
     def begin(self, began_ns: int) -> None:
-        """Ignore waits during the first pass of a burst released at ``began_ns``."""
-        self.sampler.from_ns = began_ns + int(self._first_pass * 1e9)
+        """Ignore waits during the first of many passes of a burst released at ``began_ns``."""
+        ignored = 0.0 if self._has_few_passes else self._first_pass
+        self.sampler.from_ns = began_ns + int(ignored * 1e9)
 
     def on_late(self) -> float | None:
         """Post the looks that are due; return the delay to the next call in seconds.
@@ -132,13 +141,13 @@ class _WaitLooks:
         Runs on the alarms' thread.
         """
         age = self._age()
-        if age < self.late_after:
-            return self.late_after - age
+        if age < self.first_after:
+            return self.first_after - age
         if self._is_with_clients:
             return _LOOK_EVERY
         if age >= self._look_at and self._probe.idle:
             self._probe.call_soon_threadsafe(self.look)
-            self._look_at = age + max(self.late_after / 2, _LOOK_DUTY * self._look_cost)
+            self._look_at = age + max(self._pause, _LOOK_DUTY * self._look_cost)
         if age >= self._count_at and self._unanswered >= self._concurrency / 5:
             self._count_at = 2 * age
             self._probe.call_soon_threadsafe(self._count_queued)
@@ -278,7 +287,7 @@ class _Burst:
         concurrency: int,
         sentinel: Sentinel,
         transports: Sequence[Transport],
-        timeout: float,
+        limits: Limits,
         alone: tuple[float, ...],
         door: Door | None,
     ) -> None:
@@ -287,7 +296,7 @@ class _Burst:
         self._concurrency = concurrency
         self._sentinel = sentinel
         self._transports = transports
-        self._timeout = timeout
+        self._timeout = limits.timeout
         self._alone = alone
         self._gate = anyio.Event()
         self._ready = 0
@@ -296,7 +305,7 @@ class _Burst:
         self._failure: BodyFailedError | None = None
         window = self._window = _BudgetWindow(sentinel, door)
         self._looks = _WaitLooks(
-            sentinel, door, concurrency, alone, lambda: window.age, lambda: self._left
+            sentinel, door, concurrency, limits, alone, lambda: window.age, lambda: self._left
         )
         tasks = self._tasks = running_tasks()
         self._copies: list[Task] = []
@@ -404,7 +413,7 @@ class _Burst:
         self._sentinel.last_stacks.print_after(self._timeout + _GRACE)
         self._window.open(self._begin)
         if self._alone:
-            alarms.call_after(self._looks.late_after, self._looks.on_late)
+            alarms.call_after(self._looks.first_after, self._looks.on_late)
         self._gate.set()
         if self._alone and self._door is None:
             self._looks.look_at_pools_soon()

@@ -35,8 +35,9 @@ class WaitSampler:
     """Samples where the tasks of one loop wait during a burst, and how full thread pools are.
 
     Queue lengths are integrated over time by the trapezoidal rule: each look counts for half of the
-    interval on either side of it. The first look counts for the whole interval since ``from_ns``,
-    the end of the first pass; before that, all copies queue for whatever comes first.
+    interval on either side of it. The first look counts for the whole interval since ``from_ns``:
+    in a burst of many passes the end of the first, in which all copies queue for whatever comes
+    first.
     Create it within a task of the loop, and close it.
     """
 
