@@ -18,6 +18,10 @@ MARGIN, MARGIN_PRESSED = 0.04, 0.10
 full CPU pressure. It covers the difference between two measurements of the same waits; see
 docs/operating-curve.md."""
 
+RESOLUTION = 3
+"""Multiple of a limit up to which a pass admits what a descheduled loop may have hidden: 2 to 5 ms
+per request beside four busy processes on two cores, 20 ms beside ten."""
+
 CONFIDENCE = 3.0
 """Standard deviations of the bounds of a sampled share: 1 in 740 on each side."""
 

@@ -48,7 +48,7 @@ _FEW_PASSES = 3
 nobody waits, may be all that comes after ``_LATE``."""
 _LOOK_EVERY = 0.010
 _LOOK_DUTY = 20
-"""Pause after inspecting all tasks, as a multiple of what the inspection took."""
+"""Pause after inspecting all tasks, as a multiple of the inspection's CPU time."""
 
 
 class Transport(Protocol):
@@ -179,9 +179,9 @@ class _WaitLooks:
 
     def look(self) -> None:
         """Inspect all waiting tasks."""
-        began = CLOCKS.wall_ns()
+        began = CLOCKS.thread_cpu_ns()
         self._probe.as_own(self.sampler.look)
-        self._look_cost = (CLOCKS.wall_ns() - began) / 1e9
+        self._look_cost = (CLOCKS.thread_cpu_ns() - began) / 1e9
 
     def _count_queued(self) -> None:
         self._probe.as_own(lambda: self.sampler.count_queued(self._unanswered))

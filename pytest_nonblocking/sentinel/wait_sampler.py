@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import concurrent.futures.thread as executors
+import itertools
 import os
 import sys
 import threading
@@ -12,6 +13,7 @@ from typing import Any, NamedTuple
 
 from ..clocks import CLOCKS
 from ..model import FOR_THREADS, Pool, Sample, Stack, Waiters
+from .helper_thread import HelperThread
 from .probes.probe import Probe
 from .stacks import is_in, suspended_frames, suspended_stack, thread_stack
 from .system.thread_state import Witness
@@ -19,6 +21,7 @@ from .system.thread_state import Witness
 _PLACES_KEPT = 16
 _WORKERS_A_LOOK = 16
 _WORKERS_KEPT = 512
+_THREADS_COUNTED = 64
 _HELD = ("pytest_nonblocking.asgi.door", "pytest_nonblocking.load.sync_tests")
 _RUN = executors._WorkItem.run.__code__
 
@@ -80,11 +83,19 @@ class WaitSampler:
 
         On a busy machine the loop may never be idle, and a queue then shows in no part of the
         budget (a pool of 3 behind 18 ms of CPU and delay per request). But its copies have nothing
-        to run, while those of a healthy handler are ready to.
+        to run, while those of a healthy handler are ready to, or have a thread that is.
         """
         runnable = self._probe.runnable_copies()
         if runnable is not None and unfinished:
+            runnable += self._runnable_threads()
             self._queued.append(max(0.0, 1 - runnable / unfinished))
+
+    def _runnable_threads(self) -> int:
+        """Return how many of up to 64 other threads run, or wait for a core or the GIL."""
+        threads = (t.native_id for t in threading.enumerate() if not isinstance(t, HelperThread))
+        own = threading.get_native_id()
+        others = itertools.islice((tid for tid in threads if tid and tid != own), _THREADS_COUNTED)
+        return sum(self._witness.state(tid) in ("running", "gil") for tid in others)
 
     def look(self) -> None:
         """Sample all waiting tasks, the pools and their workers; on the loop's thread."""

@@ -1,6 +1,7 @@
 """Which copies wait for something other than the loop."""
 
 import asyncio
+import hashlib
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -12,6 +13,7 @@ import pytest
 from pytest_nonblocking.clocks import CLOCKS
 from pytest_nonblocking.sentinel import COPY
 from pytest_nonblocking.sentinel.probes.choice import probe_of_running_loop
+from pytest_nonblocking.sentinel.system.thread_state import Witness
 from pytest_nonblocking.sentinel.wait_sampler import WaitSampler
 
 pytestmark = pytest.mark.asyncio
@@ -57,6 +59,29 @@ async def test_copies_whose_time_has_come_are_not():
     tasks = await start(lambda: asyncio.sleep(0.001))
     time.sleep(0.01)
     assert queued() == 0.0
+    await asyncio.gather(*tasks)
+
+
+async def test_copies_whose_threads_compute_are_not():
+    """As under an async driver with a thread for each connection."""
+    over = threading.Event()
+
+    def compute():
+        while not over.is_set():
+            hashlib.pbkdf2_hmac("sha256", b"secret", b"salt", 10_000)
+
+    event = asyncio.Event()
+    tasks = await start(event.wait)
+    threads = [threading.Thread(target=compute) for _ in range(COPIES // 2)]
+    for thread in threads:
+        thread.start()
+    try:
+        assert queued() == 0.5 if Witness().works else 1.0
+    finally:
+        over.set()
+        event.set()
+        for thread in threads:
+            thread.join()
     await asyncio.gather(*tasks)
 
 
