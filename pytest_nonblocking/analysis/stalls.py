@@ -101,11 +101,23 @@ class Stalls:
 
 
 def stalls_of(runs: Sequence[Run], evidence: Evidence, limits: Limits) -> Stalls:
-    """Return the worst callback of each of ``runs`` that has one over a limit or near it."""
+    """Return the worst callback of each of ``runs`` that has one over a limit or near it.
+
+    A wait near a limit counts in a burst only if single runs show it, too: a callback that blocks
+    has its server to itself in either, and of 50 such waits one is late beside busy neighbours.
+    """
     found = [s for run in runs if (s := stall_of(run, evidence, limits)) is not None]
-    return Stalls(
-        tuple(s for s in found if s.over), tuple(s for s in found if not s.over), len(runs)
-    )
+    near = tuple(s for s in found if not s.over)
+    if any(run.concurrency > 1 for run in runs) and not _singles_wait(evidence, limits):
+        near = tuple(s for s in near if s.cause != "blocking-call")
+    return Stalls(tuple(s for s in found if s.over), near, len(runs))
+
+
+def _singles_wait(evidence: Evidence, limits: Limits) -> bool:
+    """Return whether most single runs have a callback that blocks over a limit or near it."""
+    stalls = (stall_of(run, evidence, limits) for run in evidence.singles)
+    waits = sum(stall is not None and stall.cause == "blocking-call" for stall in stalls)
+    return 2 * waits > len(evidence.singles)
 
 
 def singles_convict(evidence: Evidence, limits: Limits) -> bool:

@@ -609,6 +609,18 @@ def test_an_answer_that_busy_neighbours_delay_does_not_convict_and_a_sleep_does(
     assert judge(single, *[top] * 5).verdict == word
 
 
+def test_one_late_answer_of_fifty_is_near_no_limit_if_a_single_request_waits_for_less():
+    looking = {"looks": looks(400, late=2.0)}
+    late, usual = step(blocked=8), step(blocked=2)
+    top = run(50, cpu=25, blocked=105, pressure=420, steps=(late, usual), **looking)
+    short, long = (
+        run(cpu=0.5, blocked=ms, idle=60, pressure=60, steps=(step(blocked=ms),), **looking)
+        for ms in (2, 6)
+    )
+    assert judge(short, *[top] * 3).verdict == "pass"
+    assert judge(long, *[top] * 3).verdict == "inconclusive"
+
+
 def test_on_a_quiet_machine_a_server_is_late_for_nobody():
     slow = (step(blocked=8),)
     single = run(cpu=0.5, blocked=8, idle=40, steps=slow, samples=slow[0].samples)
