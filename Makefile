@@ -7,12 +7,13 @@ BIN := $(VENV)/bin
 demo: $(VENV)/installed
 	$(BIN)/python examples/demo.py
 
+# A worker for each core; ARGS="-n 0" runs in one process.
 test: $(VENV)/installed
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n auto --dist worksteal $(ARGS)
 
 # All entries of the tables of faults, of which `make test` runs a part.
 faults: $(VENV)/installed
-	ALL_FAULTS=1 $(BIN)/python -m pytest -m faults $(ARGS)
+	ALL_FAULTS=1 $(BIN)/python -m pytest -n auto --dist worksteal -m faults $(ARGS)
 
 lint: $(VENV)/installed
 	$(BIN)/ruff check

@@ -1,6 +1,8 @@
 #!/usr/bin/env python3
 """Run tests on every CPython that is found, and once with the lowest versions of what is needed.
 
+The row of lowest versions has those of the extras too, and runs the tests that use them.
+
     python3 .ci/matrix.py [--python 3.12 ...] [--but 3.11 ...] [--only latest|lowest] [PYTEST ...]
 
 Says which interpreters were not found. Environments stay in build/matrix until pyproject.toml
@@ -10,6 +12,7 @@ changes. Exits with 1 if a row failed.
 from __future__ import annotations
 
 import argparse
+import concurrent.futures
 import hashlib
 import os
 import re
@@ -31,6 +34,9 @@ NOT_WITH_LOWEST = re.compile(
     "pytest-nonblocking|blacksheep|check-jsonschema|django|falcon|httpx2|hypercorn|litestar|nox|pre-commit"
     "|python-multipart|quart|schemastore|selenium|sse-starlette|tox"
 )
+EXTRAS = ("html", "sarif", "websockets")
+# What only the row of lowest versions runs: the tests of what the extras bring.
+WITH_EXTRAS = ["tests/plugin/test_report_files.py", "tests/e2e/protocols/test_websockets.py"]
 SECONDS = 1200
 # pytest-asyncio 1.0 leaves event loops open, which the collector finds during any later test.
 LEFT_OPEN = ["-W", "ignore::pytest.PytestUnraisableExceptionWarning"]
@@ -46,9 +52,9 @@ class Row(NamedTuple):
 
 def listed(name: str) -> list[str]:
     """Return the requirements in the list ``name`` of pyproject.toml."""
-    text = re.search(rf"^{name} = \[\n(.*?)^\]", PYPROJECT, re.MULTILINE | re.DOTALL)
+    text = re.search(rf"^{name} = \[(.*?)\]$", PYPROJECT, re.MULTILINE | re.DOTALL)
     assert text is not None, name
-    return re.findall(r'^    "(.+?)",$', text[1], re.MULTILINE)
+    return re.findall(r'"(.+?)"(?:,|$)', text[1], re.MULTILINE)
 
 
 def requirements(row: Row) -> list[str]:
@@ -58,6 +64,7 @@ def requirements(row: Row) -> list[str]:
     tests = [one for one in listed("test") if not NOT_WITH_LOWEST.match(one)]
     lowest = [one for one in listed("dependencies") if ";" not in one]
     lowest += [one for one in tests if one.startswith("fastapi")]
+    lowest += [one for extra in EXTRAS for one in listed(extra)]
     return ["--editable", ".", *tests, *(one.replace(">=", "==") for one in lowest)]
 
 
@@ -75,14 +82,14 @@ def environment(row: Row) -> Path:
     return python
 
 
-def run(row: Row, arguments: list[str]) -> tuple[bool, str]:
+def run(row: Row, made: concurrent.futures.Future[Path], arguments: list[str]) -> tuple[bool, str]:
     """Run the tests of ``row``; return whether they passed, and pytest's last line."""
     try:
-        python = environment(row)
+        python = made.result()
     except subprocess.CalledProcessError as error:
         return False, f"the environment could not be made: {error}"
     command = [str(python), "-m", "pytest", "-q", "-p", "no:cacheprovider", *arguments]
-    command += LEFT_OPEN if row.packages == "lowest" else []
+    command += [*WITH_EXTRAS, *LEFT_OPEN] if row.packages == "lowest" else []
     try:
         done = subprocess.run(
             command, cwd=ROOT, text=True, stdout=subprocess.PIPE, timeout=SECONDS, check=False
@@ -113,16 +120,19 @@ def main() -> int:
     rows = [row for row in rows if row.packages == "lowest" or row.version not in chosen.but]
     for version in [version for version, python in found.items() if not python]:
         print(f"CPython {version} is not on this machine: not run")
-    failed = not rows
-    for row in rows:
-        if chosen.only in (None, row.packages):
+    rows = [row for row in rows if chosen.only in (None, row.packages)]
+    failed = False
+    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as makers:
+        made = [makers.submit(environment, row) for row in rows]
+        for row, future in zip(rows, made, strict=True):
+            concurrent.futures.wait([future])
             began = time.monotonic()
-            passed, last = run(row, arguments)
+            passed, last = run(row, future, arguments)
             failed |= not passed
             word = "passed" if passed else "FAILED"
             took = time.monotonic() - began
             print(f"{word} {row.version} {row.packages:<6} {took:4.0f} s  {last}", flush=True)
-    return int(failed)
+    return int(failed or not rows)
 
 
 if __name__ == "__main__":

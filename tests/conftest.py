@@ -18,19 +18,23 @@ def pytest_configure():
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-def pytest_collection_modifyitems(config, items):
-    """Keep every n-th entry of each table of faults, unless all are asked for (`make faults`).
+ALL_FAULTS = bool(os.environ.get("ALL_FAULTS"))
 
-    An entry is a pytest of its own: all of them take ten minutes.
-    """
-    if os.environ.get("ALL_FAULTS"):
+
+def pytest_report_header():
+    return None if ALL_FAULTS else "faults: every n-th of those that end a run; all: make faults"
+
+
+def pytest_collection_modifyitems(config, items):
+    """Keep every n-th entry of each table of faults, unless all are asked for (`make faults`)."""
+    if ALL_FAULTS:
         return
     numbers = collections.defaultdict(itertools.count)
     left_out = [
         item
         for item in items
         if (mark := item.get_closest_marker("faults"))
-        and next(numbers[item.path]) % mark.kwargs["every"]
+        and next(numbers[item.obj]) % mark.kwargs["every"]
     ]
     config.hook.pytest_deselected(items=left_out)
     items[:] = [item for item in items if item not in left_out]

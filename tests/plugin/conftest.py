@@ -1,17 +1,29 @@
 """A small application for the plugin's tests."""
 
 import contextlib
+import importlib
+import warnings
 
 import pytest
 
 # Loaded before the first inner run: what is first imported in one is imported anew in the next,
 # and the package would still hold the old modules.
-import pytest_nonblocking.gate.session
-import pytest_nonblocking.measuring
-
-with contextlib.suppress(ImportError):
-    import pytest_nonblocking.reporting.html_report
-    import pytest_nonblocking.reporting.sarif_report  # noqa: F401
+for name in (
+    "pytest_nonblocking.gate.session",
+    "pytest_nonblocking.measuring",
+    "pytest_nonblocking.reporting.html_report",
+    "pytest_nonblocking.reporting.sarif_report",
+    "anyio._backends._asyncio",
+    "anyio._backends._trio",
+    "fastapi",
+    "httpx2",
+    "starlette.testclient",
+    "trio",
+    "uvloop",
+):
+    with contextlib.suppress(ImportError), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Starlette's test client warns of httpx
+        importlib.import_module(name)
 
 APP = """
 import asyncio
@@ -81,11 +93,15 @@ def run_get(project):
     return run
 
 
+LEFT_OUT = "-p no:randomly -p no:faker -p no:hypothesispytest"
+"""Plugins that no inner run needs: the first shuffles, and to import them takes twice as long as to
+import all else."""
+
+
 @pytest.fixture(autouse=True)
 def the_same_everywhere(pytester, monkeypatch):
     """Inner runs keep their order and their wording whatever the outer run was given."""
-    # Installed in some environments: it shuffles tests.
-    monkeypatch.setenv("PYTEST_ADDOPTS", "-p no:randomly")
+    monkeypatch.setenv("PYTEST_ADDOPTS", LEFT_OUT)
     # With either of these pytest repeats the whole failure in its short summary.
     monkeypatch.delenv("CI", raising=False)
     monkeypatch.delenv("BUILD_NUMBER", raising=False)

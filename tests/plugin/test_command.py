@@ -1,5 +1,7 @@
 """The command pytest-nonblocking, as a user calls it."""
 
+import contextlib
+import io
 import os
 import subprocess
 import sys
@@ -7,12 +9,13 @@ import sys
 import pytest
 from reported import failing, record, report
 
+from pytest_nonblocking.gate.cli import main
 from pytest_nonblocking.reporting.plain import text_of, to_plain
 
 
 @pytest.fixture
-def call(tmp_path):
-    """Call the command in a folder with reports and return what it did."""
+def folder(tmp_path):
+    """A folder with reports."""
     files = {
         "a.json": report(record()),
         "b.json": report(record(), failing()),
@@ -21,20 +24,41 @@ def call(tmp_path):
     }
     for name, content in files.items():
         (tmp_path / name).write_text(text_of(content), encoding="utf-8")
+    return tmp_path
 
-    def run(*arguments, encoding="utf-8", **kwargs):
+
+@pytest.fixture
+def call(folder, monkeypatch):
+    """Call the command in the folder and return what it did."""
+    monkeypatch.chdir(folder)
+
+    def run(*arguments):
+        out, err = io.StringIO(), io.StringIO()
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            try:
+                status = main(arguments)
+            except SystemExit as left:
+                status = left.code
+        return subprocess.CompletedProcess(arguments, status, out.getvalue(), err.getvalue())
+
+    return run
+
+
+@pytest.fixture
+def call_apart(folder):
+    """Call the command in a process of its own, whose output has an encoding."""
+
+    def run(*arguments, encoding="utf-8"):
         return subprocess.run(
             [sys.executable, "-m", "pytest_nonblocking", *arguments],
-            cwd=tmp_path,
+            cwd=folder,
             env=os.environ | {"PYTHONIOENCODING": encoding},
             capture_output=True,
             encoding="utf-8",
             timeout=60,
             check=False,
-            **kwargs,
         )
 
-    run.folder = tmp_path
     return run
 
 
@@ -48,17 +72,19 @@ def test_show_prints_what_the_terminal_said(call):
 
 @pytest.mark.parametrize("encoding", ["ascii", "ascii:strict"])
 @pytest.mark.parametrize("command", [["show"], ["html", "--force"], ["compare", "odd.json"]])
-def test_a_terminal_that_cannot_show_every_character_shows_its_number(call, command, encoding):
+def test_a_terminal_that_cannot_show_every_character_shows_its_number(
+    folder, call_apart, command, encoding
+):
     odd = failing("test_注文.py::test_export", target="GET /注文", message="é×…")
-    (call.folder / "odd.json").write_text(text_of(report(odd)), encoding="utf-8")
-    done = call(*command, "odd.json", encoding=encoding)
+    (folder / "odd.json").write_text(text_of(report(odd)), encoding="utf-8")
+    done = call_apart(*command, "odd.json", encoding=encoding)
     assert "Traceback" not in done.stderr
     if command[0] == "show":
         assert done.returncode == 1
         assert r"test_\u6ce8\u6587.py::test_export" in done.stdout
-    missing = call("show", "注文.json", encoding=encoding)
-    assert missing.returncode == 2
-    assert r"cannot read \u6ce8\u6587.json: No such file" in missing.stderr
+        missing = call_apart("show", "注文.json", encoding=encoding)
+        assert missing.returncode == 2
+        assert r"cannot read \u6ce8\u6587.json: No such file" in missing.stderr
 
 
 @pytest.mark.parametrize("name", ["a.json", "known.json", "empty.json"])
@@ -81,15 +107,15 @@ def test_compare_of_the_same_is_fine(call):
     assert "no difference beyond noise" in done.stdout
 
 
-def test_html_writes_a_page_beside_the_report(call):
-    pytest.importorskip("pygal", reason="the extra html is not installed")
+def test_html_writes_a_page_beside_the_report(folder, call):
+    pytest.importorskip("jinja2", reason="the extra html is not installed")
     assert call("html", "b.json").returncode == 0
-    assert "test_shop.py::test_export" in (call.folder / "b.html").read_text("utf-8")
+    assert "test_shop.py::test_export" in (folder / "b.html").read_text("utf-8")
 
 
-def test_html_replaces_no_file_unless_told(call):
-    pytest.importorskip("pygal", reason="the extra html is not installed")
-    page = call.folder / "page.html"
+def test_html_replaces_no_file_unless_told(folder, call):
+    pytest.importorskip("jinja2", reason="the extra html is not installed")
+    page = folder / "page.html"
     page.write_text("mine", encoding="utf-8")
     done = call("html", "b.json", "-o", "page.html")
     assert (done.returncode, page.read_text("utf-8")) == (2, "mine")
@@ -114,8 +140,8 @@ def test_html_replaces_no_file_unless_told(call):
     ],
 )
 @pytest.mark.parametrize("command", [["show"], ["html"], ["compare", "a.json"]], ids=" ".join)
-def test_a_bad_file_is_named_with_the_reason(call, command, content, shown):
-    path = call.folder / "bad.json"
+def test_a_bad_file_is_named_with_the_reason(folder, call, command, content, shown):
+    path = folder / "bad.json"
     if content is not None:
         path.write_text(content, encoding="utf-8")
     done = call(*command, "bad.json")
@@ -123,7 +149,7 @@ def test_a_bad_file_is_named_with_the_reason(call, command, content, shown):
     assert done.stderr.startswith("pytest-nonblocking: error: ")
     assert "bad.json" in done.stderr
     assert shown in done.stderr
-    assert not (call.folder / "bad.html").exists()
+    assert not (folder / "bad.html").exists()
     assert "Traceback" not in done.stderr
 
 
@@ -146,13 +172,13 @@ def test_help_tells_the_exit_statuses(call):
 
 
 @pytest.mark.skipif(os.name == "nt", reason="there is no sh")
-def test_a_reader_that_leaves_is_no_fault(call):
+def test_a_reader_that_leaves_is_no_fault(folder):
     many = report(*(record(f"test_{n}.py::t") for n in range(2_000)))
-    (call.folder / "many.json").write_text(text_of(many), encoding="utf-8")
+    (folder / "many.json").write_text(text_of(many), encoding="utf-8")
     command = f"{sys.executable} -m pytest_nonblocking show many.json | head -1"
     done = subprocess.run(
         ["sh", "-c", command],
-        cwd=call.folder,
+        cwd=folder,
         capture_output=True,
         text=True,
         timeout=60,

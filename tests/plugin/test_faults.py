@@ -1,16 +1,16 @@
 """Faults in a test's body or in its app, on every loop: a clear outcome, and never a hang.
 
-Each entry is a pytest of its own under a hard time limit.
+What ends the run has a pytest of its own under a hard time limit, of which `make test` runs a part;
+all else shares one for each loop, with a healthy test after each fault.
 """
 
+import re
 import signal
 import subprocess
 import sys
 import time
 
 import pytest
-
-pytestmark = pytest.mark.faults(every=2)
 
 LOOPS = {
     "asyncio": '("asyncio", {})',
@@ -48,6 +48,12 @@ def write(request, pytester):
     return write
 
 
+SOON = """
+@pytest.fixture(autouse=True)
+def soon(monkeypatch):
+    # What ignores its cancellation is given up soon.
+    monkeypatch.setattr("pytest_nonblocking.tasks.GRACE", 1.0)
+"""
 IGNORES = """
 async def swallows():
     while True:
@@ -74,34 +80,40 @@ async def app(scope, receive, send):
 def nonblocking_app():
     return app
 """
+# What each test asks for, what it does, and the note on what ignored its cancellation.
 FAULTS = {
     "swallowed": ("", "await swallows()", "at *swallows"),
-    "shielded": ("", "await shields()", "does not finish"),
-    "in its children": ("", "await has_children()", "task* ignored *"),
-    "in a later copy": (
+    "shielded": ("", "await shields()", ""),
+    "in_its_children": ("", "await has_children()", "task* ignored *"),
+    "in_a_later_copy": (
         "virtual_user",
         "virtual_user() == 2 and await swallows()",
         "1 task ignored",
     ),
-    "in a handler": ("nonblocking_client", 'await nonblocking_client.get("/")', "does not finish"),
+    "in_a_handler": ("nonblocking_client", 'await nonblocking_client.get("/")', ""),
 }
-
-
-@pytest.mark.parametrize("fault", FAULTS)
-def test_a_cancellation_that_is_ignored_is_a_failure_and_the_run_goes_on(write, fault):
-    fixture, body, shown = FAULTS[fault]
-    project = write(
-        f"""{IGNORES}
+IGNORED = """
 @pytest.mark.nonblocking(concurrency=4, timeout="1s")
-async def test_it({fixture}):
+async def test_{kind}({fixture}):
     await anyio.sleep(0.001)
     {body}
+
+async def test_after_{kind}():
+    await anyio.sleep(0.001)
 """
-    )
-    result = project.runpytest_subprocess("-p", "no:randomly", "-v", timeout=LIMIT)
-    result.assert_outcomes(passed=1, failed=1)
-    result.stdout.fnmatch_lines(["*does not finish*"])
-    result.stdout.fnmatch_lines([f"*{shown}*"])
+
+
+def test_a_cancellation_that_is_ignored_is_a_failure_and_the_run_goes_on(write):
+    tests = (IGNORED.format(kind=k, fixture=f, body=b) for k, (f, b, _) in FAULTS.items())
+    project = write("\n".join((IGNORES, SOON, *tests)))
+    result = project.runpytest_subprocess("-v", timeout=LIMIT)
+    result.assert_outcomes(passed=len(FAULTS) + 1, failed=len(FAULTS))
+    rows = re.split(r"\n(?=fail +test_it\.py::test_)", result.stdout.str())[1:]
+    for kind, row in zip(FAULTS, rows, strict=True):
+        result.stdout.fnmatch_lines([f"_* test_{kind} _*", "*does not finish*"])
+        pytest.LineMatcher(row.splitlines()).fnmatch_lines(
+            [f"*::test_{kind} *", f"*{FAULTS[kind][2]}*"]
+        )
 
 
 OUTCOMES = """
@@ -114,43 +126,42 @@ def group(kind):
 def own():
     raise Own("mine")
 
-ENDS = {{
+ENDS = {
     "exit": lambda: sys.exit(3),
     "skip": lambda: pytest.skip("why"),
     "fail": lambda: pytest.fail("why"),
     "xfail": lambda: pytest.xfail("why"),
     "group": lambda: group(ExceptionGroup),
     "own": own,
-}}
-
+}
+"""
+ENDING = """
 {marker}
 @pytest.mark.parametrize("kind", ENDS)
-async def test_it(kind{virtual_user}):
+async def test_{name}(kind{fixtures}):
     await anyio.sleep(0.001)
     if {when}:
         ENDS[kind]()
 """
+WHEN = {"always": "True", "in_one_copy": "virtual_user() == 2"}
 
 
 @pytest.mark.skipif(sys.version_info < (3, 11), reason="needs exception groups")
-@pytest.mark.parametrize("when", ["True", "virtual_user() == 2"], ids=["always", "in one copy"])
-def test_a_body_ends_as_it_does_without_us(write, when):
-    def lines(*flags, **keywords):
-        project = write(OUTCOMES.format(**keywords))
-        flags = ("-p", "no:randomly", "-rA", "--tb=no", *flags)
-        result = project.runpytest_subprocess(*flags, timeout=LIMIT)
-        kinds = ("FAILED", "SKIPPED", "XFAIL", "PASSED")
-        return [line for line in result.outlines if line.startswith(kinds)]
+def test_a_body_ends_as_it_does_without_us(write):
+    def endings(*flags, when, **keywords):
+        tests = (ENDING.format(name=name, when=when[name], **keywords) for name in WHEN)
+        project = write("\n".join((OUTCOMES, *tests)))
+        result = project.runpytest_subprocess("-v", "--tb=no", *flags, timeout=LIMIT)
+        return re.findall(r"^test_it\.py::(\S+) ([A-Z]+)", result.stdout.str(), re.MULTILINE)
 
     marker = "@pytest.mark.nonblocking(concurrency=4)"
-    with_us = lines(marker=marker, virtual_user=", virtual_user", when=when)
-    without = lines("-p", "no:nonblocking", marker="", virtual_user="", when="True")
-    assert [line.partition(": ")[0] for line in with_us if "SKIPPED" not in line] == [
-        line.partition(": ")[0] for line in without if "SKIPPED" not in line
-    ]
-    assert len(with_us) == len(without) == 7
+    with_us = endings(marker=marker, fixtures=", virtual_user", when=WHEN)
+    always = dict.fromkeys(WHEN, "True")
+    assert with_us == endings("-p", "no:nonblocking", marker="", fixtures="", when=always)
+    assert len(with_us) == 2 * 6 + 1
 
 
+@pytest.mark.faults(every=2)
 @pytest.mark.parametrize(
     ("ends", "status"), [('pytest.exit("enough", 7)', 7), ("raise KeyboardInterrupt", 2)]
 )
@@ -164,7 +175,7 @@ async def test_it(virtual_user):
         {ends}
 """
     )
-    result = project.runpytest_subprocess("-p", "no:randomly", timeout=LIMIT)
+    result = project.runpytest_subprocess(timeout=LIMIT)
     assert result.ret == status
     assert not (project.path / "next").exists()
 
@@ -208,6 +219,7 @@ PHASES = {"warm-up": 1, "single run": 3, "burst": 12}
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX signals")
+@pytest.mark.faults(every=4)
 # Each later call blocks too: 4 minutes for a burst of 8, unless each of them is interrupted.
 @pytest.mark.parametrize("waits", ["await anyio.sleep(600)", "time.sleep(30)"])
 @pytest.mark.parametrize(("transport", "phase"), [
@@ -221,7 +233,7 @@ def test_control_c_ends_the_run(write, request, transport, phase, waits):
             pytest.skip("a server's loop is asyncio's")
     fixture, body, flags = TRANSPORTS[transport]
     project = write(PRESSED.format(call=PHASES[phase], waits=waits, fixture=fixture, body=body))
-    command = [sys.executable, "-m", "pytest", "-p", "no:randomly"]
+    command = [sys.executable, "-m", "pytest"]
     run = project.popen(
         [*command, "--nonblocking-report=report.json", *flags],
         stdin=subprocess.DEVNULL,

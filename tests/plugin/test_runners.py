@@ -1,15 +1,8 @@
 """The marker means the same under every runner, every scope of the loop and every kind of test."""
 
-import contextlib
-import importlib
 import sys
 
 import pytest
-
-# Loaded before the first inner run, each of which would otherwise import them anew.
-for name in ("httpx2", "trio", "uvloop", "anyio._backends._asyncio", "anyio._backends._trio"):
-    with contextlib.suppress(ImportError):
-        importlib.import_module(name)
 
 APP = """
 import time

@@ -4,8 +4,6 @@ import sys
 
 import pytest
 
-pytestmark = pytest.mark.faults(every=2)
-
 LOOPS = {
     "asyncio": (("asyncio", {}), "asgi"),
     "asyncio-debug": (("asyncio", {"debug": True}), "asgi"),
@@ -38,61 +36,40 @@ def anyio_backend():
     return {backend}
 
 @pytest.fixture
-def watchdog(monkeypatch, nonblocking):
+def dead_watchdog(monkeypatch, nonblocking):
     def fault(*args, **kwargs):
         raise ZeroDivisionError("a fault of ours")
 
-    if {broken}:
-        monkeypatch.setattr("pytest_nonblocking.sentinel.watchdog.Watchdog._look", fault)
+    monkeypatch.setattr("pytest_nonblocking.sentinel.watchdog.Watchdog._look", fault)
 
-@pytest.mark.anyio
-@pytest.mark.nonblocking(concurrency=4, timeout="0.5s"{keywords})
-async def test_it(watchdog, nonblocking_client):
-    assert (await nonblocking_client.get("{path}")).status_code == 200
+pytestmark = [pytest.mark.anyio, pytest.mark.nonblocking(concurrency=4, timeout="0.5s")]
+
+async def test_hangs(dead_watchdog, nonblocking_client):
+    await nonblocking_client.get("/hang")
+
+async def test_answers(dead_watchdog, nonblocking_client):
+    assert (await nonblocking_client.get("/")).status_code == 200
+
+# It looks once in half of the smaller limit.
+@pytest.mark.nonblocking(concurrency=4, timeout="0.5s", max_lag="400s", max_blocked="400s")
+async def test_hangs_unseen(nonblocking_client):
+    await nonblocking_client.get("/hang")
 """
 
 
-@pytest.fixture(params=LOOPS)
-def run(request, pytester):
-    """Run one test of a path on one kind of loop; a run that hangs is ended."""
-    backend, transport = LOOPS[request.param]
+@pytest.mark.parametrize("kind", LOOPS)
+def test_a_hang_ends_however_the_watchdog_fares_and_a_dead_one_leaves_no_verdict(pytester, kind):
+    backend, transport = LOOPS[kind]
     for name in ("uvloop", "trio", "uvicorn"):
-        if name in request.param:
+        if name in kind:
             pytest.importorskip(name, reason=f"{name} is not installed")
-    pytester.makepyfile(webapp=APP)
-
-    def run(path, *, broken=False, keywords=""):
-        pytester.makepyfile(
-            test_it=TESTS.format(backend=backend, broken=broken, keywords=keywords, path=path)
-        )
-        return pytester.runpytest_subprocess(
-            "-v",
-            "-W",
-            "always",
-            f"--nonblocking-transport={transport}",
-            timeout=60,
-        )
-
-    return run
-
-
-def test_a_hang_ends_although_the_watchdog_has_died(run):
-    result = run("/hang", broken=True)
-    result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(["nonblocking: GET /hang does not finish, even alone"])
-
-
-def test_a_watchdog_that_died_leaves_no_verdict(run):
-    result = run("/", broken=True)
-    result.assert_outcomes(passed=1, warnings=1)
+    pytester.makepyfile(webapp=APP, test_it=TESTS.format(backend=backend))
+    flags = "-v", "-W", "always", f"--nonblocking-transport={transport}"
+    result = pytester.runpytest_subprocess(*flags, timeout=60)
+    result.assert_outcomes(passed=1, failed=2, warnings=1)
+    never = "nonblocking: GET /hang does not finish, even alone"
+    result.stdout.fnmatch_lines(["_* test_hangs _*", never, "_* test_hangs_unseen _*", never])
     result.stdout.fnmatch_lines(["*is not-measured*ZeroDivisionError: a fault of ours*"])
-
-
-def test_a_hang_ends_however_rarely_the_watchdog_looks(run):
-    # It looks once in half of the smaller limit.
-    result = run("/hang", keywords=', max_lag="400s", max_blocked="400s"')
-    result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(["nonblocking: GET /hang does not finish, even alone"])
 
 
 # Code that Python can neither cancel nor interrupt
@@ -134,7 +111,7 @@ def test_after():
 @pytest.mark.parametrize("flags", [(), ("-o", "faulthandler_timeout=50")], ids=["ours", "theirs"])
 def test_the_stacks_are_printed_where_nothing_can_end_a_run(pytester, name, flags):
     pytester.makepyfile(webapp=APP, test_it=UNBREAKABLE.replace("{name}", name))
-    result = pytester.runpytest_subprocess("-p", "no:randomly", *flags, timeout=60)
+    result = pytester.runpytest_subprocess(*flags, timeout=60)
     result.assert_outcomes(failed=1, passed=1)
     shown = result.stderr.str()
     assert ("Timeout (0:00:00.8" in shown) is (not flags)

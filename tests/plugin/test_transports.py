@@ -1,7 +1,14 @@
-"""The same verdict whatever carries the requests: in process, a real server, or test clients."""
+"""The same verdict whatever carries the requests: in process, a real server, or test clients.
+
+All scenarios of one transport share a pytest, whose report the tests read.
+"""
 
 import json
+import re
+import subprocess
+import sys
 import textwrap
+from typing import NamedTuple
 
 import pytest
 
@@ -124,13 +131,13 @@ import pytest, webapp
 @pytest.fixture
 def nonblocking_app():
     return webapp.app
-
+"""
+COROUTINE = """
 @pytest.mark.nonblocking(concurrency={concurrency}, transport="{transport}")
 @pytest.mark.parametrize("path", {paths})
-async def test_it(nonblocking_client, path, virtual_user):
+async def test_{name}(nonblocking_client, path, virtual_user):
 {body}
 """
-
 FUNCTIONS = """
 import pytest, webapp
 from starlette.testclient import TestClient
@@ -139,10 +146,11 @@ from starlette.testclient import TestClient
 def client():
     with TestClient(webapp.app, raise_server_exceptions=False) as client:
         yield client
-
+"""
+FUNCTION = """
 @pytest.mark.nonblocking(concurrency={concurrency})
 @pytest.mark.parametrize("path", {paths})
-def test_it(client, path, virtual_user):
+def test_{name}(client, path, virtual_user):
 {body}
 """
 
@@ -165,32 +173,85 @@ SERVERS = ["uvicorn", "hypercorn"]
 OTHERS = [*SERVERS, "TestClient"]
 
 
-@pytest.fixture
-def measured(pytester):
-    """Return how to measure paths over a transport: what the report tells of each."""
-    pytester.makepyfile(webapp=APP)
-    pytester.makeini(INI)
+class Scenario(NamedTuple):
+    """The body of a test, and the paths with which it is measured."""
 
-    def measure(transport, paths, *flags, body=GET, concurrency=50):
-        if transport in SERVERS:
-            pytest.importorskip(transport, reason=f"{transport} is not installed")
-        template, get = COROUTINES, "await nonblocking_client.get("
-        if transport == "TestClient":
-            template, get = FUNCTIONS, "client.get("
-        body = textwrap.indent(body.replace("GET(", get), "    ")
-        text = template.format(transport=transport, paths=paths, body=body, concurrency=concurrency)
-        pytester.makepyfile(test_it=text)
-        report = "--nonblocking-report=report.json"
-        pytester.runpytest_subprocess(report, "-W", "default", *flags, timeout=120)
-        tests = json.loads((pytester.path / "report.json").read_text("utf-8"))["tests"]
-        return {test["nodeid"].partition("[")[2][:-1]: test for test in tests}
-
-    return measure
+    paths: list[str]
+    body: str = GET
+    concurrency: int = 50
 
 
-@pytest.mark.parametrize("transport", ["asgi", *OTHERS])
-def test_the_verdict_and_the_cause_are_the_same_on_every_transport(measured, transport):
-    tests = measured(transport, list(VERDICTS))
+MEETS = """
+n = virtual_user()
+GET(f"/meet?number={n}")
+if n % 2 == 0:
+    GET(f"/meet?number={n}&last=true")
+"""
+STREAMS = GET + "assert response.text == ''.join(f'{n}\\n' * 20_000 for n in range(3))"
+UNSEEN = GET + "assert not [name for name in response.json() if 'nonblocking' in name]"
+ONE_REQUEST = {"one_request": Scenario(list(VERDICTS))}
+MORE = {
+    "three_requests": Scenario(["/briefly"], 3 * GET),
+    "streams": Scenario(["/stream"], STREAMS, 10),
+    "every_other_copy_sends": Scenario(["/awaits"], "if virtual_user() % 2 == 0: GET(path)"),
+    "meets": Scenario(["/meet"], MEETS, 8),
+    "fails_in_a_burst": Scenario(["/awaits"], "assert virtual_user() < 5\n" + GET),
+    "handler_raises": Scenario(["/broken"], "GET(path)"),
+}
+BEHIND_A_SERVER = {"unseen": Scenario(["/headers"], UNSEEN)}
+
+
+def written(transport):
+    """Return the tests of all scenarios of a transport."""
+    if transport == "TestClient":
+        head, test, get = FUNCTIONS, FUNCTION, "client.get("
+    else:
+        head, test, get = COROUTINES, COROUTINE, "await nonblocking_client.get("
+    scenarios = ONE_REQUEST | (MORE if transport in OTHERS else {})
+    scenarios |= BEHIND_A_SERVER if transport in SERVERS else {}
+    for name, scenario in scenarios.items():
+        body = textwrap.indent(scenario.body.replace("GET(", get), "    ")
+        keywords = scenario._asdict() | {"name": name, "transport": transport, "body": body}
+        head += test.format(**keywords)
+    return head
+
+
+@pytest.fixture(scope="module")
+def measured(request, tmp_path_factory):
+    """What the report says of each scenario over one transport, by its name and path."""
+    transport = request.param
+    if transport in SERVERS:
+        pytest.importorskip(transport, reason=f"{transport} is not installed")
+    folder = tmp_path_factory.mktemp(transport)
+    files = {"webapp.py": APP, "pytest.ini": INI, "test_it.py": written(transport)}
+    for name, content in files.items():
+        (folder / name).write_text(content, encoding="utf-8")
+    command = [sys.executable, "-m", "pytest", "--nonblocking-report=report.json"]
+    command += ["-W", "default", "-p", "no:logging", "-p", "no:randomly", "--tb=short"]
+    done = subprocess.run(command, cwd=folder, capture_output=True, timeout=240, check=False)
+    assert done.returncode == pytest.ExitCode.TESTS_FAILED, done.stdout.decode()
+    tests = json.loads((folder / "report.json").read_text("utf-8"))["tests"]
+    found = {}
+    for test in tests:
+        name, path = re.fullmatch(r"test_it\.py::test_(\w+)\[(.*)\]", test["nodeid"]).groups()
+        found.setdefault(name, {})[path] = test
+    return found
+
+
+on_all = pytest.mark.parametrize("measured", ["asgi", *OTHERS], indirect=True)
+on_others = pytest.mark.parametrize("measured", OTHERS, indirect=True)
+on_servers = pytest.mark.parametrize("measured", SERVERS, indirect=True)
+
+
+def only(tests):
+    """Return what the report says of the one test."""
+    (test,) = tests.values()
+    return test
+
+
+@on_all
+def test_the_verdict_and_the_cause_are_the_same_on_every_transport(measured):
+    tests = measured["one_request"]
     said = {path: (test["verdict"], test["cause"]) for path, test in tests.items()}
     # Beside busy neighbours a verdict may be kept back; a wrong one is never given.
     shown = {path: verdict for path, verdict in said.items() if verdict[0] != "inconclusive"}
@@ -198,11 +259,10 @@ def test_the_verdict_and_the_cause_are_the_same_on_every_transport(measured, tra
     assert len(shown) >= len(VERDICTS) / 2
 
 
-@pytest.mark.parametrize("transport", OTHERS)
-def test_the_window_is_the_time_in_which_requests_are_in_the_application(measured, transport):
-    tests = measured(transport, ["/trivial", "/awaits"])
-    for path, test in tests.items():
-        for level in test["levels"]:
+@on_others
+def test_the_window_is_the_time_in_which_requests_are_in_the_application(measured):
+    for path in ("/trivial", "/awaits"):
+        for level in measured["one_request"][path]["levels"]:
             spent = level["budget_ms"]
             own = {name: ms for name, ms in spent.items() if name != "other_cpu"}
             assert sum(own.values()) == pytest.approx(level["makespan_ms"], rel=0.02, abs=1)
@@ -212,58 +272,41 @@ def test_the_window_is_the_time_in_which_requests_are_in_the_application(measure
             assert spent["idle"] <= waits + 5
 
 
-def only(tests):
-    """Return what the report tells of the one test."""
-    (test,) = tests.values()
-    return test
-
-
-@pytest.mark.parametrize("transport", OTHERS)
-def test_requests_one_after_the_other_are_let_in_together_each_time(measured, transport):
-    test = only(measured(transport, ["/briefly"], body=3 * GET))
+@on_others
+def test_requests_one_after_the_other_are_let_in_together_each_time(measured):
+    test = only(measured["three_requests"])
     assert test["verdict"] in ("pass", "inconclusive")
     assert test["levels"][0]["makespan_ms"] >= 15
     assert test["levels"][-1]["budget_ms"]["idle"] <= 3 * 5 + 10
 
 
-@pytest.mark.parametrize("transport", SERVERS)
-def test_the_application_does_not_see_which_copy_sends(measured, transport):
-    body = GET + "assert not [name for name in response.json() if 'nonblocking' in name]"
-    assert only(measured(transport, ["/headers"], body=body))["verdict"] != "not-measured"
+@on_servers
+def test_the_application_does_not_see_which_copy_sends(measured):
+    assert only(measured["unseen"])["verdict"] != "not-measured"
 
 
-@pytest.mark.parametrize("transport", OTHERS)
-def test_a_stream_arrives_whole(measured, transport):
-    body = GET + "assert response.text == ''.join(f'{n}\\n' * 20_000 for n in range(3))"
-    test = only(measured(transport, ["/stream"], body=body, concurrency=10))
+@on_others
+def test_a_stream_arrives_whole(measured):
+    test = only(measured["streams"])
     assert test["verdict"] != "not-measured"
     assert test["wall_s"] < 20
 
 
-@pytest.mark.parametrize("transport", OTHERS)
-def test_copies_that_send_nothing_keep_nobody_at_the_door(measured, transport):
-    body = "if virtual_user() % 2 == 0: GET(path)"
-    test = only(measured(transport, ["/awaits"], body=body))
+@on_others
+def test_copies_that_send_nothing_keep_nobody_at_the_door(measured):
+    test = only(measured["every_other_copy_sends"])
     assert test["verdict"] in ("pass", "inconclusive")
     assert test["wall_s"] < 10
 
 
-@pytest.mark.parametrize("transport", OTHERS)
-def test_an_answer_for_which_another_request_waits_is_let_out(measured, transport):
-    body = """
-n = virtual_user()
-GET(f"/meet?number={n}")
-if n % 2 == 0:
-    GET(f"/meet?number={n}&last=true")
-"""
-    test = only(measured(transport, ["/meet"], body=body, concurrency=8))
+@on_others
+def test_an_answer_for_which_another_request_waits_is_let_out(measured):
+    test = only(measured["meets"])
     assert test["verdict"] != "not-measured"
     assert test["wall_s"] < 20
 
 
-@pytest.mark.parametrize("transport", OTHERS)
-def test_what_fails_in_a_burst_leaves_nobody_at_the_door(measured, transport):
-    body = "assert virtual_user() < 5\n" + GET
-    assert measured(transport, ["/awaits"], body=body) == {}  # an ordinary failure
-    test = only(measured(transport, ["/broken"], "-p", "no:logging", body="GET(path)"))
-    assert test["verdict"] in ("pass", "inconclusive")
+@on_others
+def test_what_fails_in_a_burst_leaves_nobody_at_the_door(measured):
+    assert "fails_in_a_burst" not in measured  # an ordinary failure
+    assert only(measured["handler_raises"])["verdict"] in ("pass", "inconclusive")

@@ -56,6 +56,12 @@ def test_the_workflow_runs_what_ci_runs():
     assert decides == set(re.findall(r"run: make (\w+)", text(".github/workflows/ci.yml")))
 
 
+def test_what_make_test_leaves_out_is_run_on_a_schedule():
+    workflow = text(".github/workflows/faults.yml")
+    assert "\n  schedule:\n" in workflow
+    assert re.findall(r"run: make (.*)", workflow) == ["faults"]
+
+
 def test_pre_commit_runs_the_linters_of_the_makefile():
     pytest.importorskip("pre_commit", reason="pre-commit is not installed")
     run("pre_commit", "validate-config", ".pre-commit-config.yaml")
@@ -66,6 +72,7 @@ def test_pre_commit_runs_the_linters_of_the_makefile():
     ("schema", "path"),
     [
         ("vendor.github-workflows", ".github/workflows/ci.yml"),
+        ("vendor.github-workflows", ".github/workflows/faults.yml"),
         ("vendor.github-issue-config", ".github/ISSUE_TEMPLATE/config.yml"),
         *(
             ("vendor.github-issue-forms", f".github/ISSUE_TEMPLATE/{form.name}")
