@@ -172,8 +172,8 @@ class _TrioTasks:
     def call_soon_threadsafe(self, action: Callable[[], None]) -> None:
         import trio
 
-        # A run that has ended needs no more calls.
-        with contextlib.suppress(trio.RunFinishedError):
+        # A run that has ended needs no more calls; one that ends just now has closed its socket.
+        with contextlib.suppress(trio.RunFinishedError, OSError):
             self._token.run_sync_soon(action)
 
     def independent(self) -> set[Any]:

@@ -22,7 +22,7 @@ ALL_FAULTS = bool(os.environ.get("ALL_FAULTS"))
 
 
 def pytest_report_header():
-    return None if ALL_FAULTS else "faults: every n-th of those that end a run; all: make faults"
+    return None if ALL_FAULTS else "faults: a part of the tables; `make faults` runs all"
 
 
 def pytest_collection_modifyitems(config, items):

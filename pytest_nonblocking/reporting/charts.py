@@ -28,7 +28,7 @@ LATENCIES = {
 
 # A drawing in pixels, and where its axes cross and end.
 WIDTH, HEIGHT = 440, 260
-LEFT, TOP, RIGHT, BOTTOM = 64.0, 10.0, 428.0, 214.0
+LEFT, TOP, RIGHT, BOTTOM = 64.0, 10.0, 420.0, 214.0
 _MOST_STEPS = 6
 _LEAST = 0.1
 """Milliseconds that an axis shows at least."""

@@ -10,6 +10,7 @@ from pytest_nonblocking.model import Frame
 from pytest_nonblocking.sentinel.probes.asyncio_loop import AsyncioProbe
 from pytest_nonblocking.sentinel.probes.choice import probe_of_running_loop
 from pytest_nonblocking.sentinel.system.clock import Usage
+from pytest_nonblocking.tasks import running_tasks
 
 MS = 1_000_000
 
@@ -324,3 +325,26 @@ def test_a_call_that_asks_for_another_as_the_run_of_trio_ends_does_not_break_it(
 
     trio.run(main)
     assert calls
+
+
+@pytest.mark.parametrize("late", ["the run is over", "its socket is closed"])
+def test_a_call_from_a_thread_that_comes_too_late_for_the_run_of_trio_is_dropped(late):
+    trio = pytest.importorskip("trio", reason="trio is not installed")
+    error = {
+        "the run is over": trio.RunFinishedError(),
+        "its socket is closed": OSError(9, "Bad file descriptor"),
+    }[late]
+    tried = []
+
+    class Token:
+        def run_sync_soon(self, action):
+            tried.append(action)
+            raise error
+
+    async def main():
+        for one in (probe_of_running_loop(0.001), running_tasks()):
+            one._token = Token()
+            one.call_soon_threadsafe(list)
+
+    trio.run(main)
+    assert len(tried) == 2

@@ -72,8 +72,9 @@ class TrioProbe(Probe, trio.abc.Instrument):
 
     def call_soon_threadsafe(self, action: Callable[[], None]) -> None:
         """Call ``action`` in the next iteration, if there is one; from any thread."""
-        # Raised in a call that trio makes as its run ends, the error would break that run.
-        with contextlib.suppress(trio.RunFinishedError):
+        # Raised in a call that trio makes as its run ends, the error would break that run. A run
+        # that ends just now has closed its socket.
+        with contextlib.suppress(trio.RunFinishedError, OSError):
             self._token.run_sync_soon(action)
 
     def running(self) -> Any:
