@@ -1,6 +1,7 @@
 """Under coverage the verdict is the same, and coverage is that of one ordinary run."""
 
 import json
+import os
 import subprocess
 import sys
 
@@ -43,7 +44,7 @@ CORES = ["ctrace", "sysmon"] if sys.version_info >= (3, 12) else ["ctrace"]
 
 def run(project, core, *flags):
     """Run the test of the project under coverage; return its report and the lines that ran."""
-    environment = {"COVERAGE_CORE": core}
+    environment = {"COVERAGE_CORE": core, "PYTEST_ADDOPTS": os.environ["PYTEST_ADDOPTS"]}
     command = [sys.executable, "-m", "coverage", "run", "--source=.", "-m", "pytest"]
     command += ["-q", "-p", "no:cacheprovider", "--nonblocking-report=report.json", *flags]
     for part in (command, [sys.executable, "-m", "coverage", "json", "-q", "-o", "lines.json"]):
