@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
-"""Run tests on every CPython that is found, and once with the lowest versions of what is needed.
+"""Run tests on every CPython that is found, and with the lowest versions of what is needed.
 
-The row of lowest versions has those of the extras too, and runs the tests that use them.
+The row of lowest versions has those of the core; the row of extras has the lowest versions of the
+extras and runs the tests that use them.
 
-    python3 .ci/matrix.py [--python 3.12 ...] [--but 3.11 ...] [--only latest|lowest] [PYTEST ...]
+    .ci/matrix.py [--python 3.12 ...] [--but 3.11 ...] [--only latest|lowest|extras] [PYTEST ...]
 
 Says which interpreters were not found. Environments stay in build/matrix until pyproject.toml
 changes. Exits with 1 if a row failed.
@@ -35,8 +36,12 @@ NOT_WITH_LOWEST = re.compile(
     "|python-multipart|quart|schemastore|selenium|sse-starlette|tox"
 )
 EXTRAS = ("html", "sarif", "websockets")
-# What only the row of lowest versions runs: the tests of what the extras bring.
-WITH_EXTRAS = ["tests/plugin/test_report_files.py", "tests/e2e/protocols/test_websockets.py"]
+WITH_EXTRAS = [
+    *("-n", "2"),
+    "tests/plugin/test_report_files.py",
+    "tests/unit/test_text_reports.py",
+    "tests/e2e/protocols/test_websockets.py",
+]
 SECONDS = 1200
 # pytest-asyncio 1.0 leaves event loops open, which the collector finds during any later test.
 LEFT_OPEN = ["-W", "ignore::pytest.PytestUnraisableExceptionWarning"]
@@ -62,9 +67,11 @@ def requirements(row: Row) -> list[str]:
     if row.packages == "latest":
         return ["--editable", ".[test]"]
     tests = [one for one in listed("test") if not NOT_WITH_LOWEST.match(one)]
-    lowest = [one for one in listed("dependencies") if ";" not in one]
-    lowest += [one for one in tests if one.startswith("fastapi")]
-    lowest += [one for extra in EXTRAS for one in listed(extra)]
+    if row.packages == "extras":
+        lowest = [one for extra in EXTRAS for one in listed(extra)]
+    else:
+        lowest = [one for one in listed("dependencies") if ";" not in one]
+        lowest += [one for one in tests if one.startswith("fastapi")]
     return ["--editable", ".", *tests, *(one.replace(">=", "==") for one in lowest)]
 
 
@@ -88,8 +95,9 @@ def run(row: Row, made: concurrent.futures.Future[Path], arguments: list[str]) -
         python = made.result()
     except subprocess.CalledProcessError as error:
         return False, f"the environment could not be made: {error}"
-    command = [str(python), "-m", "pytest", "-q", "-p", "no:cacheprovider", *arguments]
-    command += [*WITH_EXTRAS, *LEFT_OPEN] if row.packages == "lowest" else []
+    command = [str(python), "-m", "pytest", "-q", "-p", "no:cacheprovider"]
+    command += WITH_EXTRAS if row.packages == "extras" else arguments
+    command += LEFT_OPEN if row.packages == "lowest" else []
     try:
         done = subprocess.run(
             command, cwd=ROOT, text=True, stdout=subprocess.PIPE, timeout=SECONDS, check=False
@@ -112,12 +120,12 @@ def main() -> int:
         choices=VERSIONS,
         help="skip its row of latest versions",
     )
-    parser.add_argument("--only", choices=("latest", "lowest"))
+    parser.add_argument("--only", choices=("latest", "lowest", "extras"))
     chosen, arguments = parser.parse_known_args()
     found = {version: find(version) for version in chosen.python or VERSIONS}
     rows = [Row(version, python, "latest") for version, python in found.items() if python]
-    rows += [row._replace(packages="lowest") for row in rows[:1]]
-    rows = [row for row in rows if row.packages == "lowest" or row.version not in chosen.but]
+    rows += [row._replace(packages=kind) for row in rows[:1] for kind in ("lowest", "extras")]
+    rows = [row for row in rows if row.packages != "latest" or row.version not in chosen.but]
     for version in [version for version, python in found.items() if not python]:
         print(f"CPython {version} is not on this machine: not run")
     rows = [row for row in rows if chosen.only in (None, row.packages)]
