@@ -643,3 +643,10 @@ def test_a_hang_for_the_clients_next_message_is_told_by_its_line():
     )
     hang = queueing((listening, 1), timed_out=True)
     assert place(found("serialised-wait", hang, reasons=("timeout",))) == ("handler", 12)
+
+
+@pytest.mark.parametrize("names", [("first", "second"), ("second", "first")])
+def test_the_longest_queue_is_named_whatever_its_function_is_called(names):
+    longest, other = ((*ROUTE, frame(f"{name}:12")) for name in names)
+    culprit = found("serialised-wait", queueing((other, 3, 0.3), (longest, 5, 0.5)))
+    assert place(culprit) == (names[0], 12)

@@ -685,6 +685,10 @@ def test_a_time_out_fails_at_once_and_names_the_kind_of_wait():
     assert judge(ASYNC, stuck).cause == "blocking-call"
     computing = run(8, cpu=30_000, blocked=1, timed_out=True, stuck=())
     assert judge(ASYNC, computing).cause == "cpu-on-loop"
+    full = Pool("anyio limiter", size=4, busy=4, waiting=4)
+    asking = run(8, cpu=1, idle=30_000, timed_out=True, pools=(full,))
+    judgement = judge(ASYNC, asking)
+    assert (judgement.cause, judgement.causes) == ("thread-pool", (("thread-pool", 1.0),))
 
 
 def test_what_was_not_measured_is_never_a_pass():
@@ -699,8 +703,19 @@ def test_lag_is_judged_where_scaling_is_not_measured():
     alone = Evidence((blocked,) * 3, scaling_unmeasured="each request has a loop of its own")
     judgement = verdict.judge(alone, LIMITS)
     assert word_and_cause(judgement) == ("fail", "blocking-call")
+    assert (judgement.guilty_runs, judgement.judged_runs) == (3, 3)
+    assert judgement.causes == (("blocking-call", 1.0),)
+    assert judgement.max_blocked == judgement.max_lag == pytest.approx(30 * MS)
     once = Evidence((blocked, ASYNC, ASYNC), scaling_unmeasured="why")
-    assert verdict.judge(once, LIMITS).verdict == "not-measured"
+    judgement = verdict.judge(once, LIMITS)
+    assert (judgement.verdict, judgement.reasons, judgement.causes) == ("not-measured", (), ())
+    assert judgement.cause is None
+
+
+def test_a_step_near_the_limit_decides_nothing_where_scaling_is_not_measured():
+    near = run(blocked=5, steps=(step(blocked=5),))
+    judgement = verdict.judge(Evidence((near, ASYNC, ASYNC), scaling_unmeasured="why"), LIMITS)
+    assert (judgement.verdict, judgement.near) == ("not-measured", "")
 
 
 @pytest.mark.parametrize(
