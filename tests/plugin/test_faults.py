@@ -48,10 +48,6 @@ def write(request, pytester):
 
 
 IGNORES = """
-import pytest_nonblocking.tasks
-
-pytest_nonblocking.tasks.GRACE = 2.0  # what ignores its cancellation is given up soon
-
 async def swallows():
     while True:
         try:
