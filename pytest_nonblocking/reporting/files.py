@@ -35,7 +35,7 @@ class _Writer(NamedTuple):
 
 WRITERS = {
     ".json": _Writer("json_report"),
-    ".html": _Writer("html_report", "html", ("jinja2",)),
+    ".html": _Writer("html_report", "html", ("jinja2", "pygal")),
     ".md": _Writer("markdown_report"),
     ".sarif": _Writer("sarif_report", "sarif", ("sarif_pydantic",)),
 }

@@ -2,17 +2,35 @@
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import jinja2
+import markupsafe
+import pygal  # type: ignore[import-untyped]  # it has no hints
 
-from . import charts
 from .details import DEEPEST_SHOWN
-from .record import Record, Report
+from .record import Level, Record, Report
 from .terminal import BEST_FIRST
+
+# It adds a finder for its plug-ins to the interpreter's, of a kind of which CPython 3.11 warns
+# at every import that is not found later.
+sys.meta_path[:] = [f for f in sys.meta_path if not isinstance(f, pygal.PluginImportFixer)]
+
+_PARTS = {
+    "cpu": "on the CPU",
+    "blocked": "blocked",
+    "gil": "waiting for the GIL",
+    "gc": "garbage collector",
+    "descheduled": "kept waiting by the machine",
+    "idle": "idle",
+}
+_LATENCIES = ("slowest copy", "median copy", "if none waits (ideal)", "if all wait in line")
+_WIDTH, _HEIGHT = 440, 260
 
 
 def render(report: Report) -> str:
@@ -29,7 +47,8 @@ def render(report: Report) -> str:
     return environment.get_template("report.html.j2").render(
         report=report,
         tests=tests,
-        charts=charts,
+        parts=_PARTS,
+        latencies=_LATENCIES,
         verdicts=_counts(test.record.verdict for test in tests),
         causes=_counts(test.record.cause for test in tests if test.record.cause),
     )
@@ -56,17 +75,34 @@ class _Test:
         return [(number, text, number == culprit.line) for number, text in numbered]
 
     @property
-    def budget(self) -> charts.Chart | None:
-        """The budget of the loop's time against the concurrency."""
-        return charts.budget(self.record.levels) if self.record.levels else None
+    def budget(self) -> markupsafe.Markup | None:
+        """The budget of the loop's time against the concurrency, as a drawing."""
+        levels = self.record.levels
+        if not levels:
+            return None
+        chart = pygal.StackedBar(
+            **_look("Milliseconds of the loop's time"), x_title="copies at once"
+        )
+        chart.x_labels = [str(level.concurrency) for level in levels]
+        for name, title in _PARTS.items():
+            chart.add(title, [getattr(level.budget_ms, name) for level in levels])
+        return _drawn(chart, f"Where the loop's time goes, {_told(levels)}")
 
     @property
-    def latency(self) -> charts.Chart | None:
-        """The latency against the concurrency, where a single copy was measured too."""
+    def latency(self) -> markupsafe.Markup | None:
+        """The latency against the concurrency, beside the ideal and the worst."""
         levels = self.record.levels
         if len(levels) < 2 or levels[0].concurrency != 1:
             return None
-        return charts.latency(levels)
+        alone, most = levels[0].makespan_ms, levels[-1].concurrency
+        chart = pygal.XY(**_look("Milliseconds from the release"), x_title="copies at once")
+        chart.x_labels = [level.concurrency for level in levels]
+        for title, name in zip(_LATENCIES, ("max", "p50"), strict=False):
+            points = [(level.concurrency, getattr(level.latency_ms, name)) for level in levels]
+            chart.add(title, [point for point in points if point[1] is not None])
+        chart.add(_LATENCIES[2], [(1, alone), (most, alone)], show_dots=False)
+        chart.add(_LATENCIES[3], [(1, alone), (most, most * alone)], show_dots=False)
+        return _drawn(chart, f"Latency against concurrency, {_told(levels)}")
 
     @property
     def timeline(self) -> _Timeline | None:
@@ -128,3 +164,44 @@ class _Flame:
         child.count += count
         child.add(frames[1:], count)
         self.below.sort(key=lambda one: -one.count)
+
+
+def _look(y_title: str) -> dict[str, Any]:
+    return {
+        "js": [],
+        "css": [],  # the page has one style for all charts, in light and dark
+        "disable_xml_declaration": True,
+        "width": _WIDTH,
+        "height": _HEIGHT,
+        "y_title": y_title,
+        "show_legend": False,  # the page has its own, which wraps
+        "max_scale": 6,
+        "include_x_axis": True,
+        "margin": 8,
+    }
+
+
+def _drawn(chart: Any, shown: str) -> markupsafe.Markup:
+    """Return the chart as an element of the page, with the text ``shown`` for screen readers."""
+
+    def fit(root: Any) -> Any:
+        root.set("role", "img")
+        root.set("aria-label", shown)
+        for parent in root.iter():
+            parent.attrib.pop("id", None)  # the same in each chart
+            for child in list(parent):
+                name = str(child.tag).rpartition("}")[2]
+                if name in ("script", "style", "title", "desc") or child.get("class") in (
+                    "tooltip",
+                    "tooltip-overlay",
+                ):
+                    parent.remove(child)
+        return root
+
+    chart.add_xml_filter(fit)
+    return markupsafe.Markup(chart.render(is_unicode=True))
+
+
+def _told(levels: Sequence[Level]) -> str:
+    took = ((level.concurrency, level.makespan_ms) for level in levels)
+    return ", ".join(f"{copies} at once: {makespan:.1f} ms" for copies, makespan in took)

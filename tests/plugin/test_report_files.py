@@ -24,7 +24,7 @@ FLAGS = [f"--nonblocking-report=out.{ending}" for ending in ENDINGS]
 
 @pytest.fixture
 def suite(pytester):
-    pytest.importorskip("jinja2", reason="the extra html is not installed")
+    pytest.importorskip("pygal", reason="the extra html is not installed")
     pytest.importorskip("sarif_pydantic", reason="the extra sarif is not installed")
     pytester.makepyfile(test_it=SUITE)
     return pytester
@@ -76,7 +76,7 @@ def test_the_json_report_has_what_the_page_shows(suite):
 
 @pytest.mark.parametrize(
     ("package", "ending", "extra"),
-    [("jinja2", "html", "html"), ("sarif_pydantic", "sarif", "sarif")],
+    [("pygal", "html", "html"), ("sarif_pydantic", "sarif", "sarif")],
 )
 def test_a_missing_extra_is_a_usage_error_that_names_it(suite, monkeypatch, package, ending, extra):
     from importlib import util

@@ -1,6 +1,8 @@
 """The reports as Markdown and SARIF, from literal records."""
 
 import json
+import subprocess
+import sys
 
 import jsonschema
 import pytest
@@ -119,3 +121,12 @@ def test_sarif_marks_a_known_failure_as_suppressed():
 def test_sarif_uris_are_escaped(file, uri):
     (result,) = rendered(failing(culprit=culprit(file=file)))["runs"][0]["results"]
     assert result["locations"][0]["physicalLocation"]["artifactLocation"]["uri"] == uri
+
+
+def test_the_page_leaves_no_finder_that_the_interpreter_warns_of():
+    pytest.importorskip("pygal", reason="the extra html is not installed")
+    code = (
+        "import sys, pytest_nonblocking.reporting.html_report\n"
+        "sys.exit(not all(hasattr(finder, 'find_spec') for finder in sys.meta_path))"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
