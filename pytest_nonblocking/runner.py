@@ -270,7 +270,7 @@ class TestRun:
         limits, output = limits_of(self.settings), Output(self._item)
         test = self._sync_test = threads.SyncTest(body, limits, self.sentinel)
         with LoopsUsed() as loops:
-            late = test.run()
+            late = test.run(loops)
         if late is not None:
             return threads.timed_out(late), _seconds_since(began)
         try:
