@@ -107,11 +107,7 @@ class _AsyncioTasks:
         return asyncio.all_tasks(self._loop)
 
     def give_up(self, tasks: Iterable[Any]) -> list[Any]:
-        given = [task for task in tasks if not is_over(task)]
-        for task in given:
-            _GIVEN_UP.add(task)
-            give_up_on_asyncio(task)
-        return [task.get_coro() for task in given]
+        return give_up_on_asyncio([task for task in tasks if not task.done()])
 
     if sys.version_info >= (3, 12):
 
@@ -253,14 +249,6 @@ class _TrioTask:
             self._callbacks.append(callback)
 
 
-_GIVEN_UP: set[asyncio.Task[Any]] = set()
-
-
-def is_over(task: Task) -> bool:
-    """Return whether ``task`` has ended or was given up."""
-    return task.done() or task in _GIVEN_UP
-
-
 def wake(signal: Signal | None) -> None:
     """Set ``signal`` unless it is None or already set."""
     if signal is not None and not signal.done():
@@ -269,7 +257,7 @@ def wake(signal: Signal | None) -> None:
 
 async def all_ended(tasks: Iterable[Task], over: Signal | None = None) -> None:
     """Wait until all ``tasks`` have ended or ``over`` is set."""
-    left = {task for task in tasks if not is_over(task)}
+    left = {task for task in tasks if not task.done()}
     signal = running_tasks().signal() if over is None else over
 
     def ended(task: Task) -> None:
@@ -285,7 +273,7 @@ async def all_ended(tasks: Iterable[Task], over: Signal | None = None) -> None:
 
 async def ended_in_time(tasks: Iterable[Task], grace: float | None = None) -> bool:
     """Wait up to ``grace`` seconds (default GRACE); return whether all ``tasks`` have ended."""
-    pending = [task for task in tasks if not is_over(task)]
+    pending = [task for task in tasks if not task.done()]
     if not pending:
         return True
     over = running_tasks().signal()
@@ -295,7 +283,7 @@ async def ended_in_time(tasks: Iterable[Task], grace: float | None = None) -> bo
     finally:
         timer.cancel()
         timer.join()
-    return all(is_over(task) for task in pending)
+    return all(task.done() for task in pending)
 
 
 def call_later(delay: float, action: Callable[[], None]) -> threading.Timer:

@@ -261,8 +261,18 @@ HANGS = {
 }
 
 
-@pytest.mark.parametrize("when", ["True", "len(calls) > 2"], ids=["alone", "later"])
-@pytest.mark.parametrize("kind", HANGS)
+@pytest.mark.faults(every=2)
+@pytest.mark.parametrize(
+    ("kind", "when"),
+    [
+        ("event", "alone"),
+        ("queue", "later"),
+        ("loop", "alone"),
+        ("computing", "later"),
+        ("start-up", "alone"),
+        ("start-up", "later"),
+    ],
+)
 def test_a_body_that_hangs_shows_its_line(webapp, kind, when):
     body, where, code = HANGS[kind]
     webapp.makepyfile(
@@ -292,7 +302,7 @@ def test_a_body_that_hangs_shows_its_line(webapp, kind, when):
         def test_it(client):
             client.get("/healthy")
             calls.append(1)
-            if {when}:
+            if {"True" if when == "alone" else "len(calls) > 2"}:
                 {body}
 
         def test_after(client):
@@ -303,7 +313,13 @@ def test_a_body_that_hangs_shows_its_line(webapp, kind, when):
     result = webapp.runpytest_subprocess("--tb=short", timeout=60)
     result.assert_outcomes(failed=1, passed=1)
     result.stdout.fnmatch_lines(
-        ["nonblocking: * does not finish*", f"*where {where}", code, "*copy waits there*"]
+        [
+            "nonblocking: * does not finish*",
+            "  0 of 1 copy finished*",
+            f"*where {where}",
+            code,
+            "*copy waits there*",
+        ]
     )
 
 
