@@ -32,14 +32,14 @@ def give_up_on_asyncio(tasks: Sequence[Any]) -> list[Any]:
         _let_sleep(task)
     for task in tasks:
         # A task refuses a result; the future that it also is takes one.
-        kinds = [kind for kind in type(task).__mro__ if "set_result" in vars(kind)]
+        kinds: list[Any] = [kind for kind in type(task).__mro__ if "set_result" in vars(kind)]
         kinds[-1].set_result(task, None)
     return coroutines
 
 
 def _let_sleep(task: Any) -> None:
     """Have nothing resume ``task``."""
-    awaited = getattr(task, "_fut_waiter", None)
+    awaited: Any = getattr(task, "_fut_waiter", None)
     for callback, _ in getattr(awaited, "_callbacks", None) or ():
         if getattr(callback, "__self__", None) is task:
             awaited.remove_done_callback(callback)

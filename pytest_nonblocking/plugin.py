@@ -73,6 +73,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
                     f"{item.nodeid}: @pytest.mark.nonblocking and Hypothesis' @given both control "
                     "how often the test runs; measure a single example instead"
                 )
+            from . import runner as runner  # before a fixture patches what it imports
+
             item.stash[MARKED] = marked
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import signal
 import threading
 import warnings
 from collections.abc import Awaitable, Callable
@@ -41,6 +42,7 @@ from .sentinel import (
     LastStacks,
     LoopsUsed,
     NoDescriptorLeftError,
+    NoThreadLeftError,
     Sentinel,
     UnsupportedLoopError,
     cpu_of_other_thread,
@@ -86,6 +88,8 @@ class TestRun:
         timeout = Limit(settings.timeout, settings.origins["timeout"])
         self._clients = Clients(settings.transport, timeout)
         self._sync_test: threads.SyncTest | None = None
+        self._ctrl_c: CtrlC | None = None
+        self._on_ctrl_c: Any = None
         self.outcomes: list[Outcome] = []
         self.measurements: list[Measurement] = []  # the outcomes as records
         self.sentinel = Sentinel(settings.max_lag, settings.max_blocked)
@@ -107,17 +111,19 @@ class TestRun:
         It measures a marked test, and watches any other one if the settings say so.
         """
 
+        self._on_ctrl_c = signal.getsignal(signal.SIGINT)
+
         @functools.wraps(test)
         async def run(*args: Any, **kwargs: Any) -> None:
             __tracebackhide__ = True
-            ctrl_c = CtrlC(self._is_stuck)
+            ctrl_c = self._ctrl_c = CtrlC(self._is_stuck)
             with ctrl_c.ends_test():
                 try:
                     await self._clients.startup()
                     self._measure_live_loop()
                     await self._run_test(functools.partial(test, *args, **kwargs), _place_of(test))
                 finally:
-                    self.abandon()
+                    self.sentinel.abandon()
                     # Shut the app down even if the runner has cancelled the test.
                     with ctrl_c.cleanup():
                         failure = await self._shut_down()
@@ -191,8 +197,10 @@ class TestRun:
         self._clients.release()
 
     def abandon(self) -> None:
-        """Undo all patches of the sentinel, whatever happened."""
+        """Undo all patches of the sentinel and the handler of Ctrl-C, whatever happened."""
         self.sentinel.abandon()
+        if self._ctrl_c is not None:
+            self._ctrl_c.abandon(self._on_ctrl_c)
 
     def forget(self) -> None:
         """Free all stacks and samples: the item and its tracebacks live as long as the session."""
@@ -447,7 +455,7 @@ def _stderr_for_stacks(config: pytest.Config) -> int | None:
 
 
 def _why_unmeasured(error: Exception) -> str:
-    if isinstance(error, (UnsupportedLoopError, NoDescriptorLeftError)):
+    if isinstance(error, (UnsupportedLoopError, NoDescriptorLeftError, NoThreadLeftError)):
         return str(error)
     return (
         f"internal error in pytest-nonblocking ({type(error).__name__}: {error}); please report it"

@@ -10,11 +10,11 @@ import asyncio
 import contextlib
 import contextvars
 import sys
-import threading
 from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterable
 from typing import Any, Protocol
 
 from .giving_up import give_up_on_asyncio, give_up_on_trio
+from .threads import Timer
 
 GRACE = 5.0
 """Seconds to wait for tasks and threads that should end."""
@@ -281,15 +281,11 @@ async def ended_in_time(tasks: Iterable[Task], grace: float | None = None) -> bo
     try:
         await all_ended(pending, over)
     finally:
-        timer.cancel()
-        timer.join()
+        timer.end()
     return all(task.done() for task in pending)
 
 
-def call_later(delay: float, action: Callable[[], None]) -> threading.Timer:
+def call_later(delay: float, action: Callable[[], None]) -> Timer:
     """Call ``action`` on the running loop in ``delay`` seconds, even if its clock is frozen."""
     tasks = running_tasks()
-    timer = threading.Timer(delay, lambda: tasks.call_soon_threadsafe(action))
-    timer.daemon = True
-    timer.start()
-    return timer
+    return Timer(delay, lambda: tasks.call_soon_threadsafe(action))

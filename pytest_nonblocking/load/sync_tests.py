@@ -10,6 +10,7 @@ import dataclasses
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
+from threading import Thread
 
 from ..analysis.tolerances import SINGLES
 from ..clocks import CLOCKS
@@ -257,7 +258,7 @@ class _CopyThreads:
             with contextlib.suppress(RuntimeError):  # the loop is closed
                 loop.call_soon_threadsafe(end, failure)
 
-        threading.Thread(target=work, name="pytest-nonblocking-copy", daemon=True).start()
+        Thread(target=work, name="pytest-nonblocking-copy", daemon=True).start()
         await over
 
     @contextlib.contextmanager
