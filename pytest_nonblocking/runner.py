@@ -202,11 +202,15 @@ class TestRun:
         if self._ctrl_c is not None:
             self._ctrl_c.abandon(self._on_ctrl_c)
 
-    def forget(self) -> None:
-        """Free all stacks and samples: the item and its tracebacks live as long as the session."""
+    def forget_outcomes(self) -> None:
+        """Free all stacks and samples, before anything that stays is put between them in memory."""
         self.outcomes.clear()
-        self.measurements = []  # not cleared: a report may hold the list
         self.sentinel = Sentinel()
+
+    def forget(self) -> None:
+        """Free the rest: the item and its tracebacks live as long as the session."""
+        self.forget_outcomes()
+        self.measurements = []  # not cleared: a report may hold the list
 
     async def measure(self, body: Body, settings: Settings) -> Outcome:
         """Measure ``body`` on the running loop, and record and return the outcome."""
