@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import functools
+import gc
 import inspect
+import itertools
 import signal
 import threading
 import warnings
@@ -65,6 +67,10 @@ _UNFINISHED = (
 _STUCK_NS = 50_000_000
 """Age of a callback that Ctrl-C interrupts."""
 _TEARDOWN_WITHIN = 2.0
+_FORGOTTEN = itertools.count(1)
+_COLLECT_EVERY = 32
+"""Tests after which their garbage, 0.1 MB each, is collected: freezing the heap has made it old, and
+Python looks at old objects only when a quarter of the heap is new."""
 _MEASURES = frozenset(("nonblocking", "loop_sentinel"))
 """Fixtures of tests that decide by themselves what is measured."""
 
@@ -211,6 +217,8 @@ class TestRun:
         """Free the rest: the item and its tracebacks live as long as the session."""
         self.forget_outcomes()
         self.measurements = []  # not cleared: a report may hold the list
+        if next(_FORGOTTEN) % _COLLECT_EVERY == 0 and gc.isenabled():
+            gc.collect()
 
     async def measure(self, body: Body, settings: Settings) -> Outcome:
         """Measure ``body`` on the running loop, and record and return the outcome."""

@@ -42,9 +42,6 @@ def frozen_heap() -> Iterator[None]:
         yield
     finally:
         if freezes:
-            # What the copies left is found quickly while the rest is frozen, and would otherwise
-            # wait for a full collection, which in a large heap is rare.
-            gc.collect()
             gc.unfreeze()
 
 
