@@ -69,8 +69,8 @@ _STUCK_NS = 50_000_000
 _TEARDOWN_WITHIN = 2.0
 _FORGOTTEN = itertools.count(1)
 _COLLECT_EVERY = 32
-"""Tests after which their garbage, 0.1 MB each, is collected: freezing the heap has made it old, and
-Python looks at old objects only when a quarter of the heap is new."""
+"""Tests after which their garbage, 0.1 MB each, is collected: freezing the heap makes it old, and
+Python collects old objects only when a quarter of the heap is new."""
 _MEASURES = frozenset(("nonblocking", "loop_sentinel"))
 """Fixtures of tests that decide by themselves what is measured."""
 
