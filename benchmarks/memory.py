@@ -100,6 +100,7 @@ def measured(kind: str, tests: int) -> list[list[int]]:
             "uvicorn": ["--nonblocking-transport=uvicorn"],
         }.get(kind, [])
         command = [sys.executable, "-m", "pytest", "-q", "--no-header", "-p", "no:randomly"]
+        command += ["-p", "no:rerunfailures"]  # which keeps the traceback of each failure
         command += ["--tb=no", "--no-summary", *flags]
         done = subprocess.run(command, cwd=folder, text=True, capture_output=True, check=False)
         if not (folder / "rows.json").exists():
