@@ -65,7 +65,7 @@ class CtrlC:
             try:
                 yield
             finally:
-                timer.cancel()
+                timer.end()
 
     def _install(self) -> None:
         if threading.current_thread() is not threading.main_thread():
@@ -78,6 +78,14 @@ class CtrlC:
     def _remove(self) -> None:
         if self._old_handler is not None and signal.getsignal(signal.SIGINT) == self._handler:
             signal.signal(signal.SIGINT, self._old_handler)
+
+    def abandon(self, before: Any) -> None:
+        """Restore the handler ``before`` the loop ran, if the loop has ended and ours is left.
+
+        So does a time-out by a signal, whose exception ends the loop but not the test's coroutine.
+        """
+        if signal.getsignal(signal.SIGINT) == self._handler:
+            signal.signal(signal.SIGINT, before)
 
     def _pressed(self, number: int, frame: FrameType | None) -> None:
         self._presses += 1

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 SETTINGS: pytest.StashKey[_settings.Settings] = pytest.StashKey()
 MARKED: pytest.StashKey[_settings.Settings] = pytest.StashKey()
 RUN: pytest.StashKey[TestRun] = pytest.StashKey()
-PLAIN: pytest.StashKey[dict[str, list[object]]] = pytest.StashKey()
+TEXTS: pytest.StashKey[dict[str, str]] = pytest.StashKey()
 
 _MARKER = (
     "nonblocking({}): run the test alone and as concurrent copies; fail it if it blocks the event "
@@ -40,7 +40,7 @@ def pytest_configure(config: pytest.Config) -> None:
     keywords = ", ".join(f"{name}=…" for name in _settings.MARKER_KEYWORDS)
     config.addinivalue_line("markers", _MARKER.format(keywords))
     settings = config.stash[SETTINGS] = _settings.from_config(config)
-    config.stash[PLAIN] = {}
+    config.stash[TEXTS] = {}
     if settings.report and not hasattr(config, "workerinput"):
         from .reporting.files import check_paths
 
@@ -73,6 +73,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
                     f"{item.nodeid}: @pytest.mark.nonblocking and Hypothesis' @given both control "
                     "how often the test runs; measure a single example instead"
                 )
+            from . import runner as runner  # before a fixture patches what it imports
+
             item.stash[MARKED] = marked
 
 
@@ -113,6 +115,7 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, None, None]:
         if run.outcomes:
             from .reporting.junit import properties
 
+            run.forget_outcomes()
             item.user_properties += properties(run.measurements[-1].record)
 
 
@@ -129,9 +132,10 @@ def pytest_runtest_teardown(item: pytest.Item) -> Generator[None, None, None]:
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Attach the records as plain data, which xdist sends to the controller.
+    """Attach the records as text, which xdist sends to the controller.
 
-    The setup report carries the record that holds if no call report follows.
+    Text stays until the session ends and is smaller than objects. The setup report carries the
+    record that holds if no call report follows.
     """
     report = yield
     measurements: list[Measurement] = []
@@ -140,9 +144,9 @@ def pytest_runtest_makereport(
     elif call.when == "setup" and report.passed and MARKED in item.stash:
         measurements = _run_of(item).unfinished() if isinstance(item, pytest.Function) else []
     if measurements or (MARKED in item.stash and call.when != "teardown"):
-        from .reporting.plain import to_plain
+        from .reporting.plain import compact_text
 
-        report.nonblocking = to_plain(measurements)  # type: ignore[attr-defined]  # reports carry extras
+        report.nonblocking = compact_text(measurements)  # type: ignore[attr-defined]  # reports carry extras
     if call.when == "teardown" and RUN in item.stash:
         item.stash[RUN].forget()
         del item.stash[RUN]
@@ -169,7 +173,7 @@ class _Collector:
         self._records: list[Record] = []
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        known = self._config.stash[PLAIN]
+        known = self._config.stash[TEXTS]
         if report.when in ("setup", "call"):
             known.pop(report.nodeid, None)  # from an earlier report of the same test
         if hasattr(report, "nonblocking"):
@@ -177,7 +181,7 @@ class _Collector:
 
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
-        config, known = self._config, self._config.stash[PLAIN]
+        config, known = self._config, self._config.stash[TEXTS]
         settings = config.stash[SETTINGS]
         if hasattr(config, "workerinput") or config.option.collectonly:
             return
@@ -185,10 +189,10 @@ class _Collector:
             return  # no test ran: keep the files of an earlier run
         if known or settings.report or settings.baseline or settings.require:
             from .gate.session import conclude
-            from .reporting.plain import from_plain
+            from .reporting.plain import from_text
             from .reporting.record import Measurement
 
-            shown = [from_plain(Measurement, one) for test in known.values() for one in test]
+            shown = [one for text in known.values() for one in from_text(Measurement, text)]
             self._records = [one.record for one in shown]
             self._ending = conclude(settings, config, shown, len(known))
             if self._ending.failed and exitstatus == pytest.ExitCode.OK:

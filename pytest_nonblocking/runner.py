@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import functools
+import gc
 import inspect
+import itertools
+import signal
 import threading
 import warnings
 from collections.abc import Awaitable, Callable
@@ -41,6 +44,7 @@ from .sentinel import (
     LastStacks,
     LoopsUsed,
     NoDescriptorLeftError,
+    NoThreadLeftError,
     Sentinel,
     UnsupportedLoopError,
     cpu_of_other_thread,
@@ -63,6 +67,10 @@ _UNFINISHED = (
 _STUCK_NS = 50_000_000
 """Age of a callback that Ctrl-C interrupts."""
 _TEARDOWN_WITHIN = 2.0
+_FORGOTTEN = itertools.count(1)
+_COLLECT_EVERY = 32
+"""Tests after which their garbage, 0.1 MB each, is collected: freezing the heap makes it old, and
+Python collects old objects only when a quarter of the heap is new."""
 _MEASURES = frozenset(("nonblocking", "loop_sentinel"))
 """Fixtures of tests that decide by themselves what is measured."""
 
@@ -86,6 +94,8 @@ class TestRun:
         timeout = Limit(settings.timeout, settings.origins["timeout"])
         self._clients = Clients(settings.transport, timeout)
         self._sync_test: threads.SyncTest | None = None
+        self._ctrl_c: CtrlC | None = None
+        self._on_ctrl_c: Any = None
         self.outcomes: list[Outcome] = []
         self.measurements: list[Measurement] = []  # the outcomes as records
         self.sentinel = Sentinel(settings.max_lag, settings.max_blocked)
@@ -107,17 +117,19 @@ class TestRun:
         It measures a marked test, and watches any other one if the settings say so.
         """
 
+        self._on_ctrl_c = signal.getsignal(signal.SIGINT)
+
         @functools.wraps(test)
         async def run(*args: Any, **kwargs: Any) -> None:
             __tracebackhide__ = True
-            ctrl_c = CtrlC(self._is_stuck)
+            ctrl_c = self._ctrl_c = CtrlC(self._is_stuck)
             with ctrl_c.ends_test():
                 try:
                     await self._clients.startup()
                     self._measure_live_loop()
                     await self._run_test(functools.partial(test, *args, **kwargs), _place_of(test))
                 finally:
-                    self.abandon()
+                    self.sentinel.abandon()
                     # Shut the app down even if the runner has cancelled the test.
                     with ctrl_c.cleanup():
                         failure = await self._shut_down()
@@ -191,14 +203,22 @@ class TestRun:
         self._clients.release()
 
     def abandon(self) -> None:
-        """Undo all patches of the sentinel, whatever happened."""
+        """Undo all patches of the sentinel and the handler of Ctrl-C, whatever happened."""
         self.sentinel.abandon()
+        if self._ctrl_c is not None:
+            self._ctrl_c.abandon(self._on_ctrl_c)
+
+    def forget_outcomes(self) -> None:
+        """Free all stacks and samples, before anything that stays is put between them in memory."""
+        self.outcomes.clear()
+        self.sentinel = Sentinel()
 
     def forget(self) -> None:
-        """Free all stacks and samples: the item and its tracebacks live as long as the session."""
-        self.outcomes.clear()
+        """Free the rest: the item and its tracebacks live as long as the session."""
+        self.forget_outcomes()
         self.measurements = []  # not cleared: a report may hold the list
-        self.sentinel = Sentinel()
+        if next(_FORGOTTEN) % _COLLECT_EVERY == 0 and gc.isenabled():
+            gc.collect()
 
     async def measure(self, body: Body, settings: Settings) -> Outcome:
         """Measure ``body`` on the running loop, and record and return the outcome."""
@@ -270,7 +290,7 @@ class TestRun:
         limits, output = limits_of(self.settings), Output(self._item)
         test = self._sync_test = threads.SyncTest(body, limits, self.sentinel)
         with LoopsUsed() as loops:
-            late = test.run()
+            late = test.run(loops)
         if late is not None:
             return threads.timed_out(late), _seconds_since(began)
         try:
@@ -447,7 +467,7 @@ def _stderr_for_stacks(config: pytest.Config) -> int | None:
 
 
 def _why_unmeasured(error: Exception) -> str:
-    if isinstance(error, (UnsupportedLoopError, NoDescriptorLeftError)):
+    if isinstance(error, (UnsupportedLoopError, NoDescriptorLeftError, NoThreadLeftError)):
         return str(error)
     return (
         f"internal error in pytest-nonblocking ({type(error).__name__}: {error}); please report it"

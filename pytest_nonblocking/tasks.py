@@ -10,11 +10,11 @@ import asyncio
 import contextlib
 import contextvars
 import sys
-import threading
 from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterable
 from typing import Any, Protocol
 
 from .giving_up import give_up_on_asyncio, give_up_on_trio
+from .threads import Timer
 
 GRACE = 5.0
 """Seconds to wait for tasks and threads that should end."""
@@ -107,11 +107,7 @@ class _AsyncioTasks:
         return asyncio.all_tasks(self._loop)
 
     def give_up(self, tasks: Iterable[Any]) -> list[Any]:
-        given = [task for task in tasks if not is_over(task)]
-        for task in given:
-            _GIVEN_UP.add(task)
-            give_up_on_asyncio(task)
-        return [task.get_coro() for task in given]
+        return give_up_on_asyncio([task for task in tasks if not task.done()])
 
     if sys.version_info >= (3, 12):
 
@@ -253,14 +249,6 @@ class _TrioTask:
             self._callbacks.append(callback)
 
 
-_GIVEN_UP: set[asyncio.Task[Any]] = set()
-
-
-def is_over(task: Task) -> bool:
-    """Return whether ``task`` has ended or was given up."""
-    return task.done() or task in _GIVEN_UP
-
-
 def wake(signal: Signal | None) -> None:
     """Set ``signal`` unless it is None or already set."""
     if signal is not None and not signal.done():
@@ -269,7 +257,7 @@ def wake(signal: Signal | None) -> None:
 
 async def all_ended(tasks: Iterable[Task], over: Signal | None = None) -> None:
     """Wait until all ``tasks`` have ended or ``over`` is set."""
-    left = {task for task in tasks if not is_over(task)}
+    left = {task for task in tasks if not task.done()}
     signal = running_tasks().signal() if over is None else over
 
     def ended(task: Task) -> None:
@@ -285,7 +273,7 @@ async def all_ended(tasks: Iterable[Task], over: Signal | None = None) -> None:
 
 async def ended_in_time(tasks: Iterable[Task], grace: float | None = None) -> bool:
     """Wait up to ``grace`` seconds (default GRACE); return whether all ``tasks`` have ended."""
-    pending = [task for task in tasks if not is_over(task)]
+    pending = [task for task in tasks if not task.done()]
     if not pending:
         return True
     over = running_tasks().signal()
@@ -293,15 +281,11 @@ async def ended_in_time(tasks: Iterable[Task], grace: float | None = None) -> bo
     try:
         await all_ended(pending, over)
     finally:
-        timer.cancel()
-        timer.join()
-    return all(is_over(task) for task in pending)
+        timer.end()
+    return all(task.done() for task in pending)
 
 
-def call_later(delay: float, action: Callable[[], None]) -> threading.Timer:
+def call_later(delay: float, action: Callable[[], None]) -> Timer:
     """Call ``action`` on the running loop in ``delay`` seconds, even if its clock is frozen."""
     tasks = running_tasks()
-    timer = threading.Timer(delay, lambda: tasks.call_soon_threadsafe(action))
-    timer.daemon = True
-    timer.start()
-    return timer
+    return Timer(delay, lambda: tasks.call_soon_threadsafe(action))

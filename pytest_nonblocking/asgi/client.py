@@ -14,7 +14,7 @@ from typing import Any
 from ..clocks import CLOCKS
 from ..model import Exchange, Limit
 from ..sentinel import COPY
-from ..tasks import PATIENCE, Task, all_ended, ended_in_time, is_over, running_tasks
+from ..tasks import PATIENCE, Task, all_ended, ended_in_time, running_tasks
 from .exchange import Call, ClosedError
 from .lifespan import DEFAULT_TIMEOUT, ASGIApp, Lifespan
 from .servers import MARK, LiveServer
@@ -257,8 +257,8 @@ class ASGITransport(httpx.AsyncBaseTransport):
     def _working(self) -> set[Task]:
         # Exclude tasks whose done callback is pending: waiting for them does not suspend, so the
         # loop would never get to call it.
-        others = {task for task in self.others if not is_over(task)}
-        return {call.task for call in self._calls if not is_over(call.task)} | others
+        others = {task for task in self.others if not task.done()}
+        return {call.task for call in self._calls if not call.task.done()} | others
 
     async def startup(self) -> None:
         """Start the app's lifespan; raises AppStartupError. May be called twice."""

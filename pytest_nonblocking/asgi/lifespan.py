@@ -135,7 +135,8 @@ class Lifespan:
     async def _stop(self) -> None:
         if self._task is not None and not await ended_in_time({self._task}, 1.0):
             self._task.cancel()
-            await ended_in_time({self._task})
+            if not await ended_in_time({self._task}):
+                running_tasks().give_up([self._task])
 
     async def _ask(self, event: str, phase: str) -> str | None:
         """Send an event and wait for an answer; return why there is none."""
@@ -152,8 +153,7 @@ class Lifespan:
             self._event_sent.set()
             await self._answered.wait()
         finally:
-            timer.cancel()
-            timer.join()
+            timer.end()
         return late[0] if late else None
 
     async def _run(self, scope: dict[str, Any]) -> None:

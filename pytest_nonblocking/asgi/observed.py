@@ -50,8 +50,7 @@ class News:
                 await signal
         finally:
             if timer is not None:
-                timer.cancel()
-                timer.join()
+                timer.end()
 
 
 class _Request:

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import threading
 from collections.abc import Callable, Coroutine
+from threading import Thread
 from typing import Any
 
 from ..model import Stack
@@ -33,7 +34,7 @@ class ServerThread:
         self._serve = serve
         self._news = news
         self._main: asyncio.Task[None] | None = None
-        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+        self._thread = Thread(target=self._run, name=name, daemon=True)
         self.loop: asyncio.AbstractEventLoop | None = None
         self.ended = False
         self.forced = False

@@ -461,8 +461,10 @@ class _Burst:
 
     def _close(self) -> None:
         self._window.close(self._timed_out)
-        if self._window.latencies is not None:
-            self._latencies = self._window.latencies
+        if (by_door := self._window.latencies) is not None:
+            # A copy that hangs after its requests has no latency.
+            ended = self._latencies if self._timed_out else by_door
+            self._latencies = {copy: by_door[copy] for copy in by_door if copy in ended}
 
     def _failed(self, index: int, error: BaseException) -> None:
         if self._failure is None:

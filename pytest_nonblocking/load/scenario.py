@@ -16,6 +16,7 @@ from ..model import Budget, Calibration, Evidence, Limits, Run, Sample, Stack
 from ..sentinel import (
     LoopUnreachableError,
     NoDescriptorLeftError,
+    NoThreadLeftError,
     Sentinel,
     clock_name,
     cores,
@@ -202,6 +203,6 @@ def watched(sentinel: Sentinel, transports: Sequence[Transport], took: float) ->
 
 def describe_fault(fault: BaseException) -> str:
     """Return the report's message for a fault of the sentinel."""
-    if isinstance(fault, NoDescriptorLeftError):
+    if isinstance(fault, (NoDescriptorLeftError, NoThreadLeftError)):
         return str(fault)
     return f"internal error in the sentinel ({type(fault).__name__}: {fault}); please report it"

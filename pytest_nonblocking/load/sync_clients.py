@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Any
 
@@ -118,11 +118,14 @@ class TestClients:
             pause.wait(_LOOK_EVERY)
         return None
 
-    def late_run(self, seconds: float) -> Run:
-        """Return the run of a body that has not ended within ``seconds``."""
+    def late_run(self, seconds: float, body_waits: Sequence[Stack]) -> Run:
+        """Return the run of a body that has not ended within ``seconds``.
+
+        ``body_waits`` is where the body itself waits, if it does not wait for a request.
+        """
         calls = tuple(self.calls)
         held = next((call for call in calls if call.holds_loop), None)
-        stacks = [call.waits_at() for call in calls]
+        stacks = [call.waits_at() for call in calls] or body_waits
         part = "idle" if held is None else held.spends_time()
         return Run(
             1,

@@ -8,11 +8,13 @@ import contextlib
 import contextvars
 import dataclasses
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator
+from threading import Thread
 
 from ..analysis.tolerances import SINGLES
 from ..clocks import CLOCKS
-from ..model import Calibration, Evidence, Limits, Run, Stack
+from ..model import Calibration, Evidence, Limits, Run, Stack, Waiters
 from ..sentinel import (
     Driver,
     LoopStuck,
@@ -22,9 +24,11 @@ from ..sentinel import (
     cpu_of_other_thread,
     tracers,
 )
+from ..threads import raise_in
 from . import scenario
 from .burst import BodyFailedError
 from .machine import slowdown
+from .plain_waits import is_of_user, waits_of_body
 from .schedule import Progress
 from .sync_clients import TestClients
 from .time_limit import TimeLimit
@@ -59,17 +63,18 @@ class SyncTest:
         self._sentinel = sentinel
         self.stays: Stack | None = None
 
-    def run(self) -> Run | None:
+    def run(self, loops: LoopsUsed) -> Run | None:
         """Call the body in this thread; return the run if it has not ended in time.
 
-        An exception of the body is raised unchanged.
+        ``loops`` holds those that the body runs. An exception of the body is raised unchanged.
         """
         __tracebackhide__ = True
         clients, seconds = TestClients(), self._limits.timeout
         late: list[Run] = []
+        ident = threading.get_ident()
 
         def give_up() -> None:
-            late.append(clients.late_run(seconds))
+            late.append(clients.late_run(seconds, waits_of_body(ident, loops.running)))
             self.stays = clients.end()
 
         with clients, TimeLimit(seconds, LoopStuck("the test has timed out"), give_up) as limit:
@@ -122,12 +127,13 @@ class SyncTest:
                         run = scenario.held_run(1, self._limits, sentinel.loop_stack(), samples)
                         exchanges = tuple(clients.requests.in_flight())
                         return timed_out(dataclasses.replace(run, exchanges=exchanges))
-                return future.result()
+                return _with_waits(future.result(), copies)
             finally:
                 future.cancel()
                 self.stays = clients.end()
                 if self.stays is None:
                     concurrent.futures.wait([future], _GRACE)
+                copies.interrupt()
 
     def _alone(self, why: str) -> Evidence:
         """Make single runs of the body, with a sentinel on each loop that it uses."""
@@ -145,7 +151,7 @@ class SyncTest:
                 began = CLOCKS.wall_ns()
                 try:
                     with LoopsUsed(follow) as used:
-                        late = self._called()
+                        late = self._called(used)
                     took = (CLOCKS.wall_ns() - began) / 1e9
                     run = late or scenario.single_run(sentinels, took)
                     fault = used.fault or next((s.fault for s in sentinels if s.fault), None)
@@ -159,9 +165,9 @@ class SyncTest:
                     break
         return evidence
 
-    def _called(self) -> Run | None:
+    def _called(self, loops: LoopsUsed) -> Run | None:
         try:
-            return self.run()
+            return self.run(loops)
         except Exception as error:
             raise BodyFailedError(error, 0, 1) from None
 
@@ -169,6 +175,21 @@ class SyncTest:
 def timed_out(run: Run) -> Evidence:
     """Return the evidence of a test whose ``run`` has not ended in time."""
     return Evidence(calibration=Calibration(slowdown(), clock=clock_name()), singles=(run,))
+
+
+def _with_waits(evidence: Evidence, copies: _CopyThreads) -> Evidence:
+    """Return ``evidence`` with where the copies of a late run wait in their threads.
+
+    Where a task of the run shows that, it is returned as it is: to the loop, a copy that waits for
+    no request only waits for its thread.
+    """
+    late = evidence.runs[-1] if evidence.runs else None
+    if late is None or not late.timed_out or any(is_of_user(one.stack) for one in late.waiters):
+        return evidence
+    late = dataclasses.replace(late, waiters=copies.waiters(late.makespan))
+    if evidence.bursts:
+        return dataclasses.replace(evidence, bursts=(*evidence.bursts[:-1], late))
+    return dataclasses.replace(evidence, singles=(*evidence.singles[:-1], late))
 
 
 def _is_stuck(sentinel: Sentinel, limits: Limits) -> bool:
@@ -184,7 +205,7 @@ class _CopyThreads:
 
     def __init__(self) -> None:
         self._ended_ns = 0
-        self._running: set[int] = set()
+        self._running: dict[int, int] = {}  # idents by native ids
         self._lock = threading.Lock()
 
     def ids(self) -> tuple[int, ...]:
@@ -195,6 +216,19 @@ class _CopyThreads:
         """Return the CPU time of all of them so far, those that have ended included."""
         with self._lock:
             return self._ended_ns + sum(map(cpu_of_other_thread, self._running))
+
+    def waiters(self, seconds: float) -> tuple[Waiters, ...]:
+        """Return where the running copies have waited for ``seconds``."""
+        with self._lock:
+            idents = tuple(self._running.values())
+        places = Counter(stack for ident in idents for stack in waits_of_body(ident))
+        return tuple(Waiters(stack, times, times * seconds) for stack, times in places.items())
+
+    def interrupt(self) -> None:
+        """Interrupt the copies that still run, unless they wait in C."""
+        with self._lock:
+            for ident in self._running.values():
+                raise_in(ident, LoopStuck)
 
     async def run(self, body: SyncBody) -> None:
         """Run ``body`` in a new thread, in this task's context.
@@ -214,26 +248,27 @@ class _CopyThreads:
                 over.set_exception(error)
 
         def work() -> None:
-            failure = None
-            with self._counted():
+            failure: BaseException | None = None
+            # An interrupt may come late.
+            with contextlib.suppress(LoopStuck), self._counted():
                 try:
                     context.run(body)
                 except BaseException as error:
                     failure = error
-            if not loop.is_closed():
+            with contextlib.suppress(RuntimeError):  # the loop is closed
                 loop.call_soon_threadsafe(end, failure)
 
-        threading.Thread(target=work, name="pytest-nonblocking-copy", daemon=True).start()
+        Thread(target=work, name="pytest-nonblocking-copy", daemon=True).start()
         await over
 
     @contextlib.contextmanager
     def _counted(self) -> Iterator[None]:
         thread = threading.get_native_id()
         with self._lock:
-            self._running.add(thread)
+            self._running[thread] = threading.get_ident()
         try:
             yield
         finally:
             with self._lock:
-                self._running.discard(thread)
+                del self._running[thread]
                 self._ended_ns += CLOCKS.thread_cpu_ns()

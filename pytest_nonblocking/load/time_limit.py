@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import threading
 from collections.abc import Callable
+from threading import Thread
 from types import FrameType, TracebackType
 from typing import Any
 
@@ -26,9 +27,7 @@ class TimeLimit:
         self._error = error
         self._on_late = on_late
         self._over = threading.Event()
-        self._thread = threading.Thread(
-            target=self._watch, name="pytest-nonblocking-timeout", daemon=True
-        )
+        self._thread = Thread(target=self._watch, name="pytest-nonblocking-timeout", daemon=True)
         self._old_handler: Any = None
         self.passed = False
 

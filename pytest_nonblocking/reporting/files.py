@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import itertools
 import os
 import stat
 import tempfile
@@ -108,12 +109,35 @@ def _paths(settings: Settings, config: pytest.Config) -> list[Path]:
 
 
 def check_paths(settings: Settings, config: pytest.Config) -> None:
-    """Raise pytest.UsageError for a file that could not be written at the end of the run."""
-    for path in _paths(settings, config):
-        try:
+    """Raise pytest.UsageError for a file that could not be written at the end of the run.
+
+    Nor can a file hold two reports, or a report and the baseline.
+    """
+    asked = [("report", path) for path in _paths(settings, config)]
+    try:
+        for _, path in asked:
             check(path)
-        except CannotWriteError as error:
-            raise pytest.UsageError(f"{settings.origins['report']}: {error}") from None
+        if settings.baseline is not None:
+            asked.append(("baseline", resolved(settings.baseline, "baseline", settings, config)))
+        _check_apart(asked)
+    except CannotWriteError as error:
+        raise pytest.UsageError(f"{settings.origins['report']}: {error}") from None
+
+
+def _check_apart(asked: Sequence[tuple[str, Path]]) -> None:
+    for (kind, path), (other, other_path) in itertools.combinations(asked, 2):
+        if _is_same(path, other_path):
+            what = f"a second {other}" if kind == other else f"the {other}"
+            raise CannotWriteError(
+                f"cannot write {path}: {what} has the same path; give each a file of its own"
+            )
+
+
+def _is_same(path: Path, other: Path) -> bool:
+    with contextlib.suppress(OSError, ValueError):  # ValueError: a name with a NUL
+        # samefile knows hard links, and names that differ only in case.
+        return os.path.realpath(path) == os.path.realpath(other) or path.samefile(other)
+    return False
 
 
 def write_all(

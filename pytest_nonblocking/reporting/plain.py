@@ -12,7 +12,7 @@ import functools
 import json
 import re
 import reprlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, fields, is_dataclass
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, NamedTuple, TypeVar, Union, get_args, get_origin
@@ -66,6 +66,16 @@ def to_plain(value: Any) -> Any:
 def text_of(value: Any) -> str:
     """Return ``value`` as the text of a JSON file."""
     return json.dumps(to_plain(value), indent=2, ensure_ascii=False) + "\n"
+
+
+def compact_text(values: Sequence[object]) -> str:
+    """Return ``values`` as one line of JSON."""
+    return json.dumps(to_plain(values), separators=(",", ":"))
+
+
+def from_text(kind: type[T], text: str) -> list[T]:
+    """Return the values in a ``compact_text``; raises DoesNotFitError."""
+    return [from_plain(kind, one) for one in json.loads(text)]
 
 
 def from_plain(kind: type[T], value: object) -> T:

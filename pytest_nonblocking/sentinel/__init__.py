@@ -2,6 +2,7 @@
 
 from . import tracers
 from .discovery import LoopsUsed
+from .helper_thread import NoThreadLeftError
 from .interrupt import LoopStuck
 from .last_stacks import LastStacks
 from .probes.choice import UnsupportedLoopError
@@ -24,6 +25,7 @@ __all__ = [
     "LoopUnreachableError",
     "LoopsUsed",
     "NoDescriptorLeftError",
+    "NoThreadLeftError",
     "Reading",
     "Sentinel",
     "Stretch",

@@ -7,6 +7,16 @@ import threading
 from collections.abc import Callable
 
 
+class NoThreadLeftError(RuntimeError):
+    """The process cannot start a thread of the plugin's own."""
+
+    def __init__(self, why: object) -> None:
+        super().__init__(
+            f"no thread could be started for the measurement ({why}); raise the limit "
+            "(`ulimit -u`), or look for threads that the app does not end"
+        )
+
+
 class HelperThread(threading.Thread):
     """A daemon thread that runs ``work``; an exception in it is kept in ``fault``."""
 
@@ -14,6 +24,13 @@ class HelperThread(threading.Thread):
         super().__init__(name=f"pytest-nonblocking-{name}", daemon=True)
         self._work = work
         self.fault: BaseException | None = None
+
+    def start(self) -> None:
+        """Start the thread; raises NoThreadLeftError."""
+        try:
+            super().start()
+        except RuntimeError as error:
+            raise NoThreadLeftError(error) from None
 
     def run(self) -> None:
         """Run ``work`` without tracers: coverage tools trace every new thread."""

@@ -8,10 +8,12 @@ from types import FrameType
 from typing import Any
 
 from ..clocks import CLOCKS
+from ..threads import raise_in
 from .probes.probe import Probe
 
 _STUCK_NS = 50_000_000
 """Age of a callback from which it may be interrupted."""
+_OWN = "pytest_nonblocking.sentinel."
 
 
 class LoopStuck(BaseException):
@@ -24,36 +26,46 @@ class LoopStuck(BaseException):
 class Interrupter:
     """Raises LoopStuck in the running callback of the loop that ``probe`` measures.
 
-    It uses a signal handler, so it does nothing if the loop is not on the main thread or the system
-    has no signals.
+    It uses a signal handler on the main thread. If pytest runs in another thread, ``tests_thread``,
+    or the system has no signals, calls into C are not interrupted.
     """
 
-    def __init__(self, probe: Probe) -> None:
+    def __init__(self, probe: Probe, tests_thread: int) -> None:
         self._probe = probe
+        self._tests_thread = tests_thread
         self._breaks_step: int | None = None
+        self._without_signal = False
 
     def arm(self) -> None:
-        """Install the signal handler; does nothing off the main thread or for another's loop."""
+        """Install the signal handler; does nothing for the loop of another thread than pytest's."""
         ident = threading.get_ident()
-        if ident == threading.main_thread().ident == self._probe.thread_ident:
+        if ident != self._probe.thread_ident:
+            return
+        if ident == threading.main_thread().ident:
             _HANDLER.add(self)
+        self._without_signal = ident == self._tests_thread and not _HANDLER.has(self)
 
     def disarm(self) -> None:
         """Restore the previous signal handler with the last interrupter; may be called twice."""
         _HANDLER.discard(self)
+        self._without_signal = False
 
     @property
     def armed(self) -> bool:
-        """Whether callbacks can be interrupted."""
+        """Whether callbacks can be interrupted by a signal."""
         return _HANDLER.has(self)
 
     def break_step(self) -> None:
         """Raise LoopStuck in the callback that holds the loop, if it is old; from any thread."""
         step_ns = self._probe.step_ns
         lasts = CLOCKS.wall_ns() - step_ns
-        if self.armed and not self._probe.idle and lasts >= _STUCK_NS:
+        if self._probe.idle or lasts < _STUCK_NS:
+            return
+        if self.armed:
             self._breaks_step = step_ns
             signal.pthread_kill(self._probe.thread_ident, signal.SIGURG)
+        elif self._without_signal:
+            raise_in(self._probe.thread_ident, LoopStuck)
 
     def on_signal(self) -> None:
         """Raise LoopStuck if the callback to be interrupted still runs."""
@@ -93,6 +105,9 @@ class _Handler:
             signal.signal(signal.SIGURG, self._before or signal.SIG_DFL)
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        module = "" if frame is None else frame.f_globals.get("__name__", "")
+        if module.startswith(_OWN):
+            return  # a measurement would break; the signal is sent again
         for interrupter in self._interrupters:
             interrupter.on_signal()
 

@@ -90,6 +90,7 @@ class Sentinel:
         self._steps: tuple[Step, ...] = ()
         self._budget = Budget()
         self._interrupter: Interrupter | None = None
+        self._tests_thread = threading.get_ident()
         self.loop: asyncio.AbstractEventLoop | None = None
         self.loop_thread = 0
         self.patient_until_ns = 0
@@ -119,7 +120,7 @@ class Sentinel:
             self.probe = self.on_loop(lambda: probe_of_running_loop(self._notice))
             self.watchdog = Watchdog(self.probe, self._notice, cores(), self._not_the_apps)
             self.alarms = Alarms(self.probe.helper_used)
-            self._interrupter = Interrupter(self.probe)
+            self._interrupter = Interrupter(self.probe, self._tests_thread)
             self._steps, self._budget = (), Budget()
             self._users = 1
             try:

@@ -173,6 +173,18 @@ await receive()
 await never()
 """,
     ),
+    "shutdown-ignores-its-cancellation": Fault(
+        [f"{SHUTS_NOT}*shutdown*not ended within 1 s (the least*; it waits in never (*webapp.py:*"],
+        lifespan="""
+await receive()
+await send({"type": "lifespan.startup.complete"})
+while True:
+    try:
+        await never()
+    except BaseException:
+        pass
+""",
+    ),
     "start-up-raises": Fault(
         [f"{STARTS_NOT}ValueError: no database"],
         lifespan="await receive(); raise ValueError('no database')",

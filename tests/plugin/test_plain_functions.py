@@ -248,6 +248,81 @@ def test_a_handler_that_never_ends_is_a_time_out_and_not_a_hang(webapp):
     result.stdout.fnmatch_lines(["*does not finish*", "*cause*blocking-call*", "*in stuck"])
 
 
+HANGS = {
+    "event": ("threading.Event().wait()", "*test_it.py:* in test_it", "*threading.Event().wait()*"),
+    "queue": ("take(queue.Queue())", "*test_it.py:9 in take", "*queue.get()*"),
+    "computing": ("while True: pass", "*test_it.py:* in test_it", "*while True: pass*"),
+    "loop": ("asyncio.run(waits())", "*test_it.py:12 in waits", "*asyncio.Event().wait()*"),
+    "start-up": (
+        "TestClient(never_starts).__enter__()",
+        "*test_it.py:* in test_it",
+        "*never_starts*",
+    ),
+}
+
+
+@pytest.mark.faults(every=2)
+@pytest.mark.parametrize(
+    ("kind", "when"),
+    [
+        ("event", "alone"),
+        ("queue", "later"),
+        ("loop", "alone"),
+        ("computing", "later"),
+        ("start-up", "alone"),
+        ("start-up", "later"),
+    ],
+)
+def test_a_body_that_hangs_shows_its_line(webapp, kind, when):
+    body, where, code = HANGS[kind]
+    webapp.makepyfile(
+        test_it=f"""
+        import asyncio, queue, threading
+        import pytest
+        from starlette.testclient import TestClient
+        from webapp import app
+
+        calls = []
+
+        def take(queue):
+            queue.get()
+
+        async def waits():
+            await asyncio.Event().wait()
+
+        async def never_starts(scope, receive, send):
+            await asyncio.Event().wait()
+
+        @pytest.fixture
+        def client():
+            with TestClient(app) as client:
+                yield client
+
+        @pytest.mark.nonblocking(concurrency=4, timeout=1)
+        def test_it(client):
+            client.get("/healthy")
+            calls.append(1)
+            if {"True" if when == "alone" else "len(calls) > 2"}:
+                {body}
+
+        def test_after(client):
+            names = [thread.name for thread in threading.enumerate()]
+            assert not any("nonblocking-timeout" in name for name in names)
+        """
+    )
+    result = webapp.runpytest_subprocess("--tb=short", timeout=60)
+    result.assert_outcomes(failed=1, passed=1)
+    result.stdout.fnmatch_lines(
+        [
+            "nonblocking: * does not finish*",
+            "  0 of 1 copy finished*",
+            f"*where {where}",
+            code,
+            "*copy waits there*",
+        ]
+    )
+
+
 def test_no_thread_and_no_patch_is_left_behind(webapp):
     webapp.makepyfile(
         ALONE.format(paths=["/healthy", "/blocking"])

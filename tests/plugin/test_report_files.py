@@ -236,3 +236,50 @@ def test_a_full_disk_leaves_the_earlier_report(pytester):
     result.stdout.fnmatch_lines(["nonblocking: cannot write the report *No space left on device*"])
     assert report.read_text("utf-8") == "earlier"
     assert not list(pytester.path.glob(".nonblocking-*"))
+
+
+@pytest.mark.parametrize(
+    ("flags", "shown"),
+    [
+        (["--nonblocking-report=out.json", "--nonblocking-report=./out.json"], "a second report"),
+        (
+            ["--nonblocking-report=out.json", "--nonblocking-baseline=out.json"],
+            "the baseline",
+        ),
+        (
+            [
+                "--nonblocking-report=out.json",
+                "--nonblocking-baseline=link.json",
+                "--nonblocking-update-baseline",
+            ],
+            "the baseline",
+        ),
+    ],
+    ids=["two-reports", "baseline", "new-baseline-by-a-link"],
+)
+def test_a_path_given_twice_is_a_usage_error_and_no_test_runs(pytester, flags, shown):
+    if os.name != "nt":  # links need a privilege there
+        (pytester.path / "link.json").symlink_to(pytester.path / "out.json")
+    elif "link" in str(flags):
+        pytest.skip("links need a privilege on Windows")
+    pytester.makepyfile(test_it="def test_it(): raise SystemExit('it ran')")
+    result = pytester.runpytest(*flags)
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(
+        [
+            f"*--nonblocking-report: cannot write *out.json: {shown} has the same path; give each "
+            "a file of its own"
+        ]
+    )
+    assert not (pytester.path / "out.json").exists()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="permissions are POSIX's")
+@pytest.mark.parametrize("mode", [0o600, 0o664])
+def test_a_report_that_is_replaced_keeps_its_permissions(pytester, mode):
+    report = pytester.path / "out.json"
+    report.write_text("earlier", encoding="utf-8")
+    report.chmod(mode)
+    assert asked_for(pytester).ret == pytest.ExitCode.OK
+    assert json.loads(report.read_text("utf-8"))["tests"] == []
+    assert report.stat().st_mode & 0o777 == mode

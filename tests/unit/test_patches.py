@@ -3,10 +3,11 @@
 import asyncio
 import signal
 from asyncio import events
+from types import SimpleNamespace
 
 import pytest
 
-from pytest_nonblocking.sentinel import LoopsUsed, Sentinel
+from pytest_nonblocking.sentinel import LoopsUsed, Sentinel, interrupt
 
 RUN = events.Handle._run
 UVLOOP_METHODS = {"call_soon", "call_soon_threadsafe", "call_later", "call_at", "add_reader"}
@@ -185,3 +186,15 @@ def test_a_stop_after_the_plugin_has_ended_the_measurement_is_no_error():
             sentinel.stop()
 
     asyncio.run(main())
+
+
+def test_a_late_callback_is_not_interrupted_within_the_measurement_itself(monkeypatch):
+    class Stuck:
+        def on_signal(self):
+            raise interrupt.LoopStuck
+
+    monkeypatch.setattr(interrupt._HANDLER, "_interrupters", (Stuck(),))
+    ours = SimpleNamespace(f_globals={"__name__": "pytest_nonblocking.sentinel.probes.probe"})
+    interrupt._HANDLER._on_signal(0, ours)
+    with pytest.raises(interrupt.LoopStuck):
+        interrupt._HANDLER._on_signal(0, SimpleNamespace(f_globals={"__name__": "webapp"}))

@@ -46,7 +46,12 @@ def probe_of_running_loop(notice: float) -> Probe:
 
 def _of_trio(notice: float) -> Probe:
     trio = sys.modules.get("trio")
-    if trio is None or not trio.lowlevel.in_trio_run():
+    try:
+        if trio is not None:
+            trio.lowlevel.current_trio_token()  # in_trio_run() is new in trio 0.27
+    except RuntimeError:
+        trio = None
+    if trio is None:
         raise UnsupportedLoopError("neither asyncio nor trio")
     from .trio_loop import TrioProbe
 

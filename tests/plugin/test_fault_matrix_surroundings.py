@@ -1,0 +1,183 @@
+"""Faults around a test: what other plugins, its fixtures and its process do to the measurement.
+
+Each entry is a pytest of its own under a hard time limit; the next test finds nothing left behind.
+"""
+
+import sys
+from typing import NamedTuple
+
+import pytest
+
+pytestmark = pytest.mark.faults(every=2)
+
+CONFTEST = """
+import os, signal, threading, time
+import pytest
+from asyncio import events
+
+def state():
+    return events.Handle._run, [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGURG)]
+
+BEFORE = state()
+
+async def app(scope, receive, send):
+    if scope["type"] != "http":
+        raise RuntimeError("no lifespan")
+    {handler}
+    await send({{"type": "http.response.start", "status": 200, "headers": []}})
+    await send({{"type": "http.response.body", "body": b"ok"}})
+
+@pytest.fixture
+def nonblocking_app():
+    return app
+
+{fixture}
+"""
+TESTS = """
+import asyncio, threading, time
+import pytest
+from conftest import BEFORE, state
+
+@pytest.mark.asyncio(loop_scope="{scope}")
+@pytest.mark.nonblocking(concurrency=4, timeout="{timeout}")
+async def test_it({fixtures}):
+    {body}
+
+@pytest.mark.asyncio(loop_scope="{scope}")
+async def test_after():
+    pass
+
+def test_nothing_is_left():
+    time.sleep(0.1)
+    assert state() == BEFORE
+    assert not [t.name for t in threading.enumerate() if "nonblocking" in t.name]
+"""
+GET = 'assert (await nonblocking_client.get("/")).status_code == 200'
+
+
+class Fault(NamedTuple):
+    """What surrounds a test, and what it prints."""
+
+    outcomes: dict[str, int]
+    lines: list[str]
+    body: str = GET
+    fixtures: str = "nonblocking_client"
+    handler: str = "pass"
+    fixture: str = ""
+    flags: tuple[str, ...] = ()
+    scope: str = "function"
+    timeout: str = "10s"
+    needs: str = "pytest"
+
+
+NO_THREADS = """
+@pytest.fixture
+def no_threads(monkeypatch):
+    def start(thread):
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", start)
+"""
+OTHER_THREADS = """
+@pytest.fixture
+def other_threads(monkeypatch):
+    def refuse(*arguments, **more):
+        raise AssertionError("a thread of the test's own")
+
+    monkeypatch.setattr(threading, "Thread", refuse)
+    monkeypatch.setattr(threading, "Timer", refuse)
+"""
+BY_SIGNAL = ("--timeout=3", "--timeout-method=signal", "-o", "timeout_func_only=true")
+FAULTS = {
+    "pytest-timeout-ends-a-wait": Fault(
+        {"failed": 1, "passed": 2},
+        ["*Timeout (>3.0s) from pytest-timeout*"],
+        "await asyncio.Event().wait()",
+        "",
+        flags=BY_SIGNAL,
+        timeout="60s",
+        needs="pytest_timeout",
+    ),
+    "pytest-timeout-ends-a-block": Fault(
+        {"failed": 1, "passed": 2},
+        ["*Timeout (>3.0s) from pytest-timeout*"],
+        handler="time.sleep(60)",
+        flags=BY_SIGNAL,
+        timeout="60s",
+        needs="pytest_timeout",
+    ),
+    "no-thread-can-be-started": Fault(
+        {"passed": 3, "warnings": 1},
+        ["*is not-measured: no thread could be started for the measurement (can't start new*"],
+        fixtures="nonblocking_client, no_threads",
+        fixture=NO_THREADS,
+    ),
+    "threads-are-patched": Fault(
+        {"passed": 3},
+        ["nonblocking: 1 measured: *"],
+        fixtures="nonblocking_client, other_threads",
+        fixture=OTHER_THREADS,
+    ),
+    "a-shared-loop-goes-on-without-what-spins": Fault(
+        {"failed": 1, "passed": 2},
+        ["nonblocking: test_it does not finish*"],
+        """
+    while True:
+        try:
+            await asyncio.sleep(0)
+        except BaseException:
+            pass
+""",
+        "",
+        scope="session",
+        timeout="0.5s",
+    ),
+}
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX signals")
+@pytest.mark.parametrize("kind", FAULTS)
+def test_what_surrounds_a_test_neither_breaks_nor_outlives_it(pytester, kind):
+    fault = FAULTS[kind]
+    pytest.importorskip(fault.needs, reason=f"{fault.needs} is not installed")
+    pytester.makeconftest(CONFTEST.format(handler=fault.handler, fixture=fault.fixture))
+    pytester.makepyfile(test_it=TESTS.format(**fault._asdict()))
+    pytester.makeini("[pytest]\npythonpath = .\n")
+    flags = ("-p", "no:randomly", "--nonblocking-inconclusive=warn", "-W", INCONCLUSIVE)
+    result = pytester.runpytest_subprocess(*flags, *fault.flags, timeout=90)
+    result.assert_outcomes(**fault.outcomes)
+    result.stdout.fnmatch_lines(fault.lines)
+
+
+INCONCLUSIVE = "ignore::pytest_nonblocking.categories.InconclusiveWarning"
+IN_A_THREAD = """
+import threading
+import pytest
+
+thread = threading.Thread(target=lambda: pytest.main(["-p", "no:randomly", "tests"]))
+thread.start()
+thread.join()
+"""
+
+
+@pytest.mark.parametrize("step", ["time.sleep(0.1)", "pass"], ids=["sleeps", "computes"])
+def test_a_callback_that_never_ends_is_interrupted_where_pytest_runs_in_a_thread(pytester, step):
+    pytester.makepyfile(
+        **{
+            "run": IN_A_THREAD,
+            "tests/test_it": f"""
+                import time, pytest
+
+                @pytest.mark.nonblocking(concurrency=4, timeout="0.5s")
+                async def test_it():
+                    while True:
+                        {step}
+
+                def test_after():
+                    pass
+                """,
+        }
+    )
+    result = pytester.run(sys.executable, "run.py", timeout=60)
+    result.assert_outcomes(failed=1, passed=1)
+    result.stdout.fnmatch_lines(["nonblocking: test_it does not finish"])
