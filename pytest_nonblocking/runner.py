@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from .analysis import attribution, verdict
+from .analysis import attribution, findings, verdict
 from .analysis.places import Place
 from .analysis.user_code import FRAMEWORKS
 from .asgi import apps
@@ -25,12 +25,14 @@ from .clocks import CLOCKS
 from .config import Settings
 from .ctrl_c import CtrlC
 from .gate.baseline import BASELINE
+from .guard import CallProfile, rules_of
 from .load import scenario
 from .load import sync_tests as threads
 from .load.burst import Body, BodyFailedError
+from .load.guarded import Guard, end_profile
 from .load.time_limit import TimeLimit
-from .model import Culprit, Evidence, Judgement, Limit, Limits, Outcome
-from .reporting import escaped
+from .model import Culprit, Evidence, Finding, Judgement, Limit, Limits, Outcome
+from .reporting import escaped, guard_words
 from .reporting.advice import notes_for
 from .reporting.json_report import measurement
 from .reporting.output import Output
@@ -54,6 +56,9 @@ _SHOWN_LIMITS = (
     "cpu_allowance",
     "allow",
     "timeout",
+    "guard",
+    "guard_categories",
+    "guard_allow",
 )
 
 
@@ -70,7 +75,8 @@ _MEASURES = frozenset(("nonblocking", "loop_sentinel"))
 def limits_of(settings: Settings) -> Limits:
     """Return the settings that are limits of the verdict."""
     values = {name: getattr(settings, name) for name in _SHOWN_LIMITS}
-    return Limits(**values | {"allow": tuple(settings.allow)})
+    names = {name: tuple(values[name]) for name in ("allow", "guard_allow")}
+    return Limits(**values | names)
 
 
 class TestRun:
@@ -86,6 +92,7 @@ class TestRun:
         timeout = Limit(settings.timeout, settings.origins["timeout"])
         self._clients = Clients(settings.transport, timeout)
         self._sync_test: threads.SyncTest | None = None
+        self._rules = rules_of(settings.guard_calls)
         self.outcomes: list[Outcome] = []
         self.measurements: list[Measurement] = []  # the outcomes as records
         self.sentinel = Sentinel(settings.max_lag, settings.max_blocked)
@@ -209,14 +216,22 @@ class TestRun:
         __tracebackhide__ = True
         evidence = Evidence(watched=True)
         began = CLOCKS.wall_ns()
+        guard = self._guard(self.settings)
+        profile = None if guard is None else guard()
         try:
             self.sentinel.start()
+            if profile is not None:
+                self.sentinel.on_loop(profile.install)
         except Exception as error:
             evidence = Evidence(unmeasured=_why_unmeasured(error))
-        await body()
+        try:
+            await body()
+        finally:
+            if profile is not None and self.sentinel.running:
+                end_profile(profile, self.sentinel)
         wall = _seconds_since(began)
         if self.sentinel.running:
-            evidence = scenario.watched(self.sentinel, self._clients.transports, wall)
+            evidence = scenario.watched(self.sentinel, self._clients.transports, wall, profile)
         self._conclude(evidence, self.settings, place, wall)
 
     async def _measure_test(self, body: Body, place: Place | None) -> None:
@@ -250,6 +265,7 @@ class TestRun:
                     transports=self._clients.transports,
                     door=None if live is None else live.door,
                     progress=output.between(progress),
+                    guard=self._guard(settings),
                 )
         except BodyFailedError as failure:
             failed = failure.with_traceback(None)  # whose frames hold the evidence
@@ -263,6 +279,12 @@ class TestRun:
         self._tell_of_burst(failed, output)
         raise failed.error
 
+    def _guard(self, settings: Settings) -> Guard | None:
+        """Return what makes a profile for a run under the guard, None if it is off."""
+        if settings.guard == "off":
+            return None
+        return functools.partial(CallProfile, self._rules)
+
     def _evidence_of_function(self, body: Callable[[], object]) -> tuple[Evidence, float]:
         """Return the evidence for a plain function, and the seconds that it took."""
         __tracebackhide__ = True
@@ -275,7 +297,7 @@ class TestRun:
             return threads.timed_out(late), _seconds_since(began)
         try:
             with Progress(self._item.config, limits) as progress, output:
-                evidence = test.measure(loops, output.between(progress))
+                evidence = test.measure(loops, output.between(progress), self._guard(self.settings))
         except BodyFailedError as failure:
             failed = failure.with_traceback(None)  # whose frames hold the evidence
         except Exception as error:
@@ -298,10 +320,12 @@ class TestRun:
         wall: float,
     ) -> Outcome:
         try:
-            judgement = verdict.judge(evidence, limits_of(settings))
-            packages = self._packages()
+            limits, packages = limits_of(settings), self._packages()
+            found = findings.find(evidence.guarded, self._rules.exempt, place, packages)
+            judgement = findings.convicted(verdict.judge(evidence, limits), found, limits)
             culprit = attribution.find(evidence, judgement, place, packages)
-            outcome = self._outcome(evidence, settings, judgement, culprit, wall, packages)
+            culprit = findings.named(culprit, judgement, found, limits)
+            outcome = self._outcome(evidence, settings, judgement, culprit, wall, packages, found)
             measured = measurement(outcome, self._rootdir)
         except Exception as error:
             outcome = self._unmeasured(_why_unmeasured(error), settings, wall)
@@ -333,6 +357,7 @@ class TestRun:
         culprit: Culprit | None,
         wall: float,
         packages: frozenset[str] = frozenset(),
+        found: tuple[Finding, ...] = (),
     ) -> Outcome:
         limits = {
             name: Limit(getattr(settings, name), settings.origins[name]) for name in _SHOWN_LIMITS
@@ -344,9 +369,13 @@ class TestRun:
             evidence=evidence,
             limits=limits,
             culprit=culprit,
-            notes=notes_for(judgement, evidence, limits),
+            notes=(
+                *notes_for(judgement, evidence, limits),
+                *guard_words.notes(found, evidence, limits, self._rootdir),
+            ),
             wall=wall,
             packages=packages,
+            findings=found,
         )
 
     def _enforce(self) -> None:

@@ -162,6 +162,11 @@ def _start(stack: Stack, on_loop: bool) -> tuple[int, Side]:
     return 0, "loop"
 
 
+def is_in_callback(stack: Stack) -> bool:
+    """Return whether ``stack`` is one of a callback that a loop of asyncio or trio runs."""
+    return any(frame.module in _LOOPS and leaf(frame) in _RUNS_STEPS for frame in stack)
+
+
 def is_lifespan(frame: Frame) -> bool:
     """Return whether ``frame`` is the app's lifespan, which waits during the whole test."""
     return frame.module.startswith(_LIFESPANS) or (

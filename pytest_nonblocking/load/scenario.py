@@ -7,12 +7,13 @@ import dataclasses
 import gc
 import sys
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Awaitable, Iterator, Sequence
 
 from ..analysis.places import is_lifespan
 from ..asgi.door import Door
 from ..clocks import CLOCKS
-from ..model import Budget, Calibration, Evidence, Limits, Run, Sample, Stack
+from ..guard import CallProfile
+from ..model import Budget, Calibration, Evidence, Guarded, Limits, Run, Sample, Stack, Step
 from ..sentinel import (
     LoopUnreachableError,
     NoDescriptorLeftError,
@@ -22,6 +23,7 @@ from ..sentinel import (
     tracers,
 )
 from .burst import Body, Transport, budget_of_held, run_burst
+from .guarded import Guard, guarded_run
 from .machine import slowdown
 from .schedule import Progress, replicate
 
@@ -52,12 +54,14 @@ async def measure(
     transports: Sequence[Transport] = (),
     door: Door | None = None,
     progress: Progress | None = None,
+    guard: Guard | None = None,
 ) -> Evidence:
     """Run ``body`` as often as the verdict needs and return all runs.
 
     The first run warms up (lazy imports, connections) and does not count. It is also the only
-    one that a coverage tool or debugger sees, since a tracer makes Python 2-4x slower. Raises
-    BodyFailedError if the body fails, and UnsupportedLoopError before anything runs.
+    one that a coverage tool or debugger sees, since a tracer makes Python 2-4x slower. The last
+    run is the guard's, if there is one. Raises BodyFailedError if the body fails, and
+    UnsupportedLoopError before anything runs.
     """
     _wait_for_loop(sentinel, limits)
     try:
@@ -75,11 +79,21 @@ async def measure(
             await sentinel.learn_background()
             runner = _BurstRunner(body, limits, sentinel, transports, door)
             evidence = await replicate(runner, evidence, limits, progress)
+            if guard is not None and _is_whole(evidence):
+                if progress is not None:
+                    progress(evidence, 1)
+                guarded = await runner.guarded(guard)
+                evidence = dataclasses.replace(evidence, guarded=guarded)
     except LoopUnreachableError as error:
         return _held_up(error, evidence.calibration, limits)
     finally:
         sentinel.stop()
     return evidence
+
+
+def _is_whole(evidence: Evidence) -> bool:
+    """Return whether all runs were measured and ended in time."""
+    return evidence.unmeasured is None and not any(run.timed_out for run in evidence.runs)
 
 
 def _wait_for_loop(sentinel: Sentinel, limits: Limits) -> None:
@@ -157,6 +171,17 @@ class _BurstRunner:
             self._slowdown = self._sentinel.on_loop(slowdown)
         return dataclasses.replace(run, slowdowns=(before, self._slowdown))
 
+    async def guarded(self, guard: Guard) -> Guarded:
+        """Run one copy under the guard."""
+        _wait_for_loop(self._sentinel, self._limits)
+
+        def run() -> Awaitable[Run]:
+            return run_burst(
+                self._body, 1, self._limits, self._sentinel, self._transports, door=self._door
+            )
+
+        return await guarded_run(guard, run, self._sentinel)
+
     def fault(self) -> str | None:
         """Return the message for a fault of the sentinel, None if there is none."""
         fault = self._sentinel.fault
@@ -189,15 +214,34 @@ def _is_request(samples: Sequence[Sample]) -> bool:
     return not any(is_lifespan(frame) for sample in samples for frame in sample.stack)
 
 
-def watched(sentinel: Sentinel, transports: Sequence[Transport], took: float) -> Evidence:
-    """Return the evidence of a test that ran once, for ``took`` seconds, under ``sentinel``."""
+def watched(
+    sentinel: Sentinel,
+    transports: Sequence[Transport],
+    took: float,
+    profile: CallProfile | None = None,
+) -> Evidence:
+    """Return the evidence of a test that ran once, for ``took`` seconds, under ``sentinel``.
+
+    ``profile`` is the guard's of that run, if there is one.
+    """
     sentinel.probe.take_reading()  # accounts for the callback that is still running
     exchanges = tuple(e for transport in transports for e in transport.drain())
     run = dataclasses.replace(single_run([sentinel], took), exchanges=exchanges)
+    if profile is not None:
+        steps = tuple(_without_profile(step, profile) for step in run.steps)
+        run = dataclasses.replace(run, steps=steps)
     if sentinel.fault is not None:
         return Evidence(unmeasured=describe_fault(sentinel.fault))
     calibration = Calibration(slowdown(), clock=clock_name(), loop=sentinel.probe.loop_name)
-    return Evidence(calibration=calibration, singles=(run,), watched=True)
+    guarded = None if profile is None else profile.guarded(len(exchanges))
+    return Evidence(calibration=calibration, singles=(run,), watched=True, guarded=guarded)
+
+
+def _without_profile(step: Step, profile: CallProfile) -> Step:
+    """Return a callback without the CPU that the guard's profile took in it."""
+    ended_ns = step.began_ns + int(step.wall * 1e9)
+    cost = profile.cost(step.began_ns, ended_ns)
+    return dataclasses.replace(step, cpu=max(0.0, step.cpu - cost))
 
 
 def describe_fault(fault: BaseException) -> str:
