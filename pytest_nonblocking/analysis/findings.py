@@ -18,10 +18,12 @@ from ..model import (
     Limits,
     Stack,
 )
-from .places import Place, Reader, Seen, calls_below, code_at, definition_of
+from .places import Place, Reader, Seen, calls_below, code_at, definition_of, runs_app
 from .user_code import leaf, package_of
 
 _IMPORTS = ("_frozen_importlib", "importlib._bootstrap", "zipimport")
+_RUNS_CALLBACKS = "pytest_nonblocking.sentinel.probes"
+_RUNS_TEST = ("pytest_nonblocking.load", "pytest_nonblocking.runner")
 _SHARE = 0.25
 """Least share of the longest blocked callback that a call must take in the guarded run to be named
 as its cause: concurrent copies may wait for longer than a single one."""
@@ -62,22 +64,36 @@ def _found(guarded: Guarded, reader: Reader, exempt: Sequence[Exemption]) -> Ite
         seen = reader.read(call.stack, call.seconds, call.times)
         if seen is None or seen.is_clients or (seen.side == "test" and guarded.requests):
             continue
-        frames = seen.users or seen.library
+        frames = seen.users or (() if seen.side == "test" else seen.library)
         if not frames or any(frame.module.startswith(_IMPORTS) for frame in seen.frames):
             continue
         between = _after(call.stack, frames[-1])
-        if not any(_is_exempt(frame, call, exempt) for frame in between):
-            yield _Found(call, seen, frames[-1], library=not seen.users)
+        if _is_ours(call.stack, between) or any(_is_exempt(f, call, exempt) for f in between):
+            continue
+        yield _Found(call, seen, frames[-1], library=not seen.users)
 
 
 def _after(stack: Stack, frame: Frame) -> Stack:
     return stack[len(stack) - stack[::-1].index(frame) :]
 
 
+def _is_ours(stack: Stack, between: Stack) -> bool:
+    """Return whether this plugin makes the call, and not code that it runs."""
+    if any(map(_is_own, between)):
+        return True
+    own = next((frame for frame in reversed(stack) if _is_own(frame)), None)
+    if own is None or runs_app(own) or own.module.startswith(_RUNS_CALLBACKS):
+        return False
+    # The plugin calls the test, too, which is the user's code.
+    return not own.module.startswith(_RUNS_TEST)
+
+
+def _is_own(frame: Frame) -> bool:
+    return package_of(frame) == "pytest_nonblocking"
+
+
 def _is_exempt(frame: Frame, call: BlockingCall, exempt: Iterable[Exemption]) -> bool:
     """Return whether a call by ``frame`` is not the fault of the code that called ``frame``."""
-    if package_of(frame) == "pytest_nonblocking":
-        return True
     return any(
         (frame.module == one.module or frame.module.startswith(f"{one.module}."))
         and (not one.functions or leaf(frame) in one.functions)

@@ -39,7 +39,7 @@ class _Running(NamedTuple):
     """A call that has not returned."""
 
     frame: FrameType
-    count: _Count
+    counted: _Count
     began_ns: int
 
 
@@ -148,7 +148,7 @@ class CallProfile:
 
     def _leave(self) -> None:
         ended = self._running.pop()
-        ended.count.nanoseconds += CLOCKS.wall_ns() - ended.began_ns
+        ended.counted.nanoseconds += CLOCKS.wall_ns() - ended.began_ns
 
     def _rule_of(self, frame: FrameType, called: Any) -> Rule | None:
         owner, name = called.__self__, called.__name__

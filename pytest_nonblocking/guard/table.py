@@ -44,7 +44,8 @@ class Known:
 
     def public(self, name: str) -> str:
         """Return the public name of a function."""
-        return ".".join(filter(None, (self.shown or self.owner, name)))
+        is_private = name.startswith("_") and not name.startswith("__")
+        return f"{self.shown or self.owner}.{name.removeprefix('_') if is_private else name}"
 
 
 def _library(package: str, category: Category, instead: str) -> Known:
@@ -57,13 +58,18 @@ def _spelled(category: Category, text: str, instead: str) -> Known:
     return Known(category, "", (), instead, spelled=(text,))
 
 
-def _methods(*names: str) -> tuple[str, ...]:
-    return names
-
-
-_CURSOR = _methods("execute", "executemany", "fetchone", "fetchmany", "fetchall", "callproc")
-_READS = _methods("read", "read1", "readall", "readinto", "readinto1", "readline", "readlines")
-_WRITES = _methods("write", "writelines", "flush", "truncate")
+_CURSOR = ("execute", "executemany", "fetchone", "fetchmany", "fetchall")
+_RAW = ("read", "readall", "readinto", "truncate", "write")
+_READER = ("peek", "read", "read1", "readinto", "readinto1", "readline", "readlines")
+_WRITER = ("flush", "truncate", "write", "writelines")
+_TEXT = ("flush", "read", "readline", "readlines", "truncate", "write", "writelines")
+_OF_STREAMS = {
+    "FileIO": _RAW,
+    "BufferedReader": _READER,
+    "BufferedWriter": _WRITER,
+    "BufferedRandom": (*_READER, *_WRITER),
+    "TextIOWrapper": _TEXT,
+}
 _ON_PATHS = (
     "access", "chmod", "chown", "copy_file_range", "fdatasync", "fsync", "ftruncate", "link",
     "listdir", "lstat", "mkdir", "open", "readlink", "remove", "rename", "replace", "rmdir",
@@ -95,7 +101,7 @@ TABLE: tuple[Known, ...] = (
     Known(
         "database",
         "psycopg2.extensions.cursor",
-        (*_CURSOR, "copy_expert", "copy_from", "copy_to"),
+        (*_CURSOR, "callproc", "copy_expert", "copy_from", "copy_to"),
         "await an async driver (psycopg 3, asyncpg)",
         when.driver_waits,
         package="psycopg2",
@@ -150,7 +156,7 @@ TABLE: tuple[Known, ...] = (
     Known(
         "network",
         "_socket.socket",
-        ("accept", "recv", "recv_into", "recvfrom", "recvfrom_into", "recvmsg", "recvmsg_into"),
+        ("_accept", "recv", "recv_into", "recvfrom", "recvfrom_into", "recvmsg", "recvmsg_into"),
         _STREAMS,
         when.waits_for_peer,
         shown="socket",
@@ -233,12 +239,7 @@ TABLE: tuple[Known, ...] = (
     ),
     *(
         Known("process", f"_io.{name}", calls, _PROCESS, when.is_on_pipe, shown=name)
-        for name, calls in {
-            "FileIO": (*_READS, *_WRITES),
-            "BufferedReader": _READS,
-            "BufferedWriter": _WRITES,
-            "TextIOWrapper": (*_READS, *_WRITES),
-        }.items()
+        for name, calls in _OF_STREAMS.items()
     ),
     # Files
     Known("file", "io", ("open", "open_code"), _FILE, spelled=("open(",)),
@@ -247,13 +248,7 @@ TABLE: tuple[Known, ...] = (
     _spelled("file", ".read_bytes(", "await anyio.Path(…).read_bytes()"),
     *(
         Known("file", f"_io.{name}", calls, _FILE, when.is_on_file, shown=name)
-        for name, calls in {
-            "FileIO": (*_READS, *_WRITES),
-            "BufferedReader": _READS,
-            "BufferedWriter": _WRITES,
-            "BufferedRandom": (*_READS, *_WRITES),
-            "TextIOWrapper": (*_READS, *_WRITES),
-        }.items()
+        for name, calls in _OF_STREAMS.items()
     ),
     Known(
         "file",

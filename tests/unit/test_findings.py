@@ -96,6 +96,7 @@ def test_our_own_code_is_not_accused():
     own = Frame("/plugin/watchdog.py", 1, "look", "pytest_nonblocking.sentinel.watchdog")
     assert findings(call(HANDLER, own)) == ()
     assert findings(call(HANDLER, own, library("threading"))) == ()
+    assert findings(call(library("starlette.routing"), own, library("os", "fdopen"))) == ()
 
 
 def test_a_lifespan_is_not_accused():
