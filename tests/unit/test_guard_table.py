@@ -43,7 +43,9 @@ if sys.version_info < (3, 13):
 
 @pytest.mark.skipif(sys.platform != "linux", reason="names of Linux")
 @pytest.mark.parametrize(
-    "row", [row for row in rows_with_functions() if row.owner not in ELSEWHERE], ids=str
+    "row",
+    [row for row in rows_with_functions() if row.owner not in ELSEWHERE],
+    ids=lambda row: f"{row.category} {row.owner}",
 )
 def test_the_functions_of_the_standard_library_exist(row):
     module, _, kind = row.owner.partition(".")
