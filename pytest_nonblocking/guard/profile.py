@@ -5,7 +5,6 @@ Nothing is patched and nothing is raised. A fault ends the profile and never rea
 
 from __future__ import annotations
 
-import functools
 import sys
 import threading
 from dataclasses import dataclass
@@ -20,8 +19,6 @@ from .sites import Site
 
 _OWN = "pytest_nonblocking."
 _MOST_STACKS = 1000
-_MARK_EVERY = 64
-_CALIBRATED_BY = 2000
 _SYSTEM = {"nt": "posix"}
 _Key = tuple[Rule, tuple[tuple[CodeType, int], ...]]
 
@@ -56,8 +53,6 @@ class CallProfile:
         self._other: str | None = None
         self._function: Any = None
         self._thread = 0
-        self._events = 0
-        self._marks: list[int] = []
 
     def install(self) -> None:
         """Begin, on the thread to be profiled, unless another profiler is set there."""
@@ -104,20 +99,12 @@ class CallProfile:
         )
         return Guarded(tuple(calls), requests)
 
-    def cost(self, began_ns: int, ended_ns: int) -> float:
-        """Return the CPU seconds that the profile itself took between two times."""
-        events = _MARK_EVERY * sum(began_ns <= mark <= ended_ns for mark in self._marks)
-        return events * cost_of_event() if events else 0.0
-
     # On the profiled thread
 
     def _seen(self, frame: FrameType, event: str, called: Any) -> None:
         if self._is_over:
             sys.setprofile(None)
             return
-        self._events += 1
-        if not self._events % _MARK_EVERY:
-            self._marks.append(CLOCKS.wall_ns())
         try:
             if event == "c_call":
                 if called.__name__ in self._rules.by_name:
@@ -173,26 +160,6 @@ class CallProfile:
     def _rules_at(self, owner: str | None, name: str) -> tuple[Rule, ...]:
         owner = owner or ""
         return self._rules.by_name[name].get(_SYSTEM.get(owner, owner), ())
-
-
-@functools.cache
-def cost_of_event() -> float:
-    """Return the CPU seconds that a profile takes for each call or return, on this thread."""
-    profile = CallProfile(Rules({}, ()))
-    plain = _timed_calls()
-    profile.install()
-    try:
-        profiled = _timed_calls()
-    finally:
-        profile.remove()
-    return max(0.0, profiled - plain) / (2 * _CALIBRATED_BY)
-
-
-def _timed_calls() -> float:
-    began, nothing = CLOCKS.thread_cpu_ns(), ()
-    for _ in range(_CALIBRATED_BY):
-        len(nothing)
-    return (CLOCKS.thread_cpu_ns() - began) / 1e9
 
 
 def _holds(rule: Rule, site: Site) -> bool:

@@ -29,6 +29,9 @@ async def guarded_run(
         return Guarded(unmeasured=_HELD)
     except BodyFailedError as failure:
         return Guarded(unmeasured=why_failed(failure))
+    except Exception as error:  # the measurement stands without it
+        why = f"internal error ({type(error).__name__}: {error}); please report it"
+        return Guarded(unmeasured=why)
     finally:
         end_profile(profile, sentinel)
     return Guarded(unmeasured=LATE) if made.timed_out else profile.guarded(made.requests)

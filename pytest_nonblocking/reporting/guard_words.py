@@ -12,6 +12,10 @@ from .places import relative, route_text
 from .units import limit_text, milliseconds, plural
 
 HEADLINE = "makes calls that block the event loop, however fast they were here"
+_NO_CPU = (
+    "the guard slows down the one run of a watched test, so the CPU time of its callbacks was not "
+    "judged: run with guard=off to judge it"
+)
 _FUNCTIONS = 3
 _PLACES = 8
 _FOR: Mapping[Category, str] = {
@@ -60,6 +64,8 @@ def notes(
     guarded, allow = evidence.guarded, limits["guard_allow"]
     if guarded is not None and guarded.unmeasured:
         told.append(f"guard: not-measured: {guarded.unmeasured}")
+    if guarded is not None and evidence.watched:
+        told.append(_NO_CPU)
     for category in dict.fromkeys(one.category for one in findings):
         if category in allow.value:
             lines = sum(one.category == category for one in findings)

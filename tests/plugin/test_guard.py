@@ -254,7 +254,7 @@ def test_another_profiler_stays_and_the_guard_says_so(store):
             sys.setprofile(None)
         """
     )
-    result = store.runpytest("-v", "--nonblocking-watch")
+    result = store.runpytest("-v", "--nonblocking-watch", "--nonblocking-guard=note")
     result.assert_outcomes(passed=1)
     result.stdout.fnmatch_lines(["*note: guard: not-measured: another profiler is set (*other)"])
 
@@ -309,6 +309,10 @@ def test_a_watched_test_is_guarded_in_its_one_run(store):
     result = store.runpytest("-v", "--nonblocking-watch", "--nonblocking-guard=fail")
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(["*guard*calls sqlite3.*on the event loop*", "*where*in load"])
+    result.stdout.fnmatch_lines(["*note: the guard slows down the one run of a watched test*"])
+    result = store.runpytest("-v", "--nonblocking-watch")
+    result.assert_outcomes(passed=1)
+    result.stdout.no_fnmatch_line("*note: *")
 
 
 SHIPPED = """
