@@ -48,7 +48,7 @@ class CallProfile:
         self._by_type: dict[tuple[type, str], tuple[Rule, ...]] = {}
         self._counts: dict[_Key, _Count] = {}
         self._running: list[_Running] = []
-        self._is_over = False
+        self._is_over = self._is_dropped = False
         self._fault: Exception | None = None
         self._other: str | None = None
         self._function: Any = None
@@ -75,8 +75,8 @@ class CallProfile:
         there = sys.getprofile()
         if there == self._function:
             sys.setprofile(None)
-        elif there is not None:
-            self._other = _name_of(there)
+        elif there is not None or not self._is_dropped:
+            self._other = "meanwhile" if there is None else _name_of(there)
         self._running.clear()
 
     def guarded(self, requests: int) -> Guarded:
@@ -85,7 +85,7 @@ class CallProfile:
             why = f"{type(self._fault).__name__}: {self._fault}"
             return Guarded(unmeasured=f"internal error in the guard ({why}); please report it")
         if self._other is not None:
-            return Guarded(unmeasured=f"another profiler is set ({self._other})")
+            return Guarded(unmeasured=f"another profiler is set, or was set ({self._other})")
         calls = (
             BlockingCall(
                 rule.shown,
@@ -103,7 +103,7 @@ class CallProfile:
 
     def _seen(self, frame: FrameType, event: str, called: Any) -> None:
         if self._is_over:
-            sys.setprofile(None)
+            self._drop()
             return
         try:
             if event == "c_call":
@@ -114,7 +114,11 @@ class CallProfile:
         except Exception as error:
             self._fault = error
             self._is_over = True
-            sys.setprofile(None)
+            self._drop()
+
+    def _drop(self) -> None:
+        self._is_dropped = True
+        sys.setprofile(None)
 
     def _enter(self, frame: FrameType, called: Any) -> None:
         if frame.f_globals.get("__name__", "").startswith(_OWN):

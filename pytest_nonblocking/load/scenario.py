@@ -13,7 +13,7 @@ from ..analysis.places import is_lifespan
 from ..asgi.door import Door
 from ..clocks import CLOCKS
 from ..guard import CallProfile
-from ..model import Budget, Calibration, Evidence, Guarded, Limits, Run, Sample, Stack
+from ..model import Budget, Calibration, Evidence, Limits, Run, Sample, Stack
 from ..sentinel import (
     LoopUnreachableError,
     NoDescriptorLeftError,
@@ -79,11 +79,7 @@ async def measure(
             await sentinel.learn_background()
             runner = _BurstRunner(body, limits, sentinel, transports, door)
             evidence = await replicate(runner, evidence, limits, progress)
-            if guard is not None and _is_whole(evidence):
-                if progress is not None:
-                    progress(evidence, 1)
-                guarded = await runner.guarded(guard)
-                evidence = dataclasses.replace(evidence, guarded=guarded)
+            evidence = await runner.guarded(guard, evidence, progress)
     except LoopUnreachableError as error:
         return _held_up(error, evidence.calibration, limits)
     finally:
@@ -171,8 +167,14 @@ class _BurstRunner:
             self._slowdown = self._sentinel.on_loop(slowdown)
         return dataclasses.replace(run, slowdowns=(before, self._slowdown))
 
-    async def guarded(self, guard: Guard) -> Guarded:
-        """Run one copy under the guard."""
+    async def guarded(
+        self, guard: Guard | None, evidence: Evidence, progress: Progress | None
+    ) -> Evidence:
+        """Return the evidence with a run under the guard, if all runs before ended in time."""
+        if guard is None or not _is_whole(evidence):
+            return evidence
+        if progress is not None:
+            progress(evidence, 1)
         _wait_for_loop(self._sentinel, self._limits)
 
         def run() -> Awaitable[Run]:
@@ -180,7 +182,8 @@ class _BurstRunner:
                 self._body, 1, self._limits, self._sentinel, self._transports, door=self._door
             )
 
-        return await guarded_run(guard, run, self._sentinel)
+        guarded = await guarded_run(guard, run, self._sentinel)
+        return dataclasses.replace(evidence, guarded=guarded)
 
     def fault(self) -> str | None:
         """Return the message for a fault of the sentinel, None if there is none."""

@@ -44,8 +44,9 @@ def calls_text(findings: Sequence[Finding]) -> str:
         shown += f" and {plural(more, 'other function')}"
     took = milliseconds(sum(one.seconds for one in findings))
     times = plural(sum(one.times for one in findings), "time")
+    blocks = "it blocks" if len(names) == 1 else "they block"
     return (
-        f"calls {shown} on the event loop: {times}, {took} here; it blocks for as long "
+        f"calls {shown} on the event loop: {times}, {took} here; {blocks} for as long "
         f"{_FOR[first.category]}"
     )
 
@@ -108,22 +109,22 @@ def rows(
     """Return the rows of a failure, with their labels, for all that the guard fails."""
     strict = held(limits)
     places = _by_place(one for one in findings if one.is_accused(strict))
-    shown: list[tuple[str, str]] = []
-    for place in places[:_PLACES]:
-        first = place[0]
-        shown.append(("guard", calls_text(place)))
-        where = _place(first, rootdir)
-        if first.library:
-            route = [f"handler {route_text(first.route, rootdir)}"] if first.route else []
-            shown.append(("where", f"in a library: {where}"))
-            shown.append(("", f"    {' → '.join([*route, *first.calls])}"))
-        else:
-            shown.append(("where", where))
-            shown.append(("", f"    {first.code}      → {' → '.join(first.calls)}"))
-        shown.append(("fix", f"{known}, {OFFLOAD}" if (known := fix_of(first)) else OFFLOAD))
+    shown = [row for place in places[:_PLACES] for row in _rows_of(place, rootdir)]
     if (left := len(places) - _PLACES) > 0:
         shown.append(("guard", f"{plural(left, 'more line')}: see the JSON or HTML report"))
     none = ", ".join(one for one in strict.guard_categories if one not in strict.guard_allow)
     limit = limit_text("guard=fail", limits["guard"])
     shown.append(("limit", f"no call of these categories on the event loop: {none} ({limit})"))
     return shown
+
+
+def _rows_of(findings: Sequence[Finding], rootdir: Path) -> list[tuple[str, str]]:
+    first = findings[0]
+    where, path = _place(first, rootdir), " → ".join(first.calls)
+    if first.library:
+        route = f"handler {route_text(first.route, rootdir)} → " if first.route else ""
+        where, path = f"in a library: {where}", f"{route}{path}"
+    else:
+        path = f"{first.code}      → {path}"
+    fix = f"{known}, {OFFLOAD}" if (known := fix_of(first)) else OFFLOAD
+    return [("guard", calls_text(findings)), ("where", where), ("", f"    {path}"), ("fix", fix)]

@@ -128,6 +128,14 @@ def test_a_profiler_that_is_set_meanwhile_stays():
     assert "another profiler is set" in profile.guarded(0).unmeasured
 
 
+def test_a_profile_that_the_app_ends_is_no_result():
+    profile = CallProfile(RULES)
+    profile.install()
+    sys.setprofile(None)
+    profile.remove()
+    assert "another profiler is set, or was set" in profile.guarded(0).unmeasured
+
+
 def test_a_fault_ends_the_profile_and_does_not_reach_the_app(monkeypatch):
     def fail(self, frame, called):
         raise RuntimeError("broken")
