@@ -373,7 +373,7 @@ class TestRun:
             culprit=culprit,
             notes=(
                 *notes_for(judgement, evidence, limits),
-                *guard_words.notes(found, evidence, limits, self._rootdir),
+                *guard_words.notes(found, evidence, limits, culprit, self._rootdir),
             ),
             wall=wall,
             packages=packages,

@@ -21,12 +21,8 @@ def failure_text(outcome: Outcome, rootdir: Path) -> str:
     judgement = outcome.judgement
     assert judgement.cause is not None
     if judgement.reasons == ("guard",):
-        return "\n".join(
-            [
-                f"nonblocking: {outcome.target} {guard_words.HEADLINE}",
-                *_guarded(outcome, rootdir),
-            ]
-        )
+        headline = f"nonblocking: {outcome.target} {guard_words.HEADLINE}"
+        return "\n".join([headline, *_guarded(outcome, None, rootdir)])
     rows = [
         f"nonblocking: {outcome.target} {_headline(outcome, judgement.cause)}",
         *_measured(outcome),
@@ -36,13 +32,13 @@ def failure_text(outcome: Outcome, rootdir: Path) -> str:
         _row("machine", _machine(outcome.evidence)),
         _row("fix", fix_for(judgement.cause, outcome.culprit, outcome.evidence)),
     ]
-    if "guard" in judgement.reasons:
-        rows += [f"  It also {guard_words.HEADLINE}:", *_guarded(outcome, rootdir)]
+    if "guard" in judgement.reasons and (more := _guarded(outcome, outcome.culprit, rootdir)):
+        rows += [f"  It also {guard_words.HEADLINE}:", *more]
     return "\n".join(rows)
 
 
-def _guarded(outcome: Outcome, rootdir: Path) -> list[str]:
-    rows = guard_words.rows(outcome.findings, outcome.limits, rootdir)
+def _guarded(outcome: Outcome, culprit: Culprit | None, rootdir: Path) -> list[str]:
+    rows = guard_words.rows(outcome.findings, outcome.limits, culprit, rootdir)
     return [_row(label, text) for label, text in rows]
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ..causes import OFFLOAD
 from ..guard import instead_of
-from ..model import Category, Evidence, Finding, Limit, Limits
+from ..model import Category, Culprit, Evidence, Finding, Limit, Limits
 from .places import relative, route_text
 from .units import limit_text, milliseconds, plural
 
@@ -58,9 +58,16 @@ def fix_of(finding: Finding) -> str | None:
 
 
 def notes(
-    findings: Sequence[Finding], evidence: Evidence, limits: Mapping[str, Limit], rootdir: Path
+    findings: Sequence[Finding],
+    evidence: Evidence,
+    limits: Mapping[str, Limit],
+    culprit: Culprit | None,
+    rootdir: Path,
 ) -> list[str]:
-    """Return a note for each line that makes such calls, the dearest first."""
+    """Return a note for each line that makes such calls, the dearest first.
+
+    What a failure says is left out: its ``culprit``, and all that ``guard="fail"`` fails.
+    """
     told = []
     guarded, allow = evidence.guarded, limits["guard_allow"]
     if guarded is not None and guarded.unmeasured:
@@ -75,7 +82,13 @@ def notes(
                 f"{category} calls at {plural(lines, 'line')} accepted by guard_allow "
                 f"(from {allow.origin})" + (f": {reason}" if reason else "")
             )
-    places = _by_place(one for one in findings if one.category not in allow.value)
+    fails = limits["guard"].value == "fail"
+    shown = (
+        one
+        for one in findings
+        if one.category not in allow.value and not (fails and one.is_accused(held(limits)))
+    )
+    places = _by_place(shown, culprit)
     told += [_note(place, rootdir) for place in places[:_PLACES]]
     if left := places[_PLACES:]:
         told.append(
@@ -92,10 +105,12 @@ def _note(findings: Sequence[Finding], rootdir: Path) -> str:
     return f"{calls_text(findings)} ({_place(first, rootdir)}{path}){fix}"
 
 
-def _by_place(findings: Iterable[Finding]) -> list[list[Finding]]:
+def _by_place(findings: Iterable[Finding], culprit: Culprit | None = None) -> list[list[Finding]]:
+    """Return the findings of each line except the culprit's."""
     places: dict[tuple[str, int], list[Finding]] = {}
     for one in findings:
-        places.setdefault((one.file, one.line), []).append(one)
+        if culprit is None or (one.file, one.line) != (culprit.file, culprit.line):
+            places.setdefault((one.file, one.line), []).append(one)
     return list(places.values())
 
 
@@ -104,11 +119,19 @@ def _place(finding: Finding, rootdir: Path) -> str:
 
 
 def rows(
-    findings: Iterable[Finding], limits: Mapping[str, Limit], rootdir: Path
+    findings: Iterable[Finding],
+    limits: Mapping[str, Limit],
+    culprit: Culprit | None,
+    rootdir: Path,
 ) -> list[tuple[str, str]]:
-    """Return the rows of a failure, with their labels, for all that the guard fails."""
+    """Return the rows of a failure, with their labels, for all that the guard fails.
+
+    The line of the measured ``culprit``, if there is one, is left out. Empty if nothing is left.
+    """
     strict = held(limits)
-    places = _by_place(one for one in findings if one.is_accused(strict))
+    places = _by_place((one for one in findings if one.is_accused(strict)), culprit)
+    if not places:
+        return []
     shown = [row for place in places[:_PLACES] for row in _rows_of(place, rootdir)]
     if (left := len(places) - _PLACES) > 0:
         shown.append(("guard", f"{plural(left, 'more line')}: see the JSON or HTML report"))

@@ -1,7 +1,6 @@
 """The guard: calls that block the loop are found however fast they are, and nothing else is."""
 
 import json
-import sys
 
 import pytest
 
@@ -351,23 +350,90 @@ def test_a_librarys_bad_rules_are_told_and_cost_no_verdict(store):
     )
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="no uvloop")
-def test_the_guard_works_on_uvloop(store):
-    pytest.importorskip("uvloop", reason="uvloop is not installed")
+ANYIO = """
+import pytest
+
+@pytest.fixture
+def anyio_backend():
+    return {backend}
+
+@pytest.mark.anyio
+@pytest.mark.nonblocking(concurrency=2, guard="fail")
+async def test_it(nonblocking_client):
+    await nonblocking_client.get("{path}")
+"""
+BACKENDS = {"uvloop": '("asyncio", {"use_uvloop": True})', "trio": '"trio"'}
+
+
+@pytest.mark.parametrize("loop", BACKENDS)
+def test_the_guard_works_on_other_loops(store, loop):
+    pytest.importorskip(loop, reason=f"{loop} is not installed")
     store.makepyfile(
-        """
-        import pytest
-
-        @pytest.fixture
-        def anyio_backend():
-            return "asyncio", {"use_uvloop": True}
-
-        @pytest.mark.anyio
-        @pytest.mark.nonblocking(concurrency=4, guard="fail")
-        async def test_it(nonblocking_client):
-            await nonblocking_client.get("/database")
-        """
+        test_database=ANYIO.format(backend=BACKENDS[loop], path="/database"),
+        test_file=ANYIO.format(backend=BACKENDS[loop], path="/file"),
     )
     result = store.runpytest()
+    result.assert_outcomes(failed=1, passed=1)
+    result.stdout.fnmatch_lines(["*guard*calls sqlite3.*on the event loop*", "*where*in load"])
+
+
+def test_behind_a_server_its_thread_is_guarded(run_get):
+    pytest.importorskip("uvicorn", reason="uvicorn is not installed")
+    marker = ', guard="fail", transport="uvicorn"'
+    result = run_get("/database", marker=marker)
     result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(["*guard*calls sqlite3.*on the event loop*"])
+    result.stdout.fnmatch_lines(["*guard*calls sqlite3.*on the event loop*", "*where*in load"])
+    run_get("/file", marker=marker).assert_outcomes(passed=1)
+
+
+PLAIN = """
+import sys
+
+import pytest
+from starlette.testclient import TestClient
+from webapp import app
+
+
+@pytest.fixture
+def client():
+    with TestClient(app) as client:
+        yield client
+
+
+@pytest.mark.nonblocking(concurrency=2, guard="fail")
+@pytest.mark.parametrize("path", ["/database", "/file"])
+def test_shared(client, path):
+    open("of_the_test", "w").close()
+    assert client.get(path).status_code == 200
+
+
+@pytest.mark.nonblocking(concurrency=2, guard="fail")
+@pytest.mark.parametrize("path", ["/database", "/file"])
+def test_each(path):
+    assert TestClient(app).get(path).status_code == 200
+    assert sys.getprofile() is None
+"""
+
+
+def test_the_loops_of_a_test_client_are_guarded(store):
+    pytest.importorskip("starlette", reason="starlette is not installed")
+    code = STORE.replace(
+        'raise RuntimeError("no lifespan here")', "return await live(receive, send)"
+    )
+    live = """
+
+async def live(receive, send):
+    await receive()
+    time.sleep(0.0001)  # a lifespan may wait
+    await send({"type": "lifespan.startup.complete"})
+    await receive()
+    await send({"type": "lifespan.shutdown.complete"})
+"""
+    store.makepyfile(webapp=code + live, test_it=PLAIN)
+    result = store.runpytest("-W", "default", "-v")
+    result.assert_outcomes(failed=2, passed=2)
+    result.stdout.fnmatch_lines(
+        ["*test_shared?/database? FAILED*", "*test_each?/database? FAILED*"]
+    )
+    assert result.stdout.str().count("  guard    calls sqlite3.connect") == 2
+    result.stdout.no_fnmatch_line("*calls time.sleep*")
