@@ -324,7 +324,8 @@ class TestRun:
         try:
             limits, packages = limits_of(settings), self._packages()
             found = findings.find(evidence.guarded, self._rules.exempt, place, packages)
-            judgement = findings.convicted(verdict.judge(evidence, limits), found, limits)
+            measured_alone = verdict.judge(evidence, limits)
+            judgement = findings.convicted(measured_alone, evidence.guarded, found, limits)
             culprit = attribution.find(evidence, judgement, place, packages)
             culprit = findings.named(culprit, judgement, found, limits)
             outcome = self._outcome(evidence, settings, judgement, culprit, wall, packages, found)

@@ -131,9 +131,19 @@ def _finding(found: Sequence[_Found]) -> Finding:
 # What the findings mean for the verdict
 
 
-def convicted(judgement: Judgement, findings: Iterable[Finding], limits: Limits) -> Judgement:
-    """Return the judgement under ``guard="fail"``, where a finding fails the test."""
-    if limits.guard != "fail" or not any(one.is_accused(limits) for one in findings):
+def convicted(
+    judgement: Judgement, guarded: Guarded | None, findings: Iterable[Finding], limits: Limits
+) -> Judgement:
+    """Return the judgement under ``guard="fail"``: a finding fails the test.
+
+    A pass for which the guard has no result is none.
+    """
+    if limits.guard != "fail":
+        return judgement
+    if not any(one.is_accused(limits) for one in findings):
+        is_open = guarded is not None and guarded.unmeasured is not None
+        if is_open and judgement.verdict == "pass":
+            return replace(judgement, verdict="not-measured")
         return judgement
     if judgement.verdict == "fail":
         return replace(judgement, reasons=(*judgement.reasons, "guard"))

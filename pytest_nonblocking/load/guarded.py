@@ -40,7 +40,8 @@ async def guarded_run(
 def why_failed(failure: BodyFailedError) -> str:
     """Return why there is no result of a run in which the body failed."""
     error = failure.error
-    return f"the test failed in the guard's run ({type(error).__name__}: {error})"
+    text = next(iter(str(error).splitlines()), "")
+    return f"the test failed in the guard's run ({type(error).__name__}: {text})"
 
 
 def end_profile(profile: CallProfile, sentinel: Sentinel) -> None:

@@ -125,13 +125,13 @@ FILES = findings(call(HANDLER, function="io.open", category="file"))
 
 @pytest.mark.parametrize("verdict", ["pass", "inconclusive", "not-measured"])
 def test_fail_turns_any_verdict_into_a_fail(verdict):
-    judged = convicted(Judgement(verdict), FOUND, STRICT)
+    judged = convicted(Judgement(verdict), Guarded(), FOUND, STRICT)
     assert (judged.verdict, judged.reasons, judged.cause) == ("fail", ("guard",), "blocking-call")
 
 
 def test_a_measured_fail_keeps_its_cause():
     measured = Judgement("fail", reasons=("lag",), cause="cpu-on-loop")
-    judged = convicted(measured, FOUND, STRICT)
+    judged = convicted(measured, Guarded(), FOUND, STRICT)
     assert (judged.reasons, judged.cause) == (("lag", "guard"), "cpu-on-loop")
 
 
@@ -146,7 +146,16 @@ def test_a_measured_fail_keeps_its_cause():
     ],
 )
 def test_what_is_not_accused_changes_no_verdict(found, limits):
-    assert convicted(PASS, found, limits) is PASS
+    assert convicted(PASS, Guarded(), found, limits) is PASS
+
+
+def test_a_pass_without_the_guards_result_is_none_where_the_guard_fails_tests():
+    unmeasured = Guarded(unmeasured="another profiler is set")
+    assert convicted(PASS, unmeasured, (), STRICT).verdict == "not-measured"
+    assert convicted(PASS, unmeasured, (), Limits()) is PASS
+    assert convicted(PASS, None, (), STRICT) is PASS
+    open_ = Judgement("inconclusive")
+    assert convicted(open_, unmeasured, (), STRICT) is open_
 
 
 BLOCKED = Judgement("fail", reasons=("blocked",), cause="blocking-call", max_blocked=0.002)
@@ -181,5 +190,5 @@ def test_where_no_sample_fell_the_dearest_call_is_the_culprit():
 
 def test_a_fail_of_the_guard_alone_has_its_dearest_accused_call_as_culprit():
     dearer = findings(call(HELPER, function="io.open", category="file", seconds=1.0), call(HANDLER))
-    judged = convicted(PASS, dearer, STRICT)
+    judged = convicted(PASS, Guarded(), dearer, STRICT)
     assert named(culprit(9), judged, dearer, STRICT).line == 4
