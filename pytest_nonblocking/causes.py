@@ -1,4 +1,4 @@
-"""The words of every cause, and the async counterparts of calls that block.
+"""The words of every cause.
 
 A new cause is a name in ``model.CAUSES``, one entry here and one bound in ``analysis/``.
 """
@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from .model import Cause, Culprit
+from .model import Cause
 
 OFFLOAD = "make the handler `def`, or await anyio.to_thread.run_sync(…)"
 
@@ -123,47 +123,3 @@ HANGS_FIX = (
     "find what should end this wait (a lock that the request already holds, an event that is never "
     "set, a reply that never arrives), and bound the wait with a timeout: anyio.fail_after(…)"
 )
-
-# By the top-level package of the library that blocks.
-_BY_PACKAGE = {
-    "requests": "await an async client (httpx.AsyncClient)",
-    "urllib": "await an async client (httpx.AsyncClient)",
-    "urllib3": "await an async client (httpx.AsyncClient)",
-    "http": "await an async client (httpx.AsyncClient)",
-    "httpx": "await httpx.AsyncClient instead of httpx.Client",
-    "sqlite3": "await aiosqlite",
-    "sqlalchemy": "use SQLAlchemy's create_async_engine and AsyncSession",
-    "psycopg": "use psycopg.AsyncConnection",
-    "psycopg2": "await an async driver (psycopg 3, asyncpg)",
-    "pymysql": "await an async driver (asyncmy, aiomysql)",
-    "MySQLdb": "await an async driver (asyncmy, aiomysql)",
-    "pymongo": "use pymongo.AsyncMongoClient",
-    "redis": "use redis.asyncio",
-    "botocore": "await an async client (aioboto3)",
-    "boto3": "await an async client (aioboto3)",
-    "smtplib": "await an async client (aiosmtplib)",
-    "subprocess": "await asyncio.create_subprocess_exec(…)",
-    "threading": "use asyncio.Lock or asyncio.Event: their threading versions block the loop",
-    "queue": "use asyncio.Queue",
-    "socket": "use asyncio or anyio streams",
-    "asyncio": "await the future instead of waiting for its result",
-    "concurrent": "await asyncio.wrap_future(…) instead of calling result()",
-}
-# By a part of the line that blocks, for calls that leave no frame of their own.
-_BY_CODE = {
-    "time.sleep": "await asyncio.sleep(…)",
-    "open(": "await anyio.open_file(…)",
-    ".read_text(": "await anyio.Path(…).read_text()",
-    ".read_bytes(": "await anyio.Path(…).read_bytes()",
-    ".acquire(": "use asyncio.Lock: a threading lock blocks the loop",
-    "sqlite3.": "await aiosqlite",
-    "os.system": "await asyncio.create_subprocess_shell(…)",
-}
-
-
-def counterpart(culprit: Culprit) -> str | None:
-    """Return what to await in place of the blocking call, None where no counterpart is known."""
-    for call in culprit.calls:
-        if found := _BY_PACKAGE.get(call.partition(".")[0].partition(" ")[0]):
-            return found
-    return next((found for text, found in _BY_CODE.items() if text in culprit.code), None)

@@ -10,7 +10,7 @@ import importlib.util
 import math
 import re
 import reprlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -21,6 +21,12 @@ _LARGEST = 1e6
 """The largest share, and the longest duration in seconds (11 days): no clock or wait overflows."""
 _UNITS = {"us": 1e-6, "ms": 1e-3, "s": 1.0}
 _APP = r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*"
+_DOTTED = r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+"
+_CALLS_THAT_FAIL = "network, database, sleep, process, lock, dns"
+_GUARD_CALL = (
+    "the dotted name of a C function, with an optional category, such as "
+    "'mylib._native.Client.fetch: network'"
+)
 
 
 def parse_duration(raw: Any) -> float:
@@ -82,15 +88,11 @@ def _fraction(raw: Any) -> float:
     return number
 
 
-def _allowances(raw: Any) -> dict[str, str | None]:
-    """Return the accepted causes, each with its reason or None.
+def _reasons(raw: Any, names: Sequence[str], kind: str) -> dict[str, str | None]:
+    """Return the given ones of ``names``, each with its reason or None.
 
-    Written as a mapping, as names, or as lines of the form ``cause: reason``.
+    Written as a mapping, as names, or as lines of the form ``name: reason``.
     """
-    if not raw:
-        return {}
-    from .model import CAUSES  # loads the dataclasses, which a run without us need not pay
-
     pairs: list[tuple[Any, Any]] = []
     if isinstance(raw, Mapping):
         pairs += raw.items()
@@ -100,16 +102,64 @@ def _allowances(raw: Any) -> dict[str, str | None]:
                 pairs.append((line, None))
                 continue
             name, colon, reason = line.partition(":")
-            names = [name.strip()] if colon else re.split(r"[\s,]+", name.strip())
-            pairs += [(one, reason.strip() or None) for one in names if one]
+            given = [name.strip()] if colon else re.split(r"[\s,]+", name.strip())
+            pairs += [(one, reason.strip() or None) for one in given if one]
     if not pairs or any(
-        name not in CAUSES or not isinstance(reason, (str, type(None))) for name, reason in pairs
+        name not in names or not isinstance(reason, (str, type(None))) for name, reason in pairs
     ):
         raise ValueError(
-            f"one or more of {', '.join(CAUSES)}, each with an optional reason "
-            "({cause: reason} or 'cause: reason')"
+            f"one or more of {', '.join(names)}, each with an optional reason "
+            f"({{{kind}: reason}} or '{kind}: reason')"
         )
     return dict(pairs)
+
+
+def _allowances(raw: Any) -> dict[str, str | None]:
+    """Return the accepted causes, each with its reason or None."""
+    if not raw:
+        return {}
+    from .model import CAUSES  # loads the dataclasses, which a run without us need not pay
+
+    return _reasons(raw, CAUSES, "cause")
+
+
+def _allowed_categories(raw: Any) -> dict[str, str | None]:
+    """Return the accepted categories of blocking calls, each with its reason or None."""
+    if not raw:
+        return {}
+    from .model import CATEGORIES  # as above
+
+    return _reasons(raw, CATEGORIES, "category")
+
+
+def _categories(raw: Any) -> tuple[str, ...]:
+    if raw == _CALLS_THAT_FAIL:  # in every run: the model is not loaded for it
+        return tuple(_CALLS_THAT_FAIL.split(", "))
+    from .model import CATEGORIES
+
+    names = re.split(r"[\s,]+", raw.strip()) if isinstance(raw, str) else raw
+    known = isinstance(names, (list, tuple, set, frozenset)) and names
+    if not known or not all(name in CATEGORIES for name in names):
+        raise ValueError(f"one or more of {', '.join(CATEGORIES)}")
+    return tuple(name for name in CATEGORIES if name in names)
+
+
+def _guard_calls(raw: Any) -> dict[str, str]:
+    """Return the categories of C functions, by the functions' dotted names."""
+    if not raw:
+        return {}
+    from .model import CATEGORIES
+
+    lines = raw.splitlines() if isinstance(raw, str) else raw
+    if not isinstance(lines, (list, tuple)) or not all(isinstance(one, str) for one in lines):
+        raise ValueError(_GUARD_CALL)
+    found = {}
+    for line in filter(None, map(str.strip, lines)):
+        name, _, category = (part.strip() for part in line.partition(":"))
+        if not re.fullmatch(_DOTTED, name) or (category or "network") not in CATEGORIES:
+            raise ValueError(f"{_GUARD_CALL} (one of {', '.join(CATEGORIES)})")
+        found[name] = category or "network"
+    return found
 
 
 def _one_of(*choices: str) -> Callable[[Any], str]:
@@ -259,6 +309,39 @@ OPTIONS = (
         "what to do with a test whose verdict is inconclusive: warn or fail",
     ),
     Option(
+        "guard",
+        "note",
+        _one_of("note", "fail", "off"),
+        "MODE",
+        "calls that block the loop, however fast they are here: note, fail or off",
+    ),
+    Option(
+        "guard_categories",
+        _CALLS_THAT_FAIL,
+        _categories,
+        "CATEGORIES",
+        "categories of calls that fail a test with guard=fail, of network, database, sleep, file, "
+        "process, lock and dns; the others are notes",
+    ),
+    Option(
+        "guard_allow",
+        (),
+        _allowed_categories,
+        "CATEGORY[: REASON]",
+        "categories of calls to accept, each with an optional reason; those found are reported "
+        "as notes",
+        repeated=True,
+    ),
+    Option(
+        "guard_calls",
+        (),
+        _guard_calls,
+        "FUNCTION[: CATEGORY]",
+        "further C functions that block, such as mylib._native.Client.fetch: network",
+        marker=False,
+        repeated=True,
+    ),
+    Option(
         "watch",
         False,
         _switch,
@@ -321,6 +404,10 @@ class Settings:
     transport: str
     app: str | None
     inconclusive: str
+    guard: str
+    guard_categories: tuple[str, ...]
+    guard_allow: Mapping[str, str | None]
+    guard_calls: Mapping[str, str]
     watch: bool
     report: tuple[str, ...]
     baseline: str | None

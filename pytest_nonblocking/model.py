@@ -12,7 +12,7 @@ from typing import Any, Literal
 Verdict = Literal["pass", "fail", "inconclusive", "not-measured"]
 CONCLUSIVE: tuple[Verdict, ...] = ("pass", "fail")
 """The verdicts that settle a measurement."""
-Reason = Literal["scaling", "lag", "blocked", "timeout"]
+Reason = Literal["scaling", "lag", "blocked", "timeout", "guard"]
 FOR_THREADS = frozenset(("run_sync_in_worker_thread", "to_thread_run_sync"))
 """Functions of anyio and trio that run a function in a thread and wait for it."""
 Cause = Literal["blocking-call", "cpu-on-loop", "gil-contention", "thread-pool", "serialised-wait"]
@@ -22,6 +22,17 @@ CAUSES: tuple[Cause, ...] = (
     "gil-contention",
     "thread-pool",
     "serialised-wait",
+)
+Category = Literal["network", "database", "sleep", "file", "process", "lock", "dns"]
+"""What a blocking call waits for."""
+CATEGORIES: tuple[Category, ...] = (
+    "network",
+    "database",
+    "sleep",
+    "file",
+    "process",
+    "lock",
+    "dns",
 )
 
 
@@ -329,6 +340,48 @@ class Limits:
     cpu_allowance: float = 0.005
     allow: tuple[str, ...] = ()
     timeout: float = 30.0
+    guard: str = "note"
+    guard_categories: tuple[str, ...] = ("network", "database", "sleep", "process", "lock", "dns")
+    guard_allow: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class BlockingCall:
+    """Calls of one function that may block, from one stack, in the guarded run.
+
+    ``function`` is its public name, such as "socket.recv_into". ``stack`` ends with the Python code
+    that called it. ``seconds`` is the time that all of the ``times`` calls took here.
+    """
+
+    function: str
+    category: Category
+    stack: Stack
+    times: int
+    seconds: float
+    instead: str | None = None
+    """What to await in place of the function, None where that is not known."""
+
+
+@dataclass(frozen=True, slots=True)
+class Guarded:
+    """What the guard saw in one run of its own."""
+
+    calls: tuple[BlockingCall, ...] = ()
+    requests: int = 0
+    unmeasured: str | None = None
+    """Why the calls are not known, None if they are."""
+
+
+@dataclass(frozen=True, slots=True)
+class Exemption:
+    """Code whose calls are not the app's fault: a module and those below it.
+
+    Without ``functions`` it is all of the module's code, without ``categories`` each kind of call.
+    """
+
+    module: str
+    functions: frozenset[str] = frozenset()
+    categories: frozenset[Category] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -344,6 +397,8 @@ class Evidence:
     """Why there are single runs only, None if there are bursts."""
     watched: bool = False
     """Whether this is the only run of a test of which only lag and blocking are judged."""
+    guarded: Guarded | None = None
+    """What the guard saw, None if it is off or its run was not made."""
 
     @property
     def runs(self) -> tuple[Run, ...]:
@@ -377,11 +432,40 @@ class Culprit:
     library: bool = False
     route: Frame | None = None
     """The definition of the route's handler, if the place is not a line of user code."""
+    blocks_in: str | None = None
+    """The function that blocks there, such as "socket.recv_into", if the guard knows it."""
 
     @property
     def is_route(self) -> bool:
         """Whether only the handler is known."""
         return self.route is not None and not self.library
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """A line that makes blocking calls of one category, however fast they were here.
+
+    ``functions`` are their names, by time, and ``calls`` those that lead from the line to the first
+    of them. ``library`` and ``route`` are a culprit's.
+    """
+
+    category: Category
+    functions: tuple[str, ...]
+    file: str
+    line: int
+    function: str
+    code: str
+    calls: tuple[str, ...]
+    times: int
+    seconds: float
+    library: bool = False
+    route: Frame | None = None
+    instead: str | None = None
+
+    def is_accused(self, limits: Limits) -> bool:
+        """Return whether ``guard="fail"`` fails a test for it."""
+        chosen = self.category in limits.guard_categories
+        return chosen and self.category not in limits.guard_allow
 
 
 @dataclass(frozen=True, slots=True)
@@ -436,3 +520,5 @@ class Outcome:
     wall: float = 0.0
     packages: frozenset[str] = frozenset()
     """The top-level packages of the application."""
+    findings: tuple[Finding, ...] = ()
+    """What the guard found, the dearest first."""

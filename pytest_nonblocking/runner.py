@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from .analysis import attribution, verdict
+from .analysis import attribution, findings, verdict
 from .analysis.places import Place
 from .analysis.user_code import FRAMEWORKS
 from .asgi import apps
@@ -28,12 +28,14 @@ from .clocks import CLOCKS
 from .config import Settings
 from .ctrl_c import CtrlC
 from .gate.baseline import BASELINE
+from .guard import CallProfile, rules_of
 from .load import scenario
 from .load import sync_tests as threads
 from .load.burst import Body, BodyFailedError
+from .load.guarded import Guard, end_profile
 from .load.time_limit import TimeLimit
-from .model import Culprit, Evidence, Judgement, Limit, Limits, Outcome
-from .reporting import escaped
+from .model import Culprit, Evidence, Finding, Judgement, Limit, Limits, Outcome
+from .reporting import escaped, guard_words
 from .reporting.advice import notes_for
 from .reporting.json_report import measurement
 from .reporting.output import Output
@@ -58,6 +60,9 @@ _SHOWN_LIMITS = (
     "cpu_allowance",
     "allow",
     "timeout",
+    "guard",
+    "guard_categories",
+    "guard_allow",
 )
 
 
@@ -78,7 +83,8 @@ _MEASURES = frozenset(("nonblocking", "loop_sentinel"))
 def limits_of(settings: Settings) -> Limits:
     """Return the settings that are limits of the verdict."""
     values = {name: getattr(settings, name) for name in _SHOWN_LIMITS}
-    return Limits(**values | {"allow": tuple(settings.allow)})
+    names = {name: tuple(values[name]) for name in ("allow", "guard_allow")}
+    return Limits(**values | names)
 
 
 class TestRun:
@@ -96,6 +102,7 @@ class TestRun:
         self._sync_test: threads.SyncTest | None = None
         self._ctrl_c: CtrlC | None = None
         self._on_ctrl_c: Any = None
+        self._rules = rules_of(settings.guard_calls)
         self.outcomes: list[Outcome] = []
         self.measurements: list[Measurement] = []  # the outcomes as records
         self.sentinel = Sentinel(settings.max_lag, settings.max_blocked)
@@ -229,14 +236,24 @@ class TestRun:
         __tracebackhide__ = True
         evidence = Evidence(watched=True)
         began = CLOCKS.wall_ns()
+        # The one run is judged, too, and the guard slows it down: only on demand.
+        is_asked = self.settings.origins["guard"] != "default"
+        guard = self._guard(self.settings) if is_asked else None
+        profile = None if guard is None else guard()
         try:
             self.sentinel.start()
+            if profile is not None:
+                self.sentinel.on_loop(profile.install)
         except Exception as error:
             evidence = Evidence(unmeasured=_why_unmeasured(error))
-        await body()
+        try:
+            await body()
+        finally:
+            if profile is not None:
+                end_profile(profile, self.sentinel)
         wall = _seconds_since(began)
         if self.sentinel.running:
-            evidence = scenario.watched(self.sentinel, self._clients.transports, wall)
+            evidence = scenario.watched(self.sentinel, self._clients.transports, wall, profile)
         self._conclude(evidence, self.settings, place, wall)
 
     async def _measure_test(self, body: Body, place: Place | None) -> None:
@@ -270,6 +287,7 @@ class TestRun:
                     transports=self._clients.transports,
                     door=None if live is None else live.door,
                     progress=output.between(progress),
+                    guard=self._guard(settings),
                 )
         except BodyFailedError as failure:
             failed = failure.with_traceback(None)  # whose frames hold the evidence
@@ -283,6 +301,12 @@ class TestRun:
         self._tell_of_burst(failed, output)
         raise failed.error
 
+    def _guard(self, settings: Settings) -> Guard | None:
+        """Return what makes a profile for a run under the guard, None if it is off."""
+        if settings.guard == "off":
+            return None
+        return functools.partial(CallProfile, self._rules)
+
     def _evidence_of_function(self, body: Callable[[], object]) -> tuple[Evidence, float]:
         """Return the evidence for a plain function, and the seconds that it took."""
         __tracebackhide__ = True
@@ -295,7 +319,7 @@ class TestRun:
             return threads.timed_out(late), _seconds_since(began)
         try:
             with Progress(self._item.config, limits) as progress, output:
-                evidence = test.measure(loops, output.between(progress))
+                evidence = test.measure(loops, output.between(progress), self._guard(self.settings))
         except BodyFailedError as failure:
             failed = failure.with_traceback(None)  # whose frames hold the evidence
         except Exception as error:
@@ -318,10 +342,13 @@ class TestRun:
         wall: float,
     ) -> Outcome:
         try:
-            judgement = verdict.judge(evidence, limits_of(settings))
-            packages = self._packages()
+            limits, packages = limits_of(settings), self._packages()
+            found = findings.find(evidence.guarded, self._rules.exempt, place, packages)
+            measured_alone = verdict.judge(evidence, limits)
+            judgement = findings.convicted(measured_alone, evidence.guarded, found, limits)
             culprit = attribution.find(evidence, judgement, place, packages)
-            outcome = self._outcome(evidence, settings, judgement, culprit, wall, packages)
+            culprit = findings.named(culprit, judgement, found, limits)
+            outcome = self._outcome(evidence, settings, judgement, culprit, wall, packages, found)
             measured = measurement(outcome, self._rootdir)
         except Exception as error:
             outcome = self._unmeasured(_why_unmeasured(error), settings, wall)
@@ -353,6 +380,7 @@ class TestRun:
         culprit: Culprit | None,
         wall: float,
         packages: frozenset[str] = frozenset(),
+        found: tuple[Finding, ...] = (),
     ) -> Outcome:
         limits = {
             name: Limit(getattr(settings, name), settings.origins[name]) for name in _SHOWN_LIMITS
@@ -364,9 +392,13 @@ class TestRun:
             evidence=evidence,
             limits=limits,
             culprit=culprit,
-            notes=notes_for(judgement, evidence, limits),
+            notes=(
+                *notes_for(judgement, evidence, limits),
+                *guard_words.notes(found, evidence, limits, culprit, self._rootdir),
+            ),
             wall=wall,
             packages=packages,
+            findings=found,
         )
 
     def _enforce(self) -> None:

@@ -37,6 +37,7 @@ def record(nodeid="test_shop.py::test_ok", **changes):
         "message": None,
         "accepted_by": None,
         "allowed": [],
+        "guard": [],
         "notes": [],
         "serial_fraction": 0.01,
         "judged": {"fraction": 0.0, "low": 0.0, "high": 0.0, "limit": 0.1},
@@ -71,6 +72,25 @@ def culprit(**changes):
     return from_plain(Culprit, found | to_plain(changes))
 
 
+def finding(**changes):
+    """What the guard found at the culprit's line, with ``changes``."""
+    return {
+        "category": "sleep",
+        "functions": ["time.sleep"],
+        "file": "shop/app.py",
+        "line": 41,
+        "function": "export",
+        "code": "time.sleep(0.05)",
+        "calls": ["time.sleep"],
+        "times": 1,
+        "took_ms": 50.1,
+        "library": False,
+        "route": None,
+        "accused": True,
+        "fix": "await asyncio.sleep(…)",
+    } | changes
+
+
 def failing(nodeid="test_shop.py::test_export", **changes):
     """A blocking handler with ``changes``."""
     facts = {
@@ -78,6 +98,7 @@ def failing(nodeid="test_shop.py::test_export", **changes):
         "reasons": ["scaling", "lag", "blocked"],
         "cause": "blocking-call",
         "culprit": culprit(),
+        "guard": [finding()],
         "message": "nonblocking: GET /export blocks the event loop\n  cause    blocking-call",
         "serial_fraction": 1.0,
         "serial_ms": 50.0,

@@ -168,7 +168,7 @@ request.
 **What the figures do not say.** The tools have different purposes. Those that watch one request
 cost almost nothing and can watch a whole suite or production. They cannot see what only shows under
 concurrency (the last three kinds), and none of them claims to. pytest-nonblocking runs a test at
-least 62 times before it passes, so its tests take many times as long, and it runs in tests only. A
+least 63 times before it passes, so its tests take many times as long, and it runs in tests only. A
 limit in milliseconds misses shorter blocks; rows marked "20 ms" use pytest-nonblocking's limit for
 one callback. blockbuster and aiocop report calls that may block even if they took microseconds, so
 what counts as a false alarm here may be a finding for you. The corpus is pytest-nonblocking's own:

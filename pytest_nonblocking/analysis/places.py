@@ -153,13 +153,23 @@ def _start(stack: Stack, on_loop: bool) -> tuple[int, Side]:
     """Return the index at which the app's or the test's part of ``stack`` begins, and its side."""
     for n in range(len(stack) - 1, -1, -1):
         frame = stack[n]
-        if frame.module.startswith(_TRANSPORTS) or (frame.module, leaf(frame)) in _RUNS_APP:
+        if runs_app(frame):
             return n + 1, "app"
         if frame.module.startswith(_RUNS_TEST):
             return n + 1, "test"
         if on_loop and frame.module in _LOOPS and leaf(frame) in _RUNS_STEPS:
             return n + 1, "loop"
     return 0, "loop"
+
+
+def runs_app(frame: Frame) -> bool:
+    """Return whether ``frame`` is a client's, or this plugin's, that calls the app."""
+    return frame.module.startswith(_TRANSPORTS) or (frame.module, leaf(frame)) in _RUNS_APP
+
+
+def is_in_callback(stack: Stack) -> bool:
+    """Return whether ``stack`` is one of a callback that a loop of asyncio or trio runs."""
+    return any(frame.module in _LOOPS and leaf(frame) in _RUNS_STEPS for frame in stack)
 
 
 def is_lifespan(frame: Frame) -> bool:

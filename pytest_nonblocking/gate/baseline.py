@@ -44,6 +44,8 @@ class Known:
     where: str | None
     serial_ms: float | None
     max_lag_ms: float
+    calls: tuple[str, ...] = ()
+    """The calls that the guard accuses, each with its file and function."""
 
     def is_same(self, other: Known) -> bool:
         """Return whether both are the same failure."""
@@ -75,7 +77,14 @@ def known_of(record: Record) -> Known:
         where=None if place is None else f"{place.file} in {place.function}",
         serial_ms=record.serial_ms,
         max_lag_ms=record.max_lag_ms,
+        calls=_accused(record) if "guard" in record.reasons else (),
     )
+
+
+def _accused(record: Record) -> tuple[str, ...]:
+    accused = (one for one in record.guard if one.accused)
+    calls = {f"{name} in {one.function}, {one.file}" for one in accused for name in one.functions}
+    return tuple(sorted(calls))
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,10 +109,16 @@ class Baseline:
         before = [known for known in self.known if known.is_same(now)]
         if not before:
             return f"not among the {len(self.known)} known failures in {self.name}: new"
-        shown = [self._worse(known, now) for known in before]
+        # What the guard alone fails is the same on any machine, whatever the run took.
+        by_figures = record.reasons != ("guard",)
+        shown = [self._worse(known, now, by_figures) for known in before]
         return None if None in shown else shown[0]
 
-    def _worse(self, known: Known, now: Known) -> str | None:
+    def _worse(self, known: Known, now: Known, by_figures: bool) -> str | None:
+        if more := sorted({*now.calls} - {*known.calls}):
+            return f"known, but with new blocking calls: {'; '.join(more)}"
+        if not by_figures:
+            return None
         what, then_ms, now_ms = known.growth(now)
         if now_ms <= then_ms * self.worse_factor or now_ms < then_ms + _LEAST_GROWTH_MS:
             return None
@@ -137,6 +152,9 @@ class Baseline:
             other = worst.get(key)
             if other is None or known.growth(other)[1] > other.growth(known)[1]:
                 worst[key] = known
+            if other is not None:
+                calls = tuple(sorted({*known.calls, *other.calls}))
+                worst[key] = replace(worst[key], calls=calls)
         ordered = sorted(worst.values(), key=lambda one: (one.test, one.cause))
         return replace(self, known=tuple(ordered))
 

@@ -44,7 +44,8 @@ def conclude(
     baseline = config.stash.get(BASELINE, None)
     if baseline is not None:
         lines += _of_baseline(baseline, records)
-    lines += [Line(f"nonblocking: {text}", "yellow") for text in unused_allowances(records)]
+    unneeded = [*unused_allowances(records), *_guard_rules(settings, records)]
+    lines += [Line(f"nonblocking: {text}", "yellow") for text in unneeded]
     if not records and marked:
         lines.append(Line(_nothing_measured(settings, marked), "yellow"))
     conclusive = sum(record.verdict in CONCLUSIVE for record in records)
@@ -106,21 +107,50 @@ def _of_baseline(baseline: Baseline, records: Sequence[Record]) -> list[Line]:
 
 
 def unused_allowances(records: Sequence[Record]) -> list[str]:
-    """Return which accepted causes were not found by any measurement that came to a verdict.
+    """Return what is accepted and was not found by any measurement that came to a verdict.
 
     A marker's allowance is its test's own, one from the command line or an ini file is everyone's.
     """
-    used: defaultdict[tuple[str, str, str], bool] = defaultdict(bool)
+    used: defaultdict[tuple[str, str, str, str], bool] = defaultdict(bool)
     for record in records:
-        limit = record.limits.get("allow")
-        if limit is None or record.verdict not in CONCLUSIVE:
+        if record.verdict not in CONCLUSIVE:
             continue
-        owner = record.nodeid if limit.from_ in ("marker", "nonblocking.measure()") else ""
-        for cause in limit.value if isinstance(limit.value, dict) else ():
-            used[owner, limit.from_, cause] |= cause in record.allowed
+        found = {"allow": record.allowed, "guard_allow": {one.category for one in record.guard}}
+        for setting, names in found.items():
+            limit = record.limits.get(setting)
+            accepted = limit.value if limit is not None else None
+            if limit is None or not isinstance(accepted, dict) or _guard_is_off(setting, record):
+                continue
+            owner = record.nodeid if limit.from_ in ("marker", "nonblocking.measure()") else ""
+            for name in accepted:
+                used[owner, setting, limit.from_, name] |= name in names
     return [
-        f"allow={cause} from {origin} is unused "
+        f"{setting}={name} from {origin} is unused "
         + (f"in {owner}: remove it" if owner else "in every test of this run")
-        for (owner, origin, cause), found in used.items()
+        for (owner, setting, origin, name), found in used.items()
         if not found
+    ]
+
+
+def _guard_is_off(setting: str, record: Record) -> bool:
+    guard = record.limits.get("guard")
+    return setting == "guard_allow" and guard is not None and guard.value == "off"
+
+
+def _guard_rules(settings: Settings, records: Sequence[Record]) -> list[str]:
+    """Return the user's rules that matched no call of the run, and what is wrong with others."""
+    guarded = [one for one in records if not _guard_is_off("guard_allow", one)]
+    if not any(one.verdict in CONCLUSIVE for one in guarded):
+        return []
+    from ..guard import rules_of
+
+    called = {name for one in records for found in one.guard for name in found.functions}
+    stale = [name for name in settings.guard_calls if name not in called]
+    return [
+        *(
+            f"guard_calls={name} from {settings.origins['guard_calls']} matched no call in this "
+            "run: correct or remove it"
+            for name in stale
+        ),
+        *rules_of(settings.guard_calls).problems,
     ]

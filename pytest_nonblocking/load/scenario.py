@@ -7,11 +7,12 @@ import dataclasses
 import gc
 import sys
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Awaitable, Iterator, Sequence
 
 from ..analysis.places import is_lifespan
 from ..asgi.door import Door
 from ..clocks import CLOCKS
+from ..guard import CallProfile
 from ..model import Budget, Calibration, Evidence, Limits, Run, Sample, Stack
 from ..sentinel import (
     LoopUnreachableError,
@@ -23,6 +24,7 @@ from ..sentinel import (
     tracers,
 )
 from .burst import Body, Transport, budget_of_held, run_burst
+from .guarded import Guard, guarded_run
 from .machine import slowdown
 from .schedule import Progress, replicate
 
@@ -53,12 +55,14 @@ async def measure(
     transports: Sequence[Transport] = (),
     door: Door | None = None,
     progress: Progress | None = None,
+    guard: Guard | None = None,
 ) -> Evidence:
     """Run ``body`` as often as the verdict needs and return all runs.
 
     The first run warms up (lazy imports, connections) and does not count. It is also the only
-    one that a coverage tool or debugger sees, since a tracer makes Python 2-4x slower. Raises
-    BodyFailedError if the body fails, and UnsupportedLoopError before anything runs.
+    one that a coverage tool or debugger sees, since a tracer makes Python 2-4x slower. The last
+    run is the guard's, if there is one. Raises BodyFailedError if the body fails, and
+    UnsupportedLoopError before anything runs.
     """
     _wait_for_loop(sentinel, limits)
     try:
@@ -76,11 +80,17 @@ async def measure(
             await sentinel.learn_background()
             runner = _BurstRunner(body, limits, sentinel, transports, door)
             evidence = await replicate(runner, evidence, limits, progress)
+            evidence = await runner.guarded(guard, evidence, progress)
     except LoopUnreachableError as error:
         return _held_up(error, evidence.calibration, limits)
     finally:
         sentinel.stop()
     return evidence
+
+
+def _is_whole(evidence: Evidence) -> bool:
+    """Return whether all runs were measured and ended in time."""
+    return evidence.unmeasured is None and not any(run.timed_out for run in evidence.runs)
 
 
 def _wait_for_loop(sentinel: Sentinel, limits: Limits) -> None:
@@ -158,6 +168,24 @@ class _BurstRunner:
             self._slowdown = self._sentinel.on_loop(slowdown)
         return dataclasses.replace(run, slowdowns=(before, self._slowdown))
 
+    async def guarded(
+        self, guard: Guard | None, evidence: Evidence, progress: Progress | None
+    ) -> Evidence:
+        """Return the evidence with a run under the guard, if all runs before ended in time."""
+        if guard is None or not _is_whole(evidence):
+            return evidence
+        if progress is not None:
+            progress(evidence, 1)
+        _wait_for_loop(self._sentinel, self._limits)
+
+        def run() -> Awaitable[Run]:
+            return run_burst(
+                self._body, 1, self._limits, self._sentinel, self._transports, door=self._door
+            )
+
+        guarded = await guarded_run(guard, run, self._sentinel)
+        return dataclasses.replace(evidence, guarded=guarded)
+
     def fault(self) -> str | None:
         """Return the message for a fault of the sentinel, None if there is none."""
         fault = self._sentinel.fault
@@ -190,15 +218,28 @@ def _is_request(samples: Sequence[Sample]) -> bool:
     return not any(is_lifespan(frame) for sample in samples for frame in sample.stack)
 
 
-def watched(sentinel: Sentinel, transports: Sequence[Transport], took: float) -> Evidence:
-    """Return the evidence of a test that ran once, for ``took`` seconds, under ``sentinel``."""
+def watched(
+    sentinel: Sentinel,
+    transports: Sequence[Transport],
+    took: float,
+    profile: CallProfile | None = None,
+) -> Evidence:
+    """Return the evidence of a test that ran once, for ``took`` seconds, under ``sentinel``.
+
+    ``profile`` is the guard's of that run, if there is one. Python is 2 to 16 times slower with it,
+    by the code, so the CPU time of the callbacks is left out.
+    """
     sentinel.probe.take_reading()  # accounts for the callback that is still running
     exchanges = tuple(e for transport in transports for e in transport.drain())
     run = dataclasses.replace(single_run([sentinel], took), exchanges=exchanges)
+    if profile is not None:
+        steps = tuple(dataclasses.replace(step, cpu=0.0) for step in run.steps)
+        run = dataclasses.replace(run, steps=steps)
     if sentinel.fault is not None:
         return Evidence(unmeasured=describe_fault(sentinel.fault))
     calibration = Calibration(slowdown(), clock=clock_name(), loop=sentinel.probe.loop_name)
-    return Evidence(calibration=calibration, singles=(run,), watched=True)
+    guarded = None if profile is None else profile.guarded(len(exchanges))
+    return Evidence(calibration=calibration, singles=(run,), watched=True, guarded=guarded)
 
 
 def describe_fault(fault: BaseException) -> str:

@@ -12,9 +12,11 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from threading import Thread
 
+from ..analysis.places import is_in_callback
 from ..analysis.tolerances import SINGLES
 from ..clocks import CLOCKS
-from ..model import Calibration, Evidence, Limits, Run, Stack, Waiters
+from ..guard import CallProfile
+from ..model import Calibration, Evidence, Guarded, Limits, Run, Stack, Waiters
 from ..sentinel import (
     Driver,
     LoopStuck,
@@ -27,6 +29,7 @@ from ..sentinel import (
 from ..threads import raise_in
 from . import scenario
 from .burst import BodyFailedError
+from .guarded import LATE, Guard, why_failed
 from .machine import slowdown
 from .plain_waits import is_of_user, waits_of_body
 from .schedule import Progress
@@ -87,7 +90,9 @@ class SyncTest:
                     raise
         return late[0] if late else None
 
-    def measure(self, used: LoopsUsed, progress: Progress | None = None) -> Evidence:
+    def measure(
+        self, used: LoopsUsed, progress: Progress | None = None, guard: Guard | None = None
+    ) -> Evidence:
         """Run the body as often as the verdict needs, each copy in a thread of its own.
 
         ``used`` holds the loops that served the requests of an earlier run. If they share one
@@ -96,13 +101,14 @@ class SyncTest:
         """
         loops = used.running
         if len(loops) == 1 and not used.ended:
-            return self._on_shared_loop(loops[0], progress)
+            return self._on_shared_loop(loops[0], progress, guard)
         if not loops and not used.ended:
             return Evidence(unmeasured=_NO_LOOP)
-        return self._alone(_MANY_LOOPS.format(len(loops)) if len(loops) > 1 else _LOOP_EACH)
+        why = _MANY_LOOPS.format(len(loops)) if len(loops) > 1 else _LOOP_EACH
+        return self._alone(why, guard)
 
     def _on_shared_loop(
-        self, loop: asyncio.AbstractEventLoop, progress: Progress | None
+        self, loop: asyncio.AbstractEventLoop, progress: Progress | None, guard: Guard | None
     ) -> Evidence:
         copies, clients, sentinel = _CopyThreads(), TestClients(loop), self._sentinel
         sentinel.driver = Driver(copies.cpu_ns, copies.ids)
@@ -117,6 +123,7 @@ class SyncTest:
             transports=[clients.requests],
             door=clients.door,
             progress=progress,
+            guard=guard,
         )
         future = asyncio.run_coroutine_threadsafe(measuring, loop)
         with clients:
@@ -135,7 +142,7 @@ class SyncTest:
                     concurrent.futures.wait([future], _GRACE)
                 copies.interrupt()
 
-    def _alone(self, why: str) -> Evidence:
+    def _alone(self, why: str, guard: Guard | None) -> Evidence:
         """Make single runs of the body, with a sentinel on each loop that it uses."""
         limits = self._limits
         with tracers.suspended() as tracer:
@@ -162,8 +169,33 @@ class SyncTest:
                     return Evidence(unmeasured=scenario.describe_fault(fault))
                 evidence = dataclasses.replace(evidence, singles=(*evidence.singles, run))
                 if late is not None:
-                    break
+                    return evidence
+            if guard is not None:
+                evidence = dataclasses.replace(evidence, guarded=self._guarded(guard))
         return evidence
+
+    def _guarded(self, guard: Guard) -> Guarded:
+        """Make one run under the guard, with a profile of the thread of each loop it uses."""
+        profiles: list[CallProfile] = []
+
+        def follow() -> None:
+            profiles.append(guard())
+            profiles[-1].install()
+
+        try:
+            with LoopsUsed(follow) as loops:
+                late = self._called(loops)
+        except BodyFailedError as failure:
+            return Guarded(unmeasured=why_failed(failure))
+        finally:
+            for profile in profiles:
+                profile.remove()
+        if late is not None:
+            return Guarded(unmeasured=LATE)
+        found = [profile.guarded(0) for profile in profiles]
+        calls = (call for one in found for call in one.calls if is_in_callback(call.stack))
+        unmeasured = next((one.unmeasured for one in found if one.unmeasured), None)
+        return Guarded(tuple(calls), unmeasured=unmeasured)
 
     def _called(self, loops: LoopsUsed) -> Run | None:
         try:

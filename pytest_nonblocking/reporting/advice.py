@@ -9,7 +9,8 @@ from collections import Counter
 from ..analysis.queues import fullest_pool, hangs_alone
 from ..analysis.user_code import is_user_code
 from ..analysis.verdict import is_blind, machine_share
-from ..causes import CAUSE_TEXTS, HANGS_FIX, OFFLOAD, counterpart
+from ..causes import CAUSE_TEXTS, HANGS_FIX, OFFLOAD
+from ..guard import counterpart
 from ..model import Cause, Culprit, Evidence, Judgement, Limit, Stack
 from .units import limit_text, milliseconds, plural, rate
 

@@ -10,7 +10,8 @@ from pathlib import Path
 from .. import model
 from ..analysis.user_code import is_own_code, is_user_code, owner_of
 from ..model import Cause, Evidence, Frame, Run, Step
-from .failure import judged_burst, relative
+from .failure import judged_burst
+from .places import relative
 from .record import Copy, Source, Stack, Timeline
 
 _LINES_AROUND = 4

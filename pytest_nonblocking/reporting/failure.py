@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from ..analysis.queues import hangs_alone, pool_waited_for
-from ..analysis.user_code import in_library
 from ..causes import CAUSE_TEXTS, HANGS_HEADLINE, HANGS_MEASURED, Measure
-from ..model import Cause, Culprit, Evidence, Frame, Judgement, Outcome, Run
-from . import escaped
+from ..model import Cause, Culprit, Evidence, Judgement, Outcome, Run
+from . import guard_words
 from .advice import fix_for
+from .places import relative, route_text
 from .units import duration, limit_text, milliseconds, plural, rate
 
 _WORTH_FIXING = 0.1
@@ -20,6 +20,9 @@ def failure_text(outcome: Outcome, rootdir: Path) -> str:
     """Return the whole text of a failed verdict."""
     judgement = outcome.judgement
     assert judgement.cause is not None
+    if judgement.reasons == ("guard",):
+        headline = f"nonblocking: {outcome.target} {guard_words.HEADLINE}"
+        return "\n".join([headline, *_guarded(outcome, None, rootdir)])
     rows = [
         f"nonblocking: {outcome.target} {_headline(outcome, judgement.cause)}",
         *_measured(outcome),
@@ -29,7 +32,14 @@ def failure_text(outcome: Outcome, rootdir: Path) -> str:
         _row("machine", _machine(outcome.evidence)),
         _row("fix", fix_for(judgement.cause, outcome.culprit, outcome.evidence)),
     ]
+    if "guard" in judgement.reasons and (more := _guarded(outcome, outcome.culprit, rootdir)):
+        rows += [f"  It also {guard_words.HEADLINE}:", *more]
     return "\n".join(rows)
+
+
+def _guarded(outcome: Outcome, culprit: Culprit | None, rootdir: Path) -> list[str]:
+    rows = guard_words.rows(outcome.findings, outcome.limits, culprit, rootdir)
+    return [_row(label, text) for label, text in rows]
 
 
 def _headline(outcome: Outcome, cause: Cause) -> str:
@@ -101,14 +111,19 @@ def _explained(outcome: Outcome, cause: Cause) -> str:
     if hangs_alone(outcome.evidence):
         return HANGS_MEASURED
     text, judgement = CAUSE_TEXTS[cause], outcome.judgement
+    if cause == "blocking-call" and outcome.culprit and outcome.culprit.blocks_in:
+        known = f"{outcome.culprit.blocks_in}, "
+    else:
+        known = ""
     worst = {
         f"max_{reason}": getattr(judgement, f"max_{reason}", 0.0) for reason in judgement.reasons
     }
     if text.in_callback is not None and text.in_callback.setting in worst:
-        return _described(text.in_callback, worst[text.in_callback.setting], outcome)
+        seconds = worst[text.in_callback.setting]
+        return known + _described(text.in_callback, seconds, outcome)
     burst = judged_burst(outcome.evidence)
     each = getattr(burst.budget, text.in_burst.part) / burst.concurrency
-    return _described(text.in_burst, each, outcome)
+    return known + _described(text.in_burst, each, outcome)
 
 
 def _described(measure: Measure, seconds: float, outcome: Outcome) -> str:
@@ -155,11 +170,6 @@ def _where(outcome: Outcome, rootdir: Path) -> list[str]:
     return rows
 
 
-def route_text(route: Frame, rootdir: Path) -> str:
-    """Return the definition of a handler: "file:line in function"."""
-    return f"{relative(route.file, rootdir)}:{route.line} in {route.function}"
-
-
 def _counted(culprit: Culprit, judgement: Judgement) -> str:
     if culprit.counted == "copies":
         wait = "waits" if culprit.samples == 1 else "wait"
@@ -188,16 +198,3 @@ def _machine(evidence: Evidence) -> str:
     if calibration.tracer is not None:
         speed += f" with {calibration.tracer} suspended"
     return f"excluded: {milliseconds(delay)} run-queue delay; {speed}"
-
-
-def relative(file: str, rootdir: Path) -> str:
-    """Return ``file`` relative to ``rootdir`` where it lies below it, with forward slashes.
-
-    For an installed file, return its path from the library's folder on. It is a single line.
-    """
-    if (installed := in_library(file)) is not None:
-        return escaped.line(installed)
-    path = Path(file)
-    return escaped.line(
-        (path.relative_to(rootdir) if path.is_relative_to(rootdir) else path).as_posix()
-    )

@@ -14,13 +14,15 @@ from typing import Any
 
 from .. import model
 from ..model import Calibration, Outcome, Run
-from . import details
-from .failure import failure_text, relative, route_text
+from . import details, guard_words
+from .failure import failure_text
+from .places import relative, route_text
 from .plain import from_plain, schema_of, text_of, to_plain
 from .record import (
     Budget,
     Culprit,
     Environment,
+    Finding,
     Judged,
     Latency,
     Level,
@@ -76,6 +78,7 @@ def _record(outcome: Outcome, rootdir: Path) -> Record:
         culprit=None if culprit is None else _culprit(culprit, rootdir),
         message=failure_text(outcome, rootdir) if judgement.verdict == "fail" else None,
         allowed=judgement.allowed,
+        guard=tuple(_finding(one, outcome, rootdir) for one in outcome.findings),
         notes=outcome.notes,
         serial_fraction=_rounded(judgement.serial_fraction),
         judged=None if judged is None else _judged(judged),
@@ -107,6 +110,24 @@ def _culprit(culprit: model.Culprit, rootdir: Path) -> Culprit:
         library=culprit.library,
         route=None if culprit.route is None else route_text(culprit.route, rootdir),
         source=details.source(culprit),
+    )
+
+
+def _finding(finding: model.Finding, outcome: Outcome, rootdir: Path) -> Finding:
+    return Finding(
+        category=finding.category,
+        functions=finding.functions,
+        file=relative(finding.file, rootdir),
+        line=finding.line,
+        function=finding.function,
+        code=finding.code,
+        calls=finding.calls,
+        times=finding.times,
+        took_ms=_ms(finding.seconds),
+        library=finding.library,
+        route=None if finding.route is None else route_text(finding.route, rootdir),
+        accused=finding.is_accused(guard_words.held(outcome.limits)),
+        fix=guard_words.fix_of(finding),
     )
 
 

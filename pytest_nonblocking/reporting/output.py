@@ -38,7 +38,7 @@ class Output:
 
         def begin(evidence: Any, level: int) -> None:
             self._shows = False
-            self._bursts += level > 1
+            self._bursts += level > 1 or self._bursts > 0
             self._of_copies.clear()
             progress(evidence, level)
 

@@ -9,7 +9,7 @@ import re
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal, NamedTuple
 
-from ..model import Cause, Reason, Verdict
+from ..model import Category, Cause, Reason, Verdict
 
 SCHEMA_VERSION = 1
 _ROUTE = "^(.+):([0-9]{1,9}) in (.+)$"
@@ -191,6 +191,35 @@ class Stack:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """A line that makes blocking calls of one category, found by the guard."""
+
+    category: Category
+    functions: Annotated[
+        tuple[str, ...],
+        {"description": "The functions that block, by the time they took.", "minItems": 1},
+    ]
+    file: str
+    line: Positive
+    function: str
+    code: str
+    calls: Annotated[
+        tuple[str, ...], {"description": "The calls from the line to the first of the functions."}
+    ]
+    times: Count
+    took_ms: NotNegative
+    library: bool
+    route: Annotated[
+        str | None, {"description": "The definition of the handler.", "pattern": _ROUTE}
+    ]
+    accused: Annotated[
+        bool,
+        {"description": "Whether guard=fail fails a test for it: its category is not allowed."},
+    ]
+    fix: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Record:
     """One measurement."""
 
@@ -208,6 +237,13 @@ class Record:
     allowed: Annotated[
         tuple[str, ...],
         {"description": "The causes that were found and are accepted by the setting allow."},
+    ] = ()
+    guard: Annotated[
+        tuple[Finding, ...],
+        {
+            "description": "Calls on the event loop that block, however fast they were, the "
+            "dearest first."
+        },
     ] = ()
     notes: tuple[str, ...]
     serial_fraction: float | None

@@ -7,7 +7,7 @@ from .interrupt import LoopStuck
 from .last_stacks import LastStacks
 from .probes.choice import UnsupportedLoopError
 from .probes.probe import COPY
-from .session import BREAK_EVERY, Driver, LoopUnreachableError, Sentinel
+from .session import BREAK_EVERY, Driver, LoopClosedError, LoopUnreachableError, Sentinel
 from .stacks import suspended_stack
 from .stretches import Stretch, Stretches
 from .system.clock import cores, cpu_of_other_thread
@@ -21,6 +21,7 @@ __all__ = [
     "COPY",
     "Driver",
     "LastStacks",
+    "LoopClosedError",
     "LoopStuck",
     "LoopUnreachableError",
     "LoopsUsed",

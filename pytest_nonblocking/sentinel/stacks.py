@@ -16,7 +16,8 @@ from typing import Any, NamedTuple
 
 from ..model import Frame, Stack
 
-_DEEPEST = 200
+DEEPEST = 200
+"""Frames of a stack that are read."""
 _AWAITS = {"cr": "cr_await", "gi": "gi_yieldfrom", "ag": "ag_await"}
 
 
@@ -73,7 +74,7 @@ def _thread_frames(ident: int) -> list[_Look]:
     """
     now = itertools.starmap(sys._current_frames, ((),))
     innermost = map(operator.methodcaller("get", ident), now)
-    outwards = itertools.repeat("f_back", _DEEPEST - 1)
+    outwards = itertools.repeat("f_back", DEEPEST - 1)
     frames = itertools.accumulate(itertools.chain(innermost, outwards), getattr)
     found: list[tuple[CodeType, int | None, dict[str, Any]]] = []
     _without_collection(found.extend, map(_look_at, frames))
@@ -85,6 +86,14 @@ def _thread_idents() -> set[int]:
     now = itertools.starmap(sys._current_frames, ((),))
     _without_collection(idents.update, itertools.chain.from_iterable(now))
     return idents
+
+
+def stack_of(frame: FrameType) -> Stack:
+    """Return the stack that ends with ``frame``, which is one of the calling thread."""
+    frames = itertools.accumulate(itertools.repeat("f_back", DEEPEST - 1), getattr, initial=frame)
+    found: list[tuple[CodeType, int | None, dict[str, Any]]] = []
+    _at_once(found.extend, map(_look_at, frames))
+    return tuple(_described(_Look(*look)) for look in reversed(found))
 
 
 def thread_stack(thread_ident: int) -> Stack:
@@ -108,7 +117,7 @@ def _kind(awaitable: Any) -> str | None:
 
 def suspended_frames(awaitable: Any) -> Iterator[FrameType]:
     """Yield the frames of a suspended coroutine and of what it awaits, outermost first."""
-    for _ in range(_DEEPEST):
+    for _ in range(DEEPEST):
         kind = _kind(awaitable)
         if kind is None:
             # The step of an async generator, or the wrapper of a Cython coroutine, exposes what it

@@ -15,6 +15,7 @@ LAYERS = [
     {"categories", "clocks", "giving_up", "model", "threads"},
     {"tasks"},
     {"config", "causes", "ctrl_c", "sentinel"},
+    {"guard"},
     {"analysis"},
     {"asgi"},
     {"load", "reporting"},
@@ -37,6 +38,7 @@ ANALYSIS = [
     "places",
     "votes",
     "attribution",
+    "findings",
 ]
 
 

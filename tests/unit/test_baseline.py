@@ -4,7 +4,7 @@ import json
 from dataclasses import replace
 
 import pytest
-from reported import culprit, failing, record
+from reported import culprit, failing, finding, record
 
 from pytest_nonblocking.gate.baseline import Baseline, known_of, load
 from pytest_nonblocking.reporting.loading import BadFileError
@@ -71,6 +71,39 @@ def test_without_scaling_the_longest_step_tells_what_is_worse(known):
     known = replace(known, known=(replace(known.known[0], serial_ms=None),))
     assert known.objection(failing(serial_ms=None, max_lag_ms=60.0)) is None
     assert "the longest step takes 120 ms" in known.objection(failing(max_lag_ms=120.0))
+
+
+def guarded(*functions, reasons=("guard",), **changes):
+    """A failure of the guard, for calls at one line."""
+    found = finding(functions=list(functions))
+    return failing(reasons=list(reasons), guard=[found], **changes)
+
+
+def test_a_known_failure_of_the_guard_is_accepted_however_long_it_took(known):
+    accepted = replace(known, known=(known_of(guarded("time.sleep")),))
+    assert accepted.objection(guarded("time.sleep", serial_ms=5000.0)) is None
+    measured = guarded("time.sleep", reasons=("blocked", "guard"), serial_ms=5000.0)
+    assert "known, but worse" in accepted.objection(measured)
+
+
+def test_a_new_call_of_a_known_failure_of_the_guard_fails(known):
+    accepted = replace(known, known=(known_of(guarded("time.sleep", "os.system")),))
+    assert accepted.objection(guarded("os.system")) is None
+    assert accepted.objection(guarded("time.sleep", "socket.recv")) == (
+        "known, but with new blocking calls: socket.recv in export, shop/app.py"
+    )
+
+
+def test_calls_count_only_where_the_guard_fails_for_them():
+    assert known_of(EXPORT).calls == ()
+    note = failing(reasons=["guard"], guard=[finding(accused=False)])
+    assert known_of(note).calls == ()
+
+
+def test_an_update_keeps_the_calls_of_several_measurements(known):
+    both = [replace(one, accepted_by="baseline") for one in (guarded("a.b"), guarded("c.d"))]
+    (entry,) = replace(known, known=()).updated(both).known
+    assert entry.calls == ("a.b in export, shop/app.py", "c.d in export, shop/app.py")
 
 
 def test_a_growth_of_less_than_a_millisecond_is_noise(known):

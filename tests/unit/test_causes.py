@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from pytest_nonblocking import causes
-from pytest_nonblocking.causes import CAUSE_TEXTS, counterpart
+from pytest_nonblocking.causes import CAUSE_TEXTS
 from pytest_nonblocking.config import OPTIONS
-from pytest_nonblocking.model import CAUSES, Budget, Culprit
+from pytest_nonblocking.model import CAUSES, Budget
 
 FACTS = {"amount": "20 ms", "limit": "limit 5 ms", "threads": "4 threads", "calls": "2 calls"}
 OPTIONAL = {"in_callback"}
@@ -56,27 +56,6 @@ def test_what_was_measured_can_be_described(cause):
 def test_a_callback_is_held_to_a_limit():
     in_callback = [text.in_callback for text in CAUSE_TEXTS.values() if text.in_callback]
     assert {measure.setting for measure in in_callback} == {"max_lag", "max_blocked"}
-
-
-def blocking(code="", calls=()):
-    return Culprit("shop.py", 1, "handler", code, calls, 1, 1)
-
-
-@pytest.mark.parametrize(
-    ("found", "instead"),
-    [
-        (blocking(calls=("requests.get", "urllib3 …")), "httpx.AsyncClient"),
-        (blocking(calls=("mine.call", "psycopg2.connect")), "async driver"),
-        (blocking("time.sleep(1)"), "asyncio.sleep"),
-        (blocking("time.sleep(1)", ("subprocess.run",)), "create_subprocess_exec"),
-    ],
-)
-def test_the_counterpart_of_a_blocking_call(found, instead):
-    assert instead in counterpart(found)
-
-
-def test_a_call_of_an_unknown_library_has_no_counterpart():
-    assert counterpart(blocking("vendor.call()", ("vendor.call",))) is None
 
 
 def test_the_words_know_the_model_only():

@@ -7,9 +7,9 @@ import pytest
 from reported import culprit, failing, record, report
 
 from pytest_nonblocking.reporting import escaped, markdown_report, terminal
-from pytest_nonblocking.reporting.failure import relative
 from pytest_nonblocking.reporting.json_report import render
 from pytest_nonblocking.reporting.junit import properties
+from pytest_nonblocking.reporting.places import relative
 
 HOSTILE = "\x1b[31mred\0\x7f\x9b\u2028\u202e\udce9\r"
 SHOWN = r"\x1b[31mred\x00\x7f\x9b\u2028\u202e\udce9\r"

@@ -13,14 +13,16 @@ from pytest_nonblocking.model import (
     Calibration,
     Culprit,
     Evidence,
+    Finding,
     Frame,
+    Guarded,
     Judgement,
     Limit,
     Limits,
     Outcome,
     Run,
 )
-from pytest_nonblocking.reporting import json_report
+from pytest_nonblocking.reporting import guard_words, json_report
 from pytest_nonblocking.reporting.advice import notes_for
 from pytest_nonblocking.reporting.failure import failure_text
 
@@ -137,6 +139,105 @@ def test_a_failure_states_what_was_measured_the_limits_and_what_to_do():
         "  fix      await asyncio.sleep(…), make the handler `def`, or await "
         "anyio.to_thread.run_sync(…)",
     ]
+
+
+FOUND = Finding(
+    category="database",
+    functions=("sqlite3.Cursor.execute", "sqlite3.connect"),
+    file=str(ROOT / "shop.py"),
+    line=4,
+    function="handler",
+    code="load()",
+    calls=("sqlalchemy.execute", "sqlite3.Cursor.execute"),
+    times=12,
+    seconds=0.0004,
+)
+FILE = replace(FOUND, category="file", functions=("io.open",), line=7, calls=("io.open",), times=1)
+STRICT = {"guard": Limit("fail", "pytest.ini")}
+
+
+def guarded(*findings, judgement=None, found=None):
+    judgement = judgement or replace(JUDGED, reasons=("guard",), cause="blocking-call")
+    limits = LIMITS | STRICT
+    whole = replace(outcome(judgement, found), findings=findings, limits=limits)
+    return failure_text(whole, ROOT).splitlines()
+
+
+def test_a_failure_of_the_guard_names_each_line_and_the_limit():
+    assert guarded(FOUND, FILE) == [
+        "nonblocking: GET /a makes calls that block the event loop, however fast they were here",
+        "  guard    calls sqlite3.Cursor.execute, sqlite3.connect on the event loop: 12 times, "
+        "0.4 ms here; they block for as long as the database takes",
+        "  where    shop.py:4 in handler",
+        "               load()      → sqlalchemy.execute → sqlite3.Cursor.execute",
+        "  fix      use SQLAlchemy's create_async_engine and AsyncSession, make the handler `def`, "
+        "or await anyio.to_thread.run_sync(…)",
+        "  limit    no call of these categories on the event loop: network, database, sleep, "
+        "process, lock, dns (limit guard=fail from pytest.ini)",
+    ]
+
+
+def test_a_measured_failure_tells_the_other_calls_too():
+    judgement = replace(JUDGED, reasons=("scaling", "guard"), cause="blocking-call")
+    other = replace(FOUND, line=9)
+    text = guarded(FOUND, other, judgement=judgement, found=culprit(blocks_in="sqlite3.connect"))
+    assert "  cause    blocking-call: sqlite3.connect, 0 ms per request off" in "\n".join(text)
+    also = text.index(f"  It also {guard_words.HEADLINE}:")
+    assert [row for row in text[also:] if "where" in row] == ["  where    shop.py:9 in handler"]
+    alone = guarded(FOUND, judgement=judgement, found=culprit())
+    assert not any("It also" in row for row in alone)
+
+
+def test_a_finding_in_a_library_names_the_handler():
+    text = guarded(replace(FOUND, library=True, route=HANDLER))
+    assert text[2:4] == [
+        "  where    in a library: shop.py:4 in handler",
+        "               handler shop.py:3 in handler → sqlalchemy.execute → sqlite3.Cursor.execute",
+    ]
+
+
+def told(*findings, guarded=Guarded(), watched=False, found=None, **limits):  # noqa: B008
+    evidence = Evidence(guarded=guarded, watched=watched)
+    held = LIMITS | {name: Limit(value, "pytest.ini") for name, value in limits.items()}
+    return guard_words.notes(findings, evidence, held, found, ROOT)
+
+
+def test_a_note_names_call_place_and_fix():
+    assert told(FOUND, FILE) == [
+        "calls sqlite3.Cursor.execute, sqlite3.connect on the event loop: 12 times, 0.4 ms here; "
+        "they block for as long as the database takes (shop.py:4 in handler → sqlalchemy.execute "
+        "→ sqlite3.Cursor.execute): use SQLAlchemy's create_async_engine and AsyncSession",
+        "calls io.open on the event loop: 1 time, 0.4 ms here; it blocks for as long as the disk "
+        "takes (shop.py:7 in handler): await anyio.open_file(…)",
+    ]
+
+
+def test_calls_of_one_line_are_one_note():
+    (note,) = told(FOUND, replace(FILE, line=4))
+    assert note.startswith("calls sqlite3.Cursor.execute, sqlite3.connect, io.open on the event")
+
+
+def test_what_the_failure_says_is_no_note():
+    assert len(told(FOUND, FILE, guard="fail")) == 1
+    assert len(told(FOUND, FILE, found=culprit())) == 1
+
+
+def test_accepted_calls_are_one_note_with_the_reason():
+    assert told(FOUND, guard_allow={"database": "in memory"}) == [
+        "database calls at 1 line accepted by guard_allow (from pytest.ini): in memory"
+    ]
+
+
+def test_a_guard_that_saw_nothing_says_why():
+    unmeasured = Guarded(unmeasured="another profiler is set (x.y)")
+    assert told(guarded=unmeasured) == ["guard: not-measured: another profiler is set (x.y)"]
+    (note,) = told(watched=True)
+    assert "CPU time of its callbacks was not judged" in note
+
+
+def test_many_lines_are_cut_short():
+    many = [replace(FOUND, line=n) for n in range(1, 12)]
+    assert told(*many)[-1].startswith("calls that block the event loop at 3 more lines:")
 
 
 def on(calibration, **facts):

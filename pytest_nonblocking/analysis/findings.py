@@ -1,0 +1,192 @@
+"""From the calls that the guard saw to the lines of code that make them."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import replace
+from typing import NamedTuple
+
+from ..model import (
+    BlockingCall,
+    Culprit,
+    Exemption,
+    Finding,
+    Frame,
+    Guarded,
+    Judgement,
+    Limits,
+    Stack,
+)
+from .places import Place, Reader, Seen, calls_below, code_at, definition_of, runs_app
+from .user_code import leaf, package_of
+
+_IMPORTS = ("_frozen_importlib", "importlib._bootstrap", "zipimport")
+_RUNS_CALLBACKS = "pytest_nonblocking.sentinel.probes"
+_RUNS_TEST = ("pytest_nonblocking.load", "pytest_nonblocking.runner")
+_SHARE = 0.25
+"""Least share of the longest blocked callback that a call must take in the guarded run to be named
+as its cause: concurrent copies may wait for longer than a single one."""
+
+
+class _Found(NamedTuple):
+    """One call, the line that makes it, and what was read from its stack."""
+
+    call: BlockingCall
+    seen: Seen
+    frame: Frame
+    library: bool
+
+
+def find(
+    guarded: Guarded | None,
+    exempt: Sequence[Exemption],
+    body: Place | None = None,
+    packages: Collection[str] = (),
+) -> tuple[Finding, ...]:
+    """Return what the guard found, one line of code and category each, the dearest first.
+
+    ``body`` is the test function: its own calls count only if it sends no request. ``packages`` are
+    the top-level packages of the app.
+    """
+    if guarded is None:
+        return ()
+    reader = Reader(packages, body)
+    groups: defaultdict[tuple[str, str, int], list[_Found]] = defaultdict(list)
+    for one in _found(guarded, reader, exempt):
+        groups[one.call.category, one.frame.file, one.frame.line].append(one)
+    findings = map(_finding, groups.values())
+    return tuple(sorted(findings, key=lambda found: -found.seconds))
+
+
+def _found(guarded: Guarded, reader: Reader, exempt: Sequence[Exemption]) -> Iterator[_Found]:
+    for call in guarded.calls:
+        seen = reader.read(call.stack, call.seconds, call.times)
+        if seen is None or seen.is_clients or (seen.side == "test" and guarded.requests):
+            continue
+        frames = seen.users or (() if seen.side == "test" else seen.library)
+        if not frames or any(frame.module.startswith(_IMPORTS) for frame in seen.frames):
+            continue
+        between = _after(call.stack, frames[-1])
+        if _is_ours(call.stack, between) or any(_is_exempt(f, call, exempt) for f in between):
+            continue
+        yield _Found(call, seen, frames[-1], library=not seen.users)
+
+
+def _after(stack: Stack, frame: Frame) -> Stack:
+    return stack[len(stack) - stack[::-1].index(frame) :]
+
+
+def _is_ours(stack: Stack, between: Stack) -> bool:
+    """Return whether this plugin makes the call, and not code that it runs."""
+    if any(map(_is_own, between)):
+        return True
+    own = next((frame for frame in reversed(stack) if _is_own(frame)), None)
+    if own is None or runs_app(own) or own.module.startswith(_RUNS_CALLBACKS):
+        return False
+    # The plugin calls the test, too, which is the user's code.
+    return not own.module.startswith(_RUNS_TEST)
+
+
+def _is_own(frame: Frame) -> bool:
+    return package_of(frame) == "pytest_nonblocking"
+
+
+def _is_exempt(frame: Frame, call: BlockingCall, exempt: Iterable[Exemption]) -> bool:
+    """Return whether a call by ``frame`` is not the fault of the code that called ``frame``."""
+    return any(
+        (frame.module == one.module or frame.module.startswith(f"{one.module}."))
+        and (not one.functions or leaf(frame) in one.functions)
+        and (not one.categories or call.category in one.categories)
+        for one in exempt
+    )
+
+
+def _finding(found: Sequence[_Found]) -> Finding:
+    times: Counter[str] = Counter()
+    seconds: defaultdict[str, float] = defaultdict(float)
+    for one in found:
+        times[one.call.function] += one.call.times
+        seconds[one.call.function] += one.call.seconds
+    dearest = max(found, key=lambda one: one.call.seconds)
+    frame, seen = dearest.frame, dearest.seen
+    route = seen.handler if dearest.library else None
+    below = seen.library if dearest.library else _after(seen.frames, frame)
+    return Finding(
+        category=dearest.call.category,
+        functions=tuple(sorted(seconds, key=lambda name: -seconds[name])),
+        file=frame.file,
+        line=frame.line,
+        function=frame.function,
+        code=code_at(frame),
+        calls=(*calls_below(below), dearest.call.function),
+        times=times.total(),
+        seconds=sum(seconds.values()),
+        library=dearest.library,
+        route=None if route is None else definition_of(route),
+        instead=dearest.call.instead,
+    )
+
+
+# What the findings mean for the verdict
+
+
+def convicted(
+    judgement: Judgement, guarded: Guarded | None, findings: Iterable[Finding], limits: Limits
+) -> Judgement:
+    """Return the judgement under ``guard="fail"``: a finding fails the test.
+
+    A pass for which the guard has no result is none.
+    """
+    if limits.guard != "fail":
+        return judgement
+    if not any(one.is_accused(limits) for one in findings):
+        is_open = guarded is not None and guarded.unmeasured is not None
+        if is_open and judgement.verdict == "pass":
+            return replace(judgement, verdict="not-measured")
+        return judgement
+    if judgement.verdict == "fail":
+        return replace(judgement, reasons=(*judgement.reasons, "guard"))
+    return replace(
+        judgement,
+        verdict="fail",
+        reasons=("guard",),
+        cause="blocking-call",
+        causes=(("blocking-call", 1.0),),
+        near="",
+    )
+
+
+def named(
+    culprit: Culprit | None, judgement: Judgement, findings: Sequence[Finding], limits: Limits
+) -> Culprit | None:
+    """Return the culprit of a blocking call with the function that blocks there, if it is known.
+
+    Where no line has most of the samples, the line of the dearest finding is the culprit.
+    """
+    if judgement.cause != "blocking-call" or "timeout" in judgement.reasons:
+        return culprit
+    if judgement.reasons == ("guard",):
+        return _culprit(next(one for one in findings if one.is_accused(limits)))
+    dear = [one for one in findings if one.seconds >= _SHARE * judgement.max_blocked]
+    if culprit is None or culprit.is_route:
+        return _culprit(dear[0]) if dear else culprit
+    there = (one for one in dear if (one.file, one.line) == (culprit.file, culprit.line))
+    if (finding := next(there, None)) is None:
+        return culprit
+    return replace(culprit, blocks_in=finding.functions[0])
+
+
+def _culprit(finding: Finding) -> Culprit:
+    return Culprit(
+        file=finding.file,
+        line=finding.line,
+        function=finding.function,
+        code=finding.code,
+        calls=finding.calls,
+        samples=0,
+        of=0,
+        library=finding.library,
+        route=finding.route,
+        blocks_in=finding.functions[0],
+    )

@@ -1,0 +1,185 @@
+"""Whether a call can block: conditions on the object and on the arguments of one call.
+
+What cannot be read counts as a call that can block.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import stat
+import sys
+from collections.abc import Callable
+from ipaddress import ip_address
+from typing import Any
+
+from .sites import UNKNOWN, Site
+
+Condition = Callable[[Site], bool]
+
+
+def always(site: Site) -> bool:
+    """Return True."""
+    return True
+
+
+# Sockets
+
+
+def waits_for_peer(site: Site) -> bool:
+    """Return whether the socket has a time-out other than 0."""
+    return bool(site.receiver.gettimeout() != 0)
+
+
+def waits_for_peer_to_take(site: Site) -> bool:
+    """Return whether a socket with a connection has a time-out other than 0."""
+    return site.receiver.type != socket.SOCK_DGRAM and waits_for_peer(site)
+
+
+def tls_waits_for_peer(site: Site) -> bool:
+    """Return whether a TLS connection is over a socket with a time-out other than 0.
+
+    The TLS of asyncio and trio is over memory.
+    """
+    time_out = getattr(site.receiver.owner, "gettimeout", None)
+    return time_out is not None and time_out() != 0
+
+
+def host_is_a_name(site: Site) -> bool:
+    """Return whether the host has to be looked up."""
+    host = site.argument(0, "host")
+    if host is UNKNOWN:
+        return True
+    if not host:
+        return False
+    try:
+        ip_address(host.decode() if isinstance(host, bytes) else host)
+    except ValueError:
+        return True
+    return False
+
+
+# Time-outs
+
+
+def unless_zero(position: int, keyword: str, default: Any = None) -> Condition:
+    """Return the condition that an argument, such as a time-out, is not 0."""
+
+    def is_not_zero(site: Site) -> bool:
+        value = site.argument(position, keyword, default)
+        return not (isinstance(value, (int, float)) and value == 0)
+
+    return is_not_zero
+
+
+def unless_set(position: int, keyword: str, flag: str) -> Condition:
+    """Return the condition that an argument has not the bit of ``os.flag``."""
+    bit: int = getattr(os, flag, 0)
+
+    def is_not_set(site: Site) -> bool:
+        value = site.argument(position, keyword, 0)
+        return not (isinstance(value, int) and value & bit)
+
+    return is_not_set
+
+
+# Locks and queues
+
+
+def _waits(site: Site) -> bool:
+    """Return whether ``acquire(blocking, timeout)`` or ``get(block, timeout)`` may wait."""
+    keyword = "block" if site.name == "get" else "blocking"
+    blocking, time_out = site.argument(0, keyword, True), site.argument(1, "timeout", None)
+    is_zero = isinstance(time_out, (int, float)) and time_out == 0
+    return not (blocking is False or blocking == 0 or is_zero)
+
+
+def lock_is_held(site: Site) -> bool:
+    """Return whether the lock is taken, and the call waits for it."""
+    return site.receiver.locked() and _waits(site)
+
+
+def lock_is_anothers(site: Site) -> bool:
+    """Return whether another thread has the reentrant lock, and the call waits for it."""
+    lock = site.receiver
+    # It has no `locked` before CPython 3.14.
+    is_taken = repr(lock).startswith("<locked") and not lock._is_owned()
+    return is_taken and _waits(site)
+
+
+def semaphore_is_zero(site: Site) -> bool:
+    """Return whether the semaphore of multiprocessing has no free place."""
+    return bool(site.receiver._is_zero()) and _waits(site)
+
+
+def queue_is_empty(site: Site) -> bool:
+    """Return whether the queue has nothing to take, and the call waits for it."""
+    return site.receiver.empty() and _waits(site)
+
+
+def thread_runs(site: Site) -> bool:
+    """Return whether the thread to be joined has not ended."""
+    return not site.receiver.is_done() and unless_zero(0, "timeout")(site)
+
+
+# Files and pipes
+
+
+def _descriptor(file: Any) -> int | None:
+    """Return the descriptor of a file object on a file or pipe, None for memory and sockets."""
+    for _ in range(3):
+        if type(file).__module__ in ("_io", "io") and hasattr(file, "closefd"):
+            return None if file.closed else int(file.fileno())
+        file = getattr(file, "raw", None) or getattr(file, "buffer", None)
+    return None
+
+
+def _is_pipe(descriptor: int) -> bool:
+    kind = os.fstat(descriptor).st_mode
+    return (stat.S_ISFIFO(kind) or stat.S_ISSOCK(kind)) and os.get_blocking(descriptor)
+
+
+def _is_file(descriptor: int) -> bool:
+    return stat.S_ISREG(os.fstat(descriptor).st_mode)
+
+
+def _is_output(file: Any) -> bool:
+    """Return whether ``file`` is the process's own output, which pytest may capture in a file."""
+    outputs = (sys.stdout, sys.stderr, sys.__stdout__, sys.__stderr__)
+    ours = [getattr(one, "_real", one) for one in outputs]  # ours passes on to pytest's
+    return any(file is one or file is getattr(one, "buffer", None) for one in ours if one)
+
+
+def is_on_pipe(site: Site) -> bool:
+    """Return whether the file object reads or writes a pipe that waits."""
+    descriptor = _descriptor(site.receiver)
+    return descriptor is not None and descriptor > 2 and _is_pipe(descriptor)
+
+
+def is_on_file(site: Site) -> bool:
+    """Return whether the file object is on a file, other than the process's output."""
+    descriptor = _descriptor(site.receiver)
+    if descriptor is None or _is_output(site.receiver):
+        return False
+    return _is_file(descriptor)
+
+
+def descriptor_is_pipe(site: Site) -> bool:
+    """Return whether the descriptor is a pipe that waits."""
+    descriptor = site.argument(0, "fd")
+    return isinstance(descriptor, int) and _is_pipe(descriptor)
+
+
+def descriptor_is_file(site: Site) -> bool:
+    """Return whether the descriptor is a file, or not known."""
+    descriptor = site.argument(0, "fd")
+    return not isinstance(descriptor, int) or _is_file(descriptor)
+
+
+# Drivers
+
+
+def driver_waits(site: Site) -> bool:
+    """Return whether a connection of psycopg2, or that of a cursor, is not asynchronous."""
+    connection = getattr(site.receiver, "connection", site.receiver)
+    return not getattr(connection, "async_", 0)

@@ -1,0 +1,186 @@
+"""The profile function of one run: sees each C function that Python code calls on one thread.
+
+Nothing is patched and nothing is raised. A fault ends the profile and never reaches the app.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+from dataclasses import dataclass
+from types import CodeType, FrameType, ModuleType
+from typing import Any, NamedTuple
+
+from ..clocks import CLOCKS
+from ..model import BlockingCall, Guarded, Stack
+from ..sentinel.stacks import DEEPEST, stack_of
+from .rules import Rule, Rules
+from .sites import Site
+
+_OWN = "pytest_nonblocking."
+_MOST_STACKS = 1000
+_SYSTEM = {"nt": "posix"}
+_Key = tuple[Rule, tuple[tuple[CodeType, int], ...]]
+
+
+@dataclass(slots=True)
+class _Count:
+    """The calls from one stack."""
+
+    stack: Stack
+    times: int = 0
+    nanoseconds: int = 0
+
+
+class _Running(NamedTuple):
+    """A call that has not returned."""
+
+    frame: FrameType
+    counted: _Count
+    began_ns: int
+
+
+class CallProfile:
+    """Records the calls of one thread that may block, from ``install`` to ``remove``."""
+
+    def __init__(self, rules: Rules) -> None:
+        self._rules = rules
+        self._by_type: dict[tuple[type, str], tuple[Rule, ...]] = {}
+        self._counts: dict[_Key, _Count] = {}
+        self._running: list[_Running] = []
+        self._is_over = self._is_dropped = False
+        self._fault: Exception | None = None
+        self._other: str | None = None
+        self._function: Any = None
+        self._thread = 0
+
+    def install(self) -> None:
+        """Begin, on the thread to be profiled, unless another profiler is set there."""
+        if (there := sys.getprofile()) is not None:
+            self._other = _name_of(there)
+            return
+        self._thread = threading.get_ident()
+        self._function = self._seen
+        sys.setprofile(self._function)
+
+    def end(self) -> None:
+        """Record nothing more; the thread drops the profile with its next event."""
+        self._is_over = True
+
+    def remove(self) -> None:
+        """End it and, on the thread that is profiled, drop it at once. May be called twice."""
+        self._is_over = True
+        if threading.get_ident() != self._thread:
+            return
+        there = sys.getprofile()
+        if there == self._function:
+            sys.setprofile(None)
+        elif there is not None or not self._is_dropped:
+            self._other = "meanwhile" if there is None else _name_of(there)
+        self._running.clear()
+
+    def guarded(self, requests: int) -> Guarded:
+        """Return the result of a run with ``requests``."""
+        if self._fault is not None:
+            why = f"{type(self._fault).__name__}: {self._fault}"
+            return Guarded(unmeasured=f"internal error in the guard ({why}); please report it")
+        if self._other is not None:
+            return Guarded(unmeasured=f"another profiler is set, or was set ({self._other})")
+        calls = (
+            BlockingCall(
+                rule.shown,
+                rule.category,
+                count.stack,
+                count.times,
+                count.nanoseconds / 1e9,
+                rule.instead,
+            )
+            for (rule, _), count in self._counts.items()
+        )
+        return Guarded(tuple(calls), requests)
+
+    # On the profiled thread
+
+    def _seen(self, frame: FrameType, event: str, called: Any) -> None:
+        if self._is_over:
+            self._drop()
+            return
+        try:
+            if event == "c_call":
+                if called.__name__ in self._rules.by_name:
+                    self._enter(frame, called)
+            elif self._running and event != "call" and self._running[-1].frame is frame:
+                self._leave()
+        except Exception as error:
+            self._fault = error
+            self._is_over = True
+            self._drop()
+
+    def _drop(self) -> None:
+        self._is_dropped = True
+        sys.setprofile(None)
+
+    def _enter(self, frame: FrameType, called: Any) -> None:
+        if frame.f_globals.get("__name__", "").startswith(_OWN):
+            return
+        if self._running and self._running[-1].frame is frame:
+            self._leave()  # its return was not seen
+        rule = self._rule_of(frame, called)
+        if rule is None:
+            return
+        key = rule, tuple(_positions(frame))
+        count = self._counts.get(key)
+        if count is None:
+            if len(self._counts) >= _MOST_STACKS:
+                return
+            count = self._counts[key] = _Count(stack_of(frame))
+        count.times += 1
+        self._running.append(_Running(frame, count, CLOCKS.wall_ns()))
+
+    def _leave(self) -> None:
+        ended = self._running.pop()
+        ended.counted.nanoseconds += CLOCKS.wall_ns() - ended.began_ns
+
+    def _rule_of(self, frame: FrameType, called: Any) -> Rule | None:
+        owner, name = called.__self__, called.__name__
+        if owner is None or isinstance(owner, ModuleType):
+            rules = self._rules_at(called.__module__, name)
+        else:
+            kind = owner if isinstance(owner, type) else type(owner)
+            if (kind, name) not in self._by_type:
+                self._by_type[kind, name] = self._rules_of_type(kind, name)
+            rules = self._by_type[kind, name]
+        if not rules:
+            return None
+        site = Site(frame, called)
+        return next((rule for rule in rules if _holds(rule, site)), None)
+
+    def _rules_of_type(self, kind: type, name: str) -> tuple[Rule, ...]:
+        for one in kind.__mro__:
+            if rules := self._rules_at(f"{one.__module__}.{one.__qualname__}", name):
+                return rules
+        return ()
+
+    def _rules_at(self, owner: str | None, name: str) -> tuple[Rule, ...]:
+        owner = owner or ""
+        return self._rules.by_name[name].get(_SYSTEM.get(owner, owner), ())
+
+
+def _holds(rule: Rule, site: Site) -> bool:
+    try:
+        return rule.when(site)
+    except Exception:  # of a closed file or connection: the call fails, too
+        return False
+
+
+def _positions(frame: FrameType | None) -> Any:
+    for _ in range(DEEPEST):
+        if frame is None:
+            return
+        yield frame.f_code, frame.f_lasti
+        frame = frame.f_back
+
+
+def _name_of(profiler: Any) -> str:
+    kind = profiler if hasattr(profiler, "__qualname__") else type(profiler)
+    return f"{kind.__module__}.{kind.__qualname__}"

@@ -1,0 +1,51 @@
+"""One run under the guard, after all runs that are measured: the profile slows it down."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+
+from ..guard import CallProfile
+from ..model import Guarded, Run
+from ..sentinel import LoopClosedError, LoopUnreachableError, Sentinel
+from .burst import BodyFailedError
+
+Guard = Callable[[], CallProfile]
+"""Makes a profile for one thread and one run."""
+
+_HELD = "a callback held the loop in the guard's run"
+LATE = "the guard's run did not end before its timeout"
+
+
+async def guarded_run(
+    guard: Guard, run: Callable[[], Awaitable[Run]], sentinel: Sentinel
+) -> Guarded:
+    """Make a run under the guard; what fails in it is no failure of the test."""
+    profile = guard()
+    try:
+        sentinel.on_loop(profile.install)
+        made = await run()
+    except (LoopUnreachableError, LoopClosedError):
+        return Guarded(unmeasured=_HELD)
+    except BodyFailedError as failure:
+        return Guarded(unmeasured=why_failed(failure))
+    except Exception as error:  # the measurement stands without it
+        why = f"internal error ({type(error).__name__}: {error}); please report it"
+        return Guarded(unmeasured=why)
+    finally:
+        end_profile(profile, sentinel)
+    return Guarded(unmeasured=LATE) if made.timed_out else profile.guarded(made.requests)
+
+
+def why_failed(failure: BodyFailedError) -> str:
+    """Return why there is no result of a run in which the body failed."""
+    error = failure.error
+    text = next(iter(str(error).splitlines()), "")
+    return f"the test failed in the guard's run ({type(error).__name__}: {text})"
+
+
+def end_profile(profile: CallProfile, sentinel: Sentinel) -> None:
+    """End a profile of the loop's thread, at once if its loop responds."""
+    profile.end()
+    with suppress(LoopUnreachableError, LoopClosedError):
+        sentinel.on_loop(profile.remove)

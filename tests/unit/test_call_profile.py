@@ -1,0 +1,332 @@
+"""The profile function: what it records, what it reads of a call, and how it ends."""
+
+import os
+import select
+import socket
+import sqlite3
+import sys
+import threading
+import time
+
+import pytest
+
+from pytest_nonblocking.guard import CallProfile, conditions, rules_of
+from pytest_nonblocking.guard.sites import UNKNOWN, Site
+
+RULES = rules_of({})
+
+pytestmark = pytest.mark.skipif(sys.getprofile() is not None, reason="this run is profiled itself")
+
+
+def guarded(work, rules=RULES):
+    """Call ``work`` under a profile and return what the guard saw."""
+    profile = CallProfile(rules)
+    profile.install()
+    try:
+        work()
+    finally:
+        profile.remove()
+    assert sys.getprofile() is None
+    return profile.guarded(0)
+
+
+def names(work, rules=RULES):
+    found = guarded(work, rules)
+    assert found.unmeasured is None
+    return [call.function for call in found.calls]
+
+
+class Connection(sqlite3.Connection):
+    """A subclass in Python."""
+
+
+def test_a_method_of_a_c_type_is_known_by_its_class():
+    db = sqlite3.connect(":memory:", factory=Connection)
+    assert names(lambda: db.execute("select 1").fetchall()) == [
+        "sqlite3.Connection.execute",
+        "sqlite3.Cursor.fetchall",
+    ]
+    db.close()
+
+
+def test_calls_from_one_place_are_counted_and_timed():
+    def work():
+        for _ in range(3):
+            time.sleep(0.002)
+
+    (call,) = guarded(work).calls
+    assert (call.function, call.category, call.times) == ("time.sleep", "sleep", 3)
+    assert call.seconds >= 0.006
+    assert call.stack[-1].function.endswith("work")
+    assert call.stack[-1].module == __name__
+
+
+def test_a_call_that_raises_is_timed_too():
+    def work():
+        with socket.socket() as one:
+            one.settimeout(0.01)
+            one.bind(("127.0.0.1", 0))
+            one.listen()
+            with pytest.raises(TimeoutError):
+                one.accept()
+
+    (call,) = (call for call in guarded(work).calls if call.function == "socket.accept")
+    assert call.seconds >= 0.005
+
+
+def test_calls_within_a_call_are_timed_apart():
+    def nested():
+        time.sleep(0.001)
+        return 1
+
+    db = sqlite3.connect(":memory:")
+    db.create_function("nested", 0, nested)
+    found = guarded(lambda: db.execute("select nested()").fetchall())
+    times = {call.function: call.seconds for call in found.calls}
+    db.close()
+    assert set(times) == {"time.sleep", "sqlite3.Connection.execute", "sqlite3.Cursor.fetchall"}
+    assert sum(times.values()) >= 0.002 * 0.9
+
+
+def test_other_threads_are_not_seen():
+    def work():
+        thread = threading.Thread(target=time.sleep, args=(0.001,))
+        thread.start()
+        thread.join()
+
+    assert "time.sleep" not in names(work)
+
+
+def test_another_profiler_is_left_alone():
+    def other(frame, event, argument):
+        pass
+
+    profile = CallProfile(RULES)
+    sys.setprofile(other)
+    try:
+        profile.install()
+        assert sys.getprofile() is other
+        profile.remove()
+        assert sys.getprofile() is other
+    finally:
+        sys.setprofile(None)
+    assert "another profiler is set" in profile.guarded(0).unmeasured
+
+
+def test_a_profiler_that_is_set_meanwhile_stays():
+    def other(frame, event, argument):
+        pass
+
+    profile = CallProfile(RULES)
+    profile.install()
+    try:
+        sys.setprofile(other)
+        profile.remove()
+        assert sys.getprofile() is other
+    finally:
+        sys.setprofile(None)
+    assert "another profiler is set" in profile.guarded(0).unmeasured
+
+
+def test_a_profile_that_the_app_ends_is_no_result():
+    profile = CallProfile(RULES)
+    profile.install()
+    sys.setprofile(None)
+    profile.remove()
+    assert "another profiler is set, or was set" in profile.guarded(0).unmeasured
+
+
+def test_a_fault_ends_the_profile_and_does_not_reach_the_app(monkeypatch):
+    def fail(self, frame, called):
+        raise RuntimeError("broken")
+
+    monkeypatch.setattr(CallProfile, "_enter", fail)
+    found = guarded(lambda: time.sleep(0))
+    assert "internal error in the guard (RuntimeError: broken)" in found.unmeasured
+
+
+def test_a_condition_that_cannot_be_read_accuses_nobody():
+    closed = socket.socket()
+    closed.close()
+
+    def work():
+        with pytest.raises(OSError, match=r"\w"):
+            closed.recv(1)
+
+    assert names(work) in ([], ["socket.recv"])  # a closed socket still has its time-out
+
+
+def test_a_profile_that_is_ended_elsewhere_is_dropped_with_the_next_event():
+    profile = CallProfile(RULES)
+    profile.install()
+    thread = threading.Thread(target=profile.remove)
+    thread.start()
+    thread.join()
+    len(())
+    assert sys.getprofile() is None
+
+
+# Arguments
+
+
+class Sites:
+    """Records what a condition reads."""
+
+    def __init__(self):
+        self.seen = []
+
+    def __call__(self, site):
+        self.seen.append(site.argument(0, "seconds", "default"))
+        return False
+
+
+@pytest.fixture
+def arguments(monkeypatch):
+    """Return the first argument of each call of time.sleep in some work."""
+    sites = Sites()
+    (rule,) = RULES.by_name["sleep"]["time"]
+    mine = {"sleep": {"time": (rule._replace(when=sites),)}}
+    rules = type(RULES)(mine, ())
+
+    def read(work):
+        guarded(work, rules)
+        return sites.seen
+
+    return read
+
+
+PAUSE = 0.0
+
+
+class Settings:
+    pause = 5
+    on_class = property(lambda self: 0)
+
+    def __init__(self):
+        self.pause = 0.0
+
+
+def test_constants_and_variables_are_read(arguments):
+    settings, local = Settings(), 0.0
+
+    def work():
+        time.sleep(0.0)
+        time.sleep(local)
+        time.sleep(PAUSE)
+        time.sleep(settings.pause)
+        time.sleep(
+            0,
+        )
+
+    assert arguments(work) == [0.0, 0.0, 0.0, 0.0, 0]
+
+
+def test_nothing_is_called_to_read_an_argument(arguments):
+    settings, many = Settings(), (0,)
+
+    def work():
+        time.sleep(settings.on_class)
+        time.sleep(int("0"))
+        time.sleep(*many)
+        time.sleep(0), time.sleep(0)
+
+    assert arguments(work) == [UNKNOWN] * 5
+
+
+def test_code_without_a_source_has_no_arguments(arguments):
+    namespace = {"time": time}
+    exec(compile("def work():\n    time.sleep(0)\n", "<generated>", "exec"), namespace)
+    assert arguments(namespace["work"]) == [UNKNOWN]
+
+
+# Conditions
+
+
+def holds(condition, function, source_frame=None):
+    return condition(Site(source_frame or sys._getframe(), function))
+
+
+def test_a_socket_waits_by_its_time_out():
+    with socket.socket() as one:
+        assert holds(conditions.waits_for_peer, one.recv)
+        one.settimeout(1)
+        assert holds(conditions.waits_for_peer, one.recv)
+        one.setblocking(False)
+        assert not holds(conditions.waits_for_peer, one.recv)
+
+
+def test_a_datagram_is_sent_without_waiting():
+    with socket.socket(type=socket.SOCK_DGRAM) as one:
+        assert not holds(conditions.waits_for_peer_to_take, one.send)
+        assert holds(conditions.waits_for_peer, one.recv)
+
+
+def test_a_lock_waits_while_it_is_held():
+    lock, again = threading.Lock(), threading.RLock()
+    assert not holds(conditions.lock_is_held, lock.acquire)
+    lock.acquire()
+    assert holds(conditions.lock_is_held, lock.acquire)
+    again.acquire()
+    assert not holds(conditions.lock_is_anothers, again.acquire)
+
+
+def test_a_lock_of_another_thread_waits():
+    again, taken, go_on = threading.RLock(), threading.Event(), threading.Event()
+
+    def take():
+        with again:
+            taken.set()
+            go_on.wait()
+
+    thread = threading.Thread(target=take)
+    thread.start()
+    taken.wait()
+    assert holds(conditions.lock_is_anothers, again.acquire)
+    go_on.set()
+    thread.join()
+
+
+@pytest.mark.skipif(not hasattr(select, "poll"), reason="no poll on this system")
+def test_a_poll_with_time_out_zero_does_not_wait():
+    poll, zero = select.poll(), 0
+
+    def work():
+        poll.poll(0)
+        poll.poll(zero)
+
+    assert names(work) == []
+    assert names(lambda: poll.poll(1)) == ["select.poll.poll"]
+
+
+def test_files_pipes_and_memory_are_told_apart(tmp_path):
+    path = tmp_path / "file"
+    path.write_text("x")
+    reader, writer = os.pipe()
+    with path.open() as text, path.open("rb") as raw, os.fdopen(reader, "rb") as pipe:
+        for file in (text, raw):
+            assert holds(conditions.is_on_file, file.read)
+            assert not holds(conditions.is_on_pipe, file.read)
+        assert holds(conditions.is_on_pipe, pipe.read)
+        assert not holds(conditions.is_on_file, pipe.read)
+        os.set_blocking(reader, False)
+        assert not holds(conditions.is_on_pipe, pipe.read)
+    os.close(writer)
+
+
+def test_output_is_no_file():
+    assert not holds(conditions.is_on_file, sys.__stdout__.write)
+
+
+def test_the_profile_costs_an_app_no_more_than_its_run():
+    # No speed: the profile must not change what code returns or raises.
+    def work():
+        return sorted(map(str, range(50)), key=len)
+
+    profile = CallProfile(RULES)
+    profile.install()
+    try:
+        assert work() == sorted(map(str, range(50)), key=len)
+        with pytest.raises(ZeroDivisionError):
+            divmod(1, 0)
+    finally:
+        profile.remove()
