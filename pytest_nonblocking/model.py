@@ -521,4 +521,4 @@ class Outcome:
     packages: frozenset[str] = frozenset()
     """The top-level packages of the application."""
     findings: tuple[Finding, ...] = ()
-    """What the guard found, the dearest first."""
+    """What the guard found, the slowest first."""

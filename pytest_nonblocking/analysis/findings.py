@@ -44,7 +44,7 @@ def find(
     body: Place | None = None,
     packages: Collection[str] = (),
 ) -> tuple[Finding, ...]:
-    """Return what the guard found, one line of code and category each, the dearest first.
+    """Return what the guard found, one line of code and category each, the slowest first.
 
     ``body`` is the test function: its own calls count only if it sends no request. ``packages`` are
     the top-level packages of the app.
@@ -108,23 +108,23 @@ def _finding(found: Sequence[_Found]) -> Finding:
     for one in found:
         times[one.call.function] += one.call.times
         seconds[one.call.function] += one.call.seconds
-    dearest = max(found, key=lambda one: one.call.seconds)
-    frame, seen = dearest.frame, dearest.seen
-    route = seen.handler if dearest.library else None
-    below = seen.library if dearest.library else _after(seen.frames, frame)
+    slowest = max(found, key=lambda one: one.call.seconds)
+    frame, seen = slowest.frame, slowest.seen
+    route = seen.handler if slowest.library else None
+    below = seen.library if slowest.library else _after(seen.frames, frame)
     return Finding(
-        category=dearest.call.category,
+        category=slowest.call.category,
         functions=tuple(sorted(seconds, key=lambda name: -seconds[name])),
         file=frame.file,
         line=frame.line,
         function=frame.function,
         code=code_at(frame),
-        calls=(*calls_below(below), dearest.call.function),
+        calls=(*calls_below(below), slowest.call.function),
         times=times.total(),
         seconds=sum(seconds.values()),
-        library=dearest.library,
+        library=slowest.library,
         route=None if route is None else definition_of(route),
-        instead=dearest.call.instead,
+        instead=slowest.call.instead,
     )
 
 
@@ -162,16 +162,16 @@ def named(
 ) -> Culprit | None:
     """Return the culprit of a blocking call with the function that blocks there, if it is known.
 
-    Where no line has most of the samples, the line of the dearest finding is the culprit.
+    Where no line has most of the samples, the line of the slowest finding is the culprit.
     """
     if judgement.cause != "blocking-call" or "timeout" in judgement.reasons:
         return culprit
     if judgement.reasons == ("guard",):
         return _culprit(next(one for one in findings if one.is_accused(limits)))
-    dear = [one for one in findings if one.seconds >= _SHARE * judgement.max_blocked]
+    slow = [one for one in findings if one.seconds >= _SHARE * judgement.max_blocked]
     if culprit is None or culprit.is_route:
-        return _culprit(dear[0]) if dear else culprit
-    there = (one for one in dear if (one.file, one.line) == (culprit.file, culprit.line))
+        return _culprit(slow[0]) if slow else culprit
+    there = (one for one in slow if (one.file, one.line) == (culprit.file, culprit.line))
     if (finding := next(there, None)) is None:
         return culprit
     return replace(culprit, blocks_in=finding.functions[0])

@@ -94,7 +94,7 @@ def read_shipped(data: Any) -> _Shipped:
 
     ``data`` is a mapping with ``calls``, from dotted names of C functions to a category or to a
     mapping with ``category`` and ``instead``; and with ``exempt``, names of modules whose calls
-    count for nobody.
+    are not reported.
     """
     if not isinstance(data, Mapping) or not set(data) <= {"calls", "exempt"}:
         raise ValueError("it must be a mapping with the keys calls and exempt")

@@ -45,7 +45,7 @@ _LATE = 1.5
 _EARLY = 0.5
 _FEW_PASSES = 3
 """A queue that is over a limit of 0.1 may serve 7 of 8 copies at once: its last pass, in which
-nobody waits, may be all that comes after ``_LATE``."""
+no copy waits, may be all that comes after ``_LATE``."""
 _LOOK_EVERY = 0.010
 _LOOK_DUTY = 20
 """Pause after inspecting all tasks, as a multiple of the inspection's CPU time."""

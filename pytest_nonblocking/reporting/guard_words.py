@@ -64,22 +64,22 @@ def notes(
     culprit: Culprit | None,
     rootdir: Path,
 ) -> list[str]:
-    """Return a note for each line that makes such calls, the dearest first.
+    """Return a note for each line that makes such calls, the slowest first.
 
     What a failure says is left out: its ``culprit``, and all that ``guard="fail"`` fails.
     """
-    told = []
+    lines = []
     guarded, allow = evidence.guarded, limits["guard_allow"]
     if guarded is not None and guarded.unmeasured:
-        told.append(f"guard: not-measured: {guarded.unmeasured}")
+        lines.append(f"guard: not-measured: {guarded.unmeasured}")
     if guarded is not None and evidence.watched:
-        told.append(_NO_CPU)
+        lines.append(_NO_CPU)
     for category in dict.fromkeys(one.category for one in findings):
         if category in allow.value:
-            lines = sum(one.category == category for one in findings)
+            accepted = sum(one.category == category for one in findings)
             reason = allow.value[category]
-            told.append(
-                f"{category} calls at {plural(lines, 'line')} accepted by guard_allow "
+            lines.append(
+                f"{category} calls at {plural(accepted, 'line')} accepted by guard_allow "
                 f"(from {allow.origin})" + (f": {reason}" if reason else "")
             )
     fails = limits["guard"].value == "fail"
@@ -89,13 +89,13 @@ def notes(
         if one.category not in allow.value and not (fails and one.is_accused(held(limits)))
     )
     places = _by_place(shown, culprit)
-    told += [_note(place, rootdir) for place in places[:_PLACES]]
+    lines += [_note(place, rootdir) for place in places[:_PLACES]]
     if left := places[_PLACES:]:
-        told.append(
+        lines.append(
             f"calls that block the event loop at {plural(len(left), 'more line')}: they are in the "
             "JSON and HTML reports"
         )
-    return told
+    return lines
 
 
 def _note(findings: Sequence[Finding], rootdir: Path) -> str:

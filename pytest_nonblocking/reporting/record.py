@@ -242,7 +242,7 @@ class Record:
         tuple[Finding, ...],
         {
             "description": "Calls on the event loop that block, however fast they were, the "
-            "dearest first."
+            "slowest first."
         },
     ] = ()
     notes: tuple[str, ...]

@@ -196,14 +196,14 @@ def test_a_finding_in_a_library_names_the_handler():
     ]
 
 
-def told(*findings, guarded=Guarded(), watched=False, found=None, **limits):  # noqa: B008
+def noted(*findings, guarded=Guarded(), watched=False, found=None, **limits):  # noqa: B008
     evidence = Evidence(guarded=guarded, watched=watched)
     held = LIMITS | {name: Limit(value, "pytest.ini") for name, value in limits.items()}
     return guard_words.notes(findings, evidence, held, found, ROOT)
 
 
 def test_a_note_names_call_place_and_fix():
-    assert told(FOUND, FILE) == [
+    assert noted(FOUND, FILE) == [
         "calls sqlite3.Cursor.execute, sqlite3.connect on the event loop: 12 times, 0.4 ms here; "
         "they block for as long as the database takes (shop.py:4 in handler → sqlalchemy.execute "
         "→ sqlite3.Cursor.execute): use SQLAlchemy's create_async_engine and AsyncSession",
@@ -213,31 +213,31 @@ def test_a_note_names_call_place_and_fix():
 
 
 def test_calls_of_one_line_are_one_note():
-    (note,) = told(FOUND, replace(FILE, line=4))
+    (note,) = noted(FOUND, replace(FILE, line=4))
     assert note.startswith("calls sqlite3.Cursor.execute, sqlite3.connect, io.open on the event")
 
 
 def test_what_the_failure_says_is_no_note():
-    assert len(told(FOUND, FILE, guard="fail")) == 1
-    assert len(told(FOUND, FILE, found=culprit())) == 1
+    assert len(noted(FOUND, FILE, guard="fail")) == 1
+    assert len(noted(FOUND, FILE, found=culprit())) == 1
 
 
 def test_accepted_calls_are_one_note_with_the_reason():
-    assert told(FOUND, guard_allow={"database": "in memory"}) == [
+    assert noted(FOUND, guard_allow={"database": "in memory"}) == [
         "database calls at 1 line accepted by guard_allow (from pytest.ini): in memory"
     ]
 
 
 def test_a_guard_that_saw_nothing_says_why():
     unmeasured = Guarded(unmeasured="another profiler is set (x.y)")
-    assert told(guarded=unmeasured) == ["guard: not-measured: another profiler is set (x.y)"]
-    (note,) = told(watched=True)
+    assert noted(guarded=unmeasured) == ["guard: not-measured: another profiler is set (x.y)"]
+    (note,) = noted(watched=True)
     assert "CPU time of its callbacks was not judged" in note
 
 
 def test_many_lines_are_cut_short():
     many = [replace(FOUND, line=n) for n in range(1, 12)]
-    assert told(*many)[-1].startswith("calls that block the event loop at 3 more lines:")
+    assert noted(*many)[-1].startswith("calls that block the event loop at 3 more lines:")
 
 
 def on(calibration, **facts):
