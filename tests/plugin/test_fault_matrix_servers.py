@@ -174,7 +174,7 @@ await never()
 """,
     ),
     "shutdown-ignores-its-cancellation": Fault(
-        [f"{SHUTS_NOT}*shutdown*not ended within 1 s (the least*; it waits in never (*webapp.py:*"],
+        [f"{SHUTS_NOT}*shutdown*not ended within 1 s (the least*; it waits in never (*app_*.py:*"],
         lifespan="""
 await receive()
 await send({"type": "lifespan.startup.complete"})

@@ -84,7 +84,7 @@ class Until(ctypes.Structure):
 def hold_the_gil():
     until = time.monotonic() + 2
     while time.monotonic() < until:
-        ctypes.PyDLL(None).usleep(400_000)
+        ctypes.PyDLL(None).usleep(700_000)
 
 def wait_for_a_mutex():
     libc = ctypes.CDLL(None)
