@@ -153,7 +153,7 @@ class Waiters:
     """Tasks that waited at one place during a burst.
 
     ``count`` is their number when most tasks waited. ``waited`` is the queue length integrated over
-    the burst (of many passes: after the first), in task-seconds.
+    the burst without its first pass, in task-seconds.
     """
 
     stack: Stack
@@ -171,7 +171,7 @@ class Pool:
     waiting: int
     sized_by_cpu_count: bool = False
     waited: float = 0.0
-    """Queue length integrated over the burst (of many passes: after the first), in task-seconds."""
+    """Queue length integrated over the burst without its first pass, in task-seconds."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,7 @@ from .queues import (
     is_for_a_thread,
     waiting_frame,
     waits_for_lock,
+    waits_in_a_queue,
     workers_wait_for_locks,
     works_in_a_pool,
 )
@@ -193,7 +194,10 @@ def _queue(runs: Sequence[Run], reader: Reader, route: _Routes) -> Culprit | Non
         threads = _working_in_pools(locked, reader)
         if length(threads) >= length(_at_locks(_users(tasks))) and (vote := longest(threads)):
             return _culprit(vote, [seen for seen, _ in threads], "threads")
-    return _of_tasks(tasks, runs, route)
+    # Beside a queue in the user's code, a task that waits for a thread is being served.
+    others = [one for one in tasks if not any(map(is_for_a_thread, one.frames))]
+    is_queue = any(one.users and waits_in_a_queue(one.frames) for one in others)
+    return _of_tasks(others if is_queue else tasks, runs, route)
 
 
 def _pool(runs: Sequence[Run], reader: Reader, route: _Routes) -> Culprit | None:

@@ -99,7 +99,10 @@ def workers_wait_for_locks(runs: Sequence[Run]) -> bool:
 
 
 def works_in_a_pool(sample: Sample) -> bool:
-    """Return whether a pool's thread has work: a frame below the pool's own code."""
+    """Return whether a pool's thread has work: a frame below the pool's own code, or C code."""
+    last = sample.stack[-1]
+    if last.module.startswith(_WORKER_MODULES) and last.function.rpartition(".")[2] == "run":
+        return True  # it calls a function in C, which has no frame
     modules = [frame.module for frame in sample.stack]
     return any(module.startswith(_WORKER_MODULES) for module in modules) and any(
         module.partition(".")[0] not in _POOL_PACKAGES for module in modules

@@ -123,17 +123,16 @@ class _WaitLooks:
         self.sampler = sentinel.wait_sampler()
         # The median: one slow single run would put the first look beyond the end of the burst.
         self._first_pass = statistics.median(alone or (0.0,))
-        self._has_few_passes = concurrency * limits.max_serial_fraction < _FEW_PASSES
-        self.first_after = (_EARLY if self._has_few_passes else _LATE) * self._first_pass
+        few_passes = concurrency * limits.max_serial_fraction < _FEW_PASSES
+        self.first_after = (_EARLY if few_passes else _LATE) * self._first_pass
         self._pause = _LATE * self._first_pass / 2
         self._count_at = 3 * _LATE * self._first_pass
         self._look_at = self._look_cost = 0.0
         self._early_looks = _EARLY_LOOKS
 
     def begin(self, began_ns: int) -> None:
-        """Ignore waits during the first of many passes of a burst released at ``began_ns``."""
-        ignored = 0.0 if self._has_few_passes else self._first_pass
-        self.sampler.from_ns = began_ns + int(ignored * 1e9)
+        """Count waits after the first pass of a burst released at ``began_ns``."""
+        self.sampler.from_ns = began_ns + int(self._first_pass * 1e9)
 
     def on_late(self) -> float | None:
         """Post the looks that are due; return the delay to the next call in seconds.

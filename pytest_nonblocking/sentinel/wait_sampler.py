@@ -22,6 +22,8 @@ _PLACES_KEPT = 16
 _WORKERS_A_LOOK = 16
 _WORKERS_KEPT = 512
 _THREADS_COUNTED = 64
+_IN_FIRST_PASS = 1e-9
+"""Seconds for which a look in the first pass counts."""
 _HELD = ("pytest_nonblocking.asgi.door", "pytest_nonblocking.load.sync_tests")
 _RUN = executors._WorkItem.run.__code__
 
@@ -38,9 +40,9 @@ class WaitSampler:
     """Samples where the tasks of one loop wait during a burst, and how full thread pools are.
 
     Queue lengths are integrated over time by the trapezoidal rule: each look counts for half of the
-    interval on either side of it. The first look counts for the whole interval since ``from_ns``:
-    in a burst of many passes the end of the first, in which all copies queue for whatever comes
-    first.
+    interval on either side of it. The first look counts for the whole interval since ``from_ns``,
+    the end of the first pass; before that, all copies queue for whatever comes first, and a look
+    counts only where no later one sees a queue.
     Create it within a task of the loop, and close it.
     """
 
@@ -100,7 +102,7 @@ class WaitSampler:
     def look(self) -> None:
         """Sample all waiting tasks, the pools and their workers; on the loop's thread."""
         now = CLOCKS.wall_ns()
-        passed = max(0, now - self.from_ns) / 1e9
+        passed = max(0, now - self.from_ns) / 1e9 or _IN_FIRST_PASS
         self.from_ns = max(now, self.from_ns)
         look = self._look()
         # Keep the look with most waiting tasks: later ones see fewer.
@@ -110,7 +112,7 @@ class WaitSampler:
             passed /= 2
             self._add(self._before, passed)
         self._add(look, passed)
-        self._before = look if passed else None
+        self._before = look if passed > _IN_FIRST_PASS else None
 
     def _look(self) -> _Look:
         coroutines = [c for c in self._probe.coroutines() if c is not self._own]

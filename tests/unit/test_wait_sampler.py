@@ -170,6 +170,19 @@ async def test_a_queue_is_as_long_as_its_tasks_wait_after_the_first_pass(wall, f
     await asyncio.gather(*tasks)
 
 
+async def test_a_queue_that_was_seen_in_the_first_pass_only_counts_if_there_is_no_other(wall):
+    event = asyncio.Event()
+    tasks = await start(event.wait)
+    waits = WaitSampler(probe_of_running_loop(1.0))
+    waits.from_ns = wall[0] + SECOND
+    await look_at(wall, waits, 0.5)
+    longest = max(waits.waiters, key=lambda waiters: waiters.waited)
+    assert 0 < longest.waited < 1e-6
+    waits.close()
+    event.set()
+    await asyncio.gather(*tasks)
+
+
 async def test_the_place_where_tasks_stay_comes_before_the_one_where_more_were_once(wall):
     waits = WaitSampler(probe_of_running_loop(1.0))
     waits.from_ns = wall[0]

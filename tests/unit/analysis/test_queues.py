@@ -113,6 +113,13 @@ def test_copies_that_queue_for_threads_which_queue_for_a_lock_wait_for_the_lock(
     assert waits_for([full]) == ("serialised-wait", None)
 
 
+def test_threads_that_run_c_code_are_at_work_beside_one_that_waits_for_a_lock():
+    # As in `run_in_executor(None, time.sleep, 1)`.
+    sleeps = Sample((inside("concurrent.futures.thread", "_WorkItem.run"),), "sleep", 0.02)
+    assert works_in_a_pool(sleeps)
+    assert not workers_wait_for_locks([burst(workers=[worker("lock", HANDLER), sleeps, sleeps])])
+
+
 @pytest.mark.parametrize("function", ["Future.result", "result", "Thread.join", "Thread.start"])
 def test_a_worker_that_waits_for_a_result_is_in_no_queue(function):
     waits = worker("lock", HANDLER, inside("threading", function))
