@@ -22,6 +22,7 @@ from .tolerances import (
     LEAST_EXCESS,
     MARGIN,
     MARGIN_PRESSED,
+    PART_OF_A_CORE,
     RESIDUAL_SECONDS,
     RESIDUAL_SHARE,
     RESOLUTION,
@@ -172,9 +173,9 @@ def _cores_by_cpu(run: Run, calibration: Calibration) -> tuple[float, float]:
     children = max(0.0, budget.child_cpu - (cores - 1) * busy - cores * away)
     computed = budget.idle_cpu + children
     lower = max(0.0, computed - (math.ceil(cores) - 1) * budget.idle) / budget.idle
-    # ``_wait`` accounts for workers' run-queue delay. Where it is unknown, they may have waited
-    # all the time.
-    by_all = cores * budget.idle if calibration.knows_delays else budget.idle
+    # ``_wait`` accounts for workers' run-queue delay. Where it is unknown, they may have had a part
+    # of a core only.
+    by_all = budget.idle * (cores if calibration.knows_delays else PART_OF_A_CORE)
     return lower, computed / by_all
 
 

@@ -42,6 +42,10 @@ RESIDUAL_SHARE, RESIDUAL_SECONDS = 0.01, 0.001
 CALLBACK_MARGIN = 0.02
 """Share by which a callback must clear its limit: a 50 ms timer fires up to 1 ms late."""
 
+PART_OF_A_CORE = 1 / 3
+"""What four busy processes on two cores leave of a core to a thread or a child process. On a system
+without schedstat, how long it waits for one is not known."""
+
 BLIND = 0.1
 """Largest share of the time for which the loop may be descheduled on a system without schedstat."""
 

@@ -498,6 +498,15 @@ def test_a_wait_on_a_busy_machine_that_tells_nothing_is_inconclusive(clock, word
     assert judge(single, burst, burst, burst, clock=clock).verdict == word
 
 
+def test_child_processes_that_wait_for_a_core_are_no_queue_where_their_delay_is_unknown():
+    # 22 ms in a process pool beside four busy processes.
+    single = run(cpu=1, idle=84, child_cpu=22)
+    burst = run(8, cpu=7, idle=466, child_cpu=176, first=20)
+    assert judge(single, burst, burst, burst, clock="thread_time").verdict != "fail"
+    locked = run(8, cpu=7, idle=466, child_cpu=16, first=20)
+    assert judge(single, locked, locked, locked, clock="thread_time").verdict == "fail"
+
+
 def test_cpu_work_on_a_busy_machine_that_tells_nothing_is_still_proved():
     single, burst = run(cpu=20, descheduled=30), run(8, cpu=160, descheduled=240)
     judgement = judge(single, burst, burst, clock="thread_time")
