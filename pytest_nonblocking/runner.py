@@ -9,7 +9,7 @@ import itertools
 import signal
 import threading
 import warnings
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -72,7 +72,7 @@ _UNFINISHED = (
 _STUCK_NS = 50_000_000
 """Age of a callback that Ctrl-C interrupts."""
 _TEARDOWN_WITHIN = 2.0
-_FORGOTTEN = itertools.count(1)
+_FORGOTTEN: pytest.StashKey[Iterator[int]] = pytest.StashKey()
 _COLLECT_EVERY = 32
 """Tests after which their garbage, 0.1 MB each, is collected: freezing the heap makes it old, and
 Python collects old objects only when a quarter of the heap is new."""
@@ -224,7 +224,8 @@ class TestRun:
         """Free the rest: the item and its tracebacks live as long as the session."""
         self.forget_outcomes()
         self.measurements = []  # not cleared: a report may hold the list
-        if next(_FORGOTTEN) % _COLLECT_EVERY == 0 and gc.isenabled():
+        forgotten = self._item.config.stash.setdefault(_FORGOTTEN, itertools.count(1))
+        if next(forgotten) % _COLLECT_EVERY == 0 and gc.isenabled():
             gc.collect()
 
     async def measure(self, body: Body, settings: Settings) -> Outcome:

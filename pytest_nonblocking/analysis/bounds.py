@@ -63,6 +63,11 @@ def share_between(part: float, whole: float, count: int) -> tuple[float, float]:
     return max(0.0, middle - half), min(1.0, middle + half)
 
 
+def limit_at(alone: float, limits: Limits) -> float:
+    """Return the largest excess in seconds per request, if one alone takes ``alone`` seconds."""
+    return max(LEAST_EXCESS, limits.max_serial_fraction * alone)
+
+
 def is_evidence(run: Run) -> bool:
     """Return whether the budget of ``run`` accounts for its makespan."""
     return abs(run.residual) <= RESIDUAL_SHARE * run.makespan + RESIDUAL_SECONDS
@@ -256,8 +261,7 @@ class Excess:
 
     def convicts(self, limits: Limits) -> bool:
         """Return whether this burst votes for a fail."""
-        limit = max(LEAST_EXCESS, limits.max_serial_fraction * self.alone.upper)
-        return self.total.lower > limit * (1 + self.margin)
+        return self.total.lower > limit_at(self.alone.upper, limits) * (1 + self.margin)
 
     def convicts_alone(self, limits: Limits) -> bool:
         """Return whether this burst is enough for a fail, because no one-off event looks like it.
@@ -266,7 +270,7 @@ class Excess:
         together, a server may have paused once. CPU on the loop is none if the single runs show it
         too, and then they corroborate it; 120 ms of it were seen once in a burst of eight sleeps.
         """
-        limit = max(LEAST_EXCESS, limits.max_serial_fraction * self.alone.upper)
+        limit = limit_at(self.alone.upper, limits)
         lower = 0.0
         for cause, part in self.parts.items():
             if cause == "gil-contention":
@@ -277,14 +281,13 @@ class Excess:
 
     def acquits(self, limits: Limits) -> bool:
         """Return whether this burst votes for a pass."""
-        limit = max(LEAST_EXCESS, limits.max_serial_fraction * self.alone.lower)
-        return self.most(limits) * (1 + self.margin) <= limit
+        return self.most(limits) * (1 + self.margin) <= limit_at(self.alone.lower, limits)
 
     def most(self, limits: Limits) -> float:
         """Return the upper bound, with what is hidden if that is too much for a pass."""
-        limit = max(LEAST_EXCESS, limits.max_serial_fraction * self.alone.lower)
-        upper = self.total.upper
-        return upper + self.hidden if upper + self.hidden > RESOLUTION * limit else upper
+        upper = self.total.upper + self.hidden
+        is_too_much = upper > RESOLUTION * limit_at(self.alone.lower, limits)
+        return upper if is_too_much else self.total.upper
 
 
 def excess_of(

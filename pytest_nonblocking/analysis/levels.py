@@ -11,13 +11,14 @@ from .bounds import (
     excess_of,
     is_evidence,
     lateness_in,
+    limit_at,
     pressed,
     share_served,
     together,
 )
 from .growth import pace_of
 from .queues import waits_for
-from .tolerances import CONVICTING, LEAST_EXCESS, MARGIN, QUIETEST
+from .tolerances import CONVICTING, MARGIN, QUIETEST
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +92,6 @@ def corroborated(evidence: Evidence, limits: Limits) -> bool:
         blocked = budget.blocked - budget.unwitnessed - late
         parts = {"cpu-on-loop": max(0.0, cpu), "blocking-call": max(0.0, blocked)}
         demand = sum(part for cause, part in parts.items() if cause not in limits.allow)
-        limit = max(LEAST_EXCESS, limits.max_serial_fraction * run.makespan)
-        if demand <= limit * (1 + MARGIN):
+        if demand <= limit_at(run.makespan, limits) * (1 + MARGIN):
             return False
     return bool(evidence.singles)

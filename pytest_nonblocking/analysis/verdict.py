@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 from ..model import Cause, Evidence, Judged, Judgement, Limits, Reason, Run, Step, Verdict
-from .bounds import Excess
+from .bounds import Excess, limit_at
 from .levels import Level, corroborated, level_at
 from .queues import pool_waited_for
 from .stalls import Stalls, bursts_convict, singles_convict, stall_of, stalls_of
@@ -206,7 +206,7 @@ def _judged(level: Level, limits: Limits) -> Judged:
         fraction=median(lambda e: e.total.estimate / e.alone.estimate),
         low=median(lambda e: e.total.lower / e.alone.upper / (1 + e.margin)),
         high=median(lambda e: e.most(limits) / e.alone.lower * (1 + e.margin)),
-        limit=median(lambda e: max(limits.max_serial_fraction, LEAST_EXCESS / e.alone.estimate)),
+        limit=median(lambda e: limit_at(e.alone.estimate, limits) / e.alone.estimate),
     )
 
 

@@ -197,26 +197,6 @@ def test_an_own_rule_finds_a_function_and_a_stale_one_is_told(run_get):
     result.stdout.no_fnmatch_line("*guard_calls=sqlite3*")
 
 
-@pytest.mark.parametrize(
-    ("flag", "shown"),
-    [
-        ("--nonblocking-guard=on", "*guard is 'on', but must be one of note, fail, off"),
-        (
-            "--nonblocking-guard-allow=disk",
-            "*guard_allow is *, but must be one or more of network*",
-        ),
-        ("--nonblocking-guard-categories=disk", "*must be one or more of network, database*"),
-        ("--nonblocking-guard-calls=fetch", "*the dotted name of a C function*"),
-        ("--nonblocking-guard-calls=a.b: disk", "*the dotted name of a C function*"),
-    ],
-)
-def test_a_bad_setting_is_a_usage_error(pytester, flag, shown):
-    pytester.makepyfile("def test_it(): pass")
-    result = pytester.runpytest(flag)
-    assert result.ret == pytest.ExitCode.USAGE_ERROR
-    result.stderr.fnmatch_lines([shown])
-
-
 BASELINE = ("--nonblocking-guard=fail", "--nonblocking-baseline=known.json")
 
 

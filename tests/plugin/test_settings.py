@@ -98,6 +98,14 @@ def test_the_closer_marker_wins_keyword_by_keyword(pytester):
         ("--nonblocking-report=out.xml", "*one of .json*; for JUnit XML use*--junitxml"),
         ("--nonblocking-report=missing/out.json", "*cannot write*missing*"),
         ("--nonblocking-report=.", "*the extension must be*"),
+        ("--nonblocking-guard=on", "*guard is 'on', but must be one of note, fail, off"),
+        (
+            "--nonblocking-guard-allow=disk",
+            "*guard_allow is *, but must be one or more of n*",
+        ),
+        ("--nonblocking-guard-categories=disk", "*must be one or more of network, database*"),
+        ("--nonblocking-guard-calls=fetch", "*the dotted name of a C function*"),
+        ("--nonblocking-guard-calls=a.b: disk", "*the dotted name of a C function*"),
     ],
 )
 def test_a_bad_flag_is_a_usage_error_before_any_test(pytester, flag, shown):

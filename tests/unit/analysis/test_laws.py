@@ -329,7 +329,6 @@ def test_a_machine_of_another_speed_with_limits_to_match_judges_the_same(demand,
     least, residual = tolerances.LEAST_EXCESS * by, tolerances.RESIDUAL_SECONDS * by
     with (
         mock.patch.object(bounds, "LEAST_EXCESS", least),
-        mock.patch.object(levels, "LEAST_EXCESS", least),
         mock.patch.object(verdict, "LEAST_EXCESS", least),
         mock.patch.object(bounds, "RESIDUAL_SECONDS", residual),
     ):
