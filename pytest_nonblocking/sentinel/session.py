@@ -358,7 +358,7 @@ class Sentinel:
 
     def wait_sampler(self) -> WaitSampler:
         """Return a new sampler of waiting tasks."""
-        return self.on_loop(lambda: WaitSampler(self.probe))
+        return self.on_loop(lambda: WaitSampler(self.probe, self.own_threads))
 
     async def learn_background(self) -> None:
         """Exclude child processes that are busy without any request.

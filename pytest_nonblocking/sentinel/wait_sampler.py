@@ -8,12 +8,12 @@ import os
 import sys
 import threading
 from collections import Counter, defaultdict
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from typing import Any, NamedTuple
 
 from ..clocks import CLOCKS
 from ..model import FOR_THREADS, Pool, Sample, Stack, Waiters
-from .helper_thread import HelperThread
 from .probes.probe import Probe
 from .stacks import is_in, suspended_frames, suspended_stack, thread_stack
 from .system.thread_state import Witness
@@ -43,11 +43,13 @@ class WaitSampler:
     interval on either side of it. The first look counts for the whole interval since ``from_ns``,
     the end of the first pass; before that, all copies queue for whatever comes first, and a look
     counts only where no later one sees a queue.
-    Create it within a task of the loop, and close it.
+    ``own_threads`` returns the native ids of threads that do no work of the app: the loop's, the
+    plugin's and those of clients. Create it within a task of the loop, and close it.
     """
 
-    def __init__(self, probe: Probe) -> None:
+    def __init__(self, probe: Probe, own_threads: Callable[[], Collection[int]]) -> None:
         self._probe = probe
+        self._own_threads = own_threads
         self._own = probe.running()
         # It can only be looked up from within a task.
         self._limiter = _default_limiter()
@@ -94,9 +96,9 @@ class WaitSampler:
 
     def _runnable_threads(self) -> int:
         """Return how many of up to 64 other threads run, or wait for a core or the GIL."""
-        threads = (t.native_id for t in threading.enumerate() if not isinstance(t, HelperThread))
-        own = threading.get_native_id()
-        others = itertools.islice((tid for tid in threads if tid and tid != own), _THREADS_COUNTED)
+        own, threads = self._own_threads(), (thread.native_id for thread in threading.enumerate())
+        apps = (tid for tid in threads if tid and tid not in own)
+        others = itertools.islice(apps, _THREADS_COUNTED)
         return sum(self._witness.state(tid) in ("running", "gil") for tid in others)
 
     def look(self) -> None:

@@ -33,8 +33,12 @@ async def start(wait):
     return tasks
 
 
-def queued():
-    waits = WaitSampler(probe_of_running_loop(1.0))
+def sampler(own=()):
+    return WaitSampler(probe_of_running_loop(1.0), lambda: {threading.get_native_id(), *own})
+
+
+def queued(own=()):
+    waits = sampler(own)
     waits.count_queued(COPIES)
     return waits.queued
 
@@ -76,7 +80,9 @@ async def test_copies_whose_threads_compute_are_not():
     for thread in threads:
         thread.start()
     try:
-        assert queued() == 0.5 if Witness().works else 1.0
+        assert queued() == (0.5 if Witness().works else 1.0)
+        # Those of clients do no work of the app.
+        assert queued({thread.native_id for thread in threads}) == 1.0
     finally:
         over.set()
         event.set()
@@ -88,7 +94,7 @@ async def test_copies_whose_threads_compute_are_not():
 async def test_a_moment_at_which_copies_may_run_is_enough():
     event = asyncio.Event()
     tasks = await start(event.wait)
-    waits = WaitSampler(probe_of_running_loop(1.0))
+    waits = sampler()
     waits.count_queued(COPIES)
     event.set()
     waits.count_queued(COPIES)
@@ -97,14 +103,14 @@ async def test_a_moment_at_which_copies_may_run_is_enough():
 
 
 async def test_nothing_is_queued_before_anyone_has_looked():
-    assert WaitSampler(probe_of_running_loop(1.0)).queued == 0.0
+    assert sampler().queued == 0.0
 
 
 async def test_a_thread_that_is_free_for_the_work_makes_no_full_pool(monkeypatch):
     queue = SimpleQueue()
     queue.put("given just now")
     monkeypatch.setitem(executors._threads_queues, threading.current_thread(), queue)
-    waits = WaitSampler(probe_of_running_loop(1.0))
+    waits = sampler()
     waits.look_at_pools()
     assert not waits.pools
 
@@ -127,7 +133,7 @@ def full_pool():
 
 
 async def test_work_that_waits_for_a_thread_makes_a_full_pool(full_pool):
-    waits = WaitSampler(probe_of_running_loop(1.0))
+    waits = sampler()
     waits.look_at_pools()
     (pool,) = waits.pools
     assert (pool.size, pool.waiting, pool.waited) == (1, 1, 0)
@@ -156,7 +162,7 @@ async def look_at(wall, waits, *times):
 async def test_a_queue_is_as_long_as_its_tasks_wait_after_the_first_pass(wall, full_pool):
     event = asyncio.Event()
     tasks = await start(event.wait)
-    waits = WaitSampler(probe_of_running_loop(1.0))
+    waits = sampler()
     waits.from_ns = wall[0] + SECOND  # when the first pass is over
     await look_at(wall, waits, 0.5, 1.5, 3.5)
     # 0.5 s of the first look after the pass, and 2 s of the second.
@@ -173,7 +179,7 @@ async def test_a_queue_is_as_long_as_its_tasks_wait_after_the_first_pass(wall, f
 async def test_a_queue_that_was_seen_in_the_first_pass_only_counts_if_there_is_no_other(wall):
     event = asyncio.Event()
     tasks = await start(event.wait)
-    waits = WaitSampler(probe_of_running_loop(1.0))
+    waits = sampler()
     waits.from_ns = wall[0] + SECOND
     await look_at(wall, waits, 0.5)
     longest = max(waits.waiters, key=lambda waiters: waiters.waited)
@@ -184,7 +190,7 @@ async def test_a_queue_that_was_seen_in_the_first_pass_only_counts_if_there_is_n
 
 
 async def test_the_place_where_tasks_stay_comes_before_the_one_where_more_were_once(wall):
-    waits = WaitSampler(probe_of_running_loop(1.0))
+    waits = sampler()
     waits.from_ns = wall[0]
     brief, long = asyncio.Event(), asyncio.Lock()
     await long.acquire()
@@ -211,7 +217,7 @@ async def test_the_place_where_tasks_stay_comes_before_the_one_where_more_were_o
 async def test_a_queue_that_empties_between_two_rare_looks_counts_for_half_the_time(wall):
     # A lock with 6 waiting copies at 19 ms and none at 203 ms counted for less than the work of
     # the one copy that held it.
-    waits = WaitSampler(probe_of_running_loop(1.0))
+    waits = sampler()
     waits.from_ns = wall[0]
     event = asyncio.Event()
     tasks = await start(event.wait)
@@ -225,7 +231,7 @@ async def test_a_queue_that_empties_between_two_rare_looks_counts_for_half_the_t
 
 
 async def test_what_workers_do_is_told_with_the_time_for_which_it_stands(wall, full_pool):
-    waits = WaitSampler(probe_of_running_loop(1.0))
+    waits = sampler()
     waits.from_ns = wall[0]
     await look_at(wall, waits, 0.25, 1.0)
     at_work = [s for s in waits.workers if any(f.function.endswith("work") for f in s.stack)]

@@ -9,7 +9,7 @@ from budgets import LIMITS
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
-from pytest_nonblocking.analysis import bounds, levels, tolerances, verdict
+from pytest_nonblocking.analysis import bounds, tolerances, verdict
 from pytest_nonblocking.analysis.bounds import excess_of
 from pytest_nonblocking.analysis.queues import waits_for
 from pytest_nonblocking.analysis.tolerances import CPU_SPREAD
