@@ -6,61 +6,25 @@ bound, from which everything that noise can explain is subtracted.
 
 from __future__ import annotations
 
-import math
 import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple
 
 from ..model import Calibration, Cause, Evidence, Limits, Looks, Pool, Run, Sample
 from .growth import Growth, growth_of, pace_of, pace_spread
+from .idle_time import Idle, divided_idle, gil_bottleneck
+from .intervals import Bounds, share_between
 from .tolerances import (
-    CONFIDENCE,
     CPU_SPREAD,
     CPU_SPREAD_PRESSED,
-    FREELY_HELD,
     LEAST_EXCESS,
     MARGIN,
     MARGIN_PRESSED,
-    PART_OF_A_CORE,
     RESIDUAL_SECONDS,
     RESIDUAL_SHARE,
     RESOLUTION,
     SERVER_WAKEUPS,
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Bounds:
-    """An estimate with its lower and upper bound."""
-
-    lower: float
-    estimate: float
-    upper: float
-
-    def in_order(self) -> Bounds:
-        """Return the bounds with the estimate clamped between them."""
-        upper = max(self.lower, self.upper)
-        return Bounds(self.lower, min(max(self.lower, self.estimate), upper), upper)
-
-    def __add__(self, other: Bounds) -> Bounds:
-        return Bounds(
-            self.lower + other.lower, self.estimate + other.estimate, self.upper + other.upper
-        )
-
-
-def share_between(part: float, whole: float, count: int) -> tuple[float, float]:
-    """Return the bounds of the share ``part / whole``, estimated from ``count`` samples.
-
-    This is Wilson's score interval; without samples it is from 0 to 1.
-    """
-    if count <= 0 or whole <= 0:
-        return 0.0, 1.0
-    share, z2 = min(1.0, part / whole), CONFIDENCE**2
-    middle = (share + z2 / (2 * count)) / (1 + z2 / count)
-    spread = math.sqrt(share * (1 - share) / count + z2 / (4 * count**2))
-    half = CONFIDENCE * spread / (1 + z2 / count)
-    return max(0.0, middle - half), min(1.0, middle + half)
 
 
 def limit_at(alone: float, limits: Limits) -> float:
@@ -124,108 +88,6 @@ def _undisturbed(run: Run, slowdown: float) -> float:
 def pressed(run: Run) -> float:
     """Return the share of ``run`` during which tasks may have waited for a core, from 0 to 1."""
     return min(1.0, run.pressure.waiting / run.makespan) if run.makespan > 0 else 0.0
-
-
-# How a burst's idle time divides
-
-
-@dataclass(frozen=True, slots=True)
-class _Idle:
-    """How the idle time of a burst divides between the cores, the GIL and waiting.
-
-    ``cores_lower`` and ``cores_upper`` bound the share of it in which all cores were in use.
-    ``gil`` is the part of the GIL and ``worked`` what workers certainly computed while a core was
-    free, both in seconds per additional request.
-    """
-
-    cores_lower: float
-    cores_upper: float
-    gil: Bounds
-    worked: float
-
-
-class _Seen(NamedTuple):
-    """What the looks at other threads show; the defaults hold without any look."""
-
-    cores_lower: float = 0.0
-    cores_upper: float = math.inf
-    worked: float = 0.0
-    gil: float = 0.0
-
-
-def _idle(run: Run, growth: Growth, looks: Looks, calibration: Calibration) -> _Idle:
-    """Return how the idle time of ``run`` divides.
-
-    The machine is a resource too: while as many threads or processes of ours as there are cores
-    are runnable, more cores would help. What their CPU time proves holds on any machine; what the
-    looks show also holds beside busy neighbours, which keep our threads from running.
-    """
-    if run.budget.idle <= 0:
-        return _Idle(0.0, 1.0, Bounds(0.0, 0.0, 0.0), 0.0)
-    lower, upper = _cores_by_cpu(run, calibration)
-    seen = _seen(run, growth, looks, calibration)
-    lower = min(1.0, max(lower, seen.cores_lower))
-    upper = min(1.0, max(lower, min(upper, seen.cores_upper)))
-    gil = _gil_while_idle(run, growth, looks, calibration, seen.gil, growth.idle * (1 - lower))
-    return _Idle(lower, upper, gil, seen.worked)
-
-
-def _cores_by_cpu(run: Run, calibration: Calibration) -> tuple[float, float]:
-    """Bound the share of the idle time in which all cores were in use, from CPU times."""
-    budget, cores = run.budget, calibration.cores
-    busy = budget.cpu + budget.gc + budget.own
-    away = budget.blocked + budget.gil + budget.descheduled
-    children = max(0.0, budget.child_cpu - (cores - 1) * busy - cores * away)
-    computed = budget.idle_cpu + children
-    lower = max(0.0, computed - (math.ceil(cores) - 1) * budget.idle) / budget.idle
-    # ``_wait`` accounts for workers' run-queue delay. Where it is unknown, they may have had a part
-    # of a core only.
-    by_all = budget.idle * (cores if calibration.knows_delays else PART_OF_A_CORE)
-    return lower, computed / by_all
-
-
-def _seen(run: Run, growth: Growth, looks: Looks, calibration: Calibration) -> _Seen:
-    """Return what the looks at other threads and processes prove about the idle time."""
-    if not (looks.states and looks.count):
-        return _Seen()
-    cores = math.ceil(calibration.cores)
-    lower, _ = share_between(looks.saturated, looks.watched, looks.count)
-    _, upper = share_between(looks.maybe_saturated, looks.watched, looks.count)
-    _, free = share_between(looks.free, cores * looks.watched, looks.count)
-    idle = run.budget.idle
-    worked = max(0.0, growth.idle_cpu - cores * upper * idle / (run.concurrency - 1))
-    worked /= pace_of(run, calibration) * (1 + pace_spread(run))
-    gil = growth.idle_cpu - cores * free * idle / (run.concurrency - 1)
-    return _Seen(lower, upper, worked, gil)
-
-
-def _gil_while_idle(
-    run: Run, growth: Growth, looks: Looks, calibration: Calibration, seen: float, most: float
-) -> Bounds:
-    """Return what the GIL adds per request while the loop is idle, at most ``most``.
-
-    ``seen`` is the lower bound that the looks give.
-    """
-    lower = max(growth.idle_cpu * _gil_bottleneck(looks, Looks(), calibration), seen)
-    lower = min(lower, most)
-    held = looks.held / looks.tried if looks.tried > 0 else 0.0
-    estimate = max(lower, min(growth.idle_cpu * held, most))
-    samples = int(looks.tried / calibration.switch_interval)
-    _, most_held = share_between(looks.held, looks.tried, samples)
-    most_held = min(growth.idle_cpu, most_held * run.budget.idle / (run.concurrency - 1))
-    return Bounds(lower, estimate, max(estimate, min(most_held, most)))
-
-
-def _gil_bottleneck(looks: Looks, later: Looks, calibration: Calibration) -> float:
-    """Return the share of the time in which the GIL was certainly the bottleneck, from 0 to 1.
-
-    The watchdog measures its own waits for the GIL, which changes hands at most once per switch
-    interval: that is the number of independent samples.
-    """
-    tried = looks.tried + later.tried
-    samples = int(tried / calibration.switch_interval)
-    held, _ = share_between(looks.held + later.held, tried, samples)
-    return max(0.0, (held - FREELY_HELD) / (1 - FREELY_HELD))
 
 
 # The excess
@@ -306,8 +168,8 @@ def excess_of(
     """
     growth = growth_of(burst, singles, calibration)
     alone = alone_bounds(singles, growth, calibration)
-    idle = _idle(burst, growth, looks, calibration)
-    bottleneck = _gil_bottleneck(looks, later_looks, calibration)
+    idle = divided_idle(burst, growth, looks, calibration)
+    bottleneck = gil_bottleneck(looks, later_looks, calibration)
     gil = _paced(_gil(growth, idle, bottleneck, later_looks), burst, calibration)
     cpu = _spread(growth.paced_cpu, cpu_spread(burst))
     allowance = limits.cpu_allowance * max(1.0, burst.requests / burst.concurrency)
@@ -330,7 +192,7 @@ def excess_of(
     )
 
 
-def _hidden(burst: Run, singles: Sequence[Run], growth: Growth, idle: _Idle) -> float:
+def _hidden(burst: Run, singles: Sequence[Run], growth: Growth, idle: Idle) -> float:
     """Return the wait per request that ``_wait`` cannot see, as the loop was descheduled.
 
     No request waits longer for another resource than one alone does while its loop is idle.
@@ -400,7 +262,7 @@ def _spread(value: float, share: float) -> Bounds:
     return Bounds(value / (1 + share), value, value * (1 + share))
 
 
-def _gil(growth: Growth, idle: _Idle, bottleneck: float, later_looks: Looks) -> Bounds:
+def _gil(growth: Growth, idle: Idle, bottleneck: float, later_looks: Looks) -> Bounds:
     """Return what the GIL adds per request, in callbacks and while the loop is idle.
 
     In callbacks that were seen waiting for the GIL, the other threads' CPU bounds how long they
@@ -447,7 +309,7 @@ def _left(allowance: float, cpu: Bounds, gil: Bounds) -> float:
 
 
 def _wait(
-    burst: Run, singles: Sequence[Run], growth: Growth, idle: _Idle, looks: Looks, left: float
+    burst: Run, singles: Sequence[Run], growth: Growth, idle: Idle, looks: Looks, left: float
 ) -> Bounds:
     """Return what waiting adds per request while the loop is idle or descheduled.
 

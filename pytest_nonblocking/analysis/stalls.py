@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ..model import Cause, Evidence, Limits, Reason, Run, Step
-from .bounds import Bounds, cpu_spread, lateness_in, share_served
+from .bounds import cpu_spread, lateness_in, share_served
 from .growth import pace_of
+from .intervals import Bounds
 from .tolerances import CALLBACK_MARGIN, CONVICTING, LONGEST_WAKEUPS, SINGLES
 
 _IMPORT = "importlib._bootstrap"

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import statistics
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import Any, Protocol
 
@@ -12,19 +10,18 @@ import anyio.lowlevel
 
 from ..asgi.door import Door
 from ..clocks import CLOCKS
-from ..model import Budget, Exchange, Limits, Run, Sample, Stack, Step
+from ..model import Exchange, Limits, Run, Stack, Step
 from ..sentinel import (
     BREAK_EVERY,
     COPY,
     LoopStuck,
     LoopUnreachableError,
-    Reading,
     Sentinel,
-    Stretch,
-    Stretches,
     suspended_stack,
 )
 from ..tasks import PATIENCE, Task, all_ended, ended_in_time, running_tasks, wake
+from .budget_window import BudgetWindow
+from .wait_looks import LOOK_EVERY, WaitLooks
 
 Body = Callable[[], Awaitable[object]]
 """A scenario: called once per copy, without arguments."""
@@ -38,17 +35,6 @@ _NEITHER = (
     "cancelled nor interrupted. The stacks of all threads follow; kill the process if it does not "
     "end, and fix what its innermost lines wait for."
 )
-_EARLY_LOOKS = 8
-"""Loop iterations after the release in which the thread pools are inspected."""
-_LATE = 1.5
-"""Multiple of a single run's latency after which a healthy burst would be over."""
-_EARLY = 0.5
-_FEW_PASSES = 3
-"""A queue that is over a limit of 0.1 may serve 7 of 8 copies at once: its last pass, in which
-no copy waits, may be all that comes after ``_LATE``."""
-_LOOK_EVERY = 0.010
-_LOOK_DUTY = 20
-"""Pause after inspecting all tasks, as a multiple of the inspection's CPU time."""
 
 
 class Transport(Protocol):
@@ -99,180 +85,6 @@ async def run_burst(
     return await burst.run()
 
 
-class _WaitLooks:
-    """Decides when to inspect waiting tasks and thread pools during one burst.
-
-    ``age`` returns the seconds since the release, ``unfinished`` the number of running copies.
-    """
-
-    def __init__(
-        self,
-        sentinel: Sentinel,
-        door: Door | None,
-        concurrency: int,
-        limits: Limits,
-        alone: tuple[float, ...],
-        age: Callable[[], float],
-        unfinished: Callable[[], int],
-    ) -> None:
-        self._probe = sentinel.probe
-        self._door = door
-        self._concurrency = concurrency
-        self._age = age
-        self._unfinished = unfinished
-        self.sampler = sentinel.wait_sampler()
-        # The median: one slow single run would put the first look beyond the end of the burst.
-        self._first_pass = statistics.median(alone or (0.0,))
-        few_passes = concurrency * limits.max_serial_fraction < _FEW_PASSES
-        self.first_after = (_EARLY if few_passes else _LATE) * self._first_pass
-        self._pause = _LATE * self._first_pass / 2
-        self._count_at = 3 * _LATE * self._first_pass
-        self._look_at = self._look_cost = 0.0
-        self._early_looks = _EARLY_LOOKS
-
-    def begin(self, began_ns: int) -> None:
-        """Count waits after the first pass of a burst released at ``began_ns``."""
-        self.sampler.from_ns = began_ns + int(self._first_pass * 1e9)
-
-    def on_late(self) -> float | None:
-        """Post the looks that are due; return the delay to the next call in seconds.
-
-        Runs on the alarms' thread.
-        """
-        age = self._age()
-        if age < self.first_after:
-            return self.first_after - age
-        if self._is_with_clients:
-            return _LOOK_EVERY
-        if age >= self._look_at and self._probe.idle:
-            self._probe.call_soon_threadsafe(self.look)
-            self._look_at = age + max(self._pause, _LOOK_DUTY * self._look_cost)
-        if age >= self._count_at and self._unanswered >= self._concurrency / 5:
-            self._count_at = 2 * age
-            self._probe.call_soon_threadsafe(self._count_queued)
-        # Counting is cheap and must not wait for a look that was slow on a busy machine.
-        return max(min(self._look_at, self._count_at) - age, _LOOK_EVERY)
-
-    @property
-    def _unanswered(self) -> int:
-        has_begun = self._door is not None and self._door.has_begun
-        return self._door.inside if self._door is not None and has_begun else self._unfinished()
-
-    @property
-    def _is_with_clients(self) -> bool:
-        """Whether every copy is waiting for a client rather than the app."""
-        door = self._door
-        return door is not None and (door.is_gathering or (door.has_begun and not door.inside))
-
-    # On the loop's thread
-
-    def look_at_pools_soon(self) -> None:
-        """Inspect the thread pools in the next iterations, while all copies ask for a thread.
-
-        A healthy burst releases its threads before another thread can look on a busy machine.
-        """
-        self._probe.as_own(self.sampler.look_at_pools)
-        self._early_looks -= 1
-        if self._early_looks > 0:
-            self._probe.call_soon(self.look_at_pools_soon)
-
-    def look(self) -> None:
-        """Inspect all waiting tasks."""
-        began = CLOCKS.thread_cpu_ns()
-        self._probe.as_own(self.sampler.look)
-        self._look_cost = (CLOCKS.thread_cpu_ns() - began) / 1e9
-
-    def _count_queued(self) -> None:
-        self._probe.as_own(lambda: self.sampler.count_queued(self._unanswered))
-        if not self.sampler.waiters:  # the loop was never idle when a look was due
-            self.look()
-
-
-class _BudgetWindow:
-    """The window of one burst's budget, from the release to the end of the last copy.
-
-    ``figures`` holds the fields of ``Run`` that are measured in it and after it, ``latencies``
-    those that the door measured, if it has admitted requests.
-    """
-
-    def __init__(self, sentinel: Sentinel, door: Door | None) -> None:
-        self._sentinel = sentinel
-        self._door = door
-        self._stretches: Stretches | None = None
-        self._opened: Reading | None = None
-        self._closed: Reading | None = None
-        self.began_ns = 0
-        self.figures: dict[str, Any] = {}
-        self.latencies: dict[int, float] | None = None
-
-    @property
-    def age(self) -> float:
-        """Seconds since the window was opened."""
-        return (CLOCKS.wall_ns() - self.began_ns) / 1e9
-
-    def stretches(self) -> Stretches:
-        """Return a new record of the times in which requests are in the app, kept by the door."""
-        self._stretches = self._sentinel.stretches()
-        return self._stretches
-
-    def open(self, begin: Callable[[], None]) -> None:
-        """Open the window and call ``begin`` on the loop's thread."""
-        self._opened = self._sentinel.reading()
-        self._sentinel.on_loop(begin)
-        self.began_ns = self._opened.wall_ns
-
-    def close(self, timed_out: bool) -> None:
-        """Close the window, unless it is closed; background work comes after it."""
-        assert self._opened is not None
-        if self.figures:
-            return
-        makespan = self.age
-        try:
-            within = self._within(timed_out)
-            window = self._sentinel.close_window(self._opened, within)
-        except LoopUnreachableError:
-            samples = self._sentinel.probe.take_samples()
-            self.figures |= {"makespan": makespan, "budget": budget_of_held(samples, makespan)}
-            return
-        self._closed = window.closed
-        self.figures |= {
-            "makespan": window.wall,
-            "budget": window.budget,
-            "pressure": window.pressure,
-            "looks": window.looks,
-        }
-
-    def _within(self, timed_out: bool) -> Stretch | None:
-        """Return what was measured while requests were in the app, None without a door."""
-        door, stretches = self._door, self._stretches
-        if door is None or stretches is None or not door.has_begun:
-            return None
-        if timed_out:
-            self._sentinel.on_loop(lambda: stretches.turn(None))
-        within = self._sentinel.on_loop(lambda: stretches.total("window"))
-        self.latencies = door.latencies
-        return within
-
-    def measure_after(self) -> None:
-        """Measure the time from the last response until now, if the window could be closed."""
-        if self._closed is None:
-            return
-        with contextlib.suppress(LoopUnreachableError):
-            stretch = self._stretch_after()
-            if stretch is not None:
-                budget, looks = Budget(**stretch.seconds()), stretch.looks
-            else:
-                window = self._sentinel.close_window(self._closed)
-                budget, looks = window.budget, window.looks
-            self.figures |= {"after": budget, "after_looks": looks}
-
-    def _stretch_after(self) -> Stretch | None:
-        if self._door is None or self._stretches is None or not self._door.has_begun:
-            return None
-        stretches = self._stretches
-        return self._sentinel.on_loop(lambda: stretches.total("after"))
-
-
 class _Burst:
     """Runs the copies and measures them from the release of all of them.
 
@@ -302,8 +114,8 @@ class _Burst:
         self._left = concurrency
         self._latencies: dict[int, float] = {}
         self._failure: BodyFailedError | None = None
-        window = self._window = _BudgetWindow(sentinel, door)
-        self._looks = _WaitLooks(
+        window = self._window = BudgetWindow(sentinel, door)
+        self._looks = WaitLooks(
             sentinel, door, concurrency, limits, alone, lambda: window.age, lambda: self._left
         )
         tasks = self._tasks = running_tasks()
@@ -407,7 +219,7 @@ class _Burst:
         alarms = self._sentinel.alarms
         if self._door is not None:
             self._door.shut(self._concurrency, self._window.stretches(), self._begin_at_door)
-            alarms.call_after(_LOOK_EVERY, self._look_at_door)
+            alarms.call_after(LOOK_EVERY, self._look_at_door)
         alarms.call_after(self._timeout, self._on_timeout)
         self._sentinel.last_stacks.print_after(self._timeout + _GRACE)
         self._window.open(self._begin)
@@ -492,7 +304,7 @@ class _Burst:
         """Release requests held at the door for copies that will not send one."""
         assert self._door is not None
         self._door.look()
-        return _LOOK_EVERY
+        return LOOK_EVERY
 
     def _on_timeout(self) -> float | None:
         """Record where the copies wait, then cancel them; repeat while any remains."""
@@ -509,13 +321,6 @@ class _Burst:
                 self._announced = True
                 self._sentinel.last_stacks.announce(_NEITHER.format(_GRACE, self._timeout))
         return BREAK_EVERY
-
-
-def budget_of_held(samples: Sequence[Sample], seconds: float) -> Budget:
-    """Return the budget of a loop held for ``seconds``, by the samples of its thread."""
-    computing = sum(sample.weight for sample in samples if sample.state in ("running", "gil"))
-    cpu = seconds * computing / (sum(sample.weight for sample in samples) or 1.0)
-    return Budget(cpu=cpu, blocked=seconds - cpu)
 
 
 def _residences(exchanges: Sequence[Exchange]) -> Iterator[float]:

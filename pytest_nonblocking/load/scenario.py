@@ -23,7 +23,8 @@ from ..sentinel import (
     cores,
     tracers,
 )
-from .burst import Body, Transport, budget_of_held, run_burst
+from .budget_window import budget_of_held
+from .burst import Body, Transport, run_burst
 from .guarded import Guard, guarded_run
 from .machine import slowdown
 from .schedule import Progress, replicate

@@ -28,6 +28,8 @@ LAYERS = [
 ANALYSIS = [
     "tolerances",
     "growth",
+    "intervals",
+    "idle_time",
     "bounds",
     "queues",
     "stalls",

@@ -3,8 +3,9 @@
 import pytest
 from budgets import LIMITS, MS, blind_looks, budget, excess, looks, part, run
 
-from pytest_nonblocking.analysis.bounds import alone_bounds, is_evidence, pressed, share_between
+from pytest_nonblocking.analysis.bounds import alone_bounds, is_evidence, pressed
 from pytest_nonblocking.analysis.growth import Growth
+from pytest_nonblocking.analysis.intervals import share_between
 from pytest_nonblocking.analysis.tolerances import (
     CPU_SPREAD,
     LEAST_EXCESS,

@@ -1,0 +1,111 @@
+"""How a burst's idle time divides between the cores, the GIL and waiting."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from ..model import Calibration, Looks, Run
+from .growth import Growth, pace_of, pace_spread
+from .intervals import Bounds, share_between
+from .tolerances import FREELY_HELD, PART_OF_A_CORE
+
+
+@dataclass(frozen=True, slots=True)
+class Idle:
+    """How the idle time of a burst divides between the cores, the GIL and waiting.
+
+    ``cores_lower`` and ``cores_upper`` bound the share of it in which all cores were in use.
+    ``gil`` is the part of the GIL and ``worked`` what workers certainly computed while a core was
+    free, both in seconds per additional request.
+    """
+
+    cores_lower: float
+    cores_upper: float
+    gil: Bounds
+    worked: float
+
+
+class _Seen(NamedTuple):
+    """What the looks at other threads show; the defaults hold without any look."""
+
+    cores_lower: float = 0.0
+    cores_upper: float = math.inf
+    worked: float = 0.0
+    gil: float = 0.0
+
+
+def divided_idle(run: Run, growth: Growth, looks: Looks, calibration: Calibration) -> Idle:
+    """Return how the idle time of ``run`` divides.
+
+    The machine is a resource too: while as many threads or processes of ours as there are cores
+    are runnable, more cores would help. What their CPU time proves holds on any machine; what the
+    looks show also holds beside busy neighbours, which keep our threads from running.
+    """
+    if run.budget.idle <= 0:
+        return Idle(0.0, 1.0, Bounds(0.0, 0.0, 0.0), 0.0)
+    lower, upper = _cores_by_cpu(run, calibration)
+    seen = _seen(run, growth, looks, calibration)
+    lower = min(1.0, max(lower, seen.cores_lower))
+    upper = min(1.0, max(lower, min(upper, seen.cores_upper)))
+    gil = _gil_while_idle(run, growth, looks, calibration, seen.gil, growth.idle * (1 - lower))
+    return Idle(lower, upper, gil, seen.worked)
+
+
+def _cores_by_cpu(run: Run, calibration: Calibration) -> tuple[float, float]:
+    """Bound the share of the idle time in which all cores were in use, from CPU times."""
+    budget, cores = run.budget, calibration.cores
+    busy = budget.cpu + budget.gc + budget.own
+    away = budget.blocked + budget.gil + budget.descheduled
+    children = max(0.0, budget.child_cpu - (cores - 1) * busy - cores * away)
+    computed = budget.idle_cpu + children
+    lower = max(0.0, computed - (math.ceil(cores) - 1) * budget.idle) / budget.idle
+    # The bounds of a wait account for workers' run-queue delay. Where it is unknown, they may have
+    # had a part of a core only.
+    by_all = budget.idle * (cores if calibration.knows_delays else PART_OF_A_CORE)
+    return lower, computed / by_all
+
+
+def _seen(run: Run, growth: Growth, looks: Looks, calibration: Calibration) -> _Seen:
+    """Return what the looks at other threads and processes prove about the idle time."""
+    if not (looks.states and looks.count):
+        return _Seen()
+    cores = math.ceil(calibration.cores)
+    lower, _ = share_between(looks.saturated, looks.watched, looks.count)
+    _, upper = share_between(looks.maybe_saturated, looks.watched, looks.count)
+    _, free = share_between(looks.free, cores * looks.watched, looks.count)
+    idle = run.budget.idle
+    worked = max(0.0, growth.idle_cpu - cores * upper * idle / (run.concurrency - 1))
+    worked /= pace_of(run, calibration) * (1 + pace_spread(run))
+    gil = growth.idle_cpu - cores * free * idle / (run.concurrency - 1)
+    return _Seen(lower, upper, worked, gil)
+
+
+def _gil_while_idle(
+    run: Run, growth: Growth, looks: Looks, calibration: Calibration, seen: float, most: float
+) -> Bounds:
+    """Return what the GIL adds per request while the loop is idle, at most ``most``.
+
+    ``seen`` is the lower bound that the looks give.
+    """
+    lower = max(growth.idle_cpu * gil_bottleneck(looks, Looks(), calibration), seen)
+    lower = min(lower, most)
+    held = looks.held / looks.tried if looks.tried > 0 else 0.0
+    estimate = max(lower, min(growth.idle_cpu * held, most))
+    samples = int(looks.tried / calibration.switch_interval)
+    _, most_held = share_between(looks.held, looks.tried, samples)
+    most_held = min(growth.idle_cpu, most_held * run.budget.idle / (run.concurrency - 1))
+    return Bounds(lower, estimate, max(estimate, min(most_held, most)))
+
+
+def gil_bottleneck(looks: Looks, later: Looks, calibration: Calibration) -> float:
+    """Return the share of the time in which the GIL was certainly the bottleneck, from 0 to 1.
+
+    The watchdog measures its own waits for the GIL, which changes hands at most once per switch
+    interval: that is the number of independent samples.
+    """
+    tried = looks.tried + later.tried
+    samples = int(tried / calibration.switch_interval)
+    held, _ = share_between(looks.held + later.held, tried, samples)
+    return max(0.0, (held - FREELY_HELD) / (1 - FREELY_HELD))
