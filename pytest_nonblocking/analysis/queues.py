@@ -11,6 +11,7 @@ QUEUES = ("asyncio.locks", "asyncio.queues", "anyio._backends", "anyio._core._sy
 """Modules in which a task waits for a lock or in a queue."""
 _TRAPS = "trio._core."
 _PASS_ON = ("anyio.streams", "starlette.middleware", "asgiref")
+_SERVES = ("pytest_nonblocking.", "uvicorn.", "hypercorn.")
 _WORKER_MODULES = ("concurrent.futures.thread", "anyio._backends")
 _POOL_PACKAGES = frozenset(("threading", "queue", "concurrent", "anyio", "asyncio", "selectors"))
 _RESULTS = frozenset(("result", "_wait_for_tstate_lock", "join", "start"))
@@ -59,7 +60,8 @@ def is_for_a_thread(frame: Frame) -> bool:
 def waits_in_a_queue(stack: Stack) -> bool:
     """Return whether a task waits for a lock or in a queue, and not for a thread.
 
-    Middleware that awaits a task of its framework is excluded: it waits for an event too.
+    Middleware that awaits a task of its framework is excluded: it waits for an event too. So do
+    lifespans and servers, for the client.
     """
     if not stack or not waiting_frame(stack).module.startswith(QUEUES):
         return False
@@ -67,7 +69,7 @@ def waits_in_a_queue(stack: Stack) -> bool:
         if is_for_a_thread(frame):
             return False
         if not frame.module.startswith(QUEUES):
-            return not frame.module.startswith(_PASS_ON)
+            return not frame.module.startswith((*_PASS_ON, *_SERVES))
     return True
 
 

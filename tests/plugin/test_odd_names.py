@@ -33,7 +33,9 @@ ENDINGS = ("json", "md", "html", "sarif", "xml")
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such folder")
 @pytest.mark.parametrize("flags", [[], ["-n1"]], ids=["plain", "xdist"])
 def test_a_folder_and_a_reason_that_are_no_text_lose_no_report(tmp_path, flags):
-    pytest.importorskip("pygal", reason="the extra html is not installed")
+    pytest.importorskip(
+        "pytest_nonblocking.reporting.html_report", reason="the extra html is not installed"
+    )
     pytest.importorskip("sarif_pydantic", reason="the extra sarif is not installed")
     if flags:
         pytest.importorskip("xdist", reason="pytest-xdist is not installed")

@@ -24,7 +24,9 @@ FLAGS = [f"--nonblocking-report=out.{ending}" for ending in ENDINGS]
 
 @pytest.fixture
 def suite(pytester):
-    pytest.importorskip("pygal", reason="the extra html is not installed")
+    pytest.importorskip(
+        "pytest_nonblocking.reporting.html_report", reason="the extra html is not installed"
+    )
     pytest.importorskip("sarif_pydantic", reason="the extra sarif is not installed")
     pytester.makepyfile(test_it=SUITE)
     return pytester

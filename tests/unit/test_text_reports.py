@@ -124,7 +124,9 @@ def test_sarif_uris_are_escaped(file, uri):
 
 
 def test_the_page_leaves_no_finder_that_the_interpreter_warns_of():
-    pytest.importorskip("pygal", reason="the extra html is not installed")
+    pytest.importorskip(
+        "pytest_nonblocking.reporting.html_report", reason="the extra html is not installed"
+    )
     code = (
         "import sys, pytest_nonblocking.reporting.html_report\n"
         "sys.exit(not all(hasattr(finder, 'find_spec') for finder in sys.meta_path))"

@@ -82,6 +82,16 @@ def test_a_middleware_that_waits_for_its_handler_is_no_queue_for_a_lock():
     assert pool_waited_for([seen]) is not None
 
 
+@pytest.mark.parametrize("module", ["pytest_nonblocking.asgi.lifespan", "uvicorn.lifespan.on"])
+def test_a_lifespan_that_waits_during_the_whole_burst_is_no_queue(module):
+    lifespan = (inside(module, "_receive"), inside("asyncio.locks", "Event.wait"))
+    assert not waits_in_a_queue(lifespan)
+    # Seen in the first pass only, which counts for next to nothing.
+    brief = pool(waiting=6, waited=6e-9)
+    seen = run(8, idle=80, waiters=(Waiters(lifespan, 1, 0.04),), pools=(brief,))
+    assert waits_for([seen]) == ("thread-pool", brief)
+
+
 def test_a_handler_below_a_middleware_queues_for_its_lock():
     # Starlette's BaseHTTPMiddleware runs the rest of the app in a task that it has begun.
     below = (inside("starlette.middleware.base", "coro"), HANDLER, inside("asyncio.locks"))
