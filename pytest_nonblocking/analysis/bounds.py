@@ -90,6 +90,15 @@ def pressed(run: Run) -> float:
     return min(1.0, run.pressure.waiting / run.makespan) if run.makespan > 0 else 0.0
 
 
+def disturbance(run: Run) -> tuple[float, float]:
+    """Return how much the machine disturbed ``run``: CPU pressure, then what the loop missed.
+
+    Beside busy processes tasks wait for a core all the time, and the pressure is 1 in each run.
+    """
+    missed = run.budget.descheduled + _delay(run)
+    return pressed(run), missed / run.makespan if run.makespan > 0 else 0.0
+
+
 # The excess
 
 _WAITS = ("serialised-wait", "thread-pool")

@@ -7,7 +7,16 @@ from collections import Counter
 from ..model import Evidence, Limits
 from .levels import Level, corroborated, level_at
 from .stalls import singles_convict, stalls_of
-from .tolerances import MARGIN, MORE_SINGLES, MOST, QUIETEST, SINGLES, SMALL_BURST
+from .tolerances import (
+    LONGEST,
+    MARGIN,
+    MORE_SINGLES,
+    MOST,
+    MOST_SHORT,
+    QUIETEST,
+    SINGLES,
+    SMALL_BURST,
+)
 
 
 def next_level(evidence: Evidence, limits: Limits) -> int | None:
@@ -53,7 +62,10 @@ def _after_top_bursts(made: int, evidence: Evidence, limits: Limits) -> int | No
         return top if (stalls.guilty or stalls.near) and made < QUIETEST else None
     if level.only_fails(limits) and _needs_single_run(level, evidence):
         return 1
-    if level.convicts(limits, corroborated(evidence, limits)) or made >= MOST:
+    if level.convicts(limits, corroborated(evidence, limits)):
+        return None
+    spent = sum(run.makespan for run in evidence.bursts_of(top))
+    if made >= (MOST_SHORT if spent < LONGEST else MOST):
         return None
     # On a quiet machine, a figure too near its limit stays there.
     if made >= QUIETEST and level.votes(limits) == (0, 0) and _is_quiet(evidence):
