@@ -10,7 +10,7 @@ import importlib.util
 import math
 import re
 import reprlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -23,6 +23,8 @@ _UNITS = {"us": 1e-6, "ms": 1e-3, "s": 1.0}
 _APP = r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*"
 _DOTTED = r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+"
 _CALLS_THAT_FAIL = "network, database, sleep, process, lock, dns"
+_SAFE_METHODS = "GET, HEAD, OPTIONS"
+_OTHER_METHODS = "POST, PUT, PATCH, DELETE, TRACE, QUERY"
 _GUARD_CALL = (
     "the dotted name of a C function, with an optional category, such as "
     "'mylib._native.Client.fetch: network'"
@@ -206,6 +208,45 @@ def _paths(raw: Any) -> tuple[str, ...]:
     return tuple(line.strip() for line in lines if line.strip())
 
 
+def _lines(raw: Any) -> tuple[str, ...]:
+    lines = raw.splitlines() if isinstance(raw, str) else raw
+    if not isinstance(lines, (list, tuple)) or not all(isinstance(one, str) for one in lines):
+        raise ValueError("text or a list of text")
+    return tuple(line.strip() for line in lines if line.strip())
+
+
+def _methods(raw: Any) -> tuple[str, ...]:
+    words = re.split(r"[\s,]+", raw.strip()) if isinstance(raw, str) else raw
+    known = _SAFE_METHODS.split(", ") + _OTHER_METHODS.split(", ")
+    named = isinstance(words, (list, tuple)) and words
+    if not named or not all(isinstance(word, str) and word.upper() in known for word in words):
+        raise ValueError(f"one or more of {', '.join(known)}")
+    return tuple(word.upper() for word in words)
+
+
+def _operations(raw: Any) -> tuple[str, ...]:
+    lines = _lines(raw)
+    for line in lines:
+        method, _, path = line.rpartition(" ")
+        if not path.startswith("/") or (method and len(_methods(method)) != 1):
+            raise ValueError("paths, each after an optional method, such as 'GET /health'")
+    return lines
+
+
+def _limits_by_pattern(raw: Any) -> dict[str, dict[str, str]]:
+    """Return raw settings by the patterns of operations."""
+    found: dict[str, dict[str, str]] = {}
+    for line in _lines(raw):
+        pattern, colon, rest = line.rpartition(": ")
+        pairs = [one.partition("=") for one in rest.split(",")]
+        if not colon or not all(name.strip() and equals for name, equals, _ in pairs):
+            raise ValueError(
+                "lines such as 'GET /reports/*: max_serial_fraction=0.3, max_lag=50ms'"
+            )
+        found[pattern.strip()] = {name.strip(): value.strip() for name, _, value in pairs}
+    return found
+
+
 class Option(NamedTuple):
     """One setting: how it is spelled everywhere, what it accepts, and what it means."""
 
@@ -378,11 +419,65 @@ OPTIONS = (
     ),
     Option(
         "require",
-        0,
+        None,
         _whole_number(0),
         "N",
-        "fail the run if fewer than N measurements produced a verdict",
+        "fail the run if fewer than N measurements produced a verdict (unset: if there are tests "
+        "to measure and none was measured)",
         marker=False,
+    ),
+    Option(
+        "scan",
+        False,
+        _switch,
+        "",
+        "collect a test for each operation of the app",
+        marker=False,
+        switch=True,
+    ),
+    Option(
+        "scan_methods",
+        _SAFE_METHODS,
+        _methods,
+        "METHODS",
+        "methods that a scan may use; POST, PUT, PATCH and DELETE change the app's data",
+        marker=False,
+    ),
+    Option(
+        "scan_include",
+        (),
+        _lines,
+        "PATTERN",
+        "operations to scan, such as 'GET /users/*'; all if there is none",
+        marker=False,
+        repeated=True,
+    ),
+    Option(
+        "scan_exclude",
+        (),
+        _lines,
+        "PATTERN",
+        "operations not to scan",
+        marker=False,
+        repeated=True,
+    ),
+    Option(
+        "scan_paths",
+        (),
+        _operations,
+        "PATH",
+        "operations that the app does not describe, such as 'GET /health'",
+        marker=False,
+        repeated=True,
+    ),
+    Option(
+        "scan_limits",
+        (),
+        _limits_by_pattern,
+        "PATTERN: SETTING=VALUE",
+        "settings of scanned operations, such as 'GET /reports/*: max_serial_fraction=0.3'",
+        marker=False,
+        repeated=True,
     ),
 )
 _BY_NAME = {option.name: option for option in OPTIONS}
@@ -412,7 +507,13 @@ class Settings:
     report: tuple[str, ...]
     baseline: str | None
     update_baseline: bool
-    require: int
+    require: int | None
+    scan: bool
+    scan_methods: tuple[str, ...]
+    scan_include: tuple[str, ...]
+    scan_exclude: tuple[str, ...]
+    scan_paths: tuple[str, ...]
+    scan_limits: Mapping[str, Mapping[str, str]]
     origins: Mapping[str, str]
 
     @property
@@ -433,6 +534,18 @@ class Settings:
             return self
         fields = {option.name: getattr(self, option.name) for option in OPTIONS} | parsed
         return Settings(**fields, origins={**self.origins, **dict.fromkeys(parsed, origin)})
+
+    def for_operation(self, patterns: Collection[str]) -> Settings:
+        """Return the settings of a scanned operation that ``patterns`` select.
+
+        Raises pytest.UsageError for an unknown name or a bad value.
+        """
+        settings = self
+        for pattern, values in self.scan_limits.items():
+            if pattern in patterns:
+                origin = f"scan_limits for {pattern} from {self.origins['scan_limits']}"
+                settings = settings.overlay(values, origin)
+        return settings
 
 
 def _marker_option(name: str, origin: str) -> Option:
@@ -491,7 +604,10 @@ def from_config(config: pytest.Config) -> Settings:
         raw, origin = _raw(config, option)
         values[option.name] = None if raw is None else _checked(option, raw, origin)
         origins[option.name] = origin
-    return Settings(**values, origins=origins)
+    settings = Settings(**values, origins=origins)
+    for pattern in settings.scan_limits:
+        settings.for_operation([pattern])  # validates what it sets
+    return settings
 
 
 def _raw(config: pytest.Config, option: Option) -> tuple[Any, str]:

@@ -26,6 +26,20 @@ class Nonblocking:
             scenario, self._run.settings.overlay(settings, "nonblocking.measure()")
         )
 
+    def before(self, hook: Body) -> Body:
+        """Have ``hook`` run once, on the test's loop, before the first measured run; return it.
+
+        Call it from a fixture, or use it as a decorator there: a login or the data that the test
+        needs is then not part of the measurement. ``hook`` is a coroutine function without
+        arguments; what it raises fails the test.
+        """
+        self._run.before.append(hook)
+        return hook
+
+    def note(self, text: str) -> None:
+        """Add ``text`` to the notes of the outcomes to come."""
+        self._run.notes.append(text)
+
     def check(self, outcome: Outcome) -> None:
         """Fail the test if ``outcome`` is a fail, as the marker does."""
         __tracebackhide__ = True

@@ -51,6 +51,10 @@ def pytest_configure(config: pytest.Config) -> None:
         if (known := baseline.from_settings(settings, config)) is not None:
             config.stash[baseline.BASELINE] = known
     config.pluginmanager.register(_Collector(config), "nonblocking-collector")
+    if settings.scan:
+        from .scan.collecting import ScanPlugin
+
+        config.pluginmanager.register(ScanPlugin(settings), "nonblocking-scan")
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -66,7 +70,8 @@ def pytest_pycollect_makeitem(collector: pytest.Collector, name: str, obj: objec
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Resolve all markers, so that a bad one is a usage error before any test runs."""
     for item in items:
-        marked = _settings.from_markers(config.stash[SETTINGS], item)
+        base = getattr(getattr(item, "obj", None), "nonblocking_settings", config.stash[SETTINGS])
+        marked = _settings.from_markers(base, item)
         if marked is not None:
             if hasattr(getattr(item, "obj", None), "hypothesis"):
                 raise pytest.UsageError(
@@ -183,7 +188,8 @@ class _Collector:
     def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
         config, known = self._config, self._config.stash[TEXTS]
         settings = config.stash[SETTINGS]
-        if hasattr(config, "workerinput") or config.option.collectonly:
+        option = config.option
+        if hasattr(config, "workerinput") or option.collectonly or getattr(option, "setuponly", 0):
             return
         if exitstatus == pytest.ExitCode.USAGE_ERROR:
             return  # no test ran: keep the files of an earlier run

@@ -103,6 +103,8 @@ class TestRun:
         self._ctrl_c: CtrlC | None = None
         self._on_ctrl_c: Any = None
         self._rules = rules_of(settings.guard_calls)
+        self.before: list[Body] = []  # what runs once before the copies
+        self.notes: list[str] = []  # of the outcomes to come
         self.outcomes: list[Outcome] = []
         self.measurements: list[Measurement] = []  # the outcomes as records
         self.sentinel = Sentinel(settings.max_lag, settings.max_blocked)
@@ -259,7 +261,11 @@ class TestRun:
 
     async def _measure_test(self, body: Body, place: Place | None) -> None:
         __tracebackhide__ = True
-        evidence, wall = await self._evidence(body, self.settings)
+        try:
+            evidence, wall = await self._evidence(body, self.settings)
+        except scenario.CannotMeasureError as error:
+            self._conclude(Evidence(unmeasured=str(error)), self.settings, place, 0.0)
+            raise _skipped(str(error)) from None
         self._conclude(evidence, self.settings, place, wall)
 
     async def _evidence(self, body: Body, settings: Settings) -> tuple[Evidence, float]:
@@ -289,6 +295,7 @@ class TestRun:
                     door=None if live is None else live.door,
                     progress=output.between(progress),
                     guard=self._guard(settings),
+                    before=self._run_before if self.before else None,
                 )
         except BodyFailedError as failure:
             failed = failure.with_traceback(None)  # whose frames hold the evidence
@@ -301,6 +308,10 @@ class TestRun:
             return evidence, _seconds_since(began)
         self._tell_of_burst(failed, output)
         raise failed.error
+
+    async def _run_before(self) -> None:
+        while self.before:
+            await self.before.pop(0)()
 
     def _guard(self, settings: Settings) -> Guard | None:
         """Return what makes a profile for a run under the guard, None if it is off."""
@@ -394,6 +405,7 @@ class TestRun:
             limits=limits,
             culprit=culprit,
             notes=(
+                *self.notes,
                 *notes_for(judgement, evidence, limits),
                 *guard_words.notes(found, evidence, limits, culprit, self._rootdir),
             ),
@@ -443,9 +455,7 @@ class TestRun:
 
     def _warn(self, text: str, category: type[PytestNonblockingWarning]) -> None:
         __tracebackhide__ = True
-        warn = functools.partial(
-            warnings.warn_explicit, category(text), None, str(self._item.path), self._line()
-        )
+        warn = functools.partial(warnings.warn_explicit, category(text), None, *self._location())
         try:
             warn()
         except InconclusiveWarning:
@@ -460,8 +470,10 @@ class TestRun:
     def _number_of(self, outcome: Outcome) -> int | None:
         return next((n for n, one in enumerate(self.outcomes) if one is outcome), None)
 
-    def _line(self) -> int:
-        return (self._item.location[1] or 0) + 1
+    def _location(self) -> tuple[str, int]:
+        """Return the file of the test, or of what it is a test of, and the line in it."""
+        path, line, _ = self._item.reportinfo()
+        return str(path), (line or 0) + 1
 
 
 def _accepted(measured: Measurement, baseline: str) -> Measurement:
@@ -497,6 +509,14 @@ def _stderr_for_stacks(config: pytest.Config) -> int | None:
     if fault_handler_stderr_fd_key not in config.stash or get_timeout_config_value(config) > 0:
         return None
     return config.stash[fault_handler_stderr_fd_key]
+
+
+def _skipped(why: str) -> BaseException:
+    """Return the exception that skips the test, at the place of the test."""
+    try:
+        return pytest.skip.Exception(why, _use_item_location=True)
+    except TypeError:  # the keyword is not public
+        return pytest.skip.Exception(why)
 
 
 def _why_unmeasured(error: Exception) -> str:

@@ -65,12 +65,12 @@ CONVICTING = 2
 """Bursts that must agree on a fail that the single runs do not show by themselves."""
 
 QUIETEST = 3
-"""Bursts at one level that vote: those that the machine disturbed no more than the third of them."""
+"""Bursts at one level that vote: those that the machine disturbed no more than the third one."""
 
 MOST, LONGEST, MOST_SHORT = 5, 2.0, 25
-"""Bursts at one level while the machine disturbs them: 5, or as many as fit into 2 s, up to 25. Of 25
-bursts of 30 ms beside four busy processes, some fall into a moment in which the loop is not kept
-from running."""
+"""Bursts at one level while the machine disturbs them: 5, or as many as fit into 2 s, up to 25. Of
+25 bursts of 30 ms beside four busy processes, some fall into a moment in which the loop has a core
+to itself."""
 
 # Attribution
 

@@ -46,18 +46,23 @@ def conclude(
         lines += _of_baseline(baseline, records)
     unneeded = [*unused_allowances(records), *_guard_rules(settings, records)]
     lines += [Line(f"nonblocking: {text}", "yellow") for text in unneeded]
-    if not records and marked:
-        lines.append(Line(_nothing_measured(settings, marked), "yellow"))
+    if marked and all(record.verdict == "not-measured" for record in records):
+        is_fine = settings.mode == "off" or settings.require is not None
+        colour = "yellow" if is_fine else FAULT
+        lines.append(Line(_nothing_measured(settings, marked, bool(records)), colour))
     conclusive = sum(record.verdict in CONCLUSIVE for record in records)
-    if conclusive < settings.require:
+    if conclusive < (settings.require or 0):
         lines.append(Line(_too_few(settings, conclusive), FAULT))
     return Ending(lines, any(line.colour == FAULT for line in lines))
 
 
-def _nothing_measured(settings: Settings, marked: int) -> str:
-    why = "each was skipped, or failed before its measurement"
+def _nothing_measured(settings: Settings, marked: int, tried: bool) -> str:
     if settings.mode == "off":
         why = f"mode=off from {settings.origins['mode']}"
+    elif tried:
+        why = "each could not be; the reasons are above (require=0 accepts this)"
+    else:
+        why = "each was skipped, or failed before its measurement (require=0 accepts this)"
     return f"nonblocking: {plural(marked, 'marked test')}, none measured: {why}"
 
 

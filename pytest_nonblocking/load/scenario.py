@@ -30,6 +30,10 @@ from .machine import slowdown
 from .schedule import Progress, replicate
 
 
+class CannotMeasureError(Exception):
+    """What runs before the measurement found that there is nothing to measure, and why."""
+
+
 @contextlib.contextmanager
 def frozen_heap() -> Iterator[None]:
     """Keep existing objects out of garbage collection inside the block.
@@ -57,13 +61,15 @@ async def measure(
     door: Door | None = None,
     progress: Progress | None = None,
     guard: Guard | None = None,
+    before: Body | None = None,
 ) -> Evidence:
     """Run ``body`` as often as the verdict needs and return all runs.
 
-    The first run warms up (lazy imports, connections) and does not count. It is also the only
-    one that a coverage tool or debugger sees, since a tracer makes Python 2-4x slower. The last
-    run is the guard's, if there is one. Raises BodyFailedError if the body fails, and
-    UnsupportedLoopError before anything runs.
+    ``before`` runs once at first, under the timeout, and is not measured. The first run of the body
+    warms up (lazy imports, connections) and does not count. It is also the only one that a coverage
+    tool or debugger sees, since a tracer makes Python 2-4x slower. The last run is the guard's, if
+    there is one. Raises BodyFailedError if the body fails, and UnsupportedLoopError before anything
+    runs.
     """
     _wait_for_loop(sentinel, limits)
     try:
@@ -72,10 +78,13 @@ async def measure(
         return _held_up(error, Calibration(slowdown(), clock=clock_name()), limits)
     evidence = Evidence()
     try:
-        warm_up = await run_burst(body, 1, limits, sentinel, transports, door=door)
-        if warm_up.timed_out:
-            calibration = _calibrated(sentinel, tracers.active())
-            return Evidence(calibration=calibration, singles=(warm_up,))
+        for unmeasured in (before, body):
+            if unmeasured is None:
+                continue
+            warm_up = await run_burst(unmeasured, 1, limits, sentinel, transports, door=door)
+            if warm_up.timed_out:
+                calibration = _calibrated(sentinel, tracers.active())
+                return Evidence(calibration=calibration, singles=(warm_up,))
         with sentinel.without_tracers() as tracer, frozen_heap():
             evidence = Evidence(calibration=_calibrated(sentinel, tracer))
             await sentinel.learn_background()

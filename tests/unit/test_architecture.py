@@ -22,6 +22,7 @@ LAYERS = [
     {"gate"},
     {"runner"},
     {"measuring", "default_runner"},
+    {"scan"},
     {"plugin", "__main__"},
 ]
 # Within the analysis: a module imports from those before it only.

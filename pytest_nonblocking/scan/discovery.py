@@ -1,0 +1,90 @@
+"""All operations of an application: its description, its routers, and what the user lists."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
+from typing import Any
+
+from .document import BrokenDocumentError, operations_in
+from .operation import METHODS, WEBSOCKET, Operation, path_parameters, plain_path
+from .routes import Mounted, inside, routed
+
+_DEEPEST = 5
+
+
+def discover(app: Any) -> list[Operation]:
+    """Return the operations of ``app`` and of the apps that it mounts, in their order.
+
+    The description comes first, since it knows what requests need. Raises BrokenDocumentError.
+    """
+    found: dict[tuple[str, str], Operation] = {}
+    for one in _operations(app, "", 0):
+        found.setdefault((one.method, one.path.rstrip("/")), one)
+    return list(found.values())
+
+
+def _operations(app: Any, prefix: str, depth: int) -> Iterator[Operation]:
+    if depth > _DEEPEST:
+        return
+    for layer in inside(app):
+        described, routes = _described(layer), routed(layer)
+        if described or routes:
+            yield from _joined(described, routes, prefix)
+            for one in routes:
+                if isinstance(one, Mounted):
+                    yield from _operations(one.app, prefix + one.prefix, depth + 1)
+            return
+
+
+def _joined(
+    described: Iterable[Operation], routes: Iterable[Operation | Mounted], prefix: str
+) -> Iterator[Operation]:
+    """Yield the described operations with their handlers, then those that are not described."""
+    by_route = {(r.method, r.path): r for r in routes if isinstance(r, Operation)}
+    for one in described:
+        route = by_route.pop((one.method, plain_path(one.path)), None)
+        endpoint = None if route is None else route.endpoint
+        yield replace(one, path=prefix + one.path, endpoint=endpoint)
+    for route in by_route.values():
+        yield replace(route, path=prefix + route.path)
+
+
+def _described(app: Any) -> list[Operation]:
+    """Return the operations of the description that ``app`` makes of itself."""
+    document = _document(app)
+    return [] if document is None else operations_in(document)
+
+
+def _document(app: Any) -> Any:
+    makes: Callable[[], Any] | None = getattr(app, "openapi", None)
+    if callable(makes):  # FastAPI, which keeps what it has made
+        kept = getattr(app, "openapi_schema", None)
+        try:
+            return makes()
+        except Exception as error:
+            raise BrokenDocumentError(
+                f"making it raised {type(error).__name__}: {error}"
+            ) from error
+        finally:
+            if hasattr(app, "openapi_schema"):
+                app.openapi_schema = kept
+    if getattr(app, "openapi_config", None) is not None:  # Litestar
+        described: Any = getattr(app, "openapi_schema", None)
+        return described.to_schema() if hasattr(described, "to_schema") else None
+    return None
+
+
+def listed(lines: Iterable[str]) -> list[Operation]:
+    """Return the operations that the user lists, as ``GET /users/{id}`` or as a path.
+
+    Raises ValueError with the line that is neither.
+    """
+    found = []
+    for line in lines:
+        method, _, path = line.strip().rpartition(" ")
+        method = (method.strip() or "GET").upper()
+        if method not in (*METHODS, WEBSOCKET) or not path.startswith("/"):
+            raise ValueError(line)
+        found.append(Operation(method, plain_path(path), path_parameters(path)))
+    return found

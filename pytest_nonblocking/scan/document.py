@@ -1,0 +1,176 @@
+"""Operations from an OpenAPI document, of version 3 or 2."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from .operation import METHODS, Body, Operation, Parameter, names_in
+
+_DEEPEST = 12
+_PREFERRED = (
+    "application/json",
+    "application/x-www-form-urlencoded",
+    "multipart/form-data",
+    "text/plain",
+)
+_KEYWORDS = {
+    *("type", "format", "items", "enum", "default", "pattern", "minimum", "maximum"),
+    *("exclusiveMinimum", "exclusiveMaximum", "multipleOf", "minLength", "maxLength"),
+    *("minItems", "maxItems"),
+}
+"""The keywords of a schema that version 2 writes beside a parameter's name."""
+
+
+class BrokenDocumentError(Exception):
+    """The document is not a description of an API; the message says what is wrong with it."""
+
+
+def operations_in(document: Any) -> list[Operation]:
+    """Return the operations of ``document``; raises BrokenDocumentError."""
+    if not isinstance(document, Mapping):
+        raise BrokenDocumentError(f"it is a {type(document).__name__}, not an object")
+    paths = document.get("paths")
+    if not isinstance(paths, Mapping):
+        raise BrokenDocumentError("it has no object `paths`")
+    return [one for path, item in paths.items() for one in _of_path(document, str(path), item)]
+
+
+def _of_path(document: Mapping[str, Any], path: str, raw: Any) -> Iterator[Operation]:
+    item = _resolved(document, raw)
+    if not isinstance(item, Mapping):
+        raise BrokenDocumentError(f"`paths` has no object for {path}")
+    for method in METHODS:
+        described = _resolved(document, item.get(method.lower()))
+        if isinstance(described, Mapping):
+            yield _operation(document, method, path, item, described)
+
+
+def _operation(
+    document: Mapping[str, Any],
+    method: str,
+    path: str,
+    item: Mapping[str, Any],
+    described: Mapping[str, Any],
+) -> Operation:
+    raw: dict[tuple[str, str], Mapping[str, Any]] = {}
+    for one in (*_listed(item, "parameters"), *_listed(described, "parameters")):
+        resolved = _resolved(document, one)
+        if isinstance(resolved, Mapping):
+            raw[str(resolved.get("in")), str(resolved.get("name"))] = resolved
+    body = _body(document, described.get("requestBody"), raw)
+    parameters = [
+        _parameter(document, name, where, one)
+        for (where, name), one in raw.items()
+        if where in ("path", "query", "header", "cookie")
+        and (one.get("required") or where == "path")
+    ]
+    known = {one.name for one in parameters if one.where == "path"}
+    parameters += [Parameter(name, "path") for name in names_in(path) if name not in known]
+    return Operation(method, path, tuple(parameters), body, _security(document, described))
+
+
+def _parameter(
+    document: Mapping[str, Any], name: str, where: str, one: Mapping[str, Any]
+) -> Parameter:
+    schema = one.get("schema")
+    if schema is None:
+        content = one.get("content")
+        first = next(iter(content.values()), None) if isinstance(content, Mapping) else None
+        schema = first.get("schema") if isinstance(first, Mapping) else _version_2(one)
+    return Parameter(name, where, _schema(document, schema), tuple(_examples(document, one)))
+
+
+def _version_2(one: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the schema of a parameter whose keywords stand beside its name."""
+    return {name: value for name, value in one.items() if name in _KEYWORDS}
+
+
+def _body(
+    document: Mapping[str, Any],
+    described: Any,
+    parameters: Mapping[tuple[str, str], Mapping[str, Any]],
+) -> Body | None:
+    """Return the body that a request needs, None if it needs none."""
+    for (where, _), one in parameters.items():
+        if where == "body":  # OpenAPI 2
+            return Body("application/json", _schema(document, one.get("schema")))
+    resolved = _resolved(document, described)
+    content = resolved.get("content") if isinstance(resolved, Mapping) else None
+    if not isinstance(content, Mapping) or not content:
+        return None
+    media_type = next((one for one in _PREFERRED if one in content), str(next(iter(content))))
+    media = _resolved(document, content[media_type])
+    if not isinstance(media, Mapping):
+        return Body(media_type)
+    examples = tuple(_examples(document, media))
+    return Body(media_type, _schema(document, media.get("schema")), examples)
+
+
+def _security(document: Mapping[str, Any], described: Mapping[str, Any]) -> tuple[str, ...]:
+    required = described.get("security", document.get("security"))
+    alternatives = [one for one in required or () if isinstance(one, Mapping)]
+    if not all(alternatives):  # an empty alternative: no credentials are needed
+        return ()
+    return tuple(dict.fromkeys(str(name) for one in alternatives for name in one))
+
+
+def _examples(document: Mapping[str, Any], one: Mapping[str, Any]) -> Iterator[Any]:
+    """Yield the values of ``example``, ``examples`` and their ``x-`` spellings."""
+    for name in ("example", "x-example"):
+        if name in one:
+            yield one[name]
+    for name in ("examples", "x-examples"):
+        many = one.get(name)
+        if isinstance(many, Mapping):
+            for named in many.values():
+                resolved = _resolved(document, named)
+                is_object = isinstance(resolved, Mapping) and "value" in resolved
+                yield resolved["value"] if is_object else resolved
+        elif isinstance(many, (list, tuple)):
+            yield from many
+
+
+def _listed(one: Mapping[str, Any], name: str) -> list[Any]:
+    found = one.get(name)
+    return list(found) if isinstance(found, (list, tuple)) else []
+
+
+def _schema(document: Mapping[str, Any], raw: Any, depth: int = 0) -> Mapping[str, Any]:
+    """Return the schema with its references replaced, except where they nest too deep."""
+    schema = _resolved(document, raw)
+    if not isinstance(schema, Mapping) or depth > _DEEPEST:
+        return {}
+    found = dict(schema)
+    for name in ("items", "additionalProperties"):
+        if isinstance(found.get(name), Mapping):
+            found[name] = _schema(document, found[name], depth + 1)
+    for name in ("anyOf", "oneOf", "allOf", "prefixItems"):
+        if isinstance(found.get(name), (list, tuple)):
+            found[name] = [_schema(document, one, depth + 1) for one in found[name]]
+    properties = found.get("properties")
+    if isinstance(properties, Mapping):
+        required = found.get("required") or ()
+        found["properties"] = {
+            name: _schema(document, one, depth + 1 if name in required else depth + 4)
+            for name, one in properties.items()
+        }
+    return found
+
+
+def _resolved(document: Mapping[str, Any], one: Any) -> Any:
+    """Return what ``one`` refers to within the document."""
+    for _ in range(_DEEPEST):
+        reference = one.get("$ref") if isinstance(one, Mapping) else None
+        if not isinstance(reference, str):
+            return one
+        if not reference.startswith("#/"):
+            raise BrokenDocumentError(f"it refers to {reference}, which is not part of it")
+        found: Any = document
+        for part in reference[2:].split("/"):
+            name = part.replace("~1", "/").replace("~0", "~")
+            if not isinstance(found, Mapping) or name not in found:
+                raise BrokenDocumentError(f"it refers to {reference}, which it does not contain")
+            found = found[name]
+        one = found
+    return one

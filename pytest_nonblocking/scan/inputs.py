@@ -1,0 +1,58 @@
+"""The request of one scanned operation: prepared once, then sent by each copy."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from .ladder import Ladder, NeedsInputError, Prepared
+from .operation import Operation
+from .request import ask
+from .setup import Scan
+
+
+class Asked:
+    """Prepares the request of an operation, and sends it."""
+
+    def __init__(
+        self,
+        operation: Operation,
+        operations: Sequence[Operation],
+        client: Any,
+        scan: Scan,
+        copy: Callable[[], int],
+        note: Callable[[str], None],
+    ) -> None:
+        self._operation = operation
+        self._operations = operations
+        self._client = client
+        self._scan = scan
+        self._copy = copy
+        self._note = note
+        self._prepared: Prepared | None = None
+        self.needs: str | None = None
+        """What the user has to give, as JSON: the reason, and the names of missing values."""
+
+    async def prepare(self) -> None:
+        """Set up, and find a request that is answered; raises NeedsInputError."""
+        self._client.headers.update(self._scan.headers)
+        for name, value in self._scan.cookies.items():
+            self._client.cookies.set(name, value)
+        if self._scan.before is not None:
+            await self._scan.before(self._client)
+        ladder = Ladder(self._operation, self._operations, self._client, self._scan)
+        try:
+            self._prepared = await ladder.climb()
+        except NeedsInputError as error:
+            self.needs = json.dumps({"why": str(error), "names": error.missing})
+            raise
+        if self._prepared.sources:
+            self._note("sent " + ", ".join(self._prepared.sources))
+
+    async def ask(self) -> None:
+        """Send the request of the running copy."""
+        if self._prepared is None:  # the measurement is off
+            await self.prepare()
+        assert self._prepared is not None  # or prepare() has raised
+        await ask(self._client, self._prepared.for_copy(self._copy()))

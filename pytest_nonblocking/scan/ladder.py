@@ -1,0 +1,212 @@
+"""The ladder of inputs: each step is tried in turn, and the first request that answers stands."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from ..load.scenario import CannotMeasureError
+from . import answers
+from .operation import Operation, Parameter
+from .request import GIVE_UP, Answer, Request, first_answer, request_for
+from .setup import Scan, for_copy
+from .values import Value, declared, simplest
+
+_ATTEMPTS = 6
+_COPIES = 5
+_NO_INPUT = "its inputs"
+_GIVEN = "given by nonblocking_scan"
+
+Generate = Callable[[Operation], Sequence[dict[str, Any]]]
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Requests that the operation answers, for the copies in turn.
+
+    ``sources`` say where their values are from.
+    """
+
+    requests: tuple[Request, ...]
+    sources: tuple[str, ...]
+    answer: Answer
+    make: Callable[[int], Request] | None = None
+    """Makes the request of a copy, if the user gave callables."""
+
+    def for_copy(self, copy: int) -> Request:
+        """Return the request of the copy with the index ``copy``."""
+        return self.make(copy) if self.make else self.requests[copy % len(self.requests)]
+
+
+class NeedsInputError(CannotMeasureError):
+    """No request was answered; ``missing`` are the names of values that the user may give."""
+
+    def __init__(self, why: str, missing: Sequence[str] = ()) -> None:
+        super().__init__(why)
+        self.missing = tuple(missing)
+
+
+class Ladder:
+    """Finds a request for one operation, with a client whose app has started."""
+
+    def __init__(
+        self,
+        operation: Operation,
+        operations: Sequence[Operation],
+        client: Any,
+        scan: Scan,
+        generate: Generate | None = None,
+    ) -> None:
+        self._operation = operation
+        self._operations = operations
+        self._client = client
+        self._scan = scan
+        self._generate = generate
+        self._given = scan.values_for(operation)
+
+    async def climb(self) -> Prepared:
+        """Return the first requests that are answered; raises NeedsInputError."""
+        options = {one.name: await self._options(one) for one in self._operation.parameters}
+        if self._operation.body is not None:
+            options["body"] = self._bodies()
+        last: Answer | None = None
+        for number in range(_ATTEMPTS):
+            chosen = {n: v[min(number, len(v) - 1)] for n, v in options.items() if v}
+            if number and all(number >= len(v) for v in options.values()):
+                break
+            values = {name: one.value for name, one in chosen.items()}
+            request = self._request(values, 0)
+            answer = await self._answer(request)
+            if answer is None:
+                raise NeedsInputError(f"no response within {GIVE_UP:g} s")
+            if answer.answers:
+                request = replace(request, chunks=answer.chunks)
+                return await self._prepared(request, chosen, answer, options)
+            last = answer
+            if answer.status in (401, 403):
+                break
+        assert last is not None  # the first attempt is always made
+        raise NeedsInputError(self._why(last), self._missing(last, options))
+
+    async def _answer(self, request: Request) -> Answer | None:
+        """Return the app's answer; an exception that it raises is one with the status 500."""
+        try:
+            return await first_answer(self._client, request)
+        except Exception as error:
+            return Answer(500, {}, f"{type(error).__name__}: {error}".encode())
+
+    def _request(self, values: dict[str, Any], copy: int) -> Request:
+        values = {**values, **for_copy(self._given, copy)}
+        body = values.get("body")
+        return request_for(self._operation, values, body)
+
+    async def _options(self, parameter: Parameter) -> list[Value]:
+        """Return the values to try for ``parameter``, in the order of the ladder."""
+        if parameter.name in self._given:
+            return [Value(for_copy(self._given, 0)[parameter.name], _GIVEN)]
+        found = list(declared(parameter.schema, parameter.examples))
+        if not found:
+            found += await self._from_answers(parameter)
+        if (guess := simplest(parameter.schema)) is not None:
+            if parameter.where == "path" and guess == "string":
+                found.append(Value("1", "made from the schema"))
+            found.append(Value(guess, "made from the schema"))
+        return found
+
+    async def _from_answers(self, parameter: Parameter) -> list[Value]:
+        """Return the values for ``parameter`` that the app's other operations answer with."""
+        resource = answers.resource_of(self._operation, parameter.name)
+        for source in answers.sources(self._operation, parameter.name, self._operations):
+            try:
+                ladder = Ladder(source, self._simple(source), self._client, self._scan)
+                prepared = await ladder.climb()
+            except NeedsInputError:
+                continue
+            found = answers.values_in(prepared.answer.json(), parameter.name, resource)
+            if found:
+                return [Value(value, f"from {source.name}") for value in found]
+        return []
+
+    def _simple(self, source: Operation) -> list[Operation]:
+        """Return the operations that may feed ``source``: shorter paths, so that it ends."""
+        return [one for one in self._operations if len(one.path) < len(source.path)]
+
+    def _bodies(self) -> list[Value]:
+        if "body" in self._given:
+            return [Value(for_copy(self._given, 0)["body"], _GIVEN)]
+        body = self._operation.body
+        assert body is not None  # asked for operations with a body only
+        found = list(declared(body.schema, body.examples))
+        if self._generate is not None:
+            found += [
+                Value(values["body"], "generated from the schema")
+                for values in self._generate(self._operation)
+                if "body" in values
+            ]
+        if (guess := simplest(body.schema)) is not None:
+            found.append(Value(guess, "made from the schema"))
+        return found
+
+    async def _prepared(
+        self,
+        request: Request,
+        chosen: dict[str, Value],
+        answer: Answer,
+        options: dict[str, list[Value]],
+    ) -> Prepared:
+        sources = tuple(
+            f"{name}={_shown(one.value)} ({one.source})" for name, one in chosen.items()
+        )
+        if any(callable(value) for value in self._given.values()):
+            values = {name: one.value for name, one in chosen.items()}
+
+            def make(copy: int) -> Request:
+                return replace(self._request(values, copy), chunks=request.chunks)
+
+            return Prepared((request,), sources, answer, make)
+        requests = [request, *await self._others(chosen, answer, options)]
+        return Prepared(tuple(requests), sources, answer)
+
+    async def _others(
+        self, chosen: dict[str, Value], answer: Answer, options: dict[str, list[Value]]
+    ) -> list[Request]:
+        """Return requests with other values of the app's answers that are answered alike."""
+        name = next((n for n in reversed(chosen) if chosen[n].source.startswith("from ")), None)
+        if name is None or self._operation.method not in ("GET", "HEAD", "OPTIONS"):
+            return []
+        found = []
+        others = [one for one in options[name] if one.source == chosen[name].source]
+        for one in others[:_COPIES]:
+            if one.value == chosen[name].value:
+                continue
+            values = {n: v.value for n, v in chosen.items()} | {name: one.value}
+            request = self._request(values, 0)
+            also = await self._answer(request)
+            if also is not None and also.status == answer.status and also.chunks == answer.chunks:
+                found.append(replace(request, chunks=also.chunks))
+        return found
+
+    def _why(self, answer: Answer) -> str:
+        shown = f"{answer.status} {answer.first_line}".strip()
+        if answer.status in (401, 403):
+            schemes = ", ".join(self._operation.security)
+            needs = f"credentials for {schemes}" if schemes else "credentials"
+            return f"the app answered {shown}: give {needs} as headers or cookies"
+        if answer.status >= 500:
+            return f"the app answered {shown}: seed the data that it needs, or mend it"
+        return f"the app answered {shown}: give {_NO_INPUT}"
+
+    def _missing(self, answer: Answer, options: dict[str, list[Value]]) -> list[str]:
+        if answer.status in (401, 403):
+            return []
+        return [
+            name
+            for name, values in options.items()
+            if not any(one.source == _GIVEN for one in values)
+        ]
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 40 else text[:39] + "…"

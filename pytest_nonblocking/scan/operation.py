@@ -1,0 +1,110 @@
+"""An operation of an application: a method, a path, and what a request to it needs."""
+
+from __future__ import annotations
+
+import fnmatch
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+METHODS = ("GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE", "TRACE", "QUERY")
+SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
+WEBSOCKET = "WEBSOCKET"
+
+Schema = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """A parameter that a request must have, and the values that its description declares.
+
+    ``where`` is "path", "query", "header" or "cookie".
+    """
+
+    name: str
+    where: str
+    schema: Schema = field(default_factory=dict)
+    examples: tuple[Any, ...] = ()
+
+
+@dataclass(frozen=True)
+class Body:
+    """The body that a request must have, as one media type."""
+
+    media_type: str
+    schema: Schema = field(default_factory=dict)
+    examples: tuple[Any, ...] = ()
+
+
+@dataclass(frozen=True)
+class Operation:
+    """One operation; ``path`` has its parameters in braces, as in ``/users/{id}``.
+
+    ``security`` names the schemes of which one is required, and is empty if none is. ``endpoint``
+    is the handler, None if it is not known.
+    """
+
+    method: str
+    path: str
+    parameters: tuple[Parameter, ...] = ()
+    body: Body | None = None
+    security: tuple[str, ...] = ()
+    endpoint: Callable[..., Any] | None = None
+
+    @property
+    def name(self) -> str:
+        """The method and the path, by which users select operations."""
+        return f"{self.method} {self.path}"
+
+    def matches(self, pattern: str) -> bool:
+        """Return whether ``pattern`` selects the operation: a path, or a method and a path.
+
+        ``*`` stands for any characters; braces are ordinary ones.
+        """
+        word = pattern.strip()
+        subject = self.name if " " in word or word == "*" else self.path
+        return fnmatch.fnmatchcase(subject, word.replace("[", "[[]"))
+
+
+_BRACES = re.compile(r"\{([^}:]+)(?::[^}]*)?\}")
+_ANGLES = re.compile(r"<(?:[^<>:]*:)?([^<>:]+)>")
+_COLONS = re.compile(r"(?<=/):([A-Za-z_]\w*)")
+_CONVERTED = re.compile(r"\{([^}:]+):(\w+)[^}]*\}|<(\w+)(?:\([^)]*\))?:([^<>:]+)>")
+
+
+def plain_path(path: str) -> str:
+    """Return ``path`` with its parameters as ``{name}``, whichever framework wrote it."""
+    path = _ANGLES.sub(r"{\1}", path)
+    path = _BRACES.sub(r"{\1}", path)
+    path = _COLONS.sub(r"{\1}", path)
+    return path if path.startswith("/") else "/" + path
+
+
+def names_in(path: str) -> list[str]:
+    """Return the names of the parameters of ``path``, in order."""
+    return re.findall(r"\{([^}]+)\}", path)
+
+
+_TYPES = {"int": "integer", "integer": "integer", "float": "number", "decimal": "number"}
+
+
+def path_parameters(path: str) -> tuple[Parameter, ...]:
+    """Return the parameters of a framework's ``path``, with the types of their converters."""
+    types = {}
+    for in_braces, first, second, in_angles in _CONVERTED.findall(path):
+        types[in_braces or in_angles] = first or second
+    found = []
+    for name in names_in(plain_path(path)):
+        kind = types.get(name, "str")
+        schema: dict[str, Any] = {"type": _TYPES.get(kind, "string")}
+        if kind in ("uuid", "date", "datetime"):
+            schema["format"] = "date-time" if kind == "datetime" else kind
+        found.append(Parameter(name, "path", schema))
+    return tuple(found)
+
+
+def selected(operations: Iterable[Operation], patterns: Iterable[str]) -> list[Operation]:
+    """Return the operations that one of ``patterns`` selects."""
+    words = list(patterns)
+    return [one for one in operations if any(one.matches(word) for word in words)]

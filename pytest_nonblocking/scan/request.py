@@ -1,0 +1,175 @@
+"""A request to an operation: how its values are sent, and how much of its answer is read."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from contextlib import aclosing
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import quote
+
+import anyio
+
+from .operation import Operation
+
+GIVE_UP = 5.0
+"""Seconds after which a request that only prepares the measurement is given up."""
+_STREAM = 0.5
+"""Seconds for which a response that does not end is read, to learn in how many chunks it comes."""
+_SHOWN = 100
+
+
+@dataclass(frozen=True)
+class Request:
+    """One request to an operation, with all of its values.
+
+    ``chunks`` is after how many chunks of a response that does not end the client leaves.
+    """
+
+    operation: Operation
+    path: str
+    query: Mapping[str, Any] = field(default_factory=dict)
+    headers: Mapping[str, str] = field(default_factory=dict)
+    cookies: Mapping[str, str] = field(default_factory=dict)
+    body: Mapping[str, Any] = field(default_factory=dict)
+    """The body as keywords of the client: ``json``, ``data``, ``files`` or ``content``."""
+    chunks: int | None = None
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A response: its status, its content as far as it was read, and whether it ended.
+
+    ``chunks`` is the number that came within half a second, if it did not end.
+    """
+
+    status: int
+    headers: Mapping[str, str]
+    content: bytes
+    chunks: int | None = None
+
+    @property
+    def answers(self) -> bool:
+        """Whether the operation did what it is for."""
+        return 200 <= self.status < 400
+
+    @property
+    def first_line(self) -> str:
+        """The start of the body, for a message."""
+        text = " ".join(self.content[: 4 * _SHOWN].decode("utf-8", "replace").split())
+        return text if len(text) <= _SHOWN else text[: _SHOWN - 1] + "…"
+
+    def json(self) -> Any:
+        """Return the content as JSON, None if it is none."""
+        try:
+            return json.loads(self.content)
+        except ValueError:
+            return None
+
+
+def request_for(operation: Operation, values: Mapping[str, Any], body: Any = None) -> Request:
+    """Return the request with ``values`` by the names of the parameters, and a ``body``."""
+    path, query, headers, cookies = operation.path, {}, {}, []
+    for one in operation.parameters:
+        value = values.get(one.name)
+        if one.where == "path":
+            # A converter such as `{name:path}` takes slashes; quoting them changes the path.
+            path = path.replace("{" + one.name + "}", quote(_text(value), safe="/~"))
+        elif value is None:
+            continue
+        elif one.where == "query":
+            query[one.name] = value if isinstance(value, (list, tuple)) else _text(value)
+        elif one.where == "header":
+            headers[one.name] = _text(value)
+        else:
+            cookies.append((one.name, _text(value)))
+    return Request(operation, path, query, headers, dict(cookies), _keywords(operation, body))
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    return value if isinstance(value, str) else json.dumps(value) if value is not None else ""
+
+
+def _keywords(operation: Operation, body: Any) -> dict[str, Any]:
+    """Return the keywords by which a client sends ``body`` as its media type."""
+    if operation.body is None or body is None:
+        return {}
+    media_type = operation.body.media_type
+    if media_type == "application/x-www-form-urlencoded":
+        return {"data": body}
+    if media_type == "multipart/form-data":
+        return _as_files(operation, body)
+    if media_type.endswith("json"):
+        return {"json": body}
+    content = body if isinstance(body, (str, bytes)) else json.dumps(body)
+    return {"content": content, "headers": {"content-type": media_type}}
+
+
+def _as_files(operation: Operation, body: Any) -> dict[str, Any]:
+    properties = (operation.body.schema if operation.body else {}).get("properties") or {}
+    files, fields = {}, {}
+    for name, value in body.items() if isinstance(body, Mapping) else ():
+        described = properties.get(name) or {}
+        if described.get("format") == "binary" or "contentMediaType" in described:
+            files[name] = ("file.txt", b"content", "text/plain")
+        else:
+            fields[name] = value
+    return {"data": fields, "files": files or {"file": ("file.txt", b"content", "text/plain")}}
+
+
+def _arguments(request: Request) -> dict[str, Any]:
+    body = dict(request.body)
+    headers = {**request.headers, **body.pop("headers", {})}
+    if request.cookies:
+        pairs = "; ".join(f"{name}={value}" for name, value in request.cookies.items())
+        headers["cookie"] = pairs
+    return {"params": dict(request.query) or None, "headers": headers, **body}
+
+
+async def first_answer(client: Any, request: Request) -> Answer | None:
+    """Send ``request`` outside of the measurement; return None if no response starts in time."""
+    method, arguments = request.operation.method, _arguments(request)
+    content, chunks, ended, response = bytearray(), 0, False, None
+    with anyio.move_on_after(GIVE_UP) as limit:
+        async with client.stream(method, request.path, **arguments) as response:
+            async with aclosing(response.aiter_raw()) as parts:
+                async for part in parts:
+                    if not chunks:
+                        limit.deadline = min(limit.deadline, anyio.current_time() + _STREAM)
+                    content += part
+                    chunks += 1
+            ended = True
+    if response is None:
+        return None
+    return Answer(response.status_code, response.headers, bytes(content), None if ended else chunks)
+
+
+async def ask(client: Any, request: Request) -> None:
+    """Send ``request`` as one copy of the measurement, and read its response.
+
+    Raises UnexpectedAnswerError if the app does not answer as it did before.
+    """
+    method, arguments = request.operation.method, _arguments(request)
+    if request.chunks is None:
+        response = await client.request(method, request.path, **arguments)
+    else:
+        async with client.stream(method, request.path, **arguments) as response:
+            left = request.chunks
+            if left:
+                async with aclosing(response.aiter_raw()) as parts:
+                    async for _ in parts:
+                        left -= 1
+                        if left <= 0:
+                            break
+    if response.status_code >= 500:
+        raise UnexpectedAnswerError(
+            f"{request.operation.name} answered {response.status_code} after it had answered "
+            "without an error"
+        )
+
+
+class UnexpectedAnswerError(Exception):
+    """The app answered with a server error while it was measured."""

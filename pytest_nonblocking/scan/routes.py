@@ -1,0 +1,210 @@
+"""Operations from the routers of the frameworks, recognised by what their objects offer.
+
+Starlette, FastAPI (with included routers), Litestar, Quart, Falcon, Django and BlackSheep. None of
+them is imported: an app whose framework is not installed cannot be there.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, NamedTuple
+
+from .operation import METHODS, WEBSOCKET, Operation, path_parameters, plain_path
+
+_DEEPEST = 20
+_FRAMEWORKS_OWN = ("fastapi.", "litestar.", "quart.", "flask.", "starlette.staticfiles")
+
+
+class Mounted(NamedTuple):
+    """Another application within one, below ``prefix``."""
+
+    prefix: str
+    app: Any
+
+
+Found = Operation | Mounted
+
+
+def routed(app: Any) -> list[Found]:
+    """Return the operations of the routers of ``app``, and the apps that it mounts."""
+    for finds in (_of_quart, _of_django, _of_falcon, _of_blacksheep, _of_starlette):
+        if found := list(finds(app)):
+            return found
+    return []
+
+
+def inside(app: Any) -> Iterator[Any]:
+    """Yield ``app`` and what it wraps, from the outermost middleware on."""
+    for _ in range(_DEEPEST):
+        if app is None:
+            return
+        yield app
+        app = getattr(app, "app", None) or getattr(app, "asgi_app", None)
+        if not callable(app) or _is_method(app):
+            return
+
+
+def _is_method(app: Any) -> bool:
+    return getattr(app, "__self__", None) is not None
+
+
+def _operations(
+    path: str, methods: Iterable[Any], endpoint: Callable[..., Any] | None
+) -> Iterator[Operation]:
+    endpoint = _function(endpoint)
+    if str(getattr(endpoint, "__module__", "")).startswith(_FRAMEWORKS_OWN):
+        return  # pages of the documentation, static files
+    names = {str(name).upper() for name in methods}
+    for method in (*METHODS, WEBSOCKET):
+        if method in names and not (method == "HEAD" and "GET" in names):
+            yield Operation(method, plain_path(path), path_parameters(path), endpoint=endpoint)
+
+
+def _function(endpoint: Any) -> Any:
+    """Return the function of a handler, whatever wraps it."""
+    for name in ("fn", "func", "__func__", "__wrapped__"):
+        endpoint = getattr(endpoint, name, endpoint)
+    return endpoint
+
+
+# Starlette, FastAPI, Litestar
+
+
+def _of_starlette(app: Any) -> Iterator[Found]:
+    routes = getattr(app, "routes", None)
+    if isinstance(routes, (list, tuple)):
+        yield from _of_routes(routes, "")
+
+
+def _of_routes(routes: Iterable[Any], prefix: str, depth: int = 0) -> Iterator[Found]:
+    for route in routes if depth < _DEEPEST else ():
+        path = prefix + str(getattr(route, "path", ""))
+        if hasattr(route, "original_router"):  # FastAPI from 0.165 on
+            context = getattr(route, "include_context", None)
+            below = prefix + str(getattr(context, "prefix", ""))
+            yield from _of_routes(route.original_router.routes, below, depth + 1)
+        elif "WebSocket" in type(route).__name__:
+            yield from _operations(path, [WEBSOCKET], _endpoint(route, WEBSOCKET))
+        elif getattr(route, "methods", None):
+            for method in route.methods:
+                yield from _operations(path, _alone(method, route), _endpoint(route, method))
+        elif _is_mount(route):
+            yield from _of_mount(route, path, depth)
+        elif callable(getattr(route, "endpoint", None)):
+            yield from _operations(path, _methods_of_view(route.endpoint), route.endpoint)
+
+
+def _alone(method: Any, route: Any) -> list[Any]:
+    """Return ``method``, unless it is the HEAD or OPTIONS that frameworks add by themselves."""
+    adds = {str(one).upper() for one in route.methods} - {"HEAD", "OPTIONS"}
+    return [] if adds and str(method).upper() in ("HEAD", "OPTIONS") else [method]
+
+
+def _endpoint(route: Any, method: Any) -> Any:
+    handlers = getattr(route, "route_handler_map", None)  # Litestar
+    if isinstance(handlers, dict) and method in handlers:
+        found = handlers[method]
+        return found[0] if isinstance(found, tuple) else found
+    return getattr(route, "endpoint", None) or getattr(route, "route_handler", None)
+
+
+def _methods_of_view(view: Any) -> list[str]:
+    """Return the methods of a class of handlers, GET if there is no telling."""
+    return [method for method in METHODS if hasattr(view, method.lower())] or ["GET"]
+
+
+def _is_mount(route: Any) -> bool:
+    return hasattr(route, "app") and "Mount" in type(route).__name__
+
+
+def _of_mount(route: Any, path: str, depth: int) -> Iterator[Found]:
+    app = route.app
+    if type(app).__name__ == "StaticFiles":
+        return
+    if type(app).__name__ == "Router":
+        yield from _of_routes(getattr(route, "routes", None) or (), path, depth + 1)
+    else:
+        yield Mounted(path, app)
+
+
+# Quart
+
+
+def _of_quart(app: Any) -> Iterator[Found]:
+    rules, views = getattr(app, "url_map", None), getattr(app, "view_functions", None)
+    if rules is None or not isinstance(views, dict):
+        return
+    for rule in rules.iter_rules():
+        if getattr(rule, "websocket", False):
+            yield from _operations(rule.rule, [WEBSOCKET], views.get(rule.endpoint))
+        elif rule.endpoint != "static" and not rule.endpoint.endswith(".static"):
+            methods = set(rule.methods or ("GET",)) - {"OPTIONS", "HEAD"}
+            yield from _operations(rule.rule, methods, views.get(rule.endpoint))
+
+
+# Falcon
+
+
+def _of_falcon(app: Any) -> Iterator[Found]:
+    roots = getattr(getattr(app, "_router", None), "_roots", None)
+    if not isinstance(roots, list):
+        return
+    left = list(roots)
+    while left:
+        node = left.pop(0)
+        left += getattr(node, "children", ())
+        handlers = getattr(node, "method_map", None) or {}
+        for method, handler in handlers.items():
+            if str(getattr(handler, "__name__", "")).startswith("on_"):
+                yield from _operations(node.uri_template, [method], handler)
+
+
+# Django
+
+
+def _of_django(app: Any) -> Iterator[Found]:
+    if "django" not in sys.modules or not _is_django(app):
+        return
+    from django.urls import get_resolver  # type: ignore[import-untyped,unused-ignore]
+
+    yield from _of_patterns(get_resolver().url_patterns, "/")
+
+
+def _is_django(app: Any) -> bool:
+    return any(base.__module__.startswith("django.core.handlers") for base in type(app).__mro__)
+
+
+def _of_patterns(patterns: Iterable[Any], prefix: str, depth: int = 0) -> Iterator[Found]:
+    for one in patterns if depth < _DEEPEST else ():
+        route = getattr(one.pattern, "_route", None)
+        if route is None:
+            continue  # a regular expression, from which no path can be made
+        path = prefix + str(route)
+        if hasattr(one, "url_patterns"):
+            yield from _of_patterns(one.url_patterns, path, depth + 1)
+        else:
+            view = one.callback
+            actions = getattr(view, "actions", None)  # Django REST framework
+            kind = getattr(view, "view_class", None) or getattr(view, "cls", None)
+            methods = list(actions or ()) or (["GET"] if kind is None else _methods_of_view(kind))
+            yield from _operations(path, methods, view)
+
+
+# BlackSheep
+
+
+def _of_blacksheep(app: Any) -> Iterator[Found]:
+    router = getattr(app, "router", None)
+    added = getattr(router, "registered_routes", None)  # which start-up moves to `routes`
+    known = getattr(router, "routes", None)
+    pairs = list(added) if isinstance(added, (list, tuple)) else []
+    if isinstance(known, dict):
+        pairs += [(method, route) for method, routes in known.items() for route in routes]
+    for method, route in pairs:
+        path = _text(getattr(route, "mustache_pattern", None) or route.pattern)
+        yield from _operations(path, [_text(method)], route.handler)
+
+
+def _text(raw: Any) -> str:
+    return raw.decode() if isinstance(raw, bytes) else str(raw)

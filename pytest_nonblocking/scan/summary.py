@@ -1,0 +1,96 @@
+"""What a scan found, measured and could not reach, and the fixture that gives it the rest."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Sequence
+
+import pytest
+
+from ..config import Settings
+from ..reporting.units import plural
+from .operation import WEBSOCKET, Operation
+
+_MOST = 30
+
+
+class Summary:
+    """Counts the operations of a scan, and collects what they need."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._app = settings.app
+        self._methods = settings.scan_methods
+        self._origin = settings.origins["scan_methods"]
+        self._found: Sequence[Operation] = ()
+        self._chosen: Sequence[Operation] = ()
+        self._needs: dict[str, tuple[str, list[str]]] = {}
+        self._ran: set[str] = set()
+
+    def found(self, operations: Sequence[Operation], chosen: Sequence[Operation]) -> None:
+        """Keep the operations that were found, and those of them that are tests."""
+        self._found, self._chosen = operations, chosen
+
+    def line(self) -> str:
+        """Return the line that counts what was found and what is scanned."""
+        rest = Counter(one.method for one in self._found if one not in self._chosen)
+        sockets = rest.pop(WEBSOCKET, 0)
+        other = {m: number for m, number in rest.items() if m not in self._methods}
+        text = (
+            f"nonblocking scan: {plural(len(self._found), 'operation')} in {self._app}, "
+            f"{len(self._chosen)} scanned"
+        )
+        if other:
+            shown = ", ".join(f"{number} {method}" for method, number in sorted(other.items()))
+            text += f"; not in scan_methods ({', '.join(self._methods)}, {self._origin}): {shown}"
+        if left := sum(rest.values()) - sum(other.values()):
+            text += f"; {left} not selected"
+        if sockets:
+            text += f"; not measured: {plural(sockets, 'websocket')}, write a test that uses it"
+        return text
+
+    def add(self, report: pytest.TestReport) -> None:
+        """Keep what the operation of ``report`` needs."""
+        if not report.nodeid.startswith("scan::"):
+            return
+        name = report.nodeid.partition("::")[2]
+        if report.when == "call":
+            self._ran.add(name)
+        for key, value in report.user_properties:
+            if key == "nonblocking_needs":
+                needs = json.loads(str(value))
+                self._needs[name] = (needs["why"], needs["names"])
+
+    def lines(self) -> list[str]:
+        """Return the lines that say what was measured, and what to give for the rest."""
+        if not self._ran:
+            return []
+        count, needing = len(self._ran), len(self._needs)
+        measured = f"{plural(count, 'operation')}: {count - needing} measured"
+        if not needing:
+            return [f"nonblocking scan: {measured}"]
+        return [
+            f"nonblocking scan: {measured}, {needing} need input:",
+            *(f"  {name}: {why}" for name, (why, _) in list(self._needs.items())[:_MOST]),
+            *([f"  … and {needing - _MOST} more"] if needing > _MOST else []),
+            "Give it in conftest.py:",
+            "",
+            *stub(self._needs.items()),
+        ]
+
+
+def stub(needs: Iterable[tuple[str, tuple[str, list[str]]]]) -> list[str]:
+    """Return the fixture to paste, with a line for each operation that needs values."""
+    needs = list(needs)
+    lines = ["import pytest", "from pytest_nonblocking import Scan", "", "", "@pytest.fixture"]
+    lines += ["def nonblocking_scan():", "    return Scan("]
+    if any("credentials" in why for _, (why, _) in needs):
+        lines.append('        headers={"Authorization": "Bearer ..."},')
+    with_names = [(name, names) for name, (_, names) in needs if names]
+    if with_names:
+        lines.append("        inputs={")
+        for name, names in with_names[:_MOST]:
+            values = ", ".join(f"{json.dumps(one)}: ..." for one in names)
+            lines.append(f"            {json.dumps(name)}: {{{values}}},")
+        lines.append("        },")
+    return [*lines, "    )"]

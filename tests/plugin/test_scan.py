@@ -1,0 +1,318 @@
+"""--nonblocking-scan: each operation of an app is a test, without one written."""
+
+import json
+
+import pytest
+
+APP = """
+import asyncio, time
+from fastapi import APIRouter, Depends, FastAPI, HTTPException
+from fastapi.responses import StreamingResponse
+from fastapi.security import HTTPBearer
+
+app = FastAPI()
+USERS = {7: "ann", 9: "bob"}
+
+@app.get("/users")
+async def users():
+    return {"users": [{"id": key, "name": name} for key, name in USERS.items()]}
+
+@app.get("/users/{user_id}")
+async def user(user_id: int):
+    if user_id not in USERS:
+        raise HTTPException(404, "no such user")
+    await asyncio.sleep(0.02)
+    return {"id": user_id}
+
+@app.get("/held")
+async def held():
+    time.sleep(0.05)
+
+@app.get("/codes/{code}")
+async def code(code: str):
+    if code != "right":
+        raise HTTPException(404, "no such code")
+    await asyncio.sleep(0.02)
+
+@app.get("/me")
+async def me(token=Depends(HTTPBearer())):
+    await asyncio.sleep(0.02)
+
+@app.get("/broken")
+async def broken():
+    raise ValueError("a bug")
+
+@app.post("/users")
+async def create(name: str):
+    await asyncio.sleep(0.02)
+
+@app.get("/endless")
+async def endless():
+    async def ticks():
+        while True:
+            yield b"tick"
+            await asyncio.sleep(0.02)
+    return StreamingResponse(ticks())
+
+@app.websocket("/ws")
+async def ws(socket): ...
+"""
+BLOCKING = 1 + APP.strip().splitlines().index("    time.sleep(0.05)")
+INI = """
+[pytest]
+pythonpath = .
+nonblocking_app = webapp:app
+"""
+
+
+@pytest.fixture
+def suite(pytester):
+    pytest.importorskip("fastapi", reason="fastapi is not installed")
+    pytester.makepyfile(webapp=APP)
+    pytester.makeini(INI)
+    return pytester
+
+
+def scan(suite, *arguments):
+    return suite.runpytest("--nonblocking-scan", "-p", "no:randomly", *arguments)
+
+
+def records(suite):
+    report = json.loads((suite.path / "out.json").read_text("utf-8"))
+    return {one["nodeid"]: one for one in report["tests"]}
+
+
+def test_operations_are_measured_and_the_rest_says_what_it_needs(suite):
+    result = scan(suite, "--nonblocking-report=out.json", "-rs")
+    result.assert_outcomes(passed=3, failed=1, skipped=3)
+    result.stdout.fnmatch_lines(
+        [
+            "nonblocking scan: 9 operations in webapp:app, 7 scanned; not in scan_methods "
+            "(GET, HEAD, OPTIONS, default): 1 POST; not measured: 1 websocket*",
+            "  where    webapp.py:" + str(BLOCKING) + " in held",
+            "nonblocking scan: 7 operations: 4 measured, 3 need input:",
+            '  GET /codes/{code}: the app answered 404 {"detail":"no such code"}: give its inputs',
+            "  GET /me: the app answered 401 *: give credentials for HTTPBearer as headers *",
+            "  GET /broken: the app answered 500 ValueError: a bug: seed the data *",
+            "def nonblocking_scan():",
+            '            "GET /codes/{code}": {"code": ...},',
+            "SKIPPED * webapp.py:*: the app answered 404 *",
+        ]
+    )
+    found = records(suite)
+    assert found["scan::GET /held"]["cause"] == "blocking-call"
+    assert found["scan::GET /me"]["verdict"] == "not-measured"
+    assert "sent user_id=7 (from GET /users)" in found["scan::GET /users/{user_id}"]["notes"]
+
+
+def test_a_fixture_gives_what_is_missing_and_logs_in_once(suite):
+    suite.makeconftest(
+        """
+        import pytest
+        from pytest_nonblocking import Scan
+
+        logins = []
+
+        async def login(client):
+            logins.append(1)
+            client.headers["Authorization"] = "Bearer x"
+
+        @pytest.fixture
+        def nonblocking_scan():
+            yield Scan(inputs={"/codes/{code}": {"code": "right"}}, before=login)
+            assert logins == [1]
+        """
+    )
+    result = scan(suite, "-k", "codes")
+    result.assert_outcomes(passed=1, deselected=6)
+    result = scan(suite, "-k", "me")
+    result.assert_outcomes(passed=1, deselected=6)
+
+
+def test_the_stub_as_it_is_pasted_is_refused(suite):
+    suite.makeconftest(
+        """
+        import pytest
+        from pytest_nonblocking import Scan
+
+        @pytest.fixture
+        def nonblocking_scan():
+            return Scan(inputs={"/codes/{code}": {"code": ...}})
+        """
+    )
+    result = scan(suite, "-k", "codes")
+    result.assert_outcomes(errors=1, deselected=6)
+    result.stdout.fnmatch_lines(["*'code' of '/codes/{code}' is still `...`: give it a value"])
+
+
+def test_a_node_id_from_the_summary_runs_that_operation(suite):
+    result = scan(suite, "scan::GET /users")
+    result.assert_outcomes(passed=1)
+    assert "GET /users " in scan(suite, "scan::GET /users", "-v").stdout.str() + " "
+
+
+def test_workers_scan_what_one_process_does(suite):
+    pytest.importorskip("xdist", reason="pytest-xdist is not installed")
+    result = scan(suite, "-n", "2", "-k", "held or code")
+    result.assert_outcomes(failed=1, skipped=1)
+    result.stdout.fnmatch_lines(["nonblocking scan: 2 operations: 1 measured, 1 need input:"])
+    result = scan(suite, "-n", "1", "scan::GET /held")
+    result.assert_outcomes(failed=1)
+
+
+def test_the_last_failed_operation_runs_again(suite):
+    scan(suite, "-k", "held or users").assert_outcomes(passed=2, failed=1, deselected=4)
+    result = scan(suite, "--lf")
+    result.assert_outcomes(failed=1, deselected=6)
+
+
+def test_operations_are_listed_without_being_asked(suite):
+    result = scan(suite, "--collect-only", "-q")
+    assert "scan::GET /users/{user_id}" in result.outlines
+    assert "measured" not in result.outlines[-1]
+
+
+def test_patterns_methods_and_limits_of_the_ini_file(suite):
+    suite.makeini(
+        INI
+        + """
+nonblocking_scan_methods = GET, POST
+nonblocking_scan_include = /users*
+    GET /held
+nonblocking_scan_exclude = GET /users/{user_id}
+nonblocking_scan_limits =
+    GET /hel*: allow=blocking-call, max_blocked=1s, max_lag=1s
+"""
+    )
+    result = scan(suite, "--nonblocking-report=out.json")
+    result.assert_outcomes(passed=3)
+    limits = records(suite)["scan::GET /held"]["limits"]["max_blocked"]
+    assert limits == {"value": 1.0, "from": "scan_limits for GET /hel* from tox.ini"}
+    assert (
+        "sent name='string' (made from the schema)"
+        in (records(suite)["scan::POST /users"]["notes"])
+    )
+
+
+def test_paths_that_the_app_does_not_describe(suite):
+    suite.makepyfile(
+        webapp="""
+        import asyncio
+
+        async def app(scope, receive, send):
+            if scope["type"] != "http":
+                raise RuntimeError("no lifespan here")
+            await asyncio.sleep(0.02)
+            status = 200 if scope["path"] == "/health" else 404
+            await send({"type": "http.response.start", "status": status, "headers": []})
+            await send({"type": "http.response.body", "body": b""})
+        """
+    )
+    result = scan(suite)
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["*no operation found in webapp:app*nonblocking_scan_paths"])
+    result = scan(suite, "--nonblocking-scan-paths", "/health", "--nonblocking-scan-paths=GET /x")
+    result.assert_outcomes(passed=1, skipped=1)
+
+
+def test_an_endless_response_is_left_after_a_while(suite):
+    scan(suite, "-k", "endless").assert_outcomes(passed=1, deselected=6)
+
+
+def test_an_operation_that_hangs_ends(suite):
+    suite.makepyfile(
+        webapp="""
+        import asyncio, time
+        from fastapi import FastAPI
+        app = FastAPI()
+
+        @app.get("/waits")
+        async def waits():
+            await asyncio.Event().wait()
+
+        @app.get("/sleeps")
+        async def sleeps():
+            time.sleep(3600)
+        """
+    )
+    result = scan(suite, "--nonblocking-timeout=6s")
+    result.assert_outcomes(failed=1, skipped=1)
+    result.stdout.fnmatch_lines(
+        ["nonblocking: * does not finish", "*GET /waits: no response within 5 s*"]
+    )
+
+
+@pytest.mark.parametrize("where", ["tests/conftest.py", "conftest.py"])
+def test_fixtures_of_the_tests_folder_hold(suite, where):
+    text = """
+import pytest
+from webapp import app, user
+from pytest_nonblocking import Scan
+
+@pytest.fixture
+def nonblocking_app():
+    app.dependency_overrides = {}
+    app.state.seen = True
+    yield app
+
+@pytest.fixture
+def nonblocking_scan(nonblocking_app):
+    assert nonblocking_app.state.seen
+    return Scan(inputs={"*": {"code": "right"}})
+"""
+    file = suite.path / where
+    file.parent.mkdir(exist_ok=True)
+    file.write_text(text, "utf-8")
+    scan(suite, "-k", "codes").assert_outcomes(passed=1, deselected=6)
+
+
+def test_tests_and_operations_in_one_run(suite):
+    suite.makepyfile(test_it="def test_it(): pass")
+    scan(suite, "-k", "codes or test_it").assert_outcomes(passed=1, skipped=1, deselected=6)
+    assert scan(suite, "test_it.py", "-k", "test_it").ret == 0
+
+
+def test_where_no_operation_answers_the_gate_fails(suite):
+    assert scan(suite, "-k", "codes").ret == pytest.ExitCode.TESTS_FAILED
+    result = scan(suite, "-k", "codes", "--nonblocking-require=0")
+    assert result.ret == pytest.ExitCode.OK
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (["--nonblocking-app=webapp:nothing"], "'webapp' has no 'nothing'"),
+        (["--nonblocking-scan-methods=FETCH"], "scan_methods is 'FETCH', but must be one or more"),
+        (["--nonblocking-scan-include=/nothing"], "the pattern '/nothing' of scan_include matches"),
+        (["--nonblocking-scan-exclude=/nothing"], "the pattern '/nothing' of scan_exclude matches"),
+        (["--nonblocking-scan-paths=health"], "scan_paths is ['health'], but must be paths"),
+        (["--nonblocking-scan-limits=/users*"], "scan_limits is *, but must be lines such as"),
+        (["--nonblocking-scan-limits=/users*: speed=1"], "nonblocking has no setting 'speed'"),
+        (["--nonblocking-scan-limits=/users*: max_lag=x"], "max_lag is 'x', but must be"),
+        (["scan::GET /nothing"], "not found: scan::GET /nothing"),
+    ],
+)
+def test_a_mistake_is_a_usage_error_that_names_it(suite, arguments, text):
+    result = scan(suite, *arguments)
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines([f"ERROR: *{text.replace('[', '[[]')}*"])
+
+
+def test_without_an_app_the_setting_is_named(suite):
+    suite.makeini("[pytest]\npythonpath = .")
+    result = scan(suite)
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["ERROR: --nonblocking-scan needs the application: set *"])
+
+
+def test_a_broken_description_is_a_usage_error(suite):
+    suite.makepyfile(
+        webapp="""
+        from fastapi import FastAPI
+        app = FastAPI()
+        app.openapi = lambda: {"openapi": "3.1.0"}
+        """
+    )
+    result = scan(suite)
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["ERROR: *description of webapp:app cannot be read: *`paths`"])

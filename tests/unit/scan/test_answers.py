@@ -1,0 +1,76 @@
+"""Which operations and which keys of their answers feed a parameter."""
+
+import pytest
+
+from pytest_nonblocking.scan.answers import sources, values_in
+from pytest_nonblocking.scan.operation import Operation, path_parameters
+
+
+def operation(name):
+    method, path = name.split()
+    return Operation(method, path, path_parameters(path))
+
+
+def fed_by(wanted, *others, parameter=None):
+    one = operation(wanted)
+    name = parameter or one.parameters[-1].name
+    return [source.name for source in sources(one, name, [one, *map(operation, others)])]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "source"),
+    [
+        ("GET /users/{id}", "GET /users"),
+        ("GET /users/{id}", "GET /users/"),
+        ("GET /user/{user_id}", "GET /users"),
+        ("GET /v1/categories/{id}/items", "GET /v1/categories"),
+        ("GET /category/{slug}", "GET /categories/all"),
+        ("GET /api/runs/{run_id}", "GET /runs/search"),
+        ("GET /x/{project_id}", "GET /projects"),
+        ("DELETE /users/{id}", "GET /users"),
+    ],
+)
+def test_the_list_of_a_resource_feeds_its_operations(wanted, source):
+    assert fed_by(wanted, "GET /health", "POST /users", source)[0] == source
+
+
+def test_the_collection_of_a_nested_resource_is_asked_with_the_outer_parameter():
+    found = fed_by(
+        "GET /users/{user_id}/posts/{post_id}", "GET /users", "GET /users/{user_id}/posts"
+    )
+    assert found == ["GET /users/{user_id}/posts"]
+
+
+def test_an_operation_that_needs_other_parameters_feeds_none():
+    assert fed_by("GET /posts/{id}", "GET /users/{user_id}/posts") == []
+
+
+def test_no_list_no_values():
+    assert fed_by("GET /secrets/{code}", "GET /users", "GET /health") == []
+
+
+@pytest.mark.parametrize(
+    ("answer", "name", "values"),
+    [
+        ([{"id": 7}, {"id": 9}, {"id": 7}], "user_id", [7, 9]),
+        ({"items": [{"id": "a"}], "total": 1}, "id", ["a"]),
+        ({"total": 1, "users": [{"id": "a"}], "links": [1]}, "id", ["a"]),
+        ({"data": {"users": [{"uuid": "u"}]}}, "user_id", ["u"]),
+        ({"users": {"x": {"age": 1}, "y": {"age": 2}}}, "id", ["x", "y"]),
+        ([{"name": "a", "user_name": "b"}], "user_name", ["b"]),
+        ([{"name": "a"}], "userName", ["a"]),
+        ([{"userId": 3, "id": 4}], "user_id", [3]),
+        (["a", "b"], "user", ["a", "b"]),
+        ({"id": 5, "name": "me"}, "user_id", [5]),
+        ([{"id": None}, {"id": True}, {"id": ""}, {"id": {"x": 1}}], "id", []),
+        ([], "id", []),
+        ("text", "id", []),
+        (None, "id", []),
+    ],
+)
+def test_values_are_read_from_the_shapes_that_lists_have(answer, name, values):
+    assert values_in(answer, name, "users") == values
+
+
+def test_five_values_are_enough():
+    assert len(values_in([{"id": n} for n in range(40)], "id", "users")) == 5
