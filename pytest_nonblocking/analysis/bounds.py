@@ -90,13 +90,14 @@ def pressed(run: Run) -> float:
     return min(1.0, run.pressure.waiting / run.makespan) if run.makespan > 0 else 0.0
 
 
-def disturbance(run: Run) -> tuple[float, float]:
-    """Return how much the machine disturbed ``run``: CPU pressure, then what the loop missed.
+def disturbance(run: Run) -> float:
+    """Return how much the machine disturbed ``run``: CPU pressure and what our threads missed.
 
-    Beside busy processes tasks wait for a core all the time, and the pressure is 1 in each run.
+    Both are shares of the makespan. Beside busy processes the pressure is near 1 in each run, and
+    only the other differs.
     """
     missed = run.budget.descheduled + _delay(run)
-    return pressed(run), missed / run.makespan if run.makespan > 0 else 0.0
+    return pressed(run) + (missed / run.makespan if run.makespan > 0 else 0.0)
 
 
 # The excess

@@ -68,7 +68,7 @@ def level_at(concurrency: int, evidence: Evidence, limits: Limits) -> Level:
     """Return the level of ``concurrency`` copies; it has no excesses without usable bursts."""
     runs = [r for r in evidence.bursts if r.concurrency == concurrency and is_evidence(r)]
     # All bursts as quiet as the third-quietest, so that ties do not depend on the order.
-    most = max(sorted(map(disturbance, runs))[:QUIETEST], default=(0.0, 0.0))
+    most = max(sorted(map(disturbance, runs))[:QUIETEST], default=0.0)
     quietest = [r for r in runs if disturbance(r) <= most]
     looks, later = together(r.looks for r in runs), together(r.after_looks for r in runs)
     cause = waits_for(runs)

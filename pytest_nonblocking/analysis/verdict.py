@@ -59,7 +59,7 @@ def _allowed(evidence: Evidence, limits: Limits, excesses: Iterable[Excess]) -> 
         cause
         for excess in excesses
         for cause, part in excess.parts.items()
-        if part.lower >= LEAST_EXCESS
+        if part.lower >= LEAST_EXCESS or part.estimate > limit_at(excess.alone.upper, limits)
     )
     return tuple(sorted(found.intersection(limits.allow)))
 

@@ -112,6 +112,27 @@ def test_a_level_is_measured_five_times_at_most():
     assert judge(ASYNC, ASYNC_8, *[noisy] * 5).verdict == "inconclusive"
 
 
+def test_short_bursts_go_on_for_two_seconds_on_a_busy_machine():
+    noisy = run(50, cpu=25, idle=25, first=20, descheduled=125, pressure=170, queued=0.9)
+    assert next_level(ASYNC, ASYNC_8, *[noisy] * 11) == 50  # 1.9 s
+    assert next_level(ASYNC, ASYNC_8, *[noisy] * 12) is None
+
+
+def test_25_bursts_are_enough_however_short_they_are():
+    noisy = run(50, cpu=5, idle=5, first=5, descheduled=60, pressure=70, queued=0.95)
+    alone, small = run(cpu=0.2, idle=5), run(8, cpu=1.6, idle=4)
+    assert next_level(alone, small, *[noisy] * 24) == 50
+    assert next_level(alone, small, *[noisy] * 25) is None
+
+
+def test_under_full_pressure_the_bursts_with_the_most_time_on_a_core_are_heard():
+    starved = run(50, cpu=25, idle=60, first=20, descheduled=400, pressure=485, queued=0.9)
+    heard = run(50, cpu=25, idle=2, descheduled=1, pressure=28)
+    assert judge(ASYNC, ASYNC_8, *[starved] * 3).verdict == "inconclusive"
+    assert judge(ASYNC, ASYNC_8, *[starved] * 5, *[heard] * 3).verdict == "pass"
+    assert judge(ASYNC, ASYNC_8, *[heard] * 3, *[starved] * 5).verdict == "pass"
+
+
 def test_a_quiet_machine_is_not_asked_again_what_it_told_three_times():
     near = run(50, cpu=300)  # 6 ms of CPU a request: one beyond the allowance
     assert next_level(run(cpu=6), ASYNC_8, near, near) == 50
