@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractAsyncContextManager
 from typing import Any
 
-from .load.burst import Body
+from .load.burst import Body, set_up
 from .model import Outcome
 from .runner import TestRun
 
@@ -30,11 +31,19 @@ class Nonblocking:
         """Have ``hook`` run once, on the test's loop, before the first measured run; return it.
 
         Call it from a fixture, or use it as a decorator there: a login or the data that the test
-        needs is then not part of the measurement. ``hook`` is a coroutine function without
-        arguments; what it raises fails the test.
+        needs is then not part of the measurement. ``hook`` takes no arguments and is a coroutine
+        function; for a plain test, a plain function. What it raises fails the test.
         """
         self._run.before.append(hook)
         return hook
+
+    def setup(self) -> AbstractAsyncContextManager[None]:
+        """Return a context manager, whose block in the body is not measured: ``async with``.
+
+        Each copy runs the block, for a login or data of its own, and all wait for one another at
+        its end. Coroutine tests only. What is the same for all copies belongs into ``before``.
+        """
+        return set_up()
 
     def note(self, text: str) -> None:
         """Add ``text`` to the notes of the outcomes to come."""

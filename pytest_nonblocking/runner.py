@@ -151,9 +151,16 @@ class TestRun:
 
     async def _run_test(self, body: Body, place: Place | None) -> None:
         __tracebackhide__ = True
-        if self._marked:
-            await self._measure_test(body, place)
-        elif self.settings.watches and not _MEASURES.intersection(self._item.fixturenames):
+        try:
+            if self._marked:
+                await self._measure_test(body, place)
+                return
+            await self._run_before()
+        except scenario.CannotMeasureError as error:
+            if self._marked:
+                self._conclude(Evidence(unmeasured=str(error)), self.settings, place, 0.0)
+            raise _skipped(str(error)) from None
+        if self.settings.watches and not _MEASURES.intersection(self._item.fixturenames):
             await self._watch_test(body, place)
         else:
             await body()
@@ -261,11 +268,7 @@ class TestRun:
 
     async def _measure_test(self, body: Body, place: Place | None) -> None:
         __tracebackhide__ = True
-        try:
-            evidence, wall = await self._evidence(body, self.settings)
-        except scenario.CannotMeasureError as error:
-            self._conclude(Evidence(unmeasured=str(error)), self.settings, place, 0.0)
-            raise _skipped(str(error)) from None
+        evidence, wall = await self._evidence(body, self.settings)
         self._conclude(evidence, self.settings, place, wall)
 
     async def _evidence(self, body: Body, settings: Settings) -> tuple[Evidence, float]:
@@ -313,6 +316,16 @@ class TestRun:
         while self.before:
             await self.before.pop(0)()
 
+    def _run_before_function(self) -> None:
+        while self.before:
+            hook = self.before.pop(0)
+            if inspect.iscoroutinefunction(hook):
+                raise pytest.UsageError(
+                    f"nonblocking.before: {hook.__name__} is a coroutine function, and this test a "
+                    "plain one, which has no loop to run it: give a plain function"
+                )
+            hook()
+
     def _guard(self, settings: Settings) -> Guard | None:
         """Return what makes a profile for a run under the guard, None if it is off."""
         if settings.guard == "off":
@@ -324,6 +337,7 @@ class TestRun:
         __tracebackhide__ = True
         began = CLOCKS.wall_ns()
         limits, output = limits_of(self.settings), Output(self._item)
+        self._run_before_function()
         test = self._sync_test = threads.SyncTest(body, limits, self.sentinel)
         with LoopsUsed() as loops:
             late = test.run(loops)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager
+from contextvars import ContextVar
 from typing import Any, Protocol
 
 import anyio
@@ -60,6 +62,20 @@ class BodyFailedError(Exception):
         self.concurrency = concurrency
 
 
+_BURST: ContextVar[_Burst | None] = ContextVar("nonblocking_burst", default=None)
+
+
+@asynccontextmanager
+async def set_up() -> AsyncIterator[None]:
+    """Leave what a copy does inside of the block out of the measurement.
+
+    At its end the copies wait for one another: the burst is released once each is ready.
+    """
+    yield
+    if (burst := _BURST.get()) is not None:
+        await burst.is_set_up()
+
+
 def current_copy() -> int:
     """Return the index of the running copy, from 0; 0 outside of a burst."""
     return COPY.get() or 0
@@ -110,7 +126,8 @@ class _Burst:
         self._timeout = limits.timeout
         self._alone = alone
         self._gate = anyio.Event()
-        self._ready = 0
+        self._ready = self._set_up = 0
+        self._all_set_up = anyio.Event()
         self._left = concurrency
         self._latencies: dict[int, float] = {}
         self._failure: BodyFailedError | None = None
@@ -229,6 +246,23 @@ class _Burst:
         if self._alone and self._door is None:
             self._looks.look_at_pools_soon()
 
+    async def is_set_up(self) -> None:
+        """Wait until all copies that still run are set up, and start the window then."""
+        self._set_up += 1
+        event = self._all_set_up
+        self._release_if_set_up()
+        await event.wait()
+
+    def _release_if_set_up(self) -> None:
+        if self._set_up and self._set_up >= self._left:
+            for transport in self._transports:
+                transport.drain()
+            self._set_up, ready, self._all_set_up = 0, self._all_set_up, anyio.Event()
+            if self._door is not None:
+                self._door.shut(self._left, self._window.stretches(), self._begin_at_door)
+            self._window.open(self._begin)
+            ready.set()
+
     def _begin(self) -> None:
         """Discard everything recorded before the release; on the loop's thread."""
         self._window.began_ns = CLOCKS.wall_ns()
@@ -250,6 +284,7 @@ class _Burst:
     async def _copy(self, index: int) -> None:
         __tracebackhide__ = True
         COPY.set(index)
+        _BURST.set(self)
         self._ready += 1
         await self._gate.wait()
         try:
@@ -269,6 +304,8 @@ class _Burst:
                 self._door.ended(index)
             if self._left == 0:
                 self._close()
+            else:
+                self._release_if_set_up()
 
     def _close(self) -> None:
         self._window.close(self._timed_out)

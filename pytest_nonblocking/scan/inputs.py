@@ -52,7 +52,5 @@ class Asked:
 
     async def ask(self) -> None:
         """Send the request of the running copy."""
-        if self._prepared is None:  # the measurement is off
-            await self.prepare()
-        assert self._prepared is not None  # or prepare() has raised
+        assert self._prepared is not None  # prepare() runs before, or raises
         await ask(self._client, self._prepared.for_copy(self._copy()))
