@@ -16,6 +16,7 @@ from .values import Value, declared, simplest
 _ATTEMPTS = 6
 _COPIES = 5
 _NO_INPUT = "its inputs"
+_GUESS = "made from the schema"
 _GIVEN = "given by nonblocking_scan"
 
 Generate = Callable[[Operation], Sequence[dict[str, Any]]]
@@ -110,8 +111,8 @@ class Ladder:
             found += await self._from_answers(parameter)
         if (guess := simplest(parameter.schema)) is not None:
             if parameter.where == "path" and guess == "string":
-                found.append(Value("1", "made from the schema"))
-            found.append(Value(guess, "made from the schema"))
+                found.append(Value("1", _GUESS))
+            found.append(Value(guess, _GUESS))
         return found
 
     async def _from_answers(self, parameter: Parameter) -> list[Value]:
@@ -145,7 +146,7 @@ class Ladder:
                 if "body" in values
             ]
         if (guess := simplest(body.schema)) is not None:
-            found.append(Value(guess, "made from the schema"))
+            found.append(Value(guess, _GUESS))
         return found
 
     async def _prepared(
@@ -200,7 +201,8 @@ class Ladder:
     def _missing(self, answer: Answer, options: dict[str, list[Value]]) -> list[str]:
         if answer.status in (401, 403):
             return []
-        return [
+        guessed = [n for n, values in options.items() if all(v.source == _GUESS for v in values)]
+        return guessed or [
             name
             for name, values in options.items()
             if not any(one.source == _GIVEN for one in values)

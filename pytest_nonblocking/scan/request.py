@@ -11,6 +11,7 @@ from urllib.parse import quote
 
 import anyio
 
+from ..reporting import escaped
 from .operation import Operation
 
 GIVE_UP = 5.0
@@ -57,7 +58,8 @@ class Answer:
     @property
     def first_line(self) -> str:
         """The start of the body, for a message."""
-        text = " ".join(self.content[: 4 * _SHOWN].decode("utf-8", "replace").split())
+        words = self.content[: 4 * _SHOWN].decode("utf-8", "replace").split()
+        text = escaped.line(" ".join(words))
         return text if len(text) <= _SHOWN else text[: _SHOWN - 1] + "…"
 
     def json(self) -> Any:

@@ -13,6 +13,8 @@ from ..reporting.units import plural
 from .operation import WEBSOCKET, Operation
 
 _MOST = 30
+_SHARED = 3
+"""Operations that need a value of one name, from which on it is asked for once."""
 
 
 class Summary:
@@ -80,17 +82,25 @@ class Summary:
 
 
 def stub(needs: Iterable[tuple[str, tuple[str, list[str]]]]) -> list[str]:
-    """Return the fixture to paste, with a line for each operation that needs values."""
+    """Return the fixture to paste, with a line for each operation that needs values.
+
+    A value that many operations need is asked for once, for all of them.
+    """
     needs = list(needs)
     lines = ["import pytest", "from pytest_nonblocking import Scan", "", "", "@pytest.fixture"]
     lines += ["def nonblocking_scan():", "    return Scan("]
     if any("credentials" in why for _, (why, _) in needs):
         lines.append('        headers={"Authorization": "Bearer ..."},')
-    with_names = [(name, names) for name, (_, names) in needs if names]
-    if with_names:
-        lines.append("        inputs={")
-        for name, names in with_names[:_MOST]:
-            values = ", ".join(f"{json.dumps(one)}: ..." for one in names)
-            lines.append(f"            {json.dumps(name)}: {{{values}}},")
-        lines.append("        },")
+    wanted = Counter(name for _, (_, names) in needs for name in names)
+    shared = [name for name, times in wanted.most_common() if times >= _SHARED]
+    inputs = [("*", shared)]
+    inputs += [(one, [n for n in names if n not in shared]) for one, (_, names) in needs]
+    given = [_input(pattern, names) for pattern, names in inputs if names]
+    if given:
+        lines += ["        inputs={", *given[:_MOST], "        },"]
     return [*lines, "    )"]
+
+
+def _input(pattern: str, names: Sequence[str]) -> str:
+    values = ", ".join(f"{json.dumps(name)}: ..." for name in names)
+    return f"            {json.dumps(pattern)}: {{{values}}},"
