@@ -68,7 +68,7 @@ def test_the_tutorial(pytester):
 SHOP = """
 import asyncio
 
-from fastapi import FastAPI
+from fastapi import FastAPI, HTTPException, Request
 
 app = FastAPI()
 customers = set()
@@ -80,8 +80,15 @@ async def fast():
 
 
 @app.get("/slow/{item}")
-async def with_a_parameter(item: str):
-    pass
+async def with_a_parameter(item: str, request: Request):
+    if item != "book" or "authorization" not in request.headers:
+        raise HTTPException(404)
+    await asyncio.sleep(0.01)
+
+
+@app.post("/login")
+async def login(user: dict[str, str]):
+    return {"token": user["name"]}
 
 
 @app.post("/orders", status_code=201)
@@ -98,14 +105,14 @@ def test_the_examples_of_the_how_to(pytester):
     for block in blocks("docs/how-to.md"):
         write(pytester, block)
     result = pytester.runpytest_subprocess(
-        *("-v", "-o", "pythonpath=.", "--nonblocking-app=myapp.main:app")
+        *("-v", "-o", "pythonpath=.", "--nonblocking-app=myapp.main:app", "--nonblocking-scan")
     )
-    result.assert_outcomes(passed=4)
+    result.assert_outcomes(passed=5)
     result.stdout.fnmatch_lines(
         [
-            "*test_endpoint[[]/fast]*",
+            "*scan::GET /slow/{item}*",
             "*note: serialised-wait found and accepted by allow (from marker)*",
-            "nonblocking: 4 measured: 4 pass",
+            "nonblocking: 5 measured: 5 pass",
         ]
     )
 
