@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from .ladder import Ladder, NeedsInputError, Prepared
+from .ladder import HOST, OTHER_HOST, Ladder, NeedsInputError, Prepared
 from .operation import Operation
 from .request import ask
 from .setup import Scan
@@ -36,6 +36,8 @@ class Asked:
 
     async def prepare(self) -> None:
         """Set up, and find a request that is answered; raises NeedsInputError."""
+        if self._client.base_url.host == OTHER_HOST:
+            self._client.base_url = f"http://{HOST}"
         self._client.headers.update(self._scan.headers)
         for name, value in self._scan.cookies.items():
             self._client.cookies.set(name, value)

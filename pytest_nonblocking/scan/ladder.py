@@ -15,7 +15,8 @@ from .values import Value, declared, simplest
 
 _ATTEMPTS = 6
 _COPIES = 5
-_NO_INPUT = "its inputs"
+HOST, OTHER_HOST = "localhost", "testserver"
+"""The hosts that apps accept in development and in tests."""
 _GUESS = "made from the schema"
 _GIVEN = "given by nonblocking_scan"
 
@@ -93,9 +94,19 @@ class Ladder:
     async def _answer(self, request: Request) -> Answer | None:
         """Return the app's answer; an exception that it raises is one with the status 500."""
         try:
-            return await first_answer(self._client, request)
+            answer = await first_answer(self._client, request)
+            if self._refuses_host(answer):
+                self._client.base_url = f"http://{OTHER_HOST}"
+                answer = await first_answer(self._client, request)
         except Exception as error:
             return Answer(500, {}, f"{type(error).__name__}: {error}".encode())
+        return answer
+
+    def _refuses_host(self, answer: Answer | None) -> bool:
+        """Return whether the app accepts no requests to the host, and there is another to try."""
+        refused = answer is not None and answer.status in (400, 403, 421)
+        by_host = refused and answer is not None and b"host" in answer.content.lower()
+        return by_host and self._client.base_url.host == HOST
 
     def _request(self, values: dict[str, Any], copy: int) -> Request:
         values = {**values, **for_copy(self._given, copy)}
@@ -189,14 +200,16 @@ class Ladder:
         return found
 
     def _why(self, answer: Answer) -> str:
-        shown = f"{answer.status} {answer.first_line}".strip()
-        if answer.status in (401, 403):
-            schemes = ", ".join(self._operation.security)
+        shown = f"the app answered {answer.status} {answer.first_line}".strip()
+        schemes = ", ".join(self._operation.security)
+        if answer.status == 401 or (answer.status == 403 and schemes):
             needs = f"credentials for {schemes}" if schemes else "credentials"
-            return f"the app answered {shown}: give {needs} as headers or cookies"
-        if answer.status >= 500:
-            return f"the app answered {shown}: seed the data that it needs, or mend it"
-        return f"the app answered {shown}: give {_NO_INPUT}"
+            return f"{shown}: give {needs} as headers or cookies"
+        if answer.status == 403:
+            return f"{shown}: if it needs credentials, give them as headers or cookies"
+        if answer.status < 500 and (self._operation.parameters or self._operation.body):
+            return f"{shown}: give its inputs"
+        return f"{shown}: seed the data that it needs, or exclude it"
 
     def _missing(self, answer: Answer, options: dict[str, list[Value]]) -> list[str]:
         if answer.status in (401, 403):

@@ -316,3 +316,19 @@ def test_a_broken_description_is_a_usage_error(suite):
     result = scan(suite)
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines(["ERROR: *description of webapp:app cannot be read: *`paths`"])
+
+
+@pytest.mark.parametrize("host", ["localhost", "testserver"])
+def test_apps_that_accept_one_host_only(suite, host):
+    suite.makepyfile(
+        webapp=f"""
+        from fastapi import FastAPI
+        from starlette.middleware.trustedhost import TrustedHostMiddleware
+        app = FastAPI()
+        app.add_middleware(TrustedHostMiddleware, allowed_hosts=[{host!r}])
+
+        @app.get("/plain")
+        async def plain(): pass
+        """
+    )
+    scan(suite).assert_outcomes(passed=1)
