@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -30,24 +30,41 @@ def _operations(app: Any, prefix: str, depth: int) -> Iterator[Operation]:
     for layer in inside(app):
         described, routes = _described(layer), routed(layer)
         if described or routes:
-            yield from _joined(described, routes, prefix)
-            for one in routes:
-                if isinstance(one, Mounted):
-                    yield from _operations(one.app, prefix + one.prefix, depth + 1)
+            mounts = [one for one in routes if isinstance(one, Mounted)]
+            below = {
+                one.prefix: list(_operations(one.app, one.prefix, depth + 1)) for one in mounts
+            }
+            own = _joined(_without(described, below), routes)
+            for one in (*own, *(one for found in below.values() for one in found)):
+                yield replace(one, path=prefix + one.path)
             return
 
 
+def _without(
+    described: Iterable[Operation], below: Mapping[str, Sequence[Operation]]
+) -> list[Operation]:
+    """Return the described operations, without those that a mounted app describes itself.
+
+    An app may show the description of an app that it mounts, without the prefix of the mount.
+    """
+    mounted = {
+        (one.method, one.path.removeprefix(prefix))
+        for prefix, found in below.items()
+        for one in found
+        if prefix
+    }
+    return [one for one in described if (one.method, one.path) not in mounted]
+
+
 def _joined(
-    described: Iterable[Operation], routes: Iterable[Operation | Mounted], prefix: str
+    described: Iterable[Operation], routes: Iterable[Operation | Mounted]
 ) -> Iterator[Operation]:
     """Yield the described operations with their handlers, then those that are not described."""
     by_route = {(r.method, r.path): r for r in routes if isinstance(r, Operation)}
     for one in described:
         route = by_route.pop((one.method, plain_path(one.path)), None)
-        endpoint = None if route is None else route.endpoint
-        yield replace(one, path=prefix + one.path, endpoint=endpoint)
-    for route in by_route.values():
-        yield replace(route, path=prefix + route.path)
+        yield replace(one, endpoint=None if route is None else route.endpoint)
+    yield from by_route.values()
 
 
 def _described(app: Any) -> list[Operation]:

@@ -137,7 +137,7 @@ async def first_answer(client: Any, request: Request) -> Answer | None:
     content, chunks, ended, response = bytearray(), 0, False, None
     with anyio.move_on_after(GIVE_UP) as limit:
         async with client.stream(method, request.path, **arguments) as response:
-            async with aclosing(response.aiter_raw()) as parts:
+            async with aclosing(response.aiter_bytes()) as parts:
                 async for part in parts:
                     if not chunks:
                         limit.deadline = min(limit.deadline, anyio.current_time() + _STREAM)
@@ -161,7 +161,7 @@ async def ask(client: Any, request: Request) -> None:
         async with client.stream(method, request.path, **arguments) as response:
             left = request.chunks
             if left:
-                async with aclosing(response.aiter_raw()) as parts:
+                async with aclosing(response.aiter_bytes()) as parts:
                     async for _ in parts:
                         left -= 1
                         if left <= 0:

@@ -1,0 +1,126 @@
+"""The operations of real applications, whatever describes or routes them."""
+
+import pytest
+
+from pytest_nonblocking.scan.discovery import discover
+
+
+def names(app):
+    return [one.name for one in discover(app)]
+
+
+def handlers(app):
+    return {one.name: getattr(one.endpoint, "__name__", None) for one in discover(app)}
+
+
+async def handler(request=None, **values):
+    """Stand for any handler."""
+
+
+def test_fastapi_with_included_routers_mounts_and_middleware():
+    fastapi = pytest.importorskip("fastapi", reason="fastapi is not installed")
+    cors = pytest.importorskip("starlette.middleware.cors")
+    app, sub = fastapi.FastAPI(), fastapi.FastAPI()
+    outer, inner = fastapi.APIRouter(prefix="/outer"), fastapi.APIRouter(prefix="/inner")
+
+    @inner.get("/{number}")
+    async def included(number: int): ...
+
+    @inner.get("/hidden/{rest:path}", include_in_schema=False)
+    async def hidden(rest): ...
+
+    @sub.post("/jobs")
+    async def mounted(): ...
+
+    @app.websocket("/ws")
+    async def socket(socket): ...
+
+    outer.include_router(inner)
+    app.include_router(outer, prefix="/api")
+    app.mount("/sub", sub)
+    assert handlers(cors.CORSMiddleware(app)) == {
+        "GET /api/outer/inner/{number}": "included",
+        "GET /api/outer/inner/hidden/{rest}": "hidden",
+        "WEBSOCKET /ws": "socket",
+        "POST /sub/jobs": "mounted",
+    }
+    assert app.openapi_schema is None
+
+
+def test_an_app_that_shows_the_description_of_the_app_that_it_mounts():
+    fastapi = pytest.importorskip("fastapi", reason="fastapi is not installed")
+    outer, inner = fastapi.FastAPI(), fastapi.FastAPI()
+    inner.get("/flows/{id}")(handler)
+    outer.mount("/api", inner)
+    outer.openapi = inner.openapi
+    assert names(outer) == ["GET /api/flows/{id}"]
+
+
+def test_starlette_with_classes_and_mounts():
+    starlette = pytest.importorskip("starlette.applications", reason="starlette is not installed")
+    routing = pytest.importorskip("starlette.routing")
+    endpoints = pytest.importorskip("starlette.endpoints")
+    static = pytest.importorskip("starlette.staticfiles")
+
+    class Both(endpoints.HTTPEndpoint):
+        async def get(self, request): ...
+
+        async def post(self, request): ...
+
+    app = starlette.Starlette(
+        routes=[
+            routing.Route("/both/{id:int}", Both),
+            routing.Mount("/below", routes=[routing.Route("/plain", handler)]),
+            routing.Mount("/static", static.StaticFiles(directory=".")),
+        ]
+    )
+    assert names(app) == ["GET /both/{id}", "POST /both/{id}", "GET /below/plain"]
+    assert discover(app)[0].parameters[0].schema == {"type": "integer"}
+
+
+@pytest.mark.filterwarnings("ignore:.*deprecated inferred style")
+def test_litestar():
+    litestar = pytest.importorskip("litestar", reason="litestar is not installed")
+
+    @litestar.get("/items/{number:int}")
+    async def item(number: int) -> int:
+        return number
+
+    @litestar.post("/items")
+    async def create(data: dict[str, int]) -> dict[str, int]:
+        return data
+
+    app = litestar.Litestar([item, create])
+    assert handlers(app) == {"GET /items/{number}": "item", "POST /items": "create"}
+
+
+def test_quart():
+    quart = pytest.importorskip("quart", reason="quart is not installed")
+    app = quart.Quart("shop")
+    app.route("/items/<int:number>", methods=["GET", "POST"])(handler)
+    assert sorted(names(app)) == ["GET /items/{number}", "POST /items/{number}"]
+
+
+def test_falcon():
+    falcon = pytest.importorskip("falcon.asgi", reason="falcon is not installed")
+
+    class Items:
+        async def on_get(self, request, response, number): ...
+
+    app = falcon.App()
+    app.add_route("/items/{number:int}", Items())
+    assert handlers(app) == {"GET /items/{number}": "on_get"}
+
+
+def test_blacksheep():
+    blacksheep = pytest.importorskip("blacksheep", reason="blacksheep is not installed")
+    routing = pytest.importorskip("blacksheep.server.routing")
+    app = blacksheep.Application(router=routing.Router())
+    app.router.get("/items/{number}")(handler)
+    app.router.get("/parts/:number")(handler)
+    assert names(app) == ["GET /items/{number}", "GET /parts/{number}"]
+
+
+@pytest.mark.parametrize("app", [handler, object(), None])
+def test_an_app_that_shows_nothing_has_no_operations(app):
+    assert discover(app) == []
