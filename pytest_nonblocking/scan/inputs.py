@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from .generated import generated, is_installed
 from .ladder import HOST, OTHER_HOST, Ladder, NeedsInputError, Prepared
 from .operation import Operation
 from .request import ask
@@ -43,7 +44,8 @@ class Asked:
             self._client.cookies.set(name, value)
         if self._scan.before is not None:
             await self._scan.before(self._client)
-        ladder = Ladder(self._operation, self._operations, self._client, self._scan)
+        generate = generated if is_installed() else None
+        ladder = Ladder(self._operation, self._operations, self._client, self._scan, generate)
         try:
             self._prepared = await ladder.climb()
         except NeedsInputError as error:

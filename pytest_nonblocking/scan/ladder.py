@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,6 +14,8 @@ from .setup import Scan, for_copy
 from .values import Value, declared, simplest
 
 _ATTEMPTS = 6
+_MISSES_VALUES = (400, 404, 422)
+_OR_INSTALL = ", or install pytest-nonblocking[scan], which generates them from their schemas"
 _COPIES = 5
 HOST, OTHER_HOST = "localhost", "testserver"
 """The hosts that apps accept in development and in tests."""
@@ -72,13 +74,20 @@ class Ladder:
         options = {one.name: await self._options(one) for one in self._operation.parameters}
         if self._operation.body is not None:
             options["body"] = self._bodies()
-        last: Answer | None = None
-        for number in range(_ATTEMPTS):
-            chosen = {n: v[min(number, len(v) - 1)] for n, v in options.items() if v}
-            if number and all(number >= len(v) for v in options.values()):
-                break
-            values = {name: one.value for name, one in chosen.items()}
-            request = self._request(values, 0)
+        last = await self._try(self._at_hand(options), options)
+        if last is None or (isinstance(last, Answer) and last.status in _MISSES_VALUES):
+            last = await self._try(self._made(options), options) or last
+        if isinstance(last, Prepared):
+            return last
+        raise NeedsInputError(self._why(last), self._missing(last, options))
+
+    async def _try(
+        self, attempts: Iterable[dict[str, Value]], options: dict[str, list[Value]]
+    ) -> Prepared | Answer | None:
+        """Return the first requests that are answered, or the last answer that is none."""
+        last = None
+        for chosen in attempts:
+            request = self._request({name: one.value for name, one in chosen.items()}, 0)
             answer = await self._answer(request)
             if answer is None:
                 raise NeedsInputError(f"no response within {GIVE_UP:g} s")
@@ -88,8 +97,23 @@ class Ladder:
             last = answer
             if answer.status in (401, 403):
                 break
-        assert last is not None  # the first attempt is always made
-        raise NeedsInputError(self._why(last), self._missing(last, options))
+        return last
+
+    def _at_hand(self, options: dict[str, list[Value]]) -> Iterator[dict[str, Value]]:
+        """Yield values by name: of each parameter the first, then the second, and so on."""
+        if any(one.where == "path" and not options[one.name] for one in self._operation.parameters):
+            return  # the path would be another one
+        longest = max(map(len, options.values()), default=0)
+        for number in range(max(1, min(longest, _ATTEMPTS))):
+            yield {name: v[min(number, len(v) - 1)] for name, v in options.items() if v}
+
+    def _made(self, options: dict[str, list[Value]]) -> Iterator[dict[str, Value]]:
+        """Yield generated values, except where others than guesses are known."""
+        if not options or self._generate is None:
+            return
+        known = {n: v[0] for n, v in options.items() if v and v[0].source != _GUESS}
+        for values in self._generate(self._operation):
+            yield {n: Value(v, "generated from the schema") for n, v in values.items()} | known
 
     async def _answer(self, request: Request) -> Answer | None:
         """Return the app's answer; an exception that it raises is one with the status 500."""
@@ -150,12 +174,6 @@ class Ladder:
         body = self._operation.body
         assert body is not None  # asked for operations with a body only
         found = list(declared(body.schema, body.examples))
-        if self._generate is not None:
-            found += [
-                Value(values["body"], "generated from the schema")
-                for values in self._generate(self._operation)
-                if "body" in values
-            ]
         if (guess := simplest(body.schema)) is not None:
             found.append(Value(guess, _GUESS))
         return found
@@ -199,7 +217,10 @@ class Ladder:
                 found.append(replace(request, chunks=also.chunks))
         return found
 
-    def _why(self, answer: Answer) -> str:
+    def _why(self, answer: Answer | None) -> str:
+        generates = self._generate is not None
+        if answer is None:
+            return "no value fits its path: give its inputs" + ("" if generates else _OR_INSTALL)
         shown = f"the app answered {answer.status} {answer.first_line}".strip()
         schemes = ", ".join(self._operation.security)
         if answer.status == 401 or (answer.status == 403 and schemes):
@@ -208,11 +229,12 @@ class Ladder:
         if answer.status == 403:
             return f"{shown}: if it needs credentials, give them as headers or cookies"
         if answer.status < 500 and (self._operation.parameters or self._operation.body):
-            return f"{shown}: give its inputs"
+            generates = generates or answer.status == 404
+            return f"{shown}: give its inputs" + ("" if generates else _OR_INSTALL)
         return f"{shown}: seed the data that it needs, or exclude it"
 
-    def _missing(self, answer: Answer, options: dict[str, list[Value]]) -> list[str]:
-        if answer.status in (401, 403):
+    def _missing(self, answer: Answer | None, options: dict[str, list[Value]]) -> list[str]:
+        if answer is not None and answer.status in (401, 403):
             return []
         guessed = [n for n, values in options.items() if all(v.source == _GUESS for v in values)]
         return guessed or [

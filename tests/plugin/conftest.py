@@ -13,6 +13,7 @@ for name in (
     "pytest_nonblocking.measuring",
     "pytest_nonblocking.reporting.html_report",
     "pytest_nonblocking.reporting.sarif_report",
+    "pytest_nonblocking.scan.collecting",
     "anyio._backends._asyncio",
     "anyio._backends._trio",
     "fastapi",

@@ -332,3 +332,41 @@ def test_apps_that_accept_one_host_only(suite, host):
         """
     )
     scan(suite).assert_outcomes(passed=1)
+
+
+PATTERN = """
+import asyncio
+from typing import Annotated
+from fastapi import FastAPI, Path
+from pydantic import BaseModel, Field
+
+app = FastAPI()
+
+class Part(BaseModel):
+    code: str = Field(pattern="^[A-Z]{2}[0-9]{3}$")
+
+@app.get("/parts/{code}")
+async def part(code: Annotated[str, Path(pattern="^[A-Z]{2}[0-9]{3}$")]):
+    await asyncio.sleep(0.02)
+
+@app.post("/parts")
+async def create(part: Part):
+    await asyncio.sleep(0.02)
+"""
+
+
+def test_values_for_patterns_are_generated_by_the_extra(suite):
+    pytest.importorskip("schemathesis", reason="the extra scan is not installed")
+    suite.makepyfile(webapp=PATTERN)
+    result = scan(suite, "--nonblocking-scan-methods=GET,POST", "--nonblocking-report=out.json")
+    result.assert_outcomes(passed=2)
+    for record in records(suite).values():
+        assert any("(generated from the schema)" in note for note in record["notes"])
+
+
+def test_without_the_extra_its_name_is_shown(suite, monkeypatch):
+    monkeypatch.setattr("pytest_nonblocking.scan.inputs.is_installed", lambda: False)
+    suite.makepyfile(webapp=PATTERN)
+    result = scan(suite)
+    result.assert_outcomes(skipped=1)
+    result.stdout.fnmatch_lines(["*give its inputs, or install pytest-nonblocking[[]scan], which*"])

@@ -78,7 +78,7 @@ def test_starlette_with_classes_and_mounts():
     assert discover(app)[0].parameters[0].schema == {"type": "integer"}
 
 
-@pytest.mark.filterwarnings("ignore:.*deprecated inferred style")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_litestar():
     litestar = pytest.importorskip("litestar", reason="litestar is not installed")
 
