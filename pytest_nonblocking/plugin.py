@@ -43,8 +43,10 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[TEXTS] = {}
     if settings.report and not hasattr(config, "workerinput"):
         from .reporting.files import check_paths
+        from .reporting.sessions import begin
 
         check_paths(settings, config)
+        begin(config)
     if settings.baseline is not None or settings.update_baseline:
         from .gate import baseline
 

@@ -16,7 +16,7 @@ from typing import NamedTuple
 import pytest
 
 from ..config import Settings
-from . import escaped
+from . import escaped, sessions
 from .atomic import write_text
 from .json_report import document
 from .record import Measurement, Report
@@ -145,9 +145,11 @@ def write_all(
 ) -> list[str]:
     """Write every report; return one message for each that could not be written."""
     shown = []
-    for path in _paths(settings, config):
+    paths = _paths(settings, config)
+    session = sessions.ended(settings, config) if paths else None
+    for path in paths:
         try:
-            write(path, document(measurements))
+            write(path, document(measurements, session))
         except Exception as error:  # of a library's too: the run's own result must stand
             shown.append(f"cannot write the report {path}: {type(error).__name__}: {error}")
     return shown
