@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import jinja2
 import markupsafe
@@ -11,7 +13,7 @@ import markupsafe
 from .page.charts import PARTS
 from .page.glossary import TERMS
 from .page.measured import WORST_FIRST, Measured, counts, grouped, measured
-from .record import Report
+from .record import Record, Report
 from .units import milliseconds, plural, rate
 
 _LEGENDS = {
@@ -45,6 +47,49 @@ def render(report: Report) -> str:
         verdicts=counts((test.record.verdict for test in tests), WORST_FIRST),
         causes=counts(test.record.cause for test in tests if test.record.cause),
         used_terms=TERMS if tests else (),
+    )
+
+
+class Difference(NamedTuple):
+    """A measurement of two reports, or of one, and what is different about it."""
+
+    kind: str
+    text: str
+    before: Record | None
+    after: Record | None
+
+
+class _Row(NamedTuple):
+    kind: str
+    text: str
+    test: str
+    before: Measured | None
+    after: Measured | None
+
+
+_WORST_DIFFERENCE_FIRST = ("worse", "unclear", "new", "better", "gone", "same")
+
+
+def render_comparison(before: Report, after: Report, differences: Sequence[Difference]) -> str:
+    """Return a page of two reports side by side."""
+    rows = []
+    for number, one in enumerate(differences):
+        old = None if one.before is None else Measured(number, one.before, before)
+        new = None if one.after is None else Measured(number, one.after, after)
+        name = next(known.record.nodeid for known in (new, old) if known)
+        rows.append(_Row(one.kind, one.text, name, old, new))
+    rows.sort(key=lambda row: _WORST_DIFFERENCE_FIRST.index(row.kind))
+    kinds = counts((row.kind for row in rows), _WORST_DIFFERENCE_FIRST)
+    shown = ", ".join(f"{count} {kind}" for kind, count in kinds if kind != "same")
+    compared = plural(len(rows), "measurement")
+    page = environment().get_template("comparison.html.j2")
+    return page.render(
+        title=f"{compared} compared: {shown or 'no difference beyond noise'}",
+        before=before,
+        after=after,
+        rows=rows,
+        kinds=kinds,
+        used_terms=TERMS,
     )
 
 

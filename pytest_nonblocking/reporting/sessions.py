@@ -20,6 +20,8 @@ from .record import Session
 
 _BEGUN: pytest.StashKey[tuple[datetime, int]] = pytest.StashKey()
 _GIT_SECONDS = 3.0
+_GIT = ("git", "--no-optional-locks", "-c", "core.fsmonitor=false")
+"""Leaves the index as it is and starts no daemon."""
 _PASSWORD = re.compile(r"//[^/@\s]+@")  # user:password@ of an address
 
 
@@ -139,7 +141,7 @@ def _git(rootdir: Path) -> tuple[str | None, str | None]:
 def _output(folder: Path, *arguments: str) -> str | None:
     try:
         done = subprocess.run(
-            ["git", *arguments],
+            [*_GIT, *arguments],
             cwd=folder,
             stdin=subprocess.DEVNULL,
             capture_output=True,

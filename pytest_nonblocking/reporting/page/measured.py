@@ -33,7 +33,12 @@ class Measured:
         """The worst sort first by it."""
         record = self.record
         place = WORST_FIRST.index(record.verdict)
-        return place, bool(record.accepted_by), -severity(record, self.figures), self.number
+        return place, bool(record.accepted_by), -self.severity, self.number
+
+    @property
+    def severity(self) -> float:
+        """How far it is over its limits."""
+        return severity(self.record, self.figures)
 
     @cached_property
     def figures(self) -> list[Figure]:

@@ -15,12 +15,12 @@
   if (!table) return;
   const body = table.tBodies[0], rows = [...body.rows];
   const text = document.getElementById("text"), cause = document.getElementById("cause");
-  const chips = by(".filters [data-verdict]"), shown = document.getElementById("shown");
+  const chips = by(".filters [data-word]"), shown = document.getElementById("shown");
   const filter = () => {
-    const wanted = chips.filter((chip) => chip.getAttribute("aria-pressed") === "true").map((chip) => chip.dataset.verdict);
+    const wanted = chips.filter((chip) => chip.getAttribute("aria-pressed") === "true").map((chip) => chip.dataset.word);
     const needle = text.value.toLowerCase();
-    const fits = (element) => (!wanted.length || wanted.includes(element.dataset.verdict)) &&
-      (!cause.value || element.dataset.cause === cause.value) && element.dataset.test.toLowerCase().includes(needle);
+    const fits = (element) => (!wanted.length || wanted.includes(element.dataset.word)) &&
+      (!cause?.value || element.dataset.cause === cause.value) && element.dataset.test.toLowerCase().includes(needle);
     for (const one of by("[data-test]")) one.hidden = !fits(one);
     for (const one of by("article.group, section.tests")) one.hidden = by("[data-test]", one).every((test) => test.hidden);
     shown.textContent = `${rows.filter((row) => !row.hidden).length} of ${rows.length} shown`;
@@ -33,7 +33,7 @@
       filter();
     });
   }
-  for (const control of [text, cause]) {
+  for (const control of [text, cause].filter(Boolean)) {
     control.closest("label").hidden = false;
     for (const event of ["input", "change"]) control.addEventListener(event, filter);
   }

@@ -11,6 +11,7 @@ from ..units import milliseconds
 WIDTH = 1000
 _TICKS = 8
 _LEAST_MS = 0.001
+_VISIBLE = 0.005
 _LAST_TEXT = 86.0
 """Percent of the width from which the text of a mark would be cut off on a phone."""
 
@@ -44,10 +45,9 @@ def drawn(shown: record.Timeline | None) -> Timeline | None:
     scale = WIDTH / shown.makespan_ms
     bars = [_bar(n, copy, shown.makespan_ms, scale) for n, copy in enumerate(shown.copies)]
     kinds = ["waiting"]
-    if any(step[1] for bar in bars for step in bar.steps):
-        kinds.append("cpu")
-    if any(step[3] for bar in bars for step in bar.steps):
-        kinds.append("blocked")
+    for kind, width in (("cpu", 1), ("blocked", 3)):
+        if sum(step[width] for bar in bars for step in bar.steps) > _VISIBLE * WIDTH:
+            kinds.append(kind)
     return Timeline(
         shown.concurrency, shown.makespan_ms, bars, _ticks(shown.makespan_ms), tuple(kinds)
     )

@@ -7,6 +7,9 @@ import shutil
 import pytest
 from reported import culprit, failing, finding, record, report
 
+from pytest_nonblocking.gate import cli
+from pytest_nonblocking.reporting.plain import text_of
+
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 DRIVER = shutil.which("chromedriver")
 pytestmark = pytest.mark.skipif(
@@ -78,12 +81,18 @@ def page(browser, tmp_path):
     return opened(browser, tmp_path, report(*TESTS))
 
 
-def opened(browser, folder, document, width=1280, scheme="light", media="screen"):
+def opened(browser, folder, document, width=1280, scheme="light", media="screen", before=None):
     html_report = pytest.importorskip(
         "pytest_nonblocking.reporting.html_report", reason="the extra html is not installed"
     )
     path = folder / "report.html"
-    path.write_text(html_report.render(document), encoding="utf-8")
+    if before is None:
+        path.write_text(html_report.render(document), encoding="utf-8")
+    else:
+        (folder / "a.json").write_text(text_of(before), encoding="utf-8")
+        (folder / "b.json").write_text(text_of(document), encoding="utf-8")
+        names = [str(folder / name) for name in ("a.json", "b.json")]
+        cli.main(["compare", *names, "-o", str(path), "--force"])
     browser.get("about:blank")
     for kind in ("browser", "performance"):
         browser.get_log(kind)
@@ -192,7 +201,7 @@ def test_at_a_desk_a_place_opens_in_an_editor(browser, tmp_path):
 def test_failures_are_open_and_passes_closed(page):
     assert all(card.is_displayed() for card in css(page, "article.group .source"))
     details = css(page, "section:not(:first-of-type) details")
-    folded = {one.get_attribute("data-verdict"): one for one in details}
+    folded = {one.get_attribute("data-word"): one for one in details}
     assert folded["pass"].get_attribute("open") is None
     assert folded["not-measured"].get_attribute("open") is not None
 
@@ -225,17 +234,17 @@ def test_numbers_sort_as_numbers_by_keyboard(page):
 def test_filters_leave_what_fits_in_the_table_and_in_the_cards(page):
     from selenium.webdriver.support.ui import Select
 
-    css(page, "button[data-verdict=fail]")[0].click()
+    css(page, "button[data-word=fail]")[0].click()
     assert len(shown(page)) == 3
     Select(css(page, "#cause")[0]).select_by_value("blocking-call")
     assert css(page, "#shown")[0].text == "2 of 5 shown"
     assert [card.is_displayed() for card in css(page, "article.group")] == [True, False]
     css(page, "#text")[0].send_keys("IMPORT")
     assert shown(page) == ["test_shop.py::test_import"]
-    css(page, "button[data-verdict=fail]")[0].click()
+    css(page, "button[data-word=fail]")[0].click()
     Select(css(page, "#cause")[0]).select_by_value("")
     css(page, "#text")[0].clear()
-    css(page, "button[data-verdict=pass]")[0].click()
+    css(page, "button[data-word=pass]")[0].click()
     assert shown(page) == ["test_shop.py::test_b"]
     assert not css(page, "#failures")[0].is_displayed()
 
@@ -380,3 +389,36 @@ def test_a_report_of_nothing_says_so(browser, tmp_path):
     page = opened(browser, tmp_path, report())
     assert "Nothing was measured" in css(page, "main")[0].text
     assert page.get_log("browser") == []
+
+
+BEFORE = [TESTS[0], record("test_shop.py::test_export", limits=LIMITS), *TESTS[2:4]]
+
+
+def test_two_reports_stand_side_by_side_and_the_worse_come_first(browser, tmp_path):
+    page = opened(browser, tmp_path, report(*TESTS), before=report(*BEFORE))
+    assert page.get_log("browser") == []
+    assert css(page, "h1")[0].text == "5 measurements compared: 2 worse"
+    rows = [
+        [cell.text.split("\n")[0] for cell in row.find_elements("css selector", "td")]
+        for row in css(page, "#overview tbody tr")
+    ]
+    assert rows[0] == [
+        "worse",
+        "test_shop.py::test_export",
+        "pass",
+        "fail, blocking-call",
+    ]
+    assert rows[1][2:] == ["–", "fail, blocking-call"]
+    css(page, "button[data-word=same]")[0].click()
+    assert css(page, "#shown")[0].text == "3 of 5 shown"
+    assert len(shown(page)) == 3
+
+
+@pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (390, "dark")])
+def test_axe_finds_no_barrier_between_two_reports(browser, tmp_path, width, scheme):
+    axe = pytest.importorskip("axe_core_python.selenium", reason="axe-core-python is missing")
+    page = opened(browser, tmp_path, report(*TESTS), width, scheme, before=report(*BEFORE))
+    found = axe.Axe().run(page)["violations"]
+    assert [(one["id"], one["nodes"][0]["html"]) for one in found] == []
+    widest = page.execute_script("return document.documentElement.scrollWidth")
+    assert widest <= width
