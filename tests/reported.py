@@ -53,6 +53,7 @@ def record(nodeid="test_shop.py::test_ok", **changes):
         "limits": LIMITS,
         "timeline": None,
         "stacks": [],
+        "history": [],
     }
     return from_plain(Record, healthy | to_plain(changes))
 
@@ -93,6 +94,17 @@ def finding(**changes):
     } | changes
 
 
+def past(started, verdict="fail", serial_ms=49.0):
+    """An earlier run of the failing test."""
+    return {
+        "started": started,
+        "commit": "aaaabbbbcccc",
+        "verdict": verdict,
+        "serial_ms": serial_ms,
+        "max_lag_ms": serial_ms + 1,
+    }
+
+
 def failing(nodeid="test_shop.py::test_export", **changes):
     """A blocking handler with ``changes``."""
     facts = {
@@ -125,6 +137,7 @@ def failing(nodeid="test_shop.py::test_export", **changes):
             },
             {"frames": ["export (shop/app.py:42)"], "count": 4, "user": [True]},
         ],
+        "history": [past("2026-01-29T09:00:00", "pass", 1.0), past("2026-01-30T09:00:00")],
     }
     return record(nodeid, **facts | changes)
 

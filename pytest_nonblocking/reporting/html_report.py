@@ -24,6 +24,8 @@ _LEGENDS = {
     "waiting": "waiting",
     "mine": "your code",
     "library": "libraries",
+    "adds": "each further request adds",
+    "longest": "longest step",
 }
 """What legends say where it is not the title of a term."""
 

@@ -266,6 +266,17 @@ class Finding:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Past:
+    """The figures of an earlier run of a test."""
+
+    started: str
+    commit: str | None
+    verdict: Verdict
+    serial_ms: float | None
+    max_lag_ms: NotNegative
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Record:
     """One measurement."""
 
@@ -317,6 +328,10 @@ class Record:
             "description": "Where what the cause names was seen: the most common stacks, from the "
             "first line of the user's on."
         },
+    ] = ()
+    history: Annotated[
+        tuple[Past, ...],
+        {"description": "Up to 50 earlier runs from the history file, the oldest first."},
     ] = ()
 
     @property

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import markupsafe
 import pygal  # type: ignore[import-untyped]  # it has no hints
 
-from ..record import Level, Record
+from ..record import Level, Past, Record
 from ..units import milliseconds
 
 # It adds a finder for its plug-ins to the interpreter's, of a kind of which CPython 3.11 warns
@@ -121,6 +121,35 @@ def budget(record: Record) -> Chart | None:
         for n, level in enumerate(levels)
     )
     return _drawn(chart, f"The loop's time per request. {shown}", names)
+
+
+def trend(record: Record, started: str) -> Chart | None:
+    """Return the figures of the earlier runs and of this one, None where there are no earlier."""
+    if not record.history:
+        return None
+    now = Past(
+        started=started,
+        commit=None,
+        verdict=record.verdict,
+        serial_ms=record.serial_ms,
+        max_lag_ms=record.max_lag_ms,
+    )
+    runs = [*record.history, now]
+    chart = pygal.Line(**_look(260), dots_size=4, show_minor_x_labels=False)
+    chart.x_labels = [run.started[:10] for run in runs]
+    chart.x_labels_major = [chart.x_labels[0], chart.x_labels[-1]]
+    names = {"adds": "serial_ms", "longest": "max_lag_ms"}
+    for name, field in names.items():
+        chart.add(name, [_past_point(run, name, getattr(run, field)) for run in runs])
+    shown = ", ".join(f"{run.started[:10]} {run.verdict}" for run in runs)
+    return _drawn(chart, f"Trend over {len(runs)} runs: {shown}", list(names))
+
+
+def _past_point(run: Past, name: str, value: float | None) -> dict[str, Any]:
+    figure = {"adds": "each further request adds", "longest": "longest step"}[name]
+    shown = "" if value is None else f", {figure} {milliseconds(value / 1000)}"
+    commit = f" {run.commit[:12]}" if run.commit else ""
+    return {"value": value, "label": f"{run.started}{commit}: {run.verdict}{shown}"}
 
 
 def _at_once(level: Level) -> str:

@@ -156,6 +156,11 @@ class Measured:
         return charts.budget(self.record)
 
     @cached_property
+    def trend(self) -> charts.Chart | None:
+        """The figures of the earlier runs and of this one."""
+        return charts.trend(self.record, self._session.started if self._session else "now")
+
+    @cached_property
     def stacks(self) -> list[stacks.Frame]:
         """The merged stacks: what is called lies below what calls it."""
         return stacks.merged(self.record.stacks)

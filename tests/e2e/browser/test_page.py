@@ -263,7 +263,7 @@ def test_a_screen_reader_finds_its_way(page):
     for control in css(page, "input, select"):
         assert control.accessible_name
     drawings = css(page, "svg")
-    assert len(drawings) == 4 * 2 + 3  # two charts of each measured test, and three timelines
+    assert len(drawings) == 4 * 2 + 3 + 3  # two charts of each measured test; timelines and trends
     assert all(drawing.aria_role in ("img", "image") for drawing in drawings)
     assert all(drawing.accessible_name for drawing in drawings)
     ids = page.execute_script("return [...document.querySelectorAll('[id]')].map((e) => e.id)")
@@ -422,3 +422,19 @@ def test_axe_finds_no_barrier_between_two_reports(browser, tmp_path, width, sche
     assert [(one["id"], one["nodes"][0]["html"]) for one in found] == []
     widest = page.execute_script("return document.documentElement.scrollWidth")
     assert widest <= width
+
+
+def test_the_trend_of_a_test_shows_its_earlier_runs(page):
+    unfold(page)
+    (trend,) = css(page, "#test-2 .trend")
+    assert trend.text.startswith("Trend over 3 runs, in ms")
+    titles = page.execute_script(
+        "return [...document.querySelectorAll('#test-2 .series.adds title')]"
+        ".map((t) => t.textContent)"
+    )
+    assert titles == [
+        "2026-01-29T09:00:00 aaaabbbbcccc: pass, each further request adds 1 ms",
+        "2026-01-30T09:00:00 aaaabbbbcccc: fail, each further request adds 49 ms",
+        "2026-01-31T09:05:00+01:00: fail, each further request adds 50 ms",
+    ]
+    assert not css(page, "#test-1 .trend")
