@@ -78,6 +78,8 @@ def figures(record: Record, factor: float) -> list[Figure]:
         )
     if record.verdict == "not-measured" and not record.levels:
         return shown
+    if record.cause == "blocking-call":
+        factor = 1.0  # a wait takes as long on any machine
     steps: tuple[tuple[Reason, str, str, float, float], ...] = (
         ("lag", "longest step", "step", record.max_lag_ms, factor),
         ("blocked", "longest blocked", "blocked-step", record.max_blocked_ms, 1.0),

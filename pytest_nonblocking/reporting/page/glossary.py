@@ -86,7 +86,7 @@ TERMS: Mapping[str, Term] = {
     "machine-factor": Term(
         "machine factor",
         "How much slower this machine runs Python code than the reference machine, at least 1. "
-        "Limits of computing are multiplied by it.",
+        "Limits of computing are multiplied by it, limits of waiting are not.",
     ),
     "guard": Term(
         "guard",
