@@ -9,9 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from reported import culprit, failing, finding, record, report
 
+from pytest_nonblocking.reporting.record import Copy, Limit, Stack, Timeline
+
+pytest.importorskip(
+    "pytest_nonblocking.reporting.html_report", reason="the extra html is not installed"
+)
 from pytest_nonblocking.reporting.page import figures, stacks, timeline
 from pytest_nonblocking.reporting.page.measured import grouped, measured
-from pytest_nonblocking.reporting.record import Copy, Limit, Stack, Timeline
 
 LIMITS = {
     "max_serial_fraction": {"value": 0.1, "from": "default"},
