@@ -93,7 +93,7 @@ def test_each_figure_has_its_limit_with_unit_and_origin_and_the_setting_that_mov
     (test,) = shown(failing(**ALL_THREE))
     assert [(one.text, one.limit_text, one.setting) for one in test.figures] == [
         ("0.90 (0.80–1.00)", "0.10 (default)", "max_serial_fraction"),
-        ("50 ms", "20 ms from marker", "max_lag"),
+        ("50 ms", "20 ms (from marker)", "max_lag"),
         ("49 ms", "5 ms (default)", "max_blocked"),
     ]
     assert test.decisive.setting == "max_blocked"  # the farthest over its limit
@@ -102,8 +102,8 @@ def test_each_figure_has_its_limit_with_unit_and_origin_and_the_setting_that_mov
 @pytest.mark.parametrize(
     ("cause", "limit"),
     [
-        ("cpu-on-loop", "20 ms from marker × 1.5 slower machine"),
-        ("blocking-call", "20 ms from marker"),
+        ("cpu-on-loop", "20 ms (from marker) × 1.5 slower machine"),
+        ("blocking-call", "20 ms (from marker)"),
     ],
 )
 def test_a_slower_machine_moves_the_limits_of_computing_only(cause, limit):
@@ -114,7 +114,7 @@ def test_a_slower_machine_moves_the_limits_of_computing_only(cause, limit):
 def test_the_limit_of_a_fast_endpoint_says_why_it_is_higher():
     judged = {"fraction": 0.2, "low": 0.1, "high": 0.3, "limit": 0.34}
     (test,) = shown(record(judged=judged, limits=LIMITS))
-    assert test.decisive.limit_text == "0.34 (1 ms per request; 0.10 (default) is less)"
+    assert test.decisive.limit_text == "0.34: 1 ms per request, more than 0.10 (default)"
 
 
 @given(st.floats(0, 1e9), st.floats(0, 1e9), st.floats(0, 1e6))
@@ -189,3 +189,30 @@ def test_a_place_is_opened_where_it_can_be(session, file, link):
 )
 def test_a_setting_is_shown_with_its_unit(name, value, text):
     assert figures.limit_value(name, Limit(value=value, from_="default")) == text
+
+
+TIMEOUT = LIMITS | {"timeout": {"value": 1.0, "from": "marker"}}
+
+
+def test_a_hang_says_how_many_ended_and_within_which_limit():
+    never = {"end_ms": None, "steps_ms": []}
+    burst = {
+        "concurrency": 2,
+        "makespan_ms": 1000.0,
+        "copies": [{"end_ms": 20.0, "steps_ms": []}, never],
+    }
+    (test,) = shown(failing(reasons=["timeout"], limits=TIMEOUT, timeline=burst))
+    assert test.facts == ["1 of 2 copies ended within 1 s (timeout, from marker)."]
+    (test,) = shown(failing(reasons=["timeout"], limits=TIMEOUT, timeline=None))
+    assert test.facts == ["It hung for 1 s (timeout, from marker)."]
+    assert test.best_plot == "stacks"
+
+
+def test_what_the_guard_alone_fails_says_what_it_found_and_draws_nothing():
+    guard = {"guard": {"value": "fail", "from": "marker"}}
+    (test,) = shown(failing(reasons=["guard"], limits=guard))
+    assert test.facts == [
+        "time.sleep took 50.1 ms here; guard=fail (from marker) permits no such call on the event "
+        "loop."
+    ]
+    assert test.best_plot is None

@@ -125,18 +125,19 @@ def _fraction_limit(judged: float, limits: Mapping[str, Limit]) -> str:
     if limit is None or not isinstance(limit.value, (int, float)):
         return f"{judged:.2f}"
     if judged > limit.value * 1.005:
-        return f"{judged:.2f} (1 ms per request; {limit.value:.2f} {_origin(limit)} is less)"
-    return f"{judged:.2f} {_origin(limit)}"
+        return f"{judged:.2f}: 1 ms per request, more than {limit.value:.2f} ({origin(limit)})"
+    return f"{judged:.2f} ({origin(limit)})"
 
 
 def _slowed(limit: Limit, slower: float) -> str:
     assert isinstance(limit.value, (int, float))
-    text = f"{duration(limit.value)} {_origin(limit)}"
+    text = f"{duration(limit.value)} ({origin(limit)})"
     return text if slower < 1.005 else f"{text} × {slower:.1f} slower machine"
 
 
-def _origin(limit: Limit) -> str:
-    return "(default)" if limit.from_ == "default" else f"from {limit.from_}"
+def origin(limit: Limit) -> str:
+    """Return where a limit was set."""
+    return "default" if limit.from_ == "default" else f"from {limit.from_}"
 
 
 def limit_value(name: str, limit: Limit) -> str:

@@ -12,7 +12,7 @@ from ...model import Verdict
 from ..record import Place, Record, Report, Session
 from ..units import milliseconds, plural, rate
 from . import charts, stacks, timeline
-from .figures import Figure, decisive, figures, limit_value, severity
+from .figures import Figure, decisive, figures, limit_value, origin, severity
 
 WORST_FIRST: tuple[Verdict, ...] = ("fail", "inconclusive", "not-measured", "pass")
 _WORTH_SAYING = 0.02
@@ -85,23 +85,45 @@ class Measured:
     def facts(self) -> list[str]:
         """What a reader has to know of the measurement, in sentences."""
         record = self.record
+        if "timeout" in record.reasons:
+            return [self._unfinished]
+        if record.reasons == ("guard",):
+            return [self._accused]
         told = []
-        if record.levels and "timeout" not in record.reasons:
+        if record.serial_ms is not None and record.cause:
+            each = CAUSE_TEXTS[record.cause].per_request.capitalize()
+            told.append(f"{each} {milliseconds(record.serial_ms / 1000)}.")
+        if record.levels:
             first, last = record.levels[0], record.levels[-1]
-            if record.serial_ms is not None and record.cause:
-                each = CAUSE_TEXTS[record.cause].per_request.capitalize()
-                told.append(f"{each} {milliseconds(record.serial_ms / 1000)}.")
             took = f"One alone takes {milliseconds(first.makespan_ms / 1000)}"
             if last.concurrency > 1:
                 took += f", {last.concurrency} at once {milliseconds(last.makespan_ms / 1000)}"
             told.append(f"{took}.")
-            if record.ceiling_rps and "scaling" in record.reasons:
-                told.append(f"One process serves at most {rate(record.ceiling_rps)}.")
-        if "timeout" in record.reasons and record.timeline is not None:
-            copies = record.timeline.copies
-            ended = sum(copy.end_ms is not None for copy in copies)
-            told.append(f"{ended} of {plural(len(copies), 'copy', 'copies')} ended in time.")
+        if record.ceiling_rps and "scaling" in record.reasons:
+            told.append(f"One process serves at most {rate(record.ceiling_rps)}.")
         return told
+
+    @property
+    def _unfinished(self) -> str:
+        copies = self.record.timeline.copies if self.record.timeline else ()
+        ended = sum(copy.end_ms is not None for copy in copies)
+        who = f"{ended} of {plural(len(copies), 'copy', 'copies')} ended" if copies else "It hung"
+        limit = self.record.limits.get("timeout")
+        if limit is None:
+            return f"{who}."
+        within = "within" if copies else "for"
+        return f"{who} {within} {limit_value('timeout', limit)} (timeout, {origin(limit)})."
+
+    @property
+    def _accused(self) -> str:
+        accused = [one for one in self.record.guard if one.accused]
+        calls = ", ".join(dict.fromkeys(name for one in accused for name in one.functions))
+        took = milliseconds(sum(one.took_ms for one in accused) / 1000)
+        limit = self.record.limits.get("guard")
+        where = f" ({origin(limit)})" if limit else ""
+        return (
+            f"{calls} took {took} here; guard=fail{where} permits no such call on the event loop."
+        )
 
     @property
     def others(self) -> list[str]:
@@ -168,8 +190,12 @@ class Measured:
     @property
     def best_plot(self) -> str | None:
         """The one drawing that shows the cause best."""
+        if self.record.reasons == ("guard",):
+            return None  # it was fast here
         order = ["timeline", "latency", "budget", "stacks"]
-        if self.record.cause not in _ON_THE_LOOP:
+        if "timeout" in self.record.reasons:
+            order = ["timeline", "stacks"]
+        elif self.record.cause not in _ON_THE_LOOP:
             order[:2] = ["latency", "timeline"]
         return next((name for name in order if getattr(self, name)), None)
 

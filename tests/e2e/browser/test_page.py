@@ -180,7 +180,7 @@ def test_failures_of_one_line_are_one_card_with_the_fix_and_one_drawing(page):
         "await asyncio.sleep(…), or make the handler def",
         "0.90 (0.80–1.00), limit 0.10 (default)",
         "49 ms, limit 5 ms (default)",
-        "50 ms, limit 20 ms from marker",
+        "50 ms, limit 20 ms (from marker)",
         "2 tests fail here",
     ):
         assert fact in text, text
