@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 from ...model import Reason
 from ..record import Limit, Record
@@ -60,49 +61,59 @@ class Figure:
 
 def figures(record: Record, factor: float) -> list[Figure]:
     """Return what was compared with a limit; a machine slower by ``factor`` has longer limits."""
-    shown: list[Figure] = []
-    if (judged := record.judged) is not None:
-        shown.append(
-            Figure(
-                "scaling",
-                "serial fraction",
-                "judged",
-                judged.fraction,
-                judged.low,
-                judged.high,
-                judged.limit,
-                "max_serial_fraction",
-                _fraction_limit(judged.limit, record.limits),
-                in_ms=False,
-            )
-        )
     if record.verdict == "not-measured" and not record.levels:
-        return shown
+        return []
     if record.cause == "blocking-call":
         factor = 1.0  # a wait takes as long on any machine
-    steps: tuple[tuple[Reason, str, str, float, float], ...] = (
-        ("lag", "longest step", "step", record.max_lag_ms, factor),
-        ("blocked", "longest blocked", "blocked-step", record.max_blocked_ms, 1.0),
+    shown = (
+        _scaling(record),
+        _step(record, "lag", record.max_lag_ms, factor),
+        _step(record, "blocked", record.max_blocked_ms, 1.0),
     )
-    for reason, name, term, value, slower in steps:
-        limit = record.limits.get(f"max_{reason}")
-        if limit is None or not isinstance(limit.value, (int, float)):
-            continue
-        shown.append(
-            Figure(
-                reason,
-                name,
-                term,
-                value,
-                value,
-                value,
-                limit.value * slower * 1000,
-                f"max_{reason}",
-                _slowed(limit, slower),
-                in_ms=True,
-            )
-        )
-    return shown
+    return [figure for figure in shown if figure is not None]
+
+
+def _scaling(record: Record) -> Figure | None:
+    judged = record.judged
+    if judged is None:
+        return None
+    return Figure(
+        reason="scaling",
+        name="serial fraction",
+        term="judged",
+        value=judged.fraction,
+        low=judged.low,
+        high=judged.high,
+        limit=judged.limit,
+        setting="max_serial_fraction",
+        limit_text=_fraction_limit(judged.limit, record.limits),
+        in_ms=False,
+    )
+
+
+_STEPS = {"lag": ("longest step", "step"), "blocked": ("longest blocked", "blocked-step")}
+
+
+def _step(
+    record: Record, reason: Literal["lag", "blocked"], ms: float, slower: float
+) -> Figure | None:
+    setting = f"max_{reason}"
+    limit = record.limits.get(setting)
+    if limit is None or not isinstance(limit.value, (int, float)):
+        return None
+    name, term = _STEPS[reason]
+    return Figure(
+        reason=reason,
+        name=name,
+        term=term,
+        value=ms,
+        low=ms,
+        high=ms,
+        limit=limit.value * slower * 1000,
+        setting=setting,
+        limit_text=_slowed(limit, slower),
+        in_ms=True,
+    )
 
 
 def decisive(record: Record, shown: list[Figure]) -> Figure | None:
