@@ -418,6 +418,15 @@ OPTIONS = (
         switch=True,
     ),
     Option(
+        "history",
+        None,
+        _path,
+        "FILE",
+        "file to which each run adds its figures as a line of JSON (.jsonl); the HTML report draws "
+        "the trend of each test",
+        marker=False,
+    ),
+    Option(
         "require",
         None,
         _whole_number(0),
@@ -507,6 +516,7 @@ class Settings:
     report: tuple[str, ...]
     baseline: str | None
     update_baseline: bool
+    history: str | None
     require: int | None
     scan: bool
     scan_methods: tuple[str, ...]

@@ -41,10 +41,12 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", _MARKER.format(keywords))
     settings = config.stash[SETTINGS] = _settings.from_config(config)
     config.stash[TEXTS] = {}
-    if settings.report and not hasattr(config, "workerinput"):
+    if (settings.report or settings.history) and not hasattr(config, "workerinput"):
         from .reporting.files import check_paths
+        from .reporting.sessions import begin
 
         check_paths(settings, config)
+        begin(config)
     if settings.baseline is not None or settings.update_baseline:
         from .gate import baseline
 

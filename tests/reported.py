@@ -22,6 +22,7 @@ def level(concurrency, makespan, **parts):
         "budget_ms": budget | parts,
         "pressure_ms": 0.0,
         "residual_ms": 0.0,
+        "runs": [{"makespan_ms": makespan * n, "p50_ms": makespan / 2} for n in (0.9, 1.0, 1.1)],
     }
 
 
@@ -35,6 +36,7 @@ def record(nodeid="test_shop.py::test_ok", **changes):
         "cause": None,
         "culprit": None,
         "message": None,
+        "fix": None,
         "accepted_by": None,
         "allowed": [],
         "guard": [],
@@ -51,6 +53,7 @@ def record(nodeid="test_shop.py::test_ok", **changes):
         "limits": LIMITS,
         "timeline": None,
         "stacks": [],
+        "history": [],
     }
     return from_plain(Record, healthy | to_plain(changes))
 
@@ -91,6 +94,17 @@ def finding(**changes):
     } | changes
 
 
+def past(started, verdict="fail", serial_ms=49.0):
+    """An earlier run of the failing test."""
+    return {
+        "started": started,
+        "commit": "aaaabbbbcccc",
+        "verdict": verdict,
+        "serial_ms": serial_ms,
+        "max_lag_ms": serial_ms + 1,
+    }
+
+
 def failing(nodeid="test_shop.py::test_export", **changes):
     """A blocking handler with ``changes``."""
     facts = {
@@ -100,6 +114,8 @@ def failing(nodeid="test_shop.py::test_export", **changes):
         "culprit": culprit(),
         "guard": [finding()],
         "message": "nonblocking: GET /export blocks the event loop\n  cause    blocking-call",
+        "target": "GET /export",
+        "fix": "await asyncio.sleep(…), or make the handler `def`",
         "serial_fraction": 1.0,
         "serial_ms": 50.0,
         "ceiling_rps": 20.0,
@@ -114,14 +130,32 @@ def failing(nodeid="test_shop.py::test_export", **changes):
             ],
         },
         "stacks": [
-            {"frames": ["export (shop/app.py:41)", "sleep (time:1)"], "count": 20},
-            {"frames": ["export (shop/app.py:42)"], "count": 4},
+            {
+                "frames": ["export (shop/app.py:41)", "sleep (time:1)"],
+                "count": 20,
+                "user": [True, False],
+            },
+            {"frames": ["export (shop/app.py:42)"], "count": 4, "user": [True]},
         ],
+        "history": [past("2026-01-29T09:00:00", "pass", 1.0), past("2026-01-30T09:00:00")],
     }
     return record(nodeid, **facts | changes)
 
 
-def report(*tests, machine_factor=1.0):
+SESSION = {
+    "started": "2026-01-31T09:05:00+01:00",
+    "duration_s": 65.2,
+    "command": "pytest tests",
+    "app": "shop.main:app",
+    "commit": "0123456789abcdef0123456789abcdef01234567-dirty",
+    "ci": "GitHub Actions",
+    "ci_url": "https://ci.example/runs/1",
+    "source_url": "https://ci.example/blob/0123/",
+    "rootdir": "/home/me/shop",
+}
+
+
+def report(*tests, machine_factor=1.0, session=SESSION):
     """A whole report of ``tests``."""
     whole = {
         "schema_version": 1,
@@ -134,5 +168,6 @@ def report(*tests, machine_factor=1.0):
             "machine_factor": machine_factor,
         },
         "tests": to_plain(tests),
+        "session": session,
     }
     return from_plain(Report, whole)

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..reporting import escaped, files, loading, terminal
+from ..reporting.atomic import write_text
 from ..reporting.record import SCHEMA_VERSION, Report
 from ..reporting.units import plural
 from . import comparison
@@ -29,7 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = _parser().parse_args(arguments)
     try:
         if given.command == "compare":
-            return _compare(_report(given.a), _report(given.b))
+            return _compare(_report(given.a), _report(given.b), given.output, given.force)
         if given.command == "show":
             return _show(_report(given.file))
         return _html(
@@ -54,6 +55,8 @@ def _parser() -> argparse.ArgumentParser:
     compare = commands.add_parser("compare", help="what got worse from A to B", epilog=_EXIT)
     compare.add_argument("a", metavar="A.json", type=Path)
     compare.add_argument("b", metavar="B.json", type=Path)
+    compare.add_argument("-o", "--output", type=Path, help="also write a page of both, OUT.html")
+    compare.add_argument("--force", action="store_true", help="replace a file that is there")
     show = commands.add_parser("show", help="the terminal's text from a report", epilog=_EXIT)
     show.add_argument("file", metavar="FILE.json", type=Path)
     html = commands.add_parser("html", help="a page from a report", epilog=_EXIT)
@@ -96,26 +99,59 @@ def _show(report: Report) -> int:
     return int(any(test.verdict == "fail" and not test.accepted_by for test in tests))
 
 
-def _compare(before: Report, after: Report) -> int:
-    changes = comparison.compare(before, after)
+def _compare(before: Report, after: Report, output: Path | None, force: bool) -> int:
+    pairs = comparison.pairs(before, after)
+    if output is not None:
+        _check(output, force)
+    changes = [pair.change for pair in pairs if pair.change is not None]
     for change in changes:
         print(escaped.line(f"{change.kind:<8} {change.test}  {change.text}"))
     kinds = [change.kind for change in changes]
     shown = ", ".join(f"{kinds.count(kind)} {kind}" for kind in dict.fromkeys(kinds))
     compared = plural(len(after.tests), "measurement")
     print(f"nonblocking: {compared} compared: {shown or 'no difference beyond noise'}")
+    if output is not None:
+        _write(output, _page_of_both(before, after, pairs))
     return int("worse" in kinds)
 
 
+def _page_of_both(before: Report, after: Report, pairs: Sequence[comparison.Pair]) -> str:
+    from ..reporting import html_report  # needs an extra
+
+    return html_report.render_comparison(
+        before,
+        after,
+        [
+            html_report.Difference(
+                pair.change.kind if pair.change else "same",
+                pair.change.text if pair.change else "",
+                pair.before,
+                pair.after,
+            )
+            for pair in pairs
+        ],
+    )
+
+
 def _html(report: Report, output: Path, force: bool) -> int:
+    _check(output, force)
+    from ..reporting import html_report  # needs an extra
+
+    _write(output, html_report.render(report))
+    return 0
+
+
+def _check(output: Path, force: bool) -> None:
     if output.suffix != ".html":
         raise files.CannotWriteError(f"cannot write {output}: the ending must be .html")
     files.check(output)
     if output.exists() and not force:
         raise files.CannotWriteError(f"{output} is there already: give another name, or --force")
+
+
+def _write(output: Path, page: str) -> None:
     try:
-        files.write(output, report)
+        write_text(output, page)
     except OSError as error:
         raise files.CannotWriteError(f"cannot write {output}: {error}") from None
     print(escaped.line(f"wrote {output}"))
-    return 0

@@ -30,19 +30,32 @@ class Change:
     text: str
 
 
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """A measurement in both reports, or in one, and what is different about it."""
+
+    before: Record | None
+    after: Record | None
+    change: Change | None
+
+
 def compare(before: Report, after: Report) -> list[Change]:
     """Return the differences between two reports, in the order of the second, then what is gone."""
-    slower = after.environment.machine_factor / before.environment.machine_factor
+    return [pair.change for pair in pairs(before, after) if pair.change is not None]
+
+
+def pairs(before: Report, after: Report) -> list[Pair]:
+    """Return all measurements of two reports, in the order of the second, then what is gone."""
+    slower = max(1.0, after.environment.machine_factor / before.environment.machine_factor)
     old, new = _by_key(before.tests), _by_key(after.tests)
-    changes = []
+    shown = []
     for key, record in new.items():
-        changes += (
-            _changes(old[key], record, max(1.0, slower)) if key in old else [_appeared(record)]
-        )
-    for key, record in old.items():
-        if key not in new:
-            changes.append(Change("gone", record.nodeid, f"was {_told(record)}"))
-    return changes
+        known = old.get(key)
+        change = _appeared(record) if known is None else _change(known, record, slower)
+        shown.append(Pair(known, record, change))
+    gone = (record for key, record in old.items() if key not in new)
+    shown += (Pair(one, None, Change("gone", one.nodeid, f"was {_told(one)}")) for one in gone)
+    return shown
 
 
 def _by_key(records: Sequence[Record]) -> dict[tuple[str, int], Record]:
@@ -60,17 +73,17 @@ def _appeared(record: Record) -> Change:
     return Change(kind, record.nodeid, f"is new: {_told(record)}")
 
 
-def _changes(old: Record, new: Record, slower: float) -> list[Change]:
+def _change(old: Record, new: Record, slower: float) -> Change | None:
     test, text = new.nodeid, f"{_told(old)}, now {_told(new)}"
     words = old.verdict, new.verdict
     if words[0] != words[1]:
         if words[1] == "fail":
-            return [Change("worse", test, text)]
-        return [Change("better" if words[1] == "pass" else "unclear", test, text)]
+            return Change("worse", test, text)
+        return Change("better" if words[1] == "pass" else "unclear", test, text)
     if words[1] not in CONCLUSIVE:
-        return []
+        return None
     if old.cause != new.cause or _function(old) != _function(new):
-        return [Change("worse", test, text)]
+        return Change("worse", test, text)
     factor = NOISE_FACTOR[words[1]] * slower
     if old.serial_ms is None or new.serial_ms is None:
         name, was, now = "longest step", old.max_lag_ms, new.max_lag_ms
@@ -78,10 +91,10 @@ def _changes(old: Record, new: Record, slower: float) -> list[Change]:
         name, was, now = "serial demand", old.serial_ms, new.serial_ms
     facts = f"{name} {milliseconds(was / 1000)}, now {milliseconds(now / 1000)}"
     if now > was * factor and now > was + NOISE_MS:
-        return [Change("worse", test, facts)]
+        return Change("worse", test, facts)
     if was > now * factor and was > now + NOISE_MS:
-        return [Change("better", test, facts)]
-    return []
+        return Change("better", test, facts)
+    return None
 
 
 def _function(record: Record) -> tuple[str, str] | None:

@@ -63,13 +63,22 @@ def stacks(
     evidence: Evidence, cause: Cause | None, rootdir: Path, packages: Collection[str] = ()
 ) -> tuple[Stack, ...]:
     """Return where what ``cause`` names was seen: stacks from the user's first line on, counted."""
-    seen: Counter[tuple[str, ...]] = Counter()
+    seen: Counter[tuple[tuple[str, bool], ...]] = Counter()
     for stack, times in _witnesses(evidence, cause):
         # A stack that is missing from the look with most waiting copies has a count of 0.
         if times and (frames := _shown(stack, packages)):
-            seen[tuple(_named(frame, rootdir) for frame in frames)] += times
+            seen[
+                tuple(
+                    (_named(one, rootdir), owner_of(one, packages) != "library") for one in frames
+                )
+            ] += times
     return tuple(
-        Stack(frames=frames, count=count) for frames, count in seen.most_common(_STACKS_SHOWN)
+        Stack(
+            frames=tuple(name for name, _ in frames),
+            count=count,
+            user=tuple(is_users for _, is_users in frames),
+        )
+        for frames, count in seen.most_common(_STACKS_SHOWN)
     )
 
 

@@ -16,9 +16,10 @@ from typing import NamedTuple
 import pytest
 
 from ..config import Settings
-from . import escaped
+from . import escaped, history, sessions
 from .atomic import write_text
 from .json_report import document
+from .loading import BadFileError
 from .record import Measurement, Report
 
 
@@ -111,17 +112,24 @@ def _paths(settings: Settings, config: pytest.Config) -> list[Path]:
 def check_paths(settings: Settings, config: pytest.Config) -> None:
     """Raise pytest.UsageError for a file that could not be written at the end of the run.
 
-    Nor can a file hold two reports, or a report and the baseline.
+    Nor can a file hold two of the reports, the history and the baseline.
     """
     asked = [("report", path) for path in _paths(settings, config)]
+    option = "report"
     try:
         for _, path in asked:
             check(path)
+        if settings.history is not None:
+            option = "history"
+            path = resolved(settings.history, "history", settings, config)
+            check_place(path)
+            history.load(path)
+            asked.append(("history", path))
         if settings.baseline is not None:
             asked.append(("baseline", resolved(settings.baseline, "baseline", settings, config)))
         _check_apart(asked)
-    except CannotWriteError as error:
-        raise pytest.UsageError(f"{settings.origins['report']}: {error}") from None
+    except (CannotWriteError, BadFileError) as error:
+        raise pytest.UsageError(f"{settings.origins[option]}: {error}") from None
 
 
 def _check_apart(asked: Sequence[tuple[str, Path]]) -> None:
@@ -143,11 +151,21 @@ def _is_same(path: Path, other: Path) -> bool:
 def write_all(
     settings: Settings, config: pytest.Config, measurements: Sequence[Measurement]
 ) -> list[str]:
-    """Write every report; return one message for each that could not be written."""
+    """Write every report and the history; return one message for each that was not written."""
     shown = []
-    for path in _paths(settings, config):
+    paths = _paths(settings, config)
+    session = sessions.ended(settings, config) if paths or settings.history else None
+    if settings.history is not None and session is not None and measurements:
+        path = resolved(settings.history, "history", settings, config)
         try:
-            write(path, document(measurements))
+            past = history.load(path)
+            history.append(path, measurements, session)
+            measurements = history.with_past(measurements, past)
+        except (OSError, BadFileError) as error:
+            shown.append(f"cannot write the history {path}: {error}")
+    for path in paths:
+        try:
+            write(path, document(measurements, session))
         except Exception as error:  # of a library's too: the run's own result must stand
             shown.append(f"cannot write the report {path}: {type(error).__name__}: {error}")
     return shown

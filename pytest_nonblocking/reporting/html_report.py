@@ -2,206 +2,152 @@
 
 from __future__ import annotations
 
-import sys
-from collections import Counter
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+import re
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 import jinja2
 import markupsafe
-import pygal  # type: ignore[import-untyped]  # it has no hints
 
-from .details import DEEPEST_SHOWN
-from .record import Level, Record, Report
-from .terminal import BEST_FIRST
+from .page.charts import PARTS
+from .page.glossary import TERMS
+from .page.measured import WORST_FIRST, Measured, counts, grouped, measured
+from .record import Record, Report
+from .units import milliseconds, plural, rate
 
-# It adds a finder for its plug-ins to the interpreter's, of a kind of which CPython 3.11 warns
-# at every import that is not found later.
-sys.meta_path[:] = [f for f in sys.meta_path if not isinstance(f, pygal.PluginImportFixer)]
-
-_PARTS = {
-    "cpu": "on the CPU",
-    "blocked": "blocked",
-    "gil": "waiting for the GIL",
-    "gc": "garbage collector",
-    "descheduled": "kept waiting by the machine",
-    "idle": "idle",
+_LEGENDS = {
+    "slowest": "slowest copy of each run",
+    "median": "median copy of each run",
+    "bounds": "between the bounds",
+    "limit": "limit",
+    "waiting": "waiting",
+    "mine": "your code",
+    "library": "libraries",
+    "adds": "each further request adds",
+    "longest": "longest step",
 }
-_LATENCIES = ("slowest copy", "median copy", "if none waits (ideal)", "if all wait in line")
-_WIDTH, _HEIGHT = 440, 260
+"""What legends say where it is not the title of a term."""
 
 
 def render(report: Report) -> str:
     """Return the whole page of a report."""
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+    tests = measured(report)
+    groups = grouped(tests)
+    others = [test for test in tests if test.record.verdict != "fail"]
+    anchors = {test.number: f"test-{test.number}" for test in others}
+    anchors |= {test.number: f"culprit-{one.number}" for one in groups for test in one.tests}
+    page = environment().get_template("report.html.j2")
+    return page.render(
+        report=report,
+        title=_title(tests),
+        tests=tests,
+        groups=groups,
+        others=others,
+        anchors=anchors,
+        parts=PARTS,
+        verdicts=counts((test.record.verdict for test in tests), WORST_FIRST),
+        causes=counts(test.record.cause for test in tests if test.record.cause),
+        used_terms=TERMS if tests else (),
+    )
+
+
+class Difference(NamedTuple):
+    """A measurement of two reports, or of one, and what is different about it."""
+
+    kind: str
+    text: str
+    before: Record | None
+    after: Record | None
+
+
+class _Row(NamedTuple):
+    kind: str
+    text: str
+    test: str
+    before: Measured | None
+    after: Measured | None
+
+
+_WORST_DIFFERENCE_FIRST = ("worse", "unclear", "new", "better", "gone", "same")
+
+
+def render_comparison(before: Report, after: Report, differences: Sequence[Difference]) -> str:
+    """Return a page of two reports side by side."""
+    rows = []
+    for number, one in enumerate(differences):
+        old = None if one.before is None else Measured(number, one.before, before)
+        new = None if one.after is None else Measured(number, one.after, after)
+        name = next(known.record.nodeid for known in (new, old) if known)
+        rows.append(_Row(one.kind, one.text, name, old, new))
+    rows.sort(key=lambda row: _WORST_DIFFERENCE_FIRST.index(row.kind))
+    kinds = counts((row.kind for row in rows), _WORST_DIFFERENCE_FIRST)
+    shown = ", ".join(f"{count} {kind}" for kind, count in kinds if kind != "same")
+    compared = plural(len(rows), "measurement")
+    page = environment().get_template("comparison.html.j2")
+    return page.render(
+        title=f"{compared} compared: {shown or 'no difference beyond noise'}",
+        before=before,
+        after=after,
+        rows=rows,
+        kinds=kinds,
+        used_terms=TERMS,
+    )
+
+
+def environment() -> jinja2.Environment:
+    """Return the environment of the page's templates, which escapes whatever it inserts."""
+    made = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent / "page"),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    tests = [_Test(number, test) for number, test in enumerate(report.tests, start=1)]
-    tests.sort(key=lambda test: -BEST_FIRST.index(test.record.verdict))
-    return environment.get_template("report.html.j2").render(
-        report=report,
-        tests=tests,
-        parts=_PARTS,
-        latencies=_LATENCIES,
-        verdicts=_counts(test.record.verdict for test in tests),
-        causes=_counts(test.record.cause for test in tests if test.record.cause),
+    made.filters |= {
+        "ms": _ms,
+        "rate": rate,
+        "took": _took,
+        "plural": plural,
+        "code": _code,
+        "breakable": _breakable,
+    }
+    made.globals |= {"terms": TERMS, "legends": _LEGENDS}
+    return made
+
+
+def _title(tests: list[Measured]) -> str:
+    words = [test.record.verdict for test in tests]
+    every = plural(len(words), "measurement")
+    if not words:
+        return "Nothing was measured"
+    if failing := words.count("fail"):
+        return f"{failing} of {every} {'fails' if failing == 1 else 'fail'}"
+    if undecided := len(words) - words.count("pass"):
+        return f"{undecided} of {every} without a verdict"
+    return f"All {every} pass" if len(words) > 1 else "The measurement passes"
+
+
+def _ms(value: float | None) -> str:
+    return "" if value is None else milliseconds(value / 1000)
+
+
+def _took(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest} s" if minutes else f"{seconds:.1f} s"
+
+
+def _code(text: str) -> markupsafe.Markup:
+    """Return the text with what is in backticks as code."""
+    parts = text.split("`")
+    if len(parts) % 2 == 0:
+        return markupsafe.escape(text)
+    return markupsafe.Markup("").join(
+        markupsafe.Markup("<code>{}</code>").format(part) if n % 2 else part
+        for n, part in enumerate(parts)
     )
 
 
-def _counts(words: Iterable[str]) -> list[tuple[str, int]]:
-    return sorted(Counter(words).items())
-
-
-@dataclass(frozen=True, slots=True)
-class _Test:
-    """One measurement as the page shows it."""
-
-    number: int
-    record: Record
-
-    @property
-    def source(self) -> list[tuple[int, str, bool]]:
-        """The lines around the culprit's: number, text, and whether it is the one."""
-        culprit = self.record.culprit
-        if culprit is None or culprit.source is None:
-            return []
-        numbered = enumerate(culprit.source.lines, start=culprit.source.first)
-        return [(number, text, number == culprit.line) for number, text in numbered]
-
-    @property
-    def budget(self) -> markupsafe.Markup | None:
-        """The budget of the loop's time against the concurrency, as a drawing."""
-        levels = self.record.levels
-        if not levels:
-            return None
-        chart = pygal.StackedBar(
-            **_look("Milliseconds of the loop's time"), x_title="copies at once"
-        )
-        chart.x_labels = [str(level.concurrency) for level in levels]
-        for name, title in _PARTS.items():
-            chart.add(title, [getattr(level.budget_ms, name) for level in levels])
-        return _drawn(chart, f"Where the loop's time goes, {_told(levels)}")
-
-    @property
-    def latency(self) -> markupsafe.Markup | None:
-        """The latency against the concurrency, beside the ideal and the worst."""
-        levels = self.record.levels
-        if len(levels) < 2 or levels[0].concurrency != 1:
-            return None
-        alone, most = levels[0].makespan_ms, levels[-1].concurrency
-        chart = pygal.XY(**_look("Milliseconds from the release"), x_title="copies at once")
-        chart.x_labels = [level.concurrency for level in levels]
-        for title, name in zip(_LATENCIES, ("max", "p50"), strict=False):
-            points = [(level.concurrency, getattr(level.latency_ms, name)) for level in levels]
-            chart.add(title, [point for point in points if point[1] is not None])
-        chart.add(_LATENCIES[2], [(1, alone), (most, alone)], show_dots=False)
-        chart.add(_LATENCIES[3], [(1, alone), (most, most * alone)], show_dots=False)
-        return _drawn(chart, f"Latency against concurrency, {_told(levels)}")
-
-    @property
-    def timeline(self) -> _Timeline | None:
-        """One burst, a bar for each copy."""
-        shown = self.record.timeline
-        if shown is None or not shown.makespan_ms:
-            return None
-        scale = 1000 / shown.makespan_ms
-        bars = []
-        for copy in shown.copies:
-            end = shown.makespan_ms if copy.end_ms is None else copy.end_ms
-            steps = []
-            for start, length, blocked in copy.steps_ms:
-                loop = max(0.0, length - blocked)
-                steps.append((start * scale, loop * scale, (start + loop) * scale, blocked * scale))
-            bars.append(_Bar(end * scale, steps))
-        return _Timeline(shown.concurrency, shown.makespan_ms, bars)
-
-    @property
-    def flames(self) -> list[_Flame]:
-        """The merged stacks: what is called lies below what calls it."""
-        root = _Flame("", 0)
-        for stack in self.record.stacks:
-            root.add(stack.frames[:DEEPEST_SHOWN], stack.count)
-        return root.below
-
-
-@dataclass(frozen=True, slots=True)
-class _Bar:
-    """One copy: when it ended, and its steps as (x, width) on the loop and (x, width) blocked."""
-
-    end: float
-    steps: list[tuple[float, float, float, float]]
-
-
-@dataclass(frozen=True, slots=True)
-class _Timeline:
-    concurrency: int
-    makespan_ms: float
-    bars: list[_Bar]
-
-
-@dataclass(slots=True)
-class _Flame:
-    """A frame, how often it was seen, and what it called."""
-
-    name: str
-    count: int
-    below: list[_Flame] = field(default_factory=list)
-
-    def add(self, frames: Sequence[str], count: int) -> None:
-        """Merge a stack into the tree."""
-        if not frames:
-            return
-        child = next((one for one in self.below if one.name == frames[0]), None)
-        if child is None:
-            child = _Flame(frames[0], 0)
-            self.below.append(child)
-        child.count += count
-        child.add(frames[1:], count)
-        self.below.sort(key=lambda one: -one.count)
-
-
-def _look(y_title: str) -> dict[str, Any]:
-    return {
-        "js": [],
-        "css": [],  # the page has one style for all charts, in light and dark
-        "disable_xml_declaration": True,
-        "width": _WIDTH,
-        "height": _HEIGHT,
-        "y_title": y_title,
-        "show_legend": False,  # the page has its own, which wraps
-        "max_scale": 6,
-        "include_x_axis": True,
-        "margin": 8,
-    }
-
-
-def _drawn(chart: Any, shown: str) -> markupsafe.Markup:
-    """Return the chart as an element of the page, with the text ``shown`` for screen readers."""
-
-    def fit(root: Any) -> Any:
-        root.set("role", "img")
-        root.set("aria-label", shown)
-        for parent in root.iter():
-            parent.attrib.pop("id", None)  # the same in each chart
-            for child in list(parent):
-                name = str(child.tag).rpartition("}")[2]
-                if name in ("script", "style", "title", "desc") or child.get("class") in (
-                    "tooltip",
-                    "tooltip-overlay",
-                ):
-                    parent.remove(child)
-        return root
-
-    chart.add_xml_filter(fit)
-    return markupsafe.Markup(chart.render(is_unicode=True))
-
-
-def _told(levels: Sequence[Level]) -> str:
-    took = ((level.concurrency, level.makespan_ms) for level in levels)
-    return ", ".join(f"{copies} at once: {makespan:.1f} ms" for copies, makespan in took)
+def _breakable(text: object) -> markupsafe.Markup:
+    """Return a name that may be broken after what separates its parts."""
+    return markupsafe.Markup("<wbr>").join(re.split(r"(?<=[/_:\[.])(?![/_:\[.])", str(text)))

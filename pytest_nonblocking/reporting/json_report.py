@@ -15,6 +15,7 @@ from typing import Any
 from .. import model
 from ..model import Calibration, Outcome, Run
 from . import details, guard_words
+from .advice import fix_for
 from .failure import failure_text
 from .places import relative, route_text
 from .plain import from_plain, schema_of, text_of, to_plain
@@ -30,6 +31,8 @@ from .record import (
     Measurement,
     Record,
     Report,
+    Round,
+    Session,
     Share,
     Tool,
 )
@@ -77,6 +80,7 @@ def _record(outcome: Outcome, rootdir: Path) -> Record:
         cause=judgement.cause,
         culprit=None if culprit is None else _culprit(culprit, rootdir),
         message=failure_text(outcome, rootdir) if judgement.verdict == "fail" else None,
+        fix=_fix(outcome),
         allowed=judgement.allowed,
         guard=tuple(_finding(one, outcome, rootdir) for one in outcome.findings),
         notes=outcome.notes,
@@ -96,6 +100,13 @@ def _record(outcome: Outcome, rootdir: Path) -> Record:
         timeline=details.timeline(evidence),
         stacks=details.stacks(evidence, judgement.cause, rootdir, outcome.packages),
     )
+
+
+def _fix(outcome: Outcome) -> str | None:
+    judgement = outcome.judgement
+    if judgement.verdict != "fail" or judgement.cause is None or judgement.reasons == ("guard",):
+        return None  # the guard's findings have fixes of their own
+    return fix_for(judgement.cause, outcome.culprit, outcome.evidence)
 
 
 def _culprit(culprit: model.Culprit, rootdir: Path) -> Culprit:
@@ -140,7 +151,7 @@ def _judged(judged: model.Judged) -> Judged:
     )
 
 
-def document(measurements: Sequence[Measurement]) -> Report:
+def document(measurements: Sequence[Measurement], session: Session | None = None) -> Report:
     """Return the whole report."""
     # A test that was not measured knows nothing of the machine.
     made = [one for one in measurements if one.record.levels] or measurements
@@ -149,6 +160,7 @@ def document(measurements: Sequence[Measurement]) -> Report:
         tool=Tool(name="pytest-nonblocking", version=metadata.version("pytest-nonblocking")),
         environment=made[0].environment if made else environment(Calibration()),
         tests=tuple(one.record for one in measurements),
+        session=session,
     )
 
 
@@ -182,6 +194,13 @@ def _level(concurrency: int, runs: list[Run]) -> Level:
         ),
         pressure_ms=_ms(middle.pressure.waiting),
         residual_ms=_ms(middle.residual),
+        runs=tuple(
+            Round(
+                makespan_ms=_ms(run.makespan),
+                p50_ms=_maybe_ms(_quantile(sorted(run.latencies), 0.5)),
+            )
+            for run in runs
+        ),
     )
 
 

@@ -12,6 +12,7 @@ from typing import Annotated, ClassVar, Literal, NamedTuple
 from ..model import Category, Cause, Reason, Verdict
 
 SCHEMA_VERSION = 1
+_WEB = "^https?://"
 _ROUTE = "^(.+):([0-9]{1,9}) in (.+)$"
 
 NotNegative = Annotated[float, {"minimum": 0}]
@@ -41,6 +42,37 @@ class Environment:
     clock: str
     machine_factor: Annotated[float, {"minimum": 1}]
     tracer: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Session:
+    """The run of pytest that made the report: when, how, and of which code."""
+
+    OPEN: ClassVar[bool] = True
+    started: Annotated[str, {"description": "Date and time with the offset from UTC (ISO 8601)."}]
+    duration_s: NotNegative
+    command: str
+    app: Annotated[str | None, {"description": "The setting app, if it is set."}] = None
+    commit: Annotated[
+        str | None,
+        {"description": 'The commit under test, with the suffix "-dirty" for changed files.'},
+    ] = None
+    ci: Annotated[str | None, {"description": "The name of the CI service."}] = None
+    ci_url: Annotated[str | None, {"description": "The page of the CI run.", "pattern": _WEB}] = (
+        None
+    )
+    source_url: Annotated[
+        str | None,
+        {
+            "description": "Precedes a path of the report in the address of the file at the "
+            "commit, in a CI run.",
+            "pattern": _WEB,
+        },
+    ] = None
+    rootdir: Annotated[
+        str | None,
+        {"description": "The folder to which paths are relative; null in a CI run."},
+    ] = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,6 +177,14 @@ class Budget:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Round:
+    """One run: its makespan, and the median latency of its copies, None if none finished."""
+
+    makespan_ms: float
+    p50_ms: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Level:
     """All runs at one concurrency."""
 
@@ -155,6 +195,9 @@ class Level:
     budget_ms: Budget
     pressure_ms: NotNegative
     residual_ms: float
+    runs: Annotated[
+        tuple[Round, ...], {"description": "Each run at this concurrency, in order."}
+    ] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -188,6 +231,9 @@ class Stack:
 
     frames: Annotated[tuple[str, ...], {"minItems": 1}]
     count: Positive
+    user: Annotated[
+        tuple[bool, ...], {"description": "For each frame, whether it is in the user's own code."}
+    ] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -220,6 +266,17 @@ class Finding:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Past:
+    """The figures of an earlier run of a test."""
+
+    started: str
+    commit: str | None
+    verdict: Verdict
+    serial_ms: float | None
+    max_lag_ms: NotNegative
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Record:
     """One measurement."""
 
@@ -230,6 +287,7 @@ class Record:
     cause: Cause | None
     culprit: Culprit | None
     message: Annotated[str | None, {"description": "The whole text of a failure."}] = None
+    fix: Annotated[str | None, {"description": "What to do about the cause of a failure."}] = None
     accepted_by: Annotated[
         Literal["baseline"] | None,
         {"description": "What accepts the failure: the test does not fail for it."},
@@ -271,6 +329,10 @@ class Record:
             "first line of the user's on."
         },
     ] = ()
+    history: Annotated[
+        tuple[Past, ...],
+        {"description": "Up to 50 earlier runs from the history file, the oldest first."},
+    ] = ()
 
     @property
     def place(self) -> Place | None:
@@ -295,3 +357,4 @@ class Report:
     tool: Tool
     environment: Environment
     tests: tuple[Record, ...]
+    session: Session | None = None

@@ -107,6 +107,19 @@ def test_compare_of_the_same_is_fine(call):
     assert "no difference beyond noise" in done.stdout
 
 
+def test_compare_writes_a_page_of_both(folder, call):
+    pytest.importorskip("jinja2", reason="the extra html is not installed")
+    done = call("compare", "a.json", "b.json", "-o", "both.html")
+    assert done.returncode == 1
+    assert done.stdout.endswith("compared: 1 worse\nwrote both.html\n")
+    assert "2 measurements compared: 1 worse" in (folder / "both.html").read_text("utf-8")
+    again = call("compare", "a.json", "b.json", "-o", "both.html")
+    assert again.returncode == 2
+    assert again.stderr.count("both.html is there already") == 1
+    assert call("compare", "a.json", "b.json", "-o", "both.html", "--force").returncode == 1
+    assert call("compare", "a.json", "b.json", "-o", "both.txt").returncode == 2
+
+
 def test_html_writes_a_page_beside_the_report(folder, call):
     pytest.importorskip("jinja2", reason="the extra html is not installed")
     assert call("html", "b.json").returncode == 0

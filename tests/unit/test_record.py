@@ -155,3 +155,6 @@ def test_a_page_is_made_of_whatever_is_read():
     tests = [test for one in read for test in one.tests if test != READ.tests[0]]
     page = html_report.render(replace(READ, tests=tuple(tests)))
     assert page.count("<details") == len(tests) > 50
+    sessions = [replace(READ, session=one.session) for one in read if one.session != READ.session]
+    assert len(sessions) > 20
+    assert all(html_report.render(one).startswith("<!doctype html>") for one in sessions)
