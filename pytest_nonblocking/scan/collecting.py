@@ -5,7 +5,7 @@ from __future__ import annotations
 import types
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -15,16 +15,25 @@ from ..measuring import Nonblocking
 from . import inputs
 from .discovery import discover, listed
 from .document import BrokenDocumentError
+from .hints import hints_for
 from .operation import WEBSOCKET, Operation, selected
 from .setup import Scan
 from .summary import Summary
 
 NODE = "scan"
 OPERATION = "nonblocking_operation"
-"""The attribute of a test's function that holds its operation."""
+"""The attribute of a test's function that holds what it scans."""
 SETTINGS = "nonblocking_settings"
 """The attribute that holds the settings of its test."""
 _FIXTURES = ("nonblocking_scan", "nonblocking_app")
+
+
+class Scanned(NamedTuple):
+    """What the test of an operation knows: it, all operations of the app, and ruff's hints."""
+
+    operation: Operation
+    operations: Sequence[Operation]
+    hints: Sequence[str]
 
 
 class ScanPlugin:
@@ -59,7 +68,8 @@ class ScanPlugin:
         """Add the scan to what the session collects, after everything else."""
         report = yield
         if isinstance(collector, pytest.Session) and report.passed:
-            tests = {one.name: self._test_of(one) for one in self._chosen}
+            hints = hints_for(self._chosen)
+            tests = {one.name: self._test_of(one, hints.get(one.name, ())) for one in self._chosen}
             nodes = [] if self._only_scan else report.result
             last = _Last.from_parent(collector, name=NODE, nodeid=NODE)
             last.prepare(tests, report.result)
@@ -72,7 +82,7 @@ class ScanPlugin:
         """Return the line that counts the operations."""
         return [self._summary.line()]
 
-    def _test_of(self, operation: Operation) -> Callable[..., Any]:
+    def _test_of(self, operation: Operation, hints: Sequence[str]) -> Callable[..., Any]:
         @pytest.mark.nonblocking
         async def scan(_nonblocking_operation: inputs.Asked) -> None:
             await _nonblocking_operation.ask()
@@ -82,7 +92,8 @@ class ScanPlugin:
             scan.place_as = operation.endpoint  # type: ignore[attr-defined]  # its location
         patterns = [one for one in self._settings.scan_limits if operation.matches(one)]
         settings = self._settings.for_operation(patterns)
-        vars(scan).update({OPERATION: (operation, self._operations), SETTINGS: settings})
+        scanned = Scanned(operation, self._operations, hints)
+        vars(scan).update({OPERATION: scanned, SETTINGS: settings})
         return scan
 
     # Results
@@ -118,10 +129,12 @@ class ScanPlugin:
                 f"the fixture nonblocking_scan returns a {type(nonblocking_scan).__name__}, but "
                 "must return a pytest_nonblocking.Scan"
             )
-        operation, operations = getattr(request.node.obj, OPERATION)
+        scanned: Scanned = getattr(request.node.obj, OPERATION)
+        for hint in scanned.hints:
+            nonblocking.note(hint)
         asked = inputs.Asked(
-            operation,
-            operations,
+            scanned.operation,
+            scanned.operations,
             nonblocking_client,
             nonblocking_scan,
             virtual_user,
@@ -167,7 +180,10 @@ def _chosen(operations: Sequence[Operation], settings: Settings) -> list[Operati
                     f"{settings.origins[name]}: the pattern {pattern!r} of {name} matches none of "
                     f"the {len(operations)} operations of {settings.app}"
                 )
-    chosen = [one for one in operations if one.method in settings.scan_methods]
+    asked_for = {one.name for one in listed(settings.scan_paths)}
+    chosen = [
+        one for one in operations if one.method in settings.scan_methods or one.name in asked_for
+    ]
     if settings.scan_include:
         chosen = selected(chosen, settings.scan_include)
     excluded = selected(chosen, settings.scan_exclude)

@@ -97,9 +97,9 @@ def _text(value: Any) -> str:
 
 def _keywords(operation: Operation, body: Any) -> dict[str, Any]:
     """Return the keywords by which a client sends ``body`` as its media type."""
-    if operation.body is None or body is None:
+    if body is None:
         return {}
-    media_type = operation.body.media_type
+    media_type = operation.body.media_type if operation.body else "application/json"
     if media_type == "application/x-www-form-urlencoded":
         return {"data": body}
     if media_type == "multipart/form-data":

@@ -1,6 +1,8 @@
 """--nonblocking-scan: each operation of an app is a test, without one written."""
 
+import importlib.util
 import json
+import shutil
 
 import pytest
 
@@ -101,6 +103,9 @@ def test_operations_are_measured_and_the_rest_says_what_it_needs(suite):
     )
     found = records(suite)
     assert found["scan::GET /held"]["cause"] == "blocking-call"
+    if shutil.which("ruff") or importlib.util.find_spec("ruff"):
+        (hint,) = [one for one in found["scan::GET /held"]["notes"] if one.startswith("ruff")]
+        assert hint.startswith(f"ruff ASYNC251 in line {BLOCKING}: ")
     assert found["scan::GET /me"]["verdict"] == "not-measured"
     assert "sent user_id=7 (from GET /users)" in found["scan::GET /users/{user_id}"]["notes"]
 
@@ -370,3 +375,40 @@ def test_without_the_extra_its_name_is_shown(suite, monkeypatch):
     result = scan(suite)
     result.assert_outcomes(skipped=1)
     result.stdout.fnmatch_lines(["*give its inputs, or install pytest-nonblocking[[]scan], which*"])
+
+
+def test_methods_behind_one_path_are_operations_of_their_own(suite):
+    suite.makepyfile(
+        webapp="""
+        import asyncio, time
+        from fastapi import FastAPI, Request
+        app = FastAPI()
+
+        @app.post("/rpc", include_in_schema=False)
+        async def rpc(request: Request):
+            call = await request.json()
+            if call["method"] == "held":
+                time.sleep(0.05)
+            await asyncio.sleep(0.02)
+        """
+    )
+    suite.makeconftest(
+        """
+        import pytest
+        from pytest_nonblocking import Scan
+
+        @pytest.fixture
+        def nonblocking_scan():
+            return Scan(inputs={
+                "POST /rpc#good": {"body": {"method": "good"}},
+                "POST /rpc#held": {"body": {"method": "held"}},
+            })
+        """
+    )
+    suite.makeini(INI + "nonblocking_scan_paths =\n    POST /rpc#good\n    POST /rpc#held\n")
+    result = scan(suite, "--nonblocking-report=out.json")
+    result.assert_outcomes(passed=1, failed=1)
+    assert {name: one["verdict"] for name, one in records(suite).items()} == {
+        "scan::POST /rpc#good": "pass",
+        "scan::POST /rpc#held": "fail",
+    }
