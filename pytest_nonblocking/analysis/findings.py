@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
+from ..guard import category_below
 from ..model import (
     BlockingCall,
     Culprit,
@@ -70,7 +72,10 @@ def _found(guarded: Guarded, reader: Reader, exempt: Sequence[Exemption]) -> Ite
         between = _after(call.stack, frames[-1])
         if _is_ours(call.stack, between) or any(_is_exempt(f, call, exempt) for f in between):
             continue
-        yield _Found(call, seen, frames[-1], library=not seen.users)
+        made_by = between if seen.users else seen.library
+        category = category_below(map(package_of, made_by), call.category)
+        one = replace(call, category=category)
+        yield _Found(one, seen, frames[-1], library=not seen.users)
 
 
 def _after(stack: Stack, frame: Frame) -> Stack:
@@ -119,13 +124,18 @@ def _finding(found: Sequence[_Found]) -> Finding:
         line=frame.line,
         function=frame.function,
         code=code_at(frame),
-        calls=(*calls_below(below), slowest.call.function),
+        calls=_once((*calls_below(below), slowest.call.function)),
         times=times.total(),
         seconds=sum(seconds.values()),
         library=slowest.library,
         route=None if route is None else definition_of(route),
         instead=slowest.call.instead,
     )
+
+
+def _once(calls: Iterable[str]) -> tuple[str, ...]:
+    """Return ``calls`` without those whose C function has their name, as in ``socket``."""
+    return tuple(name for name, _ in itertools.groupby(calls))
 
 
 # What the findings mean for the verdict
