@@ -8,7 +8,6 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
-from ..guard import category_below
 from ..model import (
     BlockingCall,
     Culprit,
@@ -73,9 +72,16 @@ def _found(guarded: Guarded, reader: Reader, exempt: Sequence[Exemption]) -> Ite
         if _is_ours(call.stack, between) or any(_is_exempt(f, call, exempt) for f in between):
             continue
         made_by = between if seen.users else seen.library
-        category = category_below(map(package_of, made_by), call.category)
-        one = replace(call, category=category)
-        yield _Found(one, seen, frames[-1], library=not seen.users)
+        by_whom = _by_client(call, made_by, guarded.databases)
+        yield _Found(by_whom, seen, frames[-1], library=not seen.users)
+
+
+def _by_client(call: BlockingCall, made_by: Stack, databases: Collection[str]) -> BlockingCall:
+    """Return ``call`` as one of the database if a client of databases waits in it."""
+    is_wait = call.category in ("network", "lock")
+    if is_wait and any(package_of(frame) in databases for frame in made_by):
+        return replace(call, category="database")
+    return call
 
 
 def _after(stack: Stack, frame: Frame) -> Stack:

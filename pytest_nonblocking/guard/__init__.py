@@ -2,6 +2,6 @@
 
 from .profile import CallProfile
 from .rules import Rules, rules_of
-from .table import category_below, counterpart, instead_of
+from .table import counterpart, instead_of
 
-__all__ = ["CallProfile", "Rules", "category_below", "counterpart", "instead_of", "rules_of"]
+__all__ = ["CallProfile", "Rules", "counterpart", "instead_of", "rules_of"]

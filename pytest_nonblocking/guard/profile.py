@@ -16,6 +16,7 @@ from ..model import BlockingCall, Guarded, Stack
 from ..sentinel.stacks import DEEPEST, stack_of
 from .rules import Rule, Rules
 from .sites import Site
+from .table import DATABASES
 
 _OWN = "pytest_nonblocking."
 _MOST_STACKS = 1000
@@ -104,7 +105,7 @@ class CallProfile:
             )
             for (rule, _), count in self._counts.items()
         )
-        return Guarded(tuple(calls), requests)
+        return Guarded(tuple(calls), requests, databases=DATABASES)
 
     # On the profiled thread
 

@@ -394,17 +394,8 @@ RUNTIMES: tuple[Exemption, ...] = (
 """Code that may make such calls on the loop's thread: they are its own affair, or take no time."""
 
 
-_DATABASES = frozenset(row.package for row in TABLE if row.package and row.category == "database")
-_CLIENTS_WAIT: frozenset[Category] = frozenset(("network", "lock"))
-
-
-def category_below(packages: Iterable[str], category: Category) -> Category:
-    """Return the category of a call that ``packages`` make.
-
-    The sockets and locks for which a client of a database waits are the database's.
-    """
-    of_database = category in _CLIENTS_WAIT and not _DATABASES.isdisjoint(packages)
-    return "database" if of_database else category
+DATABASES = frozenset(row.package for row in TABLE if row.package and row.category == "database")
+"""Packages that are clients of databases."""
 
 
 def counterpart(culprit: Culprit) -> str | None:

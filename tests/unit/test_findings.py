@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from pytest_nonblocking.analysis.findings import convicted, find, named
-from pytest_nonblocking.guard.table import RUNTIMES
+from pytest_nonblocking.guard.table import DATABASES, RUNTIMES
 from pytest_nonblocking.model import (
     BlockingCall,
     Culprit,
@@ -34,7 +34,7 @@ def call(*stack, function="socket.recv", category="network", times=1, seconds=0.
 
 
 def findings(*calls, exempt=RUNTIMES, requests=1, **more):
-    return find(Guarded(calls, requests), exempt, **more)
+    return find(Guarded(calls, requests, databases=DATABASES), exempt, **more)
 
 
 def test_the_innermost_line_of_the_users_is_named_with_the_calls_below():
