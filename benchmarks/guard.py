@@ -111,8 +111,9 @@ def count(truth: dict[str, list[Blocks]], found: dict[str, Any]) -> None:
                 missed[kind] += 1
                 print(f"{name}: missed {place}")
         for finding in record["guard"]:
-            # requests, for example, also reads a file with passwords.
-            if not any(place.has(finding) for place in truth[name]):
+            # Of the corpus one line of each handler is known. Besides, a line may make calls of
+            # other categories: requests also reads a file with passwords.
+            if not any(place.category is None or place.has(finding) for place in truth[name]):
                 alarms[finding["category"]] += 1
                 print(f"{name}: not of a blocking place: {_shown(finding)}")
     healthy = sum(not truth[name] for name in found)
