@@ -18,6 +18,7 @@ _MYSQL = "await an async driver (asyncmy, aiomysql)"
 _PROCESS = "await asyncio.create_subprocess_exec(…)"
 _FILE = "await anyio.open_file(…)"
 _FILES = "use anyio.Path(…), whose methods are awaited"
+_KAFKA = "await an async client (aiokafka)"
 _LOCK = "use asyncio.Lock: a threading lock blocks the loop"
 _THREADS = "use asyncio.Lock or asyncio.Event: their threading versions block the loop"
 _FUTURE = "await asyncio.wrap_future(…) instead of calling result()"
@@ -82,6 +83,11 @@ _ODBC_CURSOR = (
 )  # fmt: skip
 _ORACLE_CURSOR = (*_CURSOR, "callfunc", "callproc", "parse")
 _ORACLE_CONNECTION = ("begin", "changepassword", "commit", "ping", "rollback")
+_GRPC = {
+    "UnaryUnaryMultiCallable": ("__call__", "with_call"),
+    "StreamUnaryMultiCallable": ("__call__", "with_call"),
+    "SingleThreadedRendezvous": ("_next",),
+}
 _RAW = ("read", "readall", "readinto", "truncate", "write")
 _READER = ("peek", "read", "read1", "readinto", "readinto1", "readline", "readlines")
 _WRITER = ("flush", "truncate", "write", "writelines")
@@ -213,6 +219,7 @@ TABLE: tuple[Known, ...] = (
     Known("database", "oracledb.ConnectionPool", ("acquire",), _ORACLE, in_python=True),
     _library("sqlalchemy", "database", "use SQLAlchemy's create_async_engine and AsyncSession"),
     _library("pg8000", "database", _POSTGRES),
+    _library("psycopg_pool", "database", "use psycopg_pool.AsyncConnectionPool"),
     _library("pymysql", "database", _MYSQL),
     _library("pymongo", "database", "use pymongo.AsyncMongoClient"),
     _library("redis", "database", "use redis.asyncio"),
@@ -225,6 +232,52 @@ TABLE: tuple[Known, ...] = (
     _library("botocore", "network", "await an async client (aioboto3)"),
     _library("boto3", "network", "await an async client (aioboto3)"),
     _library("smtplib", "network", "await an async client (aiosmtplib)"),
+    Known(
+        "network",
+        "pycurl.Curl",
+        ("perform",),
+        _HTTP,
+        package="pycurl",
+    ),
+    Known("network", "pycurl.CurlMulti", ("select",), _HTTP, when.unless_zero(0, "timeout")),
+    Known(
+        "network",
+        "cimpl.Producer",
+        ("flush", "poll"),
+        _KAFKA,
+        when.unless_zero(0, "timeout", -1),
+        shown="confluent_kafka.Producer",
+        package="confluent_kafka",
+    ),
+    Known(
+        "network",
+        "cimpl.Consumer",
+        ("poll",),
+        _KAFKA,
+        when.unless_zero(0, "timeout", -1),
+        shown="confluent_kafka.Consumer",
+    ),
+    Known(
+        "network",
+        "cimpl.Consumer",
+        ("consume",),
+        _KAFKA,
+        when.unless_zero(1, "timeout", -1),
+        shown="confluent_kafka.Consumer",
+    ),
+    # Cython, below an API in Python.
+    *(
+        Known(
+            "network",
+            f"grpc._channel._{name}",
+            calls,
+            "use grpc.aio",
+            shown=f"grpc.{name}",
+            in_python=True,
+        )
+        for name, calls in _GRPC.items()
+    ),
+    _library("grpc", "network", "use grpc.aio"),
     # Sockets
     Known(
         "network",
