@@ -118,7 +118,7 @@ class CallProfile:
                 if called.__name__ in self._rules.by_name:
                     self._enter(frame, called)
             elif event == "call":
-                if id(frame.f_code) in self._in_python:
+                if self._in_python and id(frame.f_code) in self._in_python:
                     self._enter_python(frame)
             elif self._running and self._running[-1].ends_with(frame, event):
                 self._leave()
