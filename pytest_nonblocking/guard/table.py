@@ -443,6 +443,8 @@ RUNTIMES: tuple[Exemption, ...] = (
     # Reads source lines for a message, and writes one line of a log.
     *(Exemption(name, categories=frozenset(("file",))) for name in ("linecache", "traceback")),
     Exemption("logging", categories=frozenset(("file", "lock"))),
+    # Its queue to the thread that writes is a pipe.
+    Exemption("loguru", categories=frozenset(("file", "lock", "process"))),
 )
 """Code that may make such calls on the loop's thread: they are its own affair, or take no time."""
 

@@ -104,6 +104,8 @@ def test_an_exemption_holds_for_its_functions_and_categories_only():
     assert findings(call(HANDLER, library("logging"), category="file")) == ()
     assert findings(call(HANDLER, library("logging.handlers"), category="network"))
     assert findings(call(HANDLER, library("loggings"), category="file"))
+    queue = library("loguru._handler", "emit"), library("multiprocessing.connection", "_send")
+    assert findings(call(HANDLER, *queue, category="process")) == ()
 
 
 def test_a_shipped_exemption_holds():
