@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 from ..model import CATEGORIES, Category, Exemption
 from . import conditions
 from .conditions import Condition
-from .table import RUNTIMES, TABLE
+from .table import RUNTIMES, TABLE, InPython
 
 GROUP = "pytest_nonblocking.guard"
 """The entry points by which libraries ship rules."""
@@ -25,7 +25,7 @@ GROUP = "pytest_nonblocking.guard"
 class Rule(NamedTuple):
     """One function; ``owner`` is its module or class, and ``shown`` its public name.
 
-    ``in_python`` says that it may be a Python function.
+    ``in_python`` says that it may be a Python function, and whether only its decorator runs.
     """
 
     owner: str
@@ -34,7 +34,7 @@ class Rule(NamedTuple):
     category: Category
     when: Condition = conditions.always
     instead: str | None = None
-    in_python: bool = False
+    in_python: InPython = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,17 +86,21 @@ def _of_table() -> Iterator[Rule]:
 
 def _of_name(dotted: str, category: Category, instead: str | None = None) -> Rule:
     owner, _, name = dotted.rpartition(".")
-    return Rule(owner, name, dotted, category, instead=instead, in_python=True)
+    return Rule(owner, name, dotted, category, instead=instead, in_python="function")
 
 
 def _code_of(rule: Rule) -> CodeType | None:
     """Return the code of a Python function in a module that is imported, None for any other."""
     parts = rule.owner.split(".")
     for length in range(len(parts), 0, -1):
-        if (owner := sys.modules.get(".".join(parts[:length]))) is not None:
+        owner: Any = sys.modules.get(".".join(parts[:length]))
+        if owner is not None:
             for name in (*parts[length:], rule.name):
                 owner = inspect.getattr_static(owner, name, None)
-            return getattr(getattr(owner, "__func__", owner), "__code__", None)
+            owner = getattr(owner, "__func__", owner)
+            if rule.in_python == "function":
+                owner = inspect.unwrap(owner)  # its decorator may have others
+            return getattr(owner, "__code__", None)
     return None
 
 

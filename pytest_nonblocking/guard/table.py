@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Literal
 
 from ..model import Category, Culprit, Exemption
 from . import conditions as when
@@ -28,14 +29,18 @@ _POSTGRES = "await an async driver (psycopg 3, asyncpg)"
 _PSYCOPG = "use psycopg.AsyncConnection"
 
 
+InPython = Literal["", "function", "decorated"]
+
+
 @dataclass(frozen=True, slots=True)
 class Known:
     """Functions of one kind.
 
     They are the C functions ``names`` of ``owner``, a module or a class, and ``shown`` is what
-    users call it. ``in_python`` says that they are Python functions which wait where no profile
-    function sees it. ``package`` is a top-level package all of whose calls have the fix
-    ``instead``; ``spelled`` are texts by which a line of code shows the call.
+    users call it. ``in_python`` says that they are Python functions, which wait where no profile
+    function sees it; of ``decorated`` ones only the decorator runs. ``package`` is a top-level
+    package all of whose calls have the fix ``instead``; ``spelled`` are texts by which a line of
+    code shows the call.
     """
 
     category: Category
@@ -46,7 +51,7 @@ class Known:
     shown: str = ""
     package: str = ""
     spelled: tuple[str, ...] = ()
-    in_python: bool = False
+    in_python: InPython = ""
 
     def public(self, name: str) -> str:
         """Return the public name of a function."""
@@ -170,7 +175,7 @@ TABLE: tuple[Known, ...] = (
         ("wait",),
         _PSYCOPG,
         package="psycopg",
-        in_python=True,
+        in_python="function",
     ),
     Known(
         "database",
@@ -207,16 +212,16 @@ TABLE: tuple[Known, ...] = (
         _ORACLE_CURSOR,
         _ORACLE,
         package="oracledb",
-        in_python=True,
+        in_python="decorated",
     ),
     Known(
         "database",
         "oracledb.Connection",
         ("__init__", *_ORACLE_CONNECTION),
         _ORACLE,
-        in_python=True,
+        in_python="decorated",
     ),
-    Known("database", "oracledb.ConnectionPool", ("acquire",), _ORACLE, in_python=True),
+    Known("database", "oracledb.ConnectionPool", ("acquire",), _ORACLE, in_python="decorated"),
     _library("sqlalchemy", "database", "use SQLAlchemy's create_async_engine and AsyncSession"),
     _library("pg8000", "database", _POSTGRES),
     _library("psycopg_pool", "database", "use psycopg_pool.AsyncConnectionPool"),
@@ -273,7 +278,7 @@ TABLE: tuple[Known, ...] = (
             calls,
             "use grpc.aio",
             shown=f"grpc.{name}",
-            in_python=True,
+            in_python="function",
         )
         for name, calls in _GRPC.items()
     ),

@@ -12,6 +12,7 @@ import time
 import pytest
 
 from pytest_nonblocking.guard import CallProfile, conditions, rules_of
+from pytest_nonblocking.guard.rules import Rule
 from pytest_nonblocking.guard.sites import UNKNOWN, Site
 
 RULES = rules_of({})
@@ -164,10 +165,19 @@ class Checked:
         return 2
 
 
-def test_functions_of_one_decorator_are_called_by_their_class():
+def test_other_functions_of_a_decorator_are_not_accused():
+    rules = rules_of({f"{__name__}.Checked.fetch": "database"})
+    assert names(lambda: Checked().fetch(), rules) == [f"{__name__}.Checked.fetch"]
+    assert names(lambda: Checked().commit(), rules) == []
+
+
+def test_where_only_the_decorator_runs_functions_are_called_by_their_class():
     owner = f"{__name__}.Checked"
-    rules = rules_of(dict.fromkeys((f"{owner}.fetch", f"{owner}.commit"), "database"))
-    assert names(lambda: Checked().commit(), rules) == [owner]
+    rules = [
+        Rule(owner, one, one, "database", in_python="decorated") for one in ("fetch", "commit")
+    ]
+    by_name = {rule.name: {owner: (rule,)} for rule in rules}
+    assert names(lambda: Checked().commit(), type(RULES)(by_name, ())) == [owner]
 
 
 def test_a_python_function_that_is_not_there_is_not_looked_for():
