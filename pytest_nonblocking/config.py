@@ -378,7 +378,7 @@ OPTIONS = (
         (),
         _guard_calls,
         "FUNCTION[: CATEGORY]",
-        "further C functions that block, such as mylib._native.Client.fetch: network",
+        "further functions that block, such as mylib._native.Client.fetch: network",
         marker=False,
         repeated=True,
     ),

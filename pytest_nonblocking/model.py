@@ -370,6 +370,8 @@ class Guarded:
     requests: int = 0
     unmeasured: str | None = None
     """Why the calls are not known, None if they are."""
+    databases: frozenset[str] = frozenset()
+    """Packages that are clients of databases: their sockets and locks wait for the database."""
 
 
 @dataclass(frozen=True, slots=True)

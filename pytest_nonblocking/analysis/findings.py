@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
@@ -70,7 +71,17 @@ def _found(guarded: Guarded, reader: Reader, exempt: Sequence[Exemption]) -> Ite
         between = _after(call.stack, frames[-1])
         if _is_ours(call.stack, between) or any(_is_exempt(f, call, exempt) for f in between):
             continue
-        yield _Found(call, seen, frames[-1], library=not seen.users)
+        made_by = between if seen.users else seen.library
+        by_whom = _by_client(call, made_by, guarded.databases)
+        yield _Found(by_whom, seen, frames[-1], library=not seen.users)
+
+
+def _by_client(call: BlockingCall, made_by: Stack, databases: Collection[str]) -> BlockingCall:
+    """Return ``call`` as one of the database if a client of databases waits in it."""
+    is_wait = call.category in ("network", "lock")
+    if is_wait and any(package_of(frame) in databases for frame in made_by):
+        return replace(call, category="database")
+    return call
 
 
 def _after(stack: Stack, frame: Frame) -> Stack:
@@ -119,13 +130,18 @@ def _finding(found: Sequence[_Found]) -> Finding:
         line=frame.line,
         function=frame.function,
         code=code_at(frame),
-        calls=(*calls_below(below), slowest.call.function),
+        calls=_once((*calls_below(below), slowest.call.function)),
         times=times.total(),
         seconds=sum(seconds.values()),
         library=slowest.library,
         route=None if route is None else definition_of(route),
         instead=slowest.call.instead,
     )
+
+
+def _once(calls: Iterable[str]) -> tuple[str, ...]:
+    """Return ``calls`` without those whose C function has their name, as in ``socket``."""
+    return tuple(name for name, _ in itertools.groupby(calls))
 
 
 # What the findings mean for the verdict

@@ -183,3 +183,13 @@ def driver_waits(site: Site) -> bool:
     """Return whether a connection of psycopg2, or that of a cursor, is not asynchronous."""
     connection = getattr(site.receiver, "connection", site.receiver)
     return not getattr(connection, "async_", 0)
+
+
+def driver_connects(site: Site) -> bool:
+    """Return whether ``psycopg2.connect``, which makes the call, waits for the connection."""
+    return not any(site.frame.f_locals["kwasync"].values())
+
+
+def rows_are_at_server(site: Site) -> bool:
+    """Return whether a cursor of psycopg2 has a name: others have all rows in memory."""
+    return site.receiver.name is not None

@@ -16,6 +16,7 @@ from ..model import BlockingCall, Guarded, Stack
 from ..sentinel.stacks import DEEPEST, stack_of
 from .rules import Rule, Rules
 from .sites import Site
+from .table import DATABASES
 
 _OWN = "pytest_nonblocking."
 _MOST_STACKS = 1000
@@ -36,8 +37,13 @@ class _Running(NamedTuple):
     """A call that has not returned."""
 
     frame: FrameType
+    """The code that made it; that of the function itself if it is in Python."""
     counted: _Count
     began_ns: int
+    in_python: bool
+
+    def ends_with(self, frame: FrameType, event: str) -> bool:
+        return self.frame is frame and (event == "return" or not self.in_python)
 
 
 class CallProfile:
@@ -45,6 +51,8 @@ class CallProfile:
 
     def __init__(self, rules: Rules) -> None:
         self._rules = rules
+        # A code's own hash is that of all its constants. The values keep the codes alive.
+        self._in_python = {id(code): (code, rule) for code, rule in rules.in_python().items()}
         self._by_type: dict[tuple[type, str], tuple[Rule, ...]] = {}
         self._counts: dict[_Key, _Count] = {}
         self._running: list[_Running] = []
@@ -97,7 +105,7 @@ class CallProfile:
             )
             for (rule, _), count in self._counts.items()
         )
-        return Guarded(tuple(calls), requests)
+        return Guarded(tuple(calls), requests, databases=DATABASES)
 
     # On the profiled thread
 
@@ -109,7 +117,10 @@ class CallProfile:
             if event == "c_call":
                 if called.__name__ in self._rules.by_name:
                     self._enter(frame, called)
-            elif self._running and event != "call" and self._running[-1].frame is frame:
+            elif event == "call":
+                if self._in_python and id(frame.f_code) in self._in_python:
+                    self._enter_python(frame)
+            elif self._running and self._running[-1].ends_with(frame, event):
                 self._leave()
         except Exception as error:
             self._fault = error
@@ -121,21 +132,30 @@ class CallProfile:
         sys.setprofile(None)
 
     def _enter(self, frame: FrameType, called: Any) -> None:
-        if frame.f_globals.get("__name__", "").startswith(_OWN):
-            return
-        if self._running and self._running[-1].frame is frame:
+        if self._running and self._running[-1].frame is frame and not self._running[-1].in_python:
             self._leave()  # its return was not seen
         rule = self._rule_of(frame, called)
-        if rule is None:
+        if rule is not None:
+            self._count(rule, frame, frame, in_python=False)
+
+    def _enter_python(self, frame: FrameType) -> None:
+        _, rule = self._in_python[id(frame.f_code)]
+        if frame.f_back is not None:
+            self._count(rule, frame.f_back, frame, in_python=True)
+
+    def _count(self, rule: Rule, caller: FrameType, frame: FrameType, *, in_python: bool) -> None:
+        """Count a call by ``caller``, and time it until ``frame`` sees its end."""
+        is_within = bool(self._running) and self._running[-1].in_python
+        if is_within or caller.f_globals.get("__name__", "").startswith(_OWN):
             return
-        key = rule, tuple(_positions(frame))
+        key = rule, tuple(_positions(caller))
         count = self._counts.get(key)
         if count is None:
             if len(self._counts) >= _MOST_STACKS:
                 return
-            count = self._counts[key] = _Count(stack_of(frame))
+            count = self._counts[key] = _Count(stack_of(caller))
         count.times += 1
-        self._running.append(_Running(frame, count, CLOCKS.wall_ns()))
+        self._running.append(_Running(frame, count, CLOCKS.wall_ns(), in_python))
 
     def _leave(self) -> None:
         ended = self._running.pop()

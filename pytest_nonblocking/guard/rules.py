@@ -3,23 +3,30 @@
 from __future__ import annotations
 
 import functools
+import inspect
+import itertools
+import sys
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib import metadata
+from types import CodeType
 from typing import Any, NamedTuple
 
 from ..model import CATEGORIES, Category, Exemption
 from . import conditions
 from .conditions import Condition
-from .table import RUNTIMES, TABLE
+from .table import RUNTIMES, TABLE, InPython
 
 GROUP = "pytest_nonblocking.guard"
 """The entry points by which libraries ship rules."""
 
 
 class Rule(NamedTuple):
-    """One C function; ``owner`` is its module or class, and ``shown`` its public name."""
+    """One function; ``owner`` is its module or class, and ``shown`` its public name.
+
+    ``in_python`` says that it may be a Python function, and whether only its decorator runs.
+    """
 
     owner: str
     name: str
@@ -27,6 +34,7 @@ class Rule(NamedTuple):
     category: Category
     when: Condition = conditions.always
     instead: str | None = None
+    in_python: InPython = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,9 +44,22 @@ class Rules:
     ``problems`` are messages about shipped rules that were left out.
     """
 
-    by_name: Mapping[str, Mapping[str, tuple[Rule, ...]]]
+    by_name: Mapping[str, dict[str, tuple[Rule, ...]]]
     exempt: tuple[Exemption, ...]
     problems: tuple[str, ...] = ()
+
+    def in_python(self) -> dict[CodeType, Rule]:
+        """Return the rules of the Python functions that are imported, by their code.
+
+        What one decorator has made of several functions is called by the name of their class.
+        """
+        found: dict[CodeType, Rule] = {}
+        owners = itertools.chain.from_iterable(map(dict.values, self.by_name.values()))
+        for rule in itertools.chain.from_iterable(owners):
+            if rule.in_python and (code := _code_of(rule)) is not None:
+                is_shared = code in found and found[code].owner == rule.owner
+                found[code] = rule._replace(shown=rule.owner) if is_shared else rule
+        return found
 
 
 def rules_of(calls: Mapping[str, str]) -> Rules:
@@ -59,12 +80,28 @@ def rules_of(calls: Mapping[str, str]) -> Rules:
 def _of_table() -> Iterator[Rule]:
     for row in TABLE:
         for name in row.names:
-            yield Rule(row.owner, name, row.public(name), row.category, row.when, row.instead)
+            shown = row.public(name)
+            yield Rule(row.owner, name, shown, row.category, row.when, row.instead, row.in_python)
 
 
 def _of_name(dotted: str, category: Category, instead: str | None = None) -> Rule:
     owner, _, name = dotted.rpartition(".")
-    return Rule(owner, name, dotted, category, instead=instead)
+    return Rule(owner, name, dotted, category, instead=instead, in_python="function")
+
+
+def _code_of(rule: Rule) -> CodeType | None:
+    """Return the code of a Python function in a module that is imported, None for any other."""
+    parts = rule.owner.split(".")
+    for length in range(len(parts), 0, -1):
+        owner: Any = sys.modules.get(".".join(parts[:length]))
+        if owner is not None:
+            for name in (*parts[length:], rule.name):
+                owner = inspect.getattr_static(owner, name, None)
+            owner = getattr(owner, "__func__", owner)
+            if rule.in_python == "function":
+                owner = inspect.unwrap(owner)  # its decorator may have others
+            return getattr(owner, "__code__", None)
+    return None
 
 
 class _Shipped(NamedTuple):

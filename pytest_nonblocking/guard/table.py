@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Literal
 
 from ..model import Category, Culprit, Exemption
 from . import conditions as when
@@ -18,10 +19,17 @@ _MYSQL = "await an async driver (asyncmy, aiomysql)"
 _PROCESS = "await asyncio.create_subprocess_exec(…)"
 _FILE = "await anyio.open_file(…)"
 _FILES = "use anyio.Path(…), whose methods are awaited"
+_KAFKA = "await an async client (aiokafka)"
 _LOCK = "use asyncio.Lock: a threading lock blocks the loop"
 _THREADS = "use asyncio.Lock or asyncio.Event: their threading versions block the loop"
 _FUTURE = "await asyncio.wrap_future(…) instead of calling result()"
+_ODBC = "await an async driver (aioodbc)"
 _ORACLE = "use oracledb.connect_async"
+_POSTGRES = "await an async driver (psycopg 3, asyncpg)"
+_PSYCOPG = "use psycopg.AsyncConnection"
+
+
+InPython = Literal["", "function", "decorated"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,8 +37,10 @@ class Known:
     """Functions of one kind.
 
     They are the C functions ``names`` of ``owner``, a module or a class, and ``shown`` is what
-    users call it. ``package`` is a top-level package all of whose calls have the fix ``instead``;
-    ``spelled`` are texts by which a line of code shows the call.
+    users call it. ``in_python`` says that they are Python functions, which wait where no profile
+    function sees it; of ``decorated`` ones only the decorator runs. ``package`` is a top-level
+    package all of whose calls have the fix ``instead``; ``spelled`` are texts by which a line of
+    code shows the call.
     """
 
     category: Category
@@ -41,6 +51,7 @@ class Known:
     shown: str = ""
     package: str = ""
     spelled: tuple[str, ...] = ()
+    in_python: InPython = ""
 
     def public(self, name: str) -> str:
         """Return the public name of a function."""
@@ -59,6 +70,29 @@ def _spelled(category: Category, text: str, instead: str) -> Known:
 
 
 _CURSOR = ("execute", "executemany", "fetchone", "fetchmany", "fetchall")
+_TWO_PHASES = ("tpc_begin", "tpc_commit", "tpc_prepare", "tpc_recover", "tpc_rollback")
+_MYSQLDB = (
+    "autocommit", "change_user", "commit", "dump_debug_info", "kill", "next_result", "ping",
+    "query", "read_query_result", "rollback", "select_db", "set_character_set",
+    "set_server_option", "shutdown", "stat", "store_result",
+)  # fmt: skip
+_MYSQL_CONNECTOR = (
+    "autocommit", "change_user", "commit", "connect", "consume_result", "fetch_row", "next_result",
+    "ping", "query", "refresh", "reset_connection", "rollback", "select_db", "set_character_set",
+    "shutdown", "stat", "stmt_prepare",
+)  # fmt: skip
+_ODBC_CURSOR = (
+    *_CURSOR, "columns", "commit", "fetchval", "foreignKeys", "getTypeInfo", "nextset",
+    "primaryKeys", "procedureColumns", "procedures", "rollback", "rowIdColumns", "rowVerColumns",
+    "skip", "statistics", "tablePrivileges", "tables",
+)  # fmt: skip
+_ORACLE_CURSOR = (*_CURSOR, "callfunc", "callproc", "parse")
+_ORACLE_CONNECTION = ("begin", "changepassword", "commit", "ping", "rollback")
+_GRPC = {
+    "UnaryUnaryMultiCallable": ("__call__", "with_call"),
+    "StreamUnaryMultiCallable": ("__call__", "with_call"),
+    "SingleThreadedRendezvous": ("_next",),
+}
 _RAW = ("read", "readall", "readinto", "truncate", "write")
 _READER = ("peek", "read", "read1", "readinto", "readinto1", "readline", "readlines")
 _WRITER = ("flush", "truncate", "write", "writelines")
@@ -101,45 +135,96 @@ TABLE: tuple[Known, ...] = (
     Known(
         "database",
         "psycopg2.extensions.cursor",
-        (*_CURSOR, "callproc", "copy_expert", "copy_from", "copy_to"),
-        "await an async driver (psycopg 3, asyncpg)",
+        ("callproc", "copy_expert", "copy_from", "copy_to", "execute", "executemany"),
+        _POSTGRES,
         when.driver_waits,
         package="psycopg2",
     ),
     Known(
         "database",
+        "psycopg2.extensions.cursor",
+        ("fetchall", "fetchmany", "fetchone", "scroll"),
+        _POSTGRES,
+        when.rows_are_at_server,
+    ),
+    Known(
+        "database",
         "psycopg2.extensions.connection",
-        ("cancel", "commit", "reset", "rollback"),
-        "await an async driver (psycopg 3, asyncpg)",
+        ("cancel", "commit", "lobject", "reset", "rollback", "set_client_encoding", *_TWO_PHASES),
+        _POSTGRES,
         when.driver_waits,
+    ),
+    Known(
+        "database",
+        "psycopg2.extensions.lobject",
+        ("close", "export", "read", "seek", "tell", "truncate", "unlink", "write"),
+        _POSTGRES,
     ),
     Known(
         "database",
         "psycopg2._psycopg",
         ("_connect",),
-        "await an async driver (psycopg 3, asyncpg)",
+        _POSTGRES,
+        when.driver_connects,
         shown="psycopg2",
     ),
+    # It waits in Cython, or in a selector.
     Known(
         "database",
-        "MySQLdb._mysql.connection",
-        ("commit", "next_result", "ping", "query", "read_query_result", "rollback", "store_result"),
+        "psycopg.Connection",
+        ("wait",),
+        _PSYCOPG,
+        package="psycopg",
+        in_python="function",
+    ),
+    Known(
+        "database",
+        "_mysql.connection",
+        _MYSQLDB,
         _MYSQL,
+        shown="MySQLdb.Connection",
         package="MySQLdb",
     ),
-    Known("database", "MySQLdb._mysql.result", ("fetch_row",), _MYSQL),
-    Known("database", "pyodbc", ("connect",), "await an async driver (aioodbc)", package="pyodbc"),
-    Known("database", "pyodbc.Cursor", _CURSOR, "await an async driver (aioodbc)"),
+    Known("database", "_mysql.result", ("fetch_row",), _MYSQL, shown="MySQLdb.Result"),
     Known(
         "database",
-        "pyodbc.Connection",
-        ("commit", "execute", "rollback"),
-        "await an async driver (aioodbc)",
+        "_mysql_connector.MySQL",
+        _MYSQL_CONNECTOR,
+        _MYSQL,
+        shown="mysql.connector",
+        package="mysql",
     ),
-    Known("database", "cx_Oracle.Cursor", _CURSOR, _ORACLE, package="cx_Oracle"),
-    Known("database", "cx_Oracle.Connection", ("commit", "rollback"), _ORACLE),
+    Known("database", "pyodbc", ("connect",), _ODBC, package="pyodbc"),
+    Known(
+        "database",
+        "pyodbc.Cursor",
+        _ODBC_CURSOR,
+        _ODBC,
+    ),
+    Known("database", "pyodbc.Connection", ("commit", "execute", "rollback"), _ODBC),
+    Known("database", "cx_Oracle.Cursor", _ORACLE_CURSOR, _ORACLE, package="cx_Oracle"),
+    Known("database", "cx_Oracle.Connection", _ORACLE_CONNECTION, _ORACLE),
+    Known("database", "cx_Oracle.SessionPool", ("acquire",), _ORACLE),
+    # Cython, below an API in Python.
+    Known(
+        "database",
+        "oracledb.Cursor",
+        _ORACLE_CURSOR,
+        _ORACLE,
+        package="oracledb",
+        in_python="decorated",
+    ),
+    Known(
+        "database",
+        "oracledb.Connection",
+        ("__init__", *_ORACLE_CONNECTION),
+        _ORACLE,
+        in_python="decorated",
+    ),
+    Known("database", "oracledb.ConnectionPool", ("acquire",), _ORACLE, in_python="decorated"),
     _library("sqlalchemy", "database", "use SQLAlchemy's create_async_engine and AsyncSession"),
-    _library("psycopg", "database", "use psycopg.AsyncConnection"),
+    _library("pg8000", "database", _POSTGRES),
+    _library("psycopg_pool", "database", "use psycopg_pool.AsyncConnectionPool"),
     _library("pymysql", "database", _MYSQL),
     _library("pymongo", "database", "use pymongo.AsyncMongoClient"),
     _library("redis", "database", "use redis.asyncio"),
@@ -152,6 +237,52 @@ TABLE: tuple[Known, ...] = (
     _library("botocore", "network", "await an async client (aioboto3)"),
     _library("boto3", "network", "await an async client (aioboto3)"),
     _library("smtplib", "network", "await an async client (aiosmtplib)"),
+    Known(
+        "network",
+        "pycurl.Curl",
+        ("perform",),
+        _HTTP,
+        package="pycurl",
+    ),
+    Known("network", "pycurl.CurlMulti", ("select",), _HTTP, when.unless_zero(0, "timeout")),
+    Known(
+        "network",
+        "cimpl.Producer",
+        ("flush", "poll"),
+        _KAFKA,
+        when.unless_zero(0, "timeout", -1),
+        shown="confluent_kafka.Producer",
+        package="confluent_kafka",
+    ),
+    Known(
+        "network",
+        "cimpl.Consumer",
+        ("poll",),
+        _KAFKA,
+        when.unless_zero(0, "timeout", -1),
+        shown="confluent_kafka.Consumer",
+    ),
+    Known(
+        "network",
+        "cimpl.Consumer",
+        ("consume",),
+        _KAFKA,
+        when.unless_zero(1, "timeout", -1),
+        shown="confluent_kafka.Consumer",
+    ),
+    # Cython, below an API in Python.
+    *(
+        Known(
+            "network",
+            f"grpc._channel._{name}",
+            calls,
+            "use grpc.aio",
+            shown=f"grpc.{name}",
+            in_python="function",
+        )
+        for name, calls in _GRPC.items()
+    ),
+    _library("grpc", "network", "use grpc.aio"),
     # Sockets
     Known(
         "network",
@@ -317,8 +448,14 @@ RUNTIMES: tuple[Exemption, ...] = (
     # Reads source lines for a message, and writes one line of a log.
     *(Exemption(name, categories=frozenset(("file",))) for name in ("linecache", "traceback")),
     Exemption("logging", categories=frozenset(("file", "lock"))),
+    # Its queue to the thread that writes is a pipe.
+    Exemption("loguru", categories=frozenset(("file", "lock", "process"))),
 )
 """Code that may make such calls on the loop's thread: they are its own affair, or take no time."""
+
+
+DATABASES = frozenset(row.package for row in TABLE if row.package and row.category == "database")
+"""Packages that are clients of databases."""
 
 
 def counterpart(culprit: Culprit) -> str | None:

@@ -197,6 +197,21 @@ def test_an_own_rule_finds_a_function_and_a_stale_one_is_told(run_get):
     result.stdout.no_fnmatch_line("*guard_calls=sqlite3*")
 
 
+def test_an_own_rule_finds_a_function_in_python_at_the_line_that_calls_it(run_get):
+    result = run_get(
+        "/sleep", "--nonblocking-guard=fail", "--nonblocking-guard-calls=webapp.nap: network"
+    )
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(
+        [
+            "*guard*calls webapp.nap on the event loop: 1 time*as long as the other side takes*",
+            "*where*webapp.py:* in app*",
+            "*    nap()*",
+        ]
+    )
+    result.stdout.no_fnmatch_line("*time.sleep*")
+
+
 BASELINE = ("--nonblocking-guard=fail", "--nonblocking-baseline=known.json")
 
 

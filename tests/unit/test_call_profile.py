@@ -1,5 +1,6 @@
 """The profile function: what it records, what it reads of a call, and how it ends."""
 
+import functools
 import os
 import select
 import socket
@@ -11,6 +12,7 @@ import time
 import pytest
 
 from pytest_nonblocking.guard import CallProfile, conditions, rules_of
+from pytest_nonblocking.guard.rules import Rule
 from pytest_nonblocking.guard.sites import UNKNOWN, Site
 
 RULES = rules_of({})
@@ -86,6 +88,107 @@ def test_calls_within_a_call_are_timed_apart():
     db.close()
     assert set(times) == {"time.sleep", "sqlite3.Connection.execute", "sqlite3.Cursor.fetchall"}
     assert sum(times.values()) >= 0.002 * 0.9
+
+
+# Python functions
+
+
+class Client:
+    """A client that waits where no profile function sees it."""
+
+    def fetch(self, *, fails=False):
+        len(())  # returns, and the wait goes on
+        time.sleep(0.002)
+        if fails:
+            raise ConnectionError
+        return 1
+
+    @classmethod
+    def connect(cls):
+        return cls()
+
+
+class PatientClient(Client):
+    def fetch(self, *, fails=False):
+        return super().fetch(fails=fails)
+
+
+IN_PYTHON = rules_of(
+    dict.fromkeys((f"{__name__}.Client.fetch", f"{__name__}.Client.connect"), "database")
+)
+
+
+@pytest.mark.parametrize("client", [Client(), PatientClient()])
+def test_a_python_function_is_counted_and_timed_with_all_that_it_calls(client):
+    def work():
+        client.fetch()
+        time.sleep(0)
+        with pytest.raises(ConnectionError):
+            client.fetch(fails=True)
+
+    calls = guarded(work, IN_PYTHON).calls
+    assert {(call.function, call.category) for call in calls} == {
+        (f"{__name__}.Client.fetch", "database")
+    }
+    assert sum(call.times for call in calls) == 2
+    assert sum(call.seconds for call in calls) >= 0.004 * 0.9
+    assert all(call.stack[-1].function != "Client.fetch" for call in calls)
+
+
+def test_a_class_method_is_known_by_its_code():
+    assert names(Client.connect, IN_PYTHON) == [f"{__name__}.Client.connect"]
+
+
+def test_calls_after_a_python_function_are_seen_again():
+    def work():
+        Client().fetch()
+        time.sleep(0.001)
+
+    assert names(work, IN_PYTHON) == [f"{__name__}.Client.fetch", "time.sleep"]
+
+
+def checked(function):
+    @functools.wraps(function)
+    def check(self):
+        return function(self)
+
+    return check
+
+
+class Checked:
+    @checked
+    def fetch(self):
+        return 1
+
+    @checked
+    def commit(self):
+        return 2
+
+
+def test_other_functions_of_a_decorator_are_not_accused():
+    rules = rules_of({f"{__name__}.Checked.fetch": "database"})
+    assert names(lambda: Checked().fetch(), rules) == [f"{__name__}.Checked.fetch"]
+    assert names(lambda: Checked().commit(), rules) == []
+
+
+def test_where_only_the_decorator_runs_functions_are_called_by_their_class():
+    owner = f"{__name__}.Checked"
+    rules = [
+        Rule(owner, one, one, "database", in_python="decorated") for one in ("fetch", "commit")
+    ]
+    by_name = {rule.name: {owner: (rule,)} for rule in rules}
+    assert names(lambda: Checked().commit(), type(RULES)(by_name, ())) == [owner]
+
+
+def test_a_python_function_that_is_not_there_is_not_looked_for():
+    missing = (
+        "not_imported.Client.fetch",
+        f"{__name__}.Client.missing",
+        f"{__name__}.Missing.fetch",
+    )
+    assert names(lambda: Client().fetch(), rules_of(dict.fromkeys(missing, "database"))) == [
+        "time.sleep"
+    ]
 
 
 def test_other_threads_are_not_seen():
@@ -284,6 +387,28 @@ def test_a_lock_of_another_thread_waits():
     assert holds(conditions.lock_is_anothers, again.acquire)
     go_on.set()
     thread.join()
+
+
+class Driver:
+    """What a condition reads of psycopg2's cursors."""
+
+    name = None
+
+    def fetchall(self):
+        """Return the rows."""
+
+
+def test_rows_of_a_cursor_without_a_name_are_in_memory():
+    cursor = Driver()
+    assert not holds(conditions.rows_are_at_server, cursor.fetchall)
+    cursor.name = "named"
+    assert holds(conditions.rows_are_at_server, cursor.fetchall)
+
+
+@pytest.mark.parametrize(("kwasync", "waits"), [({}, True), ({"async_": 1}, False)])
+def test_an_asynchronous_connection_of_psycopg2_does_not_wait(kwasync, waits):
+    site = Site(sys._getframe(), Driver.__init_subclass__)
+    assert conditions.driver_connects(site) is waits
 
 
 @pytest.mark.skipif(not hasattr(select, "poll"), reason="no poll on this system")

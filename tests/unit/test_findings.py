@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from pytest_nonblocking.analysis.findings import convicted, find, named
-from pytest_nonblocking.guard.table import RUNTIMES
+from pytest_nonblocking.guard.table import DATABASES, RUNTIMES
 from pytest_nonblocking.model import (
     BlockingCall,
     Culprit,
@@ -34,7 +34,7 @@ def call(*stack, function="socket.recv", category="network", times=1, seconds=0.
 
 
 def findings(*calls, exempt=RUNTIMES, requests=1, **more):
-    return find(Guarded(calls, requests), exempt, **more)
+    return find(Guarded(calls, requests, databases=DATABASES), exempt, **more)
 
 
 def test_the_innermost_line_of_the_users_is_named_with_the_calls_below():
@@ -62,6 +62,31 @@ def test_a_call_without_a_line_of_the_users_is_in_a_library():
     assert (found.function, found.calls[-1]) == ("get", "socket.recv")
 
 
+@pytest.mark.parametrize("client", ["redis.connection", "pymysql.connections", "psycopg.waiting"])
+@pytest.mark.parametrize("category", ["network", "lock"])
+def test_what_a_client_of_a_database_waits_for_is_the_database(client, category):
+    (found,) = findings(call(HANDLER, library(client), library("socket"), category=category))
+    assert found.category == "database"
+    (found,) = findings(call(library("starlette.routing"), library(client), category=category))
+    assert (found.category, found.library) == ("database", True)
+
+
+def test_a_client_of_a_database_looks_names_up_and_reads_files_like_any_other():
+    for category in ("dns", "file"):
+        (found,) = findings(call(HANDLER, library("redis.connection"), category=category))
+        assert found.category == category
+
+
+def test_a_client_of_a_database_above_the_users_line_changes_nothing():
+    (found,) = findings(call(library("sqlalchemy.event"), HANDLER, library("urllib3.util")))
+    assert found.category == "network"
+
+
+def test_a_function_that_has_the_name_of_its_c_function_is_shown_once():
+    found = call(HANDLER, library("socket", "getaddrinfo"), function="socket.getaddrinfo")
+    assert findings(found)[0].calls == ("socket.getaddrinfo",)
+
+
 @pytest.mark.parametrize("module", ["asyncio.unix_events", "uvloop.loop", "trio._core", "anyio"])
 def test_a_runtime_between_the_users_line_and_the_call_is_not_accused(module):
     assert findings(call(HANDLER, library(module))) == ()
@@ -79,6 +104,8 @@ def test_an_exemption_holds_for_its_functions_and_categories_only():
     assert findings(call(HANDLER, library("logging"), category="file")) == ()
     assert findings(call(HANDLER, library("logging.handlers"), category="network"))
     assert findings(call(HANDLER, library("loggings"), category="file"))
+    queue = library("loguru._handler", "emit"), library("multiprocessing.connection", "_send")
+    assert findings(call(HANDLER, *queue, category="process")) == ()
 
 
 def test_a_shipped_exemption_holds():
@@ -165,7 +192,7 @@ def culprit(line=4, **facts):
     return Culprit(HANDLER.file, line, "handler", "x", (), 5, 5, **facts)
 
 
-def test_a_measured_culprit_is_named_by_the_dearest_call_of_its_line():
+def test_a_measured_culprit_is_named_by_the_slowest_call_of_its_line():
     found = named(culprit(), BLOCKED, FOUND, STRICT)
     assert (found.blocks_in, found.samples) == ("socket.recv", 5)
 
@@ -182,13 +209,13 @@ def test_another_line_a_short_call_and_another_cause_name_none(where, judgement)
     assert named(where, judgement, FOUND, STRICT) is where
 
 
-def test_where_no_sample_fell_the_dearest_call_is_the_culprit():
+def test_where_no_sample_fell_the_slowest_call_is_the_culprit():
     for nowhere in (None, culprit(route=HANDLER)):
         found = named(nowhere, BLOCKED, FOUND, STRICT)
         assert (found.line, found.blocks_in, found.of) == (4, "socket.recv", 0)
 
 
-def test_a_fail_of_the_guard_alone_has_its_dearest_accused_call_as_culprit():
-    dearer = findings(call(HELPER, function="io.open", category="file", seconds=1.0), call(HANDLER))
-    judged = convicted(PASS, Guarded(), dearer, STRICT)
-    assert named(culprit(9), judged, dearer, STRICT).line == 4
+def test_a_fail_of_the_guard_alone_has_its_slowest_accused_call_as_culprit():
+    slower = findings(call(HELPER, function="io.open", category="file", seconds=1.0), call(HANDLER))
+    judged = convicted(PASS, Guarded(), slower, STRICT)
+    assert named(culprit(9), judged, slower, STRICT).line == 4

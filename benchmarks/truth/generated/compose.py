@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from typing import NamedTuple
 
+from .calls import BLOCKING, HARMLESS
 from .primitives import CAUSES, PRIMITIVES, Cause, Primitive
 from .truth import PLACES, Composition, Label, Place, Step, Unclear, demand, label
 
@@ -96,3 +97,32 @@ def _step(rng: random.Random, kind: str, place: Place, *, guilty: bool) -> Step:
         width=rng.choice(widths) if widths else 0,
         slices=rng.choice(primitive.slices) if primitive.slices else 1,
     )
+
+
+def with_calls(case: Case) -> Case:
+    """Return the case with a step of HARMLESS and, in three of four, one of BLOCKING."""
+    rng = random.Random(case.seed)
+    kinds = [rng.choice(list(HARMLESS))]
+    if rng.random() < 0.75:
+        kinds.append(rng.choice(list(BLOCKING)))
+    added = [
+        Step(kind, 0.0, _place_of_call(rng, case), rng.choice((0, 0, 1, 2, 3))) for kind in kinds
+    ]
+    steps = [*case.composition.steps, *added]
+    order = list(PLACES)
+    steps.sort(key=lambda step: (step.primitive.after, order.index(step.place)))
+    culprit = case.label.culprit
+    if culprit is not None:
+        culprit = steps.index(case.composition.steps[culprit])
+    composition = case.composition._replace(steps=tuple(steps))
+    return case._replace(composition=composition, label=case.label._replace(culprit=culprit))
+
+
+def _place_of_call(rng: random.Random, case: Case) -> Place:
+    places: list[Place] = ["dependency", "middleware", "base-middleware"]
+    at_handler = [step for step in case.composition.steps if step.place == "handler"]
+    if not any(step.primitive.in_def for step in at_handler):
+        places += ["handler"] * 3
+    if any(step.place == "stream" for step in case.composition.steps):
+        places += ["stream"] * 3
+    return rng.choice(places)

@@ -55,6 +55,7 @@ class Primitive(NamedTuple):
     late: float = 0.0  # by how many milliseconds it may take longer than it is told
     suspends: bool = True  # whether it ends the loop's step
     slices: tuple[int, ...] = ()
+    calls: str = ""  # the guard's category of what it calls on the loop's thread
 
 
 _BURN = """
@@ -110,6 +111,7 @@ PRIMITIVES: dict[str, Primitive] = {
         innocence=(0.2, 3),
         imports=("import time",),
         suspends=False,
+        calls="sleep",
     ),
     "block-socket": Primitive(
         "blocked",
@@ -124,6 +126,7 @@ PRIMITIVES: dict[str, Primitive] = {
         overhead=0.2,
         late=1,
         suspends=False,
+        calls="network",
     ),
     "block-requests": Primitive(
         "blocked",
@@ -136,6 +139,7 @@ PRIMITIVES: dict[str, Primitive] = {
         overhead=1.4,
         late=2,
         suspends=False,
+        calls="network",
     ),
     # The loop's thread works.
     "cpu": Primitive(

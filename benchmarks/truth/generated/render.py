@@ -6,7 +6,7 @@ import textwrap
 from typing import NamedTuple
 
 from .compose import Case
-from .truth import Step
+from .truth import Label, Step
 
 HELPERS = ("services", "storage", "drivers")
 """The modules of helpers, each called by the one before it."""
@@ -275,6 +275,18 @@ def culprit_file(case: Case) -> str:
         if "# culprit: " in text:
             return name
     return ""
+
+
+def lines_of(case: Case, number: int) -> tuple[str, range]:
+    """Return the file and the lines of a step that can be a culprit."""
+    step = case.composition.steps[number]
+    marked = case._replace(label=Label(step.primitive.cause, number))
+    body = step.primitive.body.splitlines()
+    before = next(n for n, line in enumerate(body) if "{mark}" in line)
+    name = culprit_file(marked)
+    lines = sources(marked)[name].splitlines()
+    first = next(n for n, line in enumerate(lines, 1) if "# culprit: " in line) - before
+    return name, range(first, first + len(body))
 
 
 def _indented(text: str, levels: int = 1) -> str:

@@ -12,6 +12,7 @@ import itertools
 import math
 from typing import Literal, NamedTuple
 
+from .calls import BLOCKING, HARMLESS
 from .primitives import DEFAULT_THREADS, PRIMITIVES, Cause, Primitive
 
 Place = Literal["handler", "dependency", "middleware", "base-middleware", "stream"]
@@ -22,6 +23,7 @@ _NEAR = (0.7, 1.4)
 _APART = 1.5
 _CORES_APART = 0.7
 _SHORT_CALLS = ("block-socket", "block-requests")
+_ALL = {**PRIMITIVES, **BLOCKING, **HARMLESS}
 FRAMEWORK = 0.3  # FastAPI's own loop CPU, and the client's
 _FRAMEWORKS = (0.1, FRAMEWORK, 1.2)
 # Processors that share their units, as the two threads of a core do, lose half of their speed while
@@ -50,7 +52,7 @@ class Step(NamedTuple):
     @property
     def primitive(self) -> Primitive:
         """What the step does."""
-        return PRIMITIVES[self.kind]
+        return _ALL[self.kind]
 
 
 class Composition(NamedTuple):
