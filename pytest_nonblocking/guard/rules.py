@@ -19,7 +19,10 @@ GROUP = "pytest_nonblocking.guard"
 
 
 class Rule(NamedTuple):
-    """One C function; ``owner`` is its module or class, and ``shown`` its public name."""
+    """One C function; ``owner`` is its module or class, and ``shown`` its public name.
+
+    ``instead`` is what a library ships; for functions of the table, it depends on the loop.
+    """
 
     owner: str
     name: str
@@ -59,7 +62,7 @@ def rules_of(calls: Mapping[str, str]) -> Rules:
 def _of_table() -> Iterator[Rule]:
     for row in TABLE:
         for name in row.names:
-            yield Rule(row.owner, name, row.public(name), row.category, row.when, row.instead)
+            yield Rule(row.owner, name, row.public(name), row.category, row.when)
 
 
 def _of_name(dotted: str, category: Category, instead: str | None = None) -> Rule:

@@ -7,21 +7,63 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from ..model import Category, Culprit, Exemption
 from . import conditions as when
 from .conditions import Condition
 
-_STREAMS = "use asyncio or anyio streams"
-_HTTP = "await an async client (httpx.AsyncClient)"
-_MYSQL = "await an async driver (asyncmy, aiomysql)"
-_PROCESS = "await asyncio.create_subprocess_exec(…)"
-_FILE = "await anyio.open_file(…)"
-_FILES = "use anyio.Path(…), whose methods are awaited"
-_LOCK = "use asyncio.Lock: a threading lock blocks the loop"
-_THREADS = "use asyncio.Lock or asyncio.Event: their threading versions block the loop"
-_FUTURE = "await asyncio.wrap_future(…) instead of calling result()"
-_ORACLE = "use oracledb.connect_async"
+
+class Instead(NamedTuple):
+    """What to await on an asyncio loop, and on trio: None where it has no counterpart."""
+
+    asyncio: str
+    trio: str | None = None
+
+    def on(self, loop: str) -> str | None:
+        """Return what to await on ``loop``, by the name in ``model.Calibration``."""
+        return self.trio if loop == "trio" else self.asyncio
+
+
+def _everywhere(text: str) -> Instead:
+    return Instead(text, text)
+
+
+_STREAMS = Instead("use asyncio or anyio streams", "use trio or anyio streams")
+_HTTP = _everywhere("await an async client (httpx.AsyncClient)")
+_SLEEP = Instead("await asyncio.sleep(…)", "await trio.sleep(…)")
+_SQLITE = Instead("await aiosqlite")
+_POSTGRES = Instead("await an async driver (psycopg 3, asyncpg)")
+_MYSQL = Instead("await an async driver (asyncmy, aiomysql)")
+_ODBC = Instead("await an async driver (aioodbc)")
+_PROCESS = Instead("await asyncio.create_subprocess_exec(…)", "await trio.run_process(…)")
+_SHELL = Instead(
+    "await asyncio.create_subprocess_shell(…)", "await trio.run_process(…, shell=True)"
+)
+_FILE = _everywhere("await anyio.open_file(…)")
+_FILES = _everywhere("use anyio.Path(…), whose methods are awaited")
+_LOCK = Instead(
+    "use asyncio.Lock: a threading lock blocks the loop",
+    "use trio.Lock: a threading lock blocks the loop",
+)
+_THREADS = Instead(
+    "use asyncio.Lock or asyncio.Event: their threading versions block the loop",
+    "use trio.Lock or trio.Event: their threading versions block the loop",
+)
+_JOIN = Instead(
+    "await asyncio.to_thread(…) instead of joining a thread",
+    "await trio.to_thread.run_sync(…) instead of joining a thread",
+)
+_QUEUE = Instead("use asyncio.Queue", "use trio.open_memory_channel(…)")
+_FUTURE = Instead(
+    "await asyncio.wrap_future(…) instead of calling result()",
+    "await trio.to_thread.run_sync(future.result)",
+)
+_NAMES = Instead(
+    "await asyncio.get_running_loop().getaddrinfo(…)", "await trio.socket.getaddrinfo(…)"
+)
+_ORACLE = Instead("use oracledb.connect_async")
+_BOTO = Instead("await an async client (aioboto3)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +78,7 @@ class Known:
     category: Category
     owner: str
     names: tuple[str, ...]
-    instead: str | None
+    instead: Instead | None
     when: Condition = when.always
     shown: str = ""
     package: str = ""
@@ -48,12 +90,12 @@ class Known:
         return f"{self.shown or self.owner}.{name.removeprefix('_') if is_private else name}"
 
 
-def _library(package: str, category: Category, instead: str) -> Known:
+def _library(package: str, category: Category, instead: Instead) -> Known:
     """Return a library in Python: its calls end in C functions of other rows."""
     return Known(category, "", (), instead, package=package)
 
 
-def _spelled(category: Category, text: str, instead: str) -> Known:
+def _spelled(category: Category, text: str, instead: Instead) -> Known:
     """Return what a line of code shows, in Python: its calls end in C functions of other rows."""
     return Known(category, "", (), instead, spelled=(text,))
 
@@ -82,7 +124,7 @@ TABLE: tuple[Known, ...] = (
         "sleep",
         "time",
         ("sleep",),
-        "await asyncio.sleep(…)",
+        _SLEEP,
         when.unless_zero(0, "seconds"),
         package="time",
         spelled=("time.sleep",),
@@ -92,17 +134,17 @@ TABLE: tuple[Known, ...] = (
         "database",
         "sqlite3.Connection",
         ("backup", "commit", "execute", "executemany", "executescript", "rollback"),
-        "await aiosqlite",
+        _SQLITE,
         package="sqlite3",
         spelled=("sqlite3.",),
     ),
-    Known("database", "sqlite3.Cursor", (*_CURSOR, "executescript"), "await aiosqlite"),
-    Known("database", "_sqlite3", ("connect",), "await aiosqlite", shown="sqlite3"),
+    Known("database", "sqlite3.Cursor", (*_CURSOR, "executescript"), _SQLITE),
+    Known("database", "_sqlite3", ("connect",), _SQLITE, shown="sqlite3"),
     Known(
         "database",
         "psycopg2.extensions.cursor",
         (*_CURSOR, "callproc", "copy_expert", "copy_from", "copy_to"),
-        "await an async driver (psycopg 3, asyncpg)",
+        _POSTGRES,
         when.driver_waits,
         package="psycopg2",
     ),
@@ -110,14 +152,14 @@ TABLE: tuple[Known, ...] = (
         "database",
         "psycopg2.extensions.connection",
         ("cancel", "commit", "reset", "rollback"),
-        "await an async driver (psycopg 3, asyncpg)",
+        _POSTGRES,
         when.driver_waits,
     ),
     Known(
         "database",
         "psycopg2._psycopg",
         ("_connect",),
-        "await an async driver (psycopg 3, asyncpg)",
+        _POSTGRES,
         shown="psycopg2",
     ),
     Known(
@@ -128,30 +170,32 @@ TABLE: tuple[Known, ...] = (
         package="MySQLdb",
     ),
     Known("database", "MySQLdb._mysql.result", ("fetch_row",), _MYSQL),
-    Known("database", "pyodbc", ("connect",), "await an async driver (aioodbc)", package="pyodbc"),
-    Known("database", "pyodbc.Cursor", _CURSOR, "await an async driver (aioodbc)"),
+    Known("database", "pyodbc", ("connect",), _ODBC, package="pyodbc"),
+    Known("database", "pyodbc.Cursor", _CURSOR, _ODBC),
     Known(
         "database",
         "pyodbc.Connection",
         ("commit", "execute", "rollback"),
-        "await an async driver (aioodbc)",
+        _ODBC,
     ),
     Known("database", "cx_Oracle.Cursor", _CURSOR, _ORACLE, package="cx_Oracle"),
     Known("database", "cx_Oracle.Connection", ("commit", "rollback"), _ORACLE),
-    _library("sqlalchemy", "database", "use SQLAlchemy's create_async_engine and AsyncSession"),
-    _library("psycopg", "database", "use psycopg.AsyncConnection"),
+    _library(
+        "sqlalchemy", "database", Instead("use SQLAlchemy's create_async_engine and AsyncSession")
+    ),
+    _library("psycopg", "database", Instead("use psycopg.AsyncConnection")),
     _library("pymysql", "database", _MYSQL),
-    _library("pymongo", "database", "use pymongo.AsyncMongoClient"),
-    _library("redis", "database", "use redis.asyncio"),
+    _library("pymongo", "database", Instead("use pymongo.AsyncMongoClient")),
+    _library("redis", "database", Instead("use redis.asyncio")),
     # HTTP and other clients
     _library("requests", "network", _HTTP),
     _library("urllib", "network", _HTTP),
     _library("urllib3", "network", _HTTP),
     _library("http", "network", _HTTP),
-    _library("httpx", "network", "await httpx.AsyncClient instead of httpx.Client"),
-    _library("botocore", "network", "await an async client (aioboto3)"),
-    _library("boto3", "network", "await an async client (aioboto3)"),
-    _library("smtplib", "network", "await an async client (aiosmtplib)"),
+    _library("httpx", "network", _everywhere("await httpx.AsyncClient instead of httpx.Client")),
+    _library("botocore", "network", _BOTO),
+    _library("boto3", "network", _BOTO),
+    _library("smtplib", "network", Instead("await an async client (aiosmtplib)")),
     # Sockets
     Known(
         "network",
@@ -188,7 +232,7 @@ TABLE: tuple[Known, ...] = (
         "dns",
         "_socket",
         ("getaddrinfo", "gethostbyaddr", "gethostbyname", "gethostbyname_ex"),
-        "await asyncio.get_running_loop().getaddrinfo(…)",
+        _NAMES,
         when.host_is_a_name,
         shown="socket",
     ),
@@ -208,7 +252,7 @@ TABLE: tuple[Known, ...] = (
         "process",
         "posix",
         ("system",),
-        "await asyncio.create_subprocess_shell(…)",
+        _SHELL,
         shown="os",
         spelled=("os.system",),
     ),
@@ -244,8 +288,8 @@ TABLE: tuple[Known, ...] = (
     # Files
     Known("file", "io", ("open", "open_code"), _FILE, spelled=("open(",)),
     Known("file", "_io", ("open", "open_code"), _FILE, shown="io"),
-    _spelled("file", ".read_text(", "await anyio.Path(…).read_text()"),
-    _spelled("file", ".read_bytes(", "await anyio.Path(…).read_bytes()"),
+    _spelled("file", ".read_text(", _everywhere("await anyio.Path(…).read_text()")),
+    _spelled("file", ".read_bytes(", _everywhere("await anyio.Path(…).read_bytes()")),
     *(
         Known("file", f"_io.{name}", calls, _FILE, when.is_on_file, shown=name)
         for name, calls in _OF_STREAMS.items()
@@ -281,7 +325,7 @@ TABLE: tuple[Known, ...] = (
         "lock",
         "_thread._ThreadHandle",
         ("join",),
-        "await asyncio.to_thread(…) instead of joining a thread",
+        _JOIN,
         when.thread_runs,
         shown="threading.Thread",
     ),
@@ -289,7 +333,7 @@ TABLE: tuple[Known, ...] = (
         "lock",
         "_queue.SimpleQueue",
         ("get",),
-        "use asyncio.Queue",
+        _QUEUE,
         when.queue_is_empty,
         shown="queue.SimpleQueue",
         package="queue",
@@ -305,7 +349,7 @@ TABLE: tuple[Known, ...] = (
     Known("lock", "fcntl", ("flock", "lockf"), None),
     _library("concurrent", "lock", _FUTURE),
     _library("threading", "lock", _THREADS),
-    _library("asyncio", "lock", "await the future instead of waiting for its result"),
+    _library("asyncio", "lock", _everywhere("await the future instead of waiting for its result")),
 )
 
 RUNTIMES: tuple[Exemption, ...] = (
@@ -321,26 +365,32 @@ RUNTIMES: tuple[Exemption, ...] = (
 """Code that may make such calls on the loop's thread: they are its own affair, or take no time."""
 
 
-def counterpart(culprit: Culprit) -> str | None:
+def counterpart(culprit: Culprit, loop: str = "asyncio") -> str | None:
     """Return what to await in place of the blocking call, None where no counterpart is known."""
     calls = (*culprit.calls, *filter(None, [culprit.blocks_in]))
-    return instead_of(calls, culprit.code)
+    return instead_of(calls, culprit.code, loop=loop)
 
 
 def instead_of(
-    calls: Iterable[str], code: str = "", category: Category | None = None
+    calls: Iterable[str], code: str = "", category: Category | None = None, loop: str = "asyncio"
 ) -> str | None:
-    """Return what to await in place of ``calls``, the outermost first, in a line of ``code``.
+    """Return what to await on ``loop`` in place of ``calls``, the outermost first.
 
-    ``category`` is that of the last call, if it is known: `os.read` reads files and pipes.
+    ``code`` is the line that makes them. ``category`` is that of the last call, if it is known:
+    `os.read` reads files and pipes.
     """
+    found = _row_of(calls, code, category)
+    return None if found is None or found.instead is None else found.instead.on(loop)
+
+
+def _row_of(calls: Iterable[str], code: str, category: Category | None) -> Known | None:
     for call in calls:
         package = call.partition(".")[0].partition(" ")[0]
         for row in TABLE:
             if row.package == package and row.instead is not None:
-                return row.instead
+                return row
         for row in TABLE:
             is_same = category in (None, row.category)
             if is_same and any(row.public(name) == call for name in row.names):
-                return row.instead
-    return next((row.instead for row in TABLE for text in row.spelled if text in code), None)
+                return row
+    return next((row for row in TABLE for text in row.spelled if text in code), None)

@@ -14,6 +14,8 @@ from ..model import Category, Cause, Reason, Verdict
 SCHEMA_VERSION = 1
 _ROUTE = "^(.+):([0-9]{1,9}) in (.+)$"
 
+Deciding = Literal["max_serial_fraction", "max_lag", "max_blocked", "timeout"]
+"""The settings that limit a figure on which a verdict rests."""
 NotNegative = Annotated[float, {"minimum": 0}]
 Count = Annotated[int, {"minimum": 0}]
 Positive = Annotated[int, {"minimum": 1}]
@@ -110,6 +112,21 @@ class Judged:
     low: NotNegative
     high: NotNegative
     limit: NotNegative
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Figure:
+    """The figure on which the verdict rests, and the setting that limits it."""
+
+    setting: Deciding
+    unit: Literal["fraction", "ms"]
+    value: NotNegative
+    low: Annotated[float | None, {"minimum": 0}] = None
+    high: Annotated[float | None, {"minimum": 0}] = None
+    limit: Annotated[
+        float,
+        {"minimum": 0, "description": "The limit as it was applied, on a slower machine extended."},
+    ]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -248,6 +265,8 @@ class Record:
     notes: tuple[str, ...]
     serial_fraction: float | None
     judged: Judged | None
+    figure: Figure | None = None
+    why: Annotated[str | None, {"description": "What keeps a pass within its limits."}] = None
     causes: tuple[Share, ...]
     serial_ms: float | None
     ceiling_rps: float | None

@@ -28,8 +28,16 @@ def plural(number: int, one: str, many: str | None = None) -> str:
     return f"{number} {one if number == 1 else many or one + 's'}"
 
 
-def limit_text(value: str, limit: Limit) -> str:
-    """Return a limit with its origin: "limit 5 ms, default" or "limit 0.10 from pytest.ini"."""
-    return f"limit {value}" + (
-        ", default" if limit.origin == "default" else f" from {limit.origin}"
-    )
+def times(factor: float) -> str:
+    """Return a factor with at most two decimals."""
+    return f"{factor:.2f}".rstrip("0").rstrip(".")
+
+
+def setting_text(name: str, value: str, limit: Limit, slowdown: float = 1.0) -> str:
+    """Return a setting with its origin: "max_blocked=5 ms (default)".
+
+    ``slowdown`` multiplies a duration of computing: "max_lag=20 ms (default) × 1.2 slower machine".
+    """
+    origin = "default" if limit.origin == "default" else f"from {limit.origin}"
+    shown = f"{name}={value} ({origin})"
+    return f"{shown} × {times(slowdown)} slower machine" if times(slowdown) != "1" else shown

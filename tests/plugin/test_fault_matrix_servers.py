@@ -440,7 +440,7 @@ def test_a_plain_test_that_hangs_is_a_time_out_and_the_run_goes_on(measured, loo
         f"{kind}-{when}": Fault(
             [
                 "nonblocking: GET / does not finish*",
-                "*of * finished (timeout 2 s from marker)",
+                "*of * finished within timeout=2 s (from marker)",
                 f"*cause*{cause}*",
                 "*where*app_*.py:*",
             ],

@@ -16,6 +16,7 @@ from pytest_nonblocking.model import (
     Finding,
     Frame,
     Guarded,
+    Judged,
     Judgement,
     Limit,
     Limits,
@@ -44,10 +45,12 @@ JUDGED = Judgement(
     serial_fraction=1.0,
     excess=0.02,
 )
+FRACTION = Judged(fraction=1.0, low=0.9, high=1.1, limit=0.1)
 
 
 def run(concurrency, makespan=0.02, **facts):
-    return Run(concurrency, makespan, (makespan,), Budget(cpu=makespan), **facts)
+    budget, requests = Budget(cpu=makespan), concurrency
+    return Run(concurrency, makespan, (makespan,), budget, **{"requests": requests} | facts)
 
 
 def culprit(**facts):
@@ -113,7 +116,7 @@ def test_every_cause_has_a_text_for_every_reason(cause, reasons):
 
 
 def test_a_failure_states_what_was_measured_the_limits_and_what_to_do():
-    blocked = Budget(cpu=0.004, blocked=0.16)
+    blocked = Budget(blocked=0.16, descheduled=0.003, own=0.001)
     burst = replace(run(8, 0.164), budget=blocked)
     judgement = replace(
         JUDGED,
@@ -128,14 +131,16 @@ def test_a_failure_states_what_was_measured_the_limits_and_what_to_do():
     evidence = Evidence(singles=(run(1),) * 3, bursts=(burst,))
     assert failure_text(outcome(judgement, found, evidence), ROOT).splitlines() == [
         "nonblocking: GET /a blocks the event loop",
-        "  each request occupies the loop for 20 ms: 8 at once took 164 ms, one takes 20 ms "
-        "(serial fraction 1.00, limit 0.10, default)",
-        "  ceiling 50 requests/s per process, at any concurrency",
-        "  cause    blocking-call: 20 ms off the CPU in one callback (limit 5 ms, default)",
+        "  each request occupies the loop for 20 ms: 8 at once took 164 ms (20 ms for one, 20 ms for "
+        "each of 7 more, 4 ms of noise)",
+        "  judged   serial fraction 1.00, limit max_serial_fraction=0.10 (default)",
+        "  ceiling  50 requests/s per process, at any concurrency",
+        "  cause    blocking-call: 20 ms off the CPU in one callback, limit max_blocked=5 ms "
+        "(default)",
         "  where    shop.py:4 in handler",
         "               time.sleep(0.02)",
         "           9 of 10 samples, 4 of 4 runs",
-        "  machine  excluded: 0 ms run-queue delay; CPU speed 1.0× reference",
+        "  machine  excluded: 3 ms run-queue delay, 1 ms of the plugin's own; CPU at reference speed",
         "  fix      await asyncio.sleep(…), make the handler `def`, or await "
         "anyio.to_thread.run_sync(…)",
     ]
@@ -172,8 +177,8 @@ def test_a_failure_of_the_guard_names_each_line_and_the_limit():
         "               load()      → sqlalchemy.execute → sqlite3.Cursor.execute",
         "  fix      use SQLAlchemy's create_async_engine and AsyncSession, make the handler `def`, "
         "or await anyio.to_thread.run_sync(…)",
-        "  limit    no call of these categories on the event loop: network, database, sleep, "
-        "process, lock, dns (limit guard=fail from pytest.ini)",
+        "  limit    guard=fail (from pytest.ini): no call of these categories on the event loop: "
+        "network, database, sleep, process, lock, dns",
     ]
 
 
@@ -242,20 +247,20 @@ def test_many_lines_are_cut_short():
 
 def on(calibration, **facts):
     evidence = Evidence((run(1),) * 3, (run(8, 0.16),), calibration)
-    return rows(replace(JUDGED, **facts), evidence=evidence)[1]
+    return rows(replace(JUDGED, judged=FRACTION, **facts), evidence=evidence)[1]
 
 
 def test_a_slow_cpu_extends_the_limits_of_computing_and_is_told():
     slow = Calibration(factor=2.0)
     assert on(slow)["cause"] == (
-        "cpu-on-loop: 20 ms of CPU time per request on the loop "
-        "(allowance 10 ms, default; 5 ms at reference CPU speed)"
+        "cpu-on-loop: 20 ms of CPU time per request on the loop, of which cpu_allowance=5 ms "
+        "(default) × 2 slower machine is not counted; limit 2 ms per request, max_serial_fraction"
     )
     assert on(slow, reasons=("lag",), max_lag=0.06)["cause"] == (
-        "cpu-on-loop: 60 ms of CPU time in one callback "
-        "(limit 40 ms, default; 20 ms at reference CPU speed)"
+        "cpu-on-loop: 60 ms of CPU time in one callback, "
+        "limit max_lag=20 ms (default) × 2 slower machine"
     )
-    assert on(slow)["machine"].endswith("CPU speed 0.5× reference")
+    assert on(slow)["machine"].endswith("; CPU 2× slower than the reference")
 
 
 def test_a_suspended_tracer_is_told():
@@ -354,7 +359,7 @@ def test_any_other_time_out_is_told_as_before(facts):
     text, shown = rows(*late(**facts))
     assert text[0] == "nonblocking: GET /a does not finish"
     assert "no other request" not in shown["cause"]
-    assert text[1].endswith(" finished (timeout 30 s, default)")
+    assert text[1].endswith(" finished within timeout=30 s (default)")
 
 
 # What is inconclusive
@@ -368,8 +373,8 @@ NEAR_STEP = "the longest callback is within 1% of max_blocked"
 @pytest.mark.parametrize(
     ("near", "limit"),
     [
-        (NEAR_FRACTION, "max_serial_fraction (limit 0.10, default)"),
-        (NEAR_STEP, "max_blocked (limit 5 ms, default)"),
+        (NEAR_FRACTION, "max_serial_fraction=0.10 (default)"),
+        (NEAR_STEP, "max_blocked=5 ms (default)"),
     ],
 )
 def test_a_figure_too_close_to_its_limit_says_what_to_change(near, limit):
