@@ -158,6 +158,15 @@ def pytest_runtest_makereport(
     return report
 
 
+def pytest_report_teststatus(report: pytest.TestReport) -> Any:
+    """Give an inconclusive test a letter and a count of its own; its outcome stays "passed"."""
+    if report.when != "call" or not report.passed or hasattr(report, "wasxfail"):
+        return None
+    if ("nonblocking_verdict", "inconclusive") not in map(tuple, report.user_properties):
+        return None
+    return "inconclusive", "i", ("INCONCLUSIVE", {"yellow": True})
+
+
 class _First:
     """Is configured before pytest-asyncio, and only it: settings may come from conftest files."""
 
@@ -195,12 +204,14 @@ class _Collector:
             return  # no test ran: keep the files of an earlier run
         if known or settings.report or settings.baseline or settings.require:
             from .gate.session import conclude
+            from .reporting.failures_shown import Failures
             from .reporting.plain import from_text
             from .reporting.record import Measurement
 
             shown = [one for text in known.values() for one in from_text(Measurement, text)]
             self._records = [one.record for one in shown]
             self._ending = conclude(settings, config, shown, len(known))
+            config.pluginmanager.register(Failures(self._records), "nonblocking-failures")
             if self._ending.failed and exitstatus == pytest.ExitCode.OK:
                 session.exitstatus = pytest.ExitCode.TESTS_FAILED
 

@@ -11,7 +11,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..reporting import escaped, files, loading, terminal
+from ..reporting.failures_shown import lines_of
 from ..reporting.record import SCHEMA_VERSION, Report
+from ..reporting.shared_culprits import Failure, texts
 from ..reporting.units import plural
 from . import comparison
 
@@ -88,10 +90,11 @@ def _show(report: Report) -> int:
     if not tests:
         print("nonblocking: nothing was measured")
         return 0
-    for test in tests:
-        if test.message:
-            print(f"{escaped.line(test.nodeid)}\n{test.message}\n")
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    failures = [Failure(test, test.message) for test in tests if test.message]
+    for failure, text in zip(failures, texts(failures), strict=True):
+        shown = "\n".join(lines_of(text, width))
+        print(f"{escaped.line(failure.record.nodeid)}\n{shown}\n")
     terminal.summarise(_Plain(), tests, verbosity=1, fullwidth=width)
     return int(any(test.verdict == "fail" and not test.accepted_by for test in tests))
 

@@ -112,7 +112,8 @@ def _sum(outcome: Outcome, serial: float) -> str:
     rest = burst.makespan - alone - (burst.concurrency - 1) * serial
     took, one = milliseconds(burst.makespan), milliseconds(alone)
     if abs(rest - noise) > _NO_SUM * burst.makespan:
-        return f"{burst.concurrency} at once took {took}, one takes {one}"
+        lost = f" with {milliseconds(noise)} of noise" if noise >= _NO_NOISE else ""
+        return f"{burst.concurrency} at once took {took}{lost}, one takes {one}"
     parts = f"{one} for one, {milliseconds(serial)} for each of {burst.concurrency - 1} more"
     if rest >= _NO_NOISE:
         parts += f", {milliseconds(rest)} of noise"
