@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Generator, Iterator
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -13,6 +13,7 @@ from . import config as _settings
 
 if TYPE_CHECKING:
     from .gate.session import Ending
+    from .load.burst import VirtualUser
     from .measuring import Nonblocking
     from .reporting.record import Measurement, Record
     from .runner import TestRun
@@ -211,7 +212,8 @@ class _Collector:
             shown = [one for text in known.values() for one in from_text(Measurement, text)]
             self._records = [one.record for one in shown]
             self._ending = conclude(settings, config, shown, len(known))
-            config.pluginmanager.register(Failures(self._records), "nonblocking-failures")
+            failures = Failures(self._records, config.rootpath)
+            config.pluginmanager.register(failures, "nonblocking-failures")
             if self._ending.failed and exitstatus == pytest.ExitCode.OK:
                 session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
@@ -275,7 +277,7 @@ def nonblocking(request: pytest.FixtureRequest) -> Nonblocking:
 
 
 @pytest.fixture
-def virtual_user() -> Callable[[], int]:
+def virtual_user() -> VirtualUser:
     """A callable that returns the index of the running copy: 0, 1, …; 0 in a single run."""
     from .load.burst import current_copy
 

@@ -8,10 +8,13 @@ import os
 import shutil
 import sys
 from collections.abc import Sequence
+from importlib import metadata
 from pathlib import Path
 
 from ..reporting import escaped, files, loading, terminal
 from ..reporting.failures_shown import lines_of
+from ..reporting.json_report import schema
+from ..reporting.plain import text_of
 from ..reporting.record import SCHEMA_VERSION, Report
 from ..reporting.shared_culprits import Failure, texts
 from ..reporting.units import plural
@@ -32,6 +35,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         if given.command == "compare":
             return _compare(_report(given.a), _report(given.b))
+        if given.command == "schema":
+            print(text_of(schema()), end="")
+            return 0
         if given.command == "show":
             return _show(_report(given.file))
         return _html(
@@ -52,6 +58,8 @@ def _parser() -> argparse.ArgumentParser:
         description="Shows and compares the JSON reports of pytest-nonblocking.",
         epilog=_EXIT,
     )
+    version = f"%(prog)s {metadata.version('pytest-nonblocking')}"
+    parser.add_argument("--version", action="version", version=version)
     commands = parser.add_subparsers(dest="command", required=True)
     compare = commands.add_parser("compare", help="what got worse from A to B", epilog=_EXIT)
     compare.add_argument("a", metavar="A.json", type=Path)
@@ -62,6 +70,7 @@ def _parser() -> argparse.ArgumentParser:
     html.add_argument("file", metavar="FILE.json", type=Path)
     html.add_argument("-o", "--output", type=Path, help="default: FILE.html")
     html.add_argument("--force", action="store_true", help="replace a file that is there")
+    commands.add_parser("schema", help="the JSON Schema of a report", epilog=_EXIT)
     return parser
 
 

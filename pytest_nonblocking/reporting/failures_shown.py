@@ -9,10 +9,12 @@ import contextlib
 import dataclasses
 import re
 from collections.abc import Generator, Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from .annotations import commands
 from .columns import wrapped
 from .record import Record
 from .shared_culprits import Failure, headline, texts
@@ -35,8 +37,9 @@ def lines_of(text: str, columns: int | None) -> list[str]:
 class Failures:
     """A plugin that is registered when a run is over, before its failures are printed."""
 
-    def __init__(self, records: Sequence[Record]) -> None:
+    def __init__(self, records: Sequence[Record], rootdir: Path) -> None:
         self._records = records
+        self._rootdir = rootdir
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_terminal_summary(
@@ -54,9 +57,13 @@ class Failures:
         finally:
             for report, longrepr in before:
                 report.longrepr = longrepr
+            with contextlib.suppress(Exception):
+                for command in commands(self._records, self._rootdir):
+                    terminalreporter.write_line(command)
 
     def _shown(self, reporter: pytest.TerminalReporter) -> Iterable[tuple[Any, _Shown]]:
-        columns = reporter._tw.fullwidth if reporter.isatty else None
+        writer = reporter.config.get_terminal_writer()
+        columns = writer.fullwidth if reporter.isatty else None
         found = [*self._of_us(reporter.stats.get("failed", ()))]
         shown = texts([failure for _, failure in found])
         for (report, failure), text in zip(found, shown, strict=True):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import importlib
 import itertools
 import os
@@ -19,6 +20,7 @@ from ..config import Settings
 from . import escaped
 from .atomic import write_text
 from .json_report import document
+from .plain import one_line
 from .record import Measurement, Report
 
 
@@ -40,6 +42,10 @@ WRITERS = {
     ".md": _Writer("markdown_report"),
     ".sarif": _Writer("sarif_report", "sarif", ("sarif_pydantic",)),
 }
+
+
+STDOUT = "-"
+"""The name that stands for a line of JSON after everything else that pytest prints."""
 
 
 class CannotWriteError(Exception):
@@ -105,7 +111,8 @@ def resolved(name: str, option: str, settings: Settings, config: pytest.Config) 
 
 
 def _paths(settings: Settings, config: pytest.Config) -> list[Path]:
-    return [resolved(name, "report", settings, config) for name in settings.report]
+    names = [name for name in settings.report if name != STDOUT]
+    return [resolved(name, "report", settings, config) for name in names]
 
 
 def check_paths(settings: Settings, config: pytest.Config) -> None:
@@ -145,9 +152,19 @@ def write_all(
 ) -> list[str]:
     """Write every report; return one message for each that could not be written."""
     shown = []
+    if STDOUT in settings.report:
+        text = one_line(document(measurements))
+        config.add_cleanup(functools.partial(_print_last, config, text))
     for path in _paths(settings, config):
         try:
             write(path, document(measurements))
         except Exception as error:  # of a library's too: the run's own result must stand
             shown.append(f"cannot write the report {path}: {type(error).__name__}: {error}")
     return shown
+
+
+def _print_last(config: pytest.Config, text: str) -> None:
+    if config.pluginmanager.has_plugin("terminalreporter"):
+        config.get_terminal_writer().line(text)
+    else:
+        print(text)

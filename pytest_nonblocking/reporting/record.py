@@ -296,6 +296,14 @@ class Record:
         """The one place that a table or another tool shows."""
         return None if self.culprit is None else self.culprit.place
 
+    @property
+    def line_of_repository(self) -> tuple[str, int]:
+        """The culprit's file and line, or the test's file where the place is in a library."""
+        place = self.place
+        if place is None or place.library:  # which is no file of the repository's
+            return self.nodeid.partition("::")[0], 1
+        return place.file, place.line
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measurement:

@@ -31,6 +31,19 @@ def headline(record: Record) -> str:
     return escaped.line(f"{shown} ({record.target})" if record.target else shown)
 
 
+def whole(failures: Sequence[Failure]) -> list[Failure]:
+    """Return one failure for each culprit, with the list of its tests."""
+    seen: set[_Key] = set()
+    kept = []
+    for (record, _), text in zip(failures, texts(failures), strict=True):
+        key = _key(record)
+        if key is None or key not in seen:
+            kept.append(Failure(record, text))
+        if key is not None:
+            seen.add(key)
+    return kept
+
+
 def texts(failures: Sequence[Failure]) -> list[str]:
     """Return what is shown of each failure: of each culprit, the first one has the whole text."""
     groups: defaultdict[_Key, list[Record]] = defaultdict(list)
@@ -46,6 +59,8 @@ def texts(failures: Sequence[Failure]) -> list[str]:
             shown.append(text)
         elif record is group[0]:
             shown.append("\n".join([text, *_list(tests)]))
+        elif record.nodeid == group[0].nodeid:  # another measurement of the same test
+            shown.append(text)
         else:
             shown.append(_reference(record, text, tests[0]))
     return shown

@@ -44,9 +44,9 @@ def test_a_log_has_whole_names_and_the_culprits_place(suite):
     result.stdout.re_match_lines(
         [
             r"verdict +test +cause +judged +bounds +limit +ceiling +where$",
-            r"pass +test_it\.py::test_it\[short\] +- +0\.\d\d +0\.\d\d–\d\.\d\d +\d\.\d\d +[\d-]+.*",
-            rf"fail +test_it\.py::test_it\[a-very-{'long-' * 30}id\] +blocking-call +\d\.\d\d +[\d.]+–[\d.]+ +"
-            r"0\.10 +\d+/s +webapp\.py:16$",
+            r"pass +test_it\.py::test_it\[short\] +- +0\.\d\d +[\d.]+–[\d.]+ +\d\.\d\d +[\d-]+.*",
+            rf"fail +test_it\.py::test_it\[a-very-{'long-' * 30}id\] +blocking-call +\d\.\d\d +"
+            r"[\d.]+–[\d.]+ +0\.10 +\d+/s +webapp\.py:16$",
             SUMMARY,
         ],
         consecutive=True,

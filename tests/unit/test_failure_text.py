@@ -131,8 +131,8 @@ def test_a_failure_states_what_was_measured_the_limits_and_what_to_do():
     evidence = Evidence(singles=(run(1),) * 3, bursts=(burst,))
     assert failure_text(outcome(judgement, found, evidence), ROOT).splitlines() == [
         "nonblocking: GET /a blocks the event loop",
-        "  each request occupies the loop for 20 ms: 8 at once took 164 ms (20 ms for one, 20 ms for "
-        "each of 7 more, 4 ms of noise)",
+        "  each request occupies the loop for 20 ms: 8 at once took 164 ms (20 ms for one, 20 ms "
+        "for each of 7 more, 4 ms of noise)",
         "  judged   serial fraction 1.00, limit max_serial_fraction=0.10 (default)",
         "  ceiling  50 requests/s per process, at any concurrency",
         "  cause    blocking-call: 20 ms off the CPU in one callback, limit max_blocked=5 ms "
@@ -140,7 +140,8 @@ def test_a_failure_states_what_was_measured_the_limits_and_what_to_do():
         "  where    shop.py:4 in handler",
         "               time.sleep(0.02)",
         "           9 of 10 samples, 4 of 4 runs",
-        "  machine  excluded: 3 ms run-queue delay, 1 ms of the plugin's own; CPU at reference speed",
+        "  machine  excluded: 3 ms run-queue delay, 1 ms of the plugin's own; CPU at reference "
+        "speed",
         "  fix      await asyncio.sleep(…), make the handler `def`, or await "
         "anyio.to_thread.run_sync(…)",
     ]
