@@ -7,6 +7,7 @@ from pathlib import Path
 import jsonschema
 import pytest
 
+from pytest_nonblocking.causes import CAUSE_TEXTS
 from pytest_nonblocking.model import (
     CAUSES,
     Budget,
@@ -21,7 +22,9 @@ from pytest_nonblocking.model import (
     Limit,
     Limits,
     Outcome,
+    Pool,
     Run,
+    Sample,
 )
 from pytest_nonblocking.reporting import guard_words, json_report
 from pytest_nonblocking.reporting.advice import notes_for
@@ -278,6 +281,120 @@ def test_single_runs_say_that_scaling_was_not_judged():
     assert text[1] == "  measured in the only run, which took 20 ms; scaling was not judged"
 
 
+def test_a_cause_of_scaling_names_the_limit_in_milliseconds_and_its_setting():
+    waits = replace(JUDGED, cause="serialised-wait", judged=FRACTION)
+    assert rows(waits)[1]["cause"] == (
+        "serialised-wait: requests queued for a lock, a pool or a single worker (loop idle for "
+        "0 ms of 160 ms); limit 2 ms per request, max_serial_fraction"
+    )
+    pool = replace(waits, cause="thread-pool")
+    assert rows(pool)[1]["cause"].endswith("; limit 2 ms per request, max_serial_fraction")
+
+
+def test_the_judged_figure_stands_with_its_bounds_its_limit_and_what_is_not_counted():
+    judged = replace(JUDGED, excess=0.015, judged=FRACTION)
+    assert rows(judged)[1]["judged"] == (
+        "serial fraction 1.00 (0.90 to 1.10), limit max_serial_fraction=0.10 (default); "
+        "not counted: CPU up to cpu_allowance=5 ms (default)"
+    )
+    lag = replace(judged, reasons=("lag",), excess=0.02, max_lag=0.06)
+    assert ", within max_serial_fraction=0.10 (default)" in rows(lag)[1]["judged"]
+
+
+def test_a_sum_that_misses_its_burst_is_none():
+    text, _ = rows(replace(JUDGED, serial=0.03))
+    assert text[1] == (
+        "  each request occupies the loop for 30 ms: 8 at once took 160 ms, one takes 20 ms"
+    )
+
+
+def test_the_sum_is_that_of_the_burst_that_was_judged():
+    bursts = (run(8, 0.16), run(8, 0.3), run(8, 0.3))
+    text, _ = rows(evidence=Evidence(singles=(run(1),) * 3, bursts=bursts))
+    assert text[1].endswith("8 at once took 160 ms (20 ms for one, 20 ms for each of 7 more)")
+
+
+def blocked_for(limit, longest):
+    judgement = replace(JUDGED, cause="blocking-call", judged=FRACTION, max_blocked=longest)
+    limits = LIMITS | {"max_blocked": limit}
+    text = failure_text(replace(outcome(judgement), limits=limits), ROOT)
+    return [line for line in text.splitlines() if line.startswith("  limits")]
+
+
+def test_a_callback_within_its_limit_that_fails_for_scaling_says_so_in_one_sentence():
+    assert blocked_for(Limit(0.010, "marker"), 0.008) == [
+        "  limits   a callback of 8 ms is within max_blocked=10 ms (from marker), but callbacks "
+        "run one after another: their sum is held to max_serial_fraction"
+    ]
+    assert blocked_for(Limit(0.005, "default"), 0.002) == []
+    assert blocked_for(Limit(0.010, "marker"), 0.0) == []
+
+
+@pytest.mark.parametrize(
+    ("facts", "shown"),
+    [
+        ({"max_lag": 0.004}, "; the event loop itself is free (longest callback 4 ms); limit"),
+        ({}, "; the event loop itself is free (no long callback); limit"),
+        ({"max_lag": 0.05, "reasons": ("scaling", "lag")}, "at a time; limit"),
+    ],
+)
+def test_threads_that_compute_leave_the_loop_free(facts, shown):
+    judgement = replace(JUDGED, cause="gil-contention", judged=FRACTION, **facts)
+    assert shown in rows(judgement)[1]["cause"]
+
+
+# Fixes
+
+
+def fix(found, loop="asyncio", requests=1):
+    singles = tuple(run(1, requests=requests) for _ in range(3))
+    evidence = Evidence(singles, (run(8, 0.16, requests=8 * requests),), Calibration(loop=loop))
+    return rows(replace(JUDGED, cause="blocking-call"), found, evidence)[1]["fix"]
+
+
+LIBRARYS_ROUTE = Frame("/v/site-packages/admin/views.py", 3, "index", "admin.views")
+
+
+@pytest.mark.parametrize(
+    ("found", "facts", "shown"),
+    [
+        (culprit(code="time.sleep(1)"), {}, "await asyncio.sleep(…), make the handler `def`, or "),
+        (culprit(code="time.sleep(1)"), {"loop": "trio"}, "await trio.sleep(…), make the "),
+        (culprit(calls=("redis.get",)), {"loop": "uvloop"}, "use redis.asyncio, make the "),
+        (culprit(calls=("redis.get",)), {"loop": "trio"}, "await an async equivalent, make the "),
+        (culprit(code="time.sleep(1)"), {"requests": 0}, "await asyncio.sleep(…), or await anyio"),
+        (culprit(function="Audit.__call__"), {}, "await an async equivalent, or await anyio"),
+        (culprit(library=True, route=LIBRARYS_ROUTE), {}, "await an async equivalent, or await"),
+        (culprit(library=True), {}, "await an async equivalent, or await anyio"),
+        (LIBRARY, {}, "await an async equivalent, make the handler `def`"),
+        (None, {}, "await an async equivalent, or await anyio"),
+    ],
+    ids=["asyncio", "trio", "uvloop", "none-on-trio", "no-request", "middleware", "their-route",
+         "unknown-route", "my-route", "nothing"],
+)  # fmt: skip
+def test_the_fix_fits_the_loop_and_the_handler(found, facts, shown):
+    assert fix(found, **facts).startswith(shown)
+
+
+def sampled(module, weight):
+    return Sample((HANDLER, Frame("/v/x.py", 1, "f", module)), "running", weight)
+
+
+@pytest.mark.parametrize(
+    ("code", "samples", "shown"),
+    [
+        ("all()", (sampled("sqlalchemy.orm.loading", 0.6), sampled("mine", 0.4)), "ORM objects"),
+        ("all()", (sampled("sqlalchemy.orm.loading", 0.1), sampled("mine", 0.9)), None),
+        ("bcrypt.hashpw(a, b)", (), "it releases the GIL"),
+    ],
+)
+def test_cpu_work_in_a_known_library_gets_its_advice(code, samples, shown):
+    evidence = Evidence((run(1),) * 3, (run(8, 0.16, samples=samples),))
+    text = rows(found=culprit(code=code), evidence=evidence)[1]["fix"]
+    assert text.endswith(CAUSE_TEXTS["cpu-on-loop"].fix)
+    assert text.startswith("reduce the work") if shown is None else shown in text
+
+
 # Places
 
 
@@ -399,6 +516,26 @@ def test_an_accepted_cause_is_told_with_its_origin_and_reason():
     limits = LIMITS | {"allow": Limit({"thread-pool": "two workers"}, "marker")}
     (note,) = notes_for(Judgement("pass", allowed=("thread-pool",)), outcome().evidence, limits)
     assert note == "thread-pool found and accepted by allow (from marker): two workers"
+
+
+POOL = Pool("anyio limiter", 40, 40, 10)
+
+
+@pytest.mark.parametrize(
+    ("fraction", "verdict", "said"),
+    [(0.02, "pass", False), (0.08, "pass", True), (0.02, "inconclusive", True)],
+)
+def test_a_pool_that_hardly_costs_anything_is_no_note(fraction, verdict, said):
+    evidence = Evidence((run(1),) * 3, (run(50, 0.16, pools=(POOL,)),))
+    judgement = Judgement(verdict, judged=replace(FRACTION, fraction=fraction), near="x")
+    notes = notes_for(judgement, evidence, LIMITS)
+    assert any("all 40 threads of the anyio limiter" in note for note in notes) is said
+
+
+@pytest.mark.parametrize(("offloaded", "said"), [(0.002, False), (0.006, True)])
+def test_cpu_that_the_loop_itself_could_take_is_no_note_in_threads(offloaded, said):
+    notes = notes_for(Judgement("pass", offloaded=offloaded), outcome().evidence, LIMITS)
+    assert bool(notes) is said
 
 
 # Background work

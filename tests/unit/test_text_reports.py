@@ -4,6 +4,8 @@ import json
 import re
 import subprocess
 import sys
+from email.message import Message
+from importlib import metadata
 
 import jsonschema
 import pytest
@@ -72,6 +74,18 @@ def test_sarif_is_as_its_published_schema_says(published):
     validator(published).validate(log)
     with pytest.raises(jsonschema.ValidationError):
         validator(published).validate(log | {"runs": [{}]})
+
+
+def test_sarif_links_to_the_page_that_the_installed_package_names(monkeypatch, published):
+    said = Message()
+    said["Project-URL"] = "Documentation, https://docs.example/nonblocking"
+    said["Version"] = "0.1.0"
+    monkeypatch.setattr(metadata, "metadata", lambda name: said)
+    log = rendered(failing())
+    driver = log["runs"][0]["tool"]["driver"]
+    assert driver["informationUri"] == "https://docs.example/nonblocking"
+    assert {rule["helpUri"] for rule in driver["rules"]} == {driver["informationUri"]}
+    jsonschema.validators.validator_for(published)(published).validate(log)
 
 
 def test_sarif_shows_each_culprit_at_its_line():
