@@ -31,11 +31,12 @@ def commands(
 
 def _command(failure: Failure, rootdir: Path, workspace: str | None) -> str:
     file, line = failure.record.line_of_repository
-    properties = {
-        "file": _in_repository(file, rootdir, workspace),
-        "line": str(line),
-        "title": headline(failure.record),
-    }
+    properties = {"title": headline(failure.record)}
+    if failure.record.place is not None or (rootdir / file).exists():  # a scan has no file
+        properties = {
+            "file": _in_repository(file, rootdir, workspace),
+            "line": str(line),
+        } | properties
     shown = ",".join(f"{name}={text.translate(_IN_PROPERTY)}" for name, text in properties.items())
     return f"::error {shown}::{escaped.lines(failure.text).translate(_IN_TEXT)}"
 

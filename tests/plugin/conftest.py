@@ -119,3 +119,4 @@ def the_same_everywhere(pytester, monkeypatch):
     # With either of these pytest repeats the whole failure in its short summary.
     monkeypatch.delenv("CI", raising=False)
     monkeypatch.delenv("BUILD_NUMBER", raising=False)
+    monkeypatch.delenv("GITHUB_ACTIONS", raising=False)  # which adds annotations

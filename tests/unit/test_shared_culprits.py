@@ -110,6 +110,14 @@ def test_paths_are_those_of_the_repository():
     assert line.startswith("::error file=app/shop/app.py,line=41,")
 
 
+def test_a_failure_without_a_file_is_annotated_without_one(tmp_path):
+    (tmp_path / "test_a.py").touch()
+    found = [failing("scan::GET /a", culprit=None), failing("test_a.py::b", culprit=None)]
+    of_scan, of_test = commands(found, tmp_path, ON_GITHUB)
+    assert of_scan.startswith("::error title=blocking-call (GET /ok)::")
+    assert of_test.startswith("::error file=test_a.py,line=1,title=")
+
+
 @pytest.mark.parametrize("environ", [{}, {"GITHUB_ACTIONS": ""}])
 def test_elsewhere_there_are_no_annotations(environ):
     assert commands([FIRST], Path("/srv/app"), environ) == []
