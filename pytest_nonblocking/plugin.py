@@ -212,8 +212,7 @@ class _Collector:
             shown = [one for text in known.values() for one in from_text(Measurement, text)]
             self._records = [one.record for one in shown]
             self._ending = conclude(settings, config, shown, len(known))
-            failures = Failures(self._records, config.rootpath)
-            config.pluginmanager.register(failures, "nonblocking-failures")
+            config.pluginmanager.register(Failures(self._records, config.rootpath))
             if self._ending.failed and exitstatus == pytest.ExitCode.OK:
                 session.exitstatus = pytest.ExitCode.TESTS_FAILED
 

@@ -164,7 +164,8 @@ def write_all(
 
 
 def _print_last(config: pytest.Config, text: str) -> None:
-    if config.pluginmanager.has_plugin("terminalreporter"):
-        config.get_terminal_writer().line(text)
-    else:
-        print(text)
+    with contextlib.suppress(OSError, ValueError):  # whoever read it has gone
+        if config.pluginmanager.has_plugin("terminalreporter"):
+            config.get_terminal_writer().line(text)
+        else:
+            print(text)

@@ -8,6 +8,8 @@ from ..model import Limit
 def milliseconds(seconds: float) -> str:
     """Return a duration in milliseconds, with a decimal below 100 unless it is a whole number."""
     value = seconds * 1000
+    if 1e-9 <= value < 0.05:
+        return "under 0.1 ms"
     if value >= 100 or abs(value - round(value)) < 1e-9:
         return f"{value:.0f} ms"
     return f"{value:.1f} ms"

@@ -26,6 +26,7 @@ from pytest_nonblocking.reporting.figures import (
     shown,
     why_passed,
 )
+from pytest_nonblocking.reporting.units import milliseconds
 
 LIMITS = {
     **{name: Limit(getattr(Limits(), name), "default") for name in Limits.__slots__},
@@ -68,6 +69,14 @@ def test_a_callback_that_decides_is_the_figure(reasons, setting, value, limit):
     figure = figure_of(outcome(judgement, calibration=Calibration(factor=1.2)))
     assert (figure.setting, figure.value) == (setting, value)
     assert figure.limit == pytest.approx(limit)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "shown"),
+    [(0.0, "0 ms"), (0.00004, "under 0.1 ms"), (0.00006, "0.1 ms"), (0.02, "20 ms")],
+)
+def test_a_short_time_is_not_shown_as_none(seconds, shown):
+    assert milliseconds(seconds) == shown
 
 
 def test_what_only_the_guard_fails_has_no_figure():
