@@ -55,7 +55,8 @@ def notes_for(
     if judgement.verdict == "inconclusive":
         notes.append(_why_inconclusive(judgement, evidence, limits))
     notes += _pool_notes(judgement, evidence)
-    if judgement.verdict != "fail" and judgement.offloaded >= limits["cpu_allowance"].value:
+    worth_telling = max(_WORTH_TELLING, limits["cpu_allowance"].value)
+    if judgement.verdict != "fail" and judgement.offloaded >= worth_telling:
         notes.append(_ceiling_of_offloaded_work(judgement.offloaded))
     if background := _background(evidence):
         notes.append(
@@ -91,6 +92,7 @@ def _innermost(stack: Stack) -> str:
 
 
 _PLACES = 5
+_WORTH_TELLING = 0.001
 _ANY_ASYNC = "await an async equivalent"
 _NEAR_ENOUGH = 0.5
 """Share of its limit from which a figure is news: 40 threads queue 50 requests, and hardly cost."""

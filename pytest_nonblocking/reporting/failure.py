@@ -12,6 +12,7 @@ from . import guard_words
 from .advice import fix_for
 from .figures import (
     added_at_most,
+    allowance_of,
     alone_of,
     burst_of,
     duration_setting,
@@ -126,10 +127,10 @@ def _judged(outcome: Outcome) -> str:
     text = f"serial fraction {fraction:.2f}"
     if judged is not None:
         text += f" ({judged.low:.2f} to {judged.high:.2f})"
-    held = "limit" if "scaling" in judgement.reasons else "within"
+    held = "within" if judged is not None and judged.high <= judged.limit else "limit"
     text += f", {held} {scaling_limit(outcome)}"
     if judgement.serial and judgement.excess and judgement.excess < 0.9 * judgement.serial:
-        text += f"; not counted: CPU up to {duration_setting('cpu_allowance', outcome)}"
+        text += f"; not counted: CPU up to {allowance_of(outcome).text}"
         if judgement.allowed:
             text += f", {', '.join(judgement.allowed)} (allow)"
     return text
@@ -153,8 +154,7 @@ def _explained(outcome: Outcome, cause: Cause) -> str:
     if "scaling" not in judgement.reasons or most is None:
         return described
     if text.in_burst.setting is not None:
-        setting = duration_setting(text.in_burst.setting, outcome)
-        described += f", of which {setting} is not counted"
+        described += f", of which {allowance_of(outcome).text} is not counted"
     return f"{described}; limit {milliseconds(most)} per request, max_serial_fraction"
 
 
@@ -202,7 +202,8 @@ def _allowed_alone(outcome: Outcome, cause: Cause) -> list[str]:
     if step is None or step.setting is None or judgement.reasons != ("scaling",):
         return []
     longest, limit = getattr(judgement, step.setting), outcome.limits[step.setting]
-    if not longest or (limit.origin == "default" and longest < limit.value / 2):
+    is_news = limit.origin != "default" or longest >= limit.value / 2
+    if not 0 < longest <= limit.value or not is_news:
         return []
     setting = duration_setting(step.setting, outcome)
     return [

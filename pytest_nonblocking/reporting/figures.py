@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import statistics
+from typing import NamedTuple
 
 from .. import model
 from ..analysis.growth import growth_of, pace_of
@@ -53,12 +54,27 @@ def slowdown_of(outcome: Outcome) -> float:
     return pace_of(burst_of(outcome), outcome.evidence.calibration)
 
 
-def duration_setting(name: str, outcome: Outcome, factor: float = 1.0) -> str:
-    """Return the setting ``name``, a duration, as it was applied; ``factor`` multiplies it."""
+def duration_setting(name: str, outcome: Outcome) -> str:
+    """Return the setting ``name``, a duration, as it was applied."""
     limit = outcome.limits[name]
     slowdown = slowdown_of(outcome) if name in _SCALED else 1.0
-    shown = setting_text(name, milliseconds(limit.value), limit, slowdown)
-    return f"{shown} × {factor:g} requests" if factor > 1 else shown
+    return setting_text(name, milliseconds(limit.value), limit, slowdown)
+
+
+class Allowance(NamedTuple):
+    """CPU seconds of one copy that are not counted, and the setting as text."""
+
+    seconds: float
+    text: str
+
+
+def allowance_of(outcome: Outcome) -> Allowance:
+    """Return the CPU allowance of one copy, which may make several requests."""
+    burst = burst_of(outcome)
+    each = max(1.0, burst.requests / burst.concurrency)
+    seconds = outcome.limits["cpu_allowance"].value * each * slowdown_of(outcome)
+    text = duration_setting("cpu_allowance", outcome)
+    return Allowance(seconds, f"{text} × {each:g} requests" if each > 1 else text)
 
 
 def scaling_limit(outcome: Outcome) -> str:
@@ -182,12 +198,12 @@ def _allowed_cpu(outcome: Outcome) -> list[str]:
     cpu = growth_of(burst, evidence.singles, evidence.calibration).cpu
     if cpu < _WORTH_SAYING:
         return []
-    each = max(1.0, burst.requests / burst.concurrency)
-    allowance = outcome.limits["cpu_allowance"].value * each * slowdown_of(outcome)
-    setting = duration_setting("cpu_allowance", outcome, each)
-    if cpu <= allowance:
-        return [f"{milliseconds(cpu)} of CPU per request, within {setting}"]
-    return [f"{milliseconds(cpu)} of CPU per request, of which {setting} is not counted"]
+    seconds, setting = allowance_of(outcome)
+    who = "copy" if burst.requests > burst.concurrency else "request"
+    shown = f"{milliseconds(cpu)} of CPU per {who}"
+    if cpu <= seconds:
+        return [f"{shown}, within {setting}"]
+    return [f"{shown}, of which {setting} is not counted"]
 
 
 def _offloaded(judgement: model.Judgement) -> list[str]:

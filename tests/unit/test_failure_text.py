@@ -297,8 +297,11 @@ def test_the_judged_figure_stands_with_its_bounds_its_limit_and_what_is_not_coun
         "serial fraction 1.00 (0.90 to 1.10), limit max_serial_fraction=0.10 (default); "
         "not counted: CPU up to cpu_allowance=5 ms (default)"
     )
-    lag = replace(judged, reasons=("lag",), excess=0.02, max_lag=0.06)
+    within = replace(FRACTION, fraction=0.05, low=0.02, high=0.08)
+    lag = replace(judged, reasons=("lag",), excess=0.02, max_lag=0.06, judged=within)
     assert ", within max_serial_fraction=0.10 (default)" in rows(lag)[1]["judged"]
+    unclear = replace(lag, judged=replace(within, high=0.12))
+    assert ", limit max_serial_fraction=0.10 (default)" in rows(unclear)[1]["judged"]
 
 
 def test_a_sum_that_misses_its_burst_is_none():
@@ -328,6 +331,7 @@ def test_a_callback_within_its_limit_that_fails_for_scaling_says_so_in_one_sente
     ]
     assert blocked_for(Limit(0.005, "default"), 0.002) == []
     assert blocked_for(Limit(0.010, "marker"), 0.0) == []
+    assert blocked_for(Limit(0.010, "marker"), 0.012) == []  # in too few runs
 
 
 @pytest.mark.parametrize(
@@ -536,6 +540,11 @@ def test_a_pool_that_hardly_costs_anything_is_no_note(fraction, verdict, said):
 def test_cpu_that_the_loop_itself_could_take_is_no_note_in_threads(offloaded, said):
     notes = notes_for(Judgement("pass", offloaded=offloaded), outcome().evidence, LIMITS)
     assert bool(notes) is said
+
+
+def test_without_an_allowance_a_request_without_cpu_in_threads_is_no_note():
+    limits = LIMITS | {"cpu_allowance": Limit(0.0, "marker")}
+    assert notes_for(Judgement("pass"), outcome().evidence, limits) == ()
 
 
 # Background work

@@ -139,6 +139,13 @@ def test_a_pass_over_the_allowance_says_what_is_not_counted():
     assert "10 ms of CPU per request, of which cpu_allowance=5 ms (default)" in why_passed(slow)
 
 
+def test_the_allowance_of_a_copy_is_that_of_all_its_requests():
+    several = outcome(PASS, bursts=(run(50, 0.2, requests=150),))
+    assert why_passed(several).startswith(
+        "4 ms of CPU per copy, within cpu_allowance=5 ms (default) × 3 requests; "
+    )
+
+
 def test_a_pass_names_accepted_causes_parallel_work_and_a_pool_of_the_machines_size():
     pool = Pool("asyncio default executor", 6, 6, 44, sized_by_cpu_count=True)
     judgement = replace(PASS, allowed=("thread-pool",), offloaded=0.03)
