@@ -111,9 +111,17 @@ class Progress:
             # terminal that wraps there could not go back.
             room = self._writer.fullwidth - self._writer.width_of_current_line - 2
             text = text_in(room) if text_in else ""
-            # Raw: the writer's idea of its line, to which pytest aligns its own, stays as it is.
-            self._writer.write_raw(erased + text, flush=True)
+            _write_raw(self._writer, erased + text)
         self._shown = width(text)
+
+
+def _write_raw(writer: Any, text: str) -> None:
+    """Write past the writer's idea of its line, to which pytest aligns its own."""
+    if hasattr(writer, "write_raw"):  # new in pytest 9
+        writer.write_raw(text, flush=True)
+    else:
+        writer._file.write(text)
+        writer._file.flush()
 
 
 def _is_wanted(config: pytest.Config) -> bool:
