@@ -4,8 +4,9 @@ BIN := $(VENV)/bin
 
 .PHONY: demo test faults lint schema matrix truth truth-quick truth-generated simulate peers
 
+# A table of the examples and one failure; ARGS=-v prints all that pytest prints.
 demo: $(VENV)/installed
-	$(BIN)/python examples/demo.py
+	@$(BIN)/python examples/demo.py $(ARGS)
 
 # A worker for each core; ARGS="-n 0" runs in one process.
 test: $(VENV)/installed
@@ -56,6 +57,7 @@ peers: $(VENV)/installed
 	$(BIN)/python benchmarks/peers/run.py --write docs/peers.md
 
 $(VENV)/installed: pyproject.toml
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --editable '.[dev]'
-	touch $@
+	@echo "Installing into $(VENV), once …"
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@

@@ -1,10 +1,12 @@
 """Run all examples and compare what the plugin says with what it must say.
 
+Prints a table and one failure as a user sees it; ``-v`` also prints the whole output of pytest.
 Exits with 0 only if every verdict, cause and culprit is as labelled in ``expectations.py``.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 import subprocess
 import sys
@@ -14,13 +16,20 @@ from typing import Any
 
 from expectations import EXPECTED, Expected
 
+_SHOWN = "test_stock.py::test_requests_in_async"
 _HERE = Path(__file__).resolve().parent
 
 
-def _run(report: Path) -> int:
+def _run(report: Path, *, verbose: bool) -> int:
     command = [sys.executable, "-m", "pytest", "examples", "-v", "--tb=short"]
     command += ["-p", "no:cacheprovider", "--nonblocking-report", str(report)]
-    return subprocess.run(command, cwd=_HERE.parent, check=False).returncode
+    if verbose:
+        return subprocess.run(command, cwd=_HERE.parent, check=False).returncode
+    print(f"Running {len(EXPECTED)} examples, which takes about a minute …", flush=True)
+    done = subprocess.run(command, cwd=_HERE.parent, check=False, capture_output=True, text=True)
+    if done.returncode != 1:
+        print(done.stdout, done.stderr)
+    return done.returncode
 
 
 def _problems(found: dict[str, Any] | None, expected: Expected) -> list[str]:
@@ -44,16 +53,26 @@ def _problems(found: dict[str, Any] | None, expected: Expected) -> list[str]:
     return problems
 
 
+def _show_one(found: dict[str, dict[str, Any]]) -> None:
+    """Print one failure in full, as pytest does."""
+    if message := (found.get(_SHOWN) or {}).get("message"):
+        print(f"\nWhat the failure of {_SHOWN} says:\n\n{message}")
+
+
 def main() -> int:
     """Return the exit status."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("-v", "--verbose", action="store_true", help="print all that pytest prints")
+    verbose: bool = parser.parse_args().verbose
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "report.json"
-        status = _run(report)
+        status = _run(report, verbose=verbose)
         if status != 1 or not report.exists():  # 1: the wrong endpoints must fail
             print(f"pytest ended with {status}", file=sys.stderr)
             return 1
         tests = json.loads(report.read_text(encoding="utf-8"))["tests"]
     found = {test["nodeid"].partition("/")[2]: test for test in tests}
+    shown = dict(found)
     width = max(map(len, EXPECTED))
     wrong = 0
     print(f"\n{'example':<{width}}  {'expected':<24} measured")
@@ -65,7 +84,11 @@ def main() -> int:
     for nodeid in found:
         print(f"{nodeid:<{width}}  not labelled")
     wrong += len(found)
+    if not verbose:
+        _show_one(shown)
     print(f"\n{len(EXPECTED)} examples, {wrong} not as labelled")
+    if not verbose:
+        print("make demo ARGS=-v prints each failure, and the table with all figures")
     return 1 if wrong else 0
 
 

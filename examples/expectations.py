@@ -61,7 +61,7 @@ EXPECTED: dict[str, Expected] = {
     "test_reports.py::test_report[in-threads]": _fail("gil-contention", "render", "reports.py", ""),
     "test_reports.py::test_report[key-in-threads]": _CPU_NOTE,
     "test_reports.py::TestWithProcesses::test_in_processes": _CPU_NOTE,
-    "test_queues.py::test_queue[forty-threads]": Expected("pass", note="all 40 threads"),
+    "test_queues.py::test_queue[forty-threads]": PASS,
     "test_queues.py::test_queue[small-limiter]": _fail(
         "thread-pool", "small_limiter", "queues.py", "to_thread.run_sync("
     ),

@@ -1,4 +1,8 @@
-"""pytest plugin that finds ASGI handlers that block the event loop or make requests queue."""
+"""pytest plugin that finds ASGI handlers that block the event loop or make requests queue.
+
+``Nonblocking``, ``LoopSentinel`` and ``VirtualUser`` are the types of the fixtures, for
+annotations. Every pytest run loads this module, so it imports them on use.
+"""
 
 from __future__ import annotations
 
@@ -7,15 +11,42 @@ from typing import TYPE_CHECKING, Any
 from .categories import InconclusiveWarning, NotMeasuredWarning, PytestNonblockingWarning
 
 if TYPE_CHECKING:
+    from .load.burst import VirtualUser
+    from .measuring import Nonblocking
     from .scan.setup import Scan
+    from .sentinel import Sentinel as LoopSentinel
 
-__all__ = ["InconclusiveWarning", "NotMeasuredWarning", "PytestNonblockingWarning", "Scan"]
+    __version__: str
+
+__all__ = [
+    "InconclusiveWarning",
+    "LoopSentinel",
+    "Nonblocking",
+    "NotMeasuredWarning",
+    "PytestNonblockingWarning",
+    "Scan",
+    "VirtualUser",
+    "__version__",
+]
+_ON_USE = {
+    "LoopSentinel": ("sentinel", "Sentinel"),
+    "Nonblocking": ("measuring", "Nonblocking"),
+    "Scan": ("scan.setup", "Scan"),
+    "VirtualUser": ("load.burst", "VirtualUser"),
+}
 
 
 def __getattr__(name: str) -> Any:
-    """Import ``Scan`` on use: every pytest run loads this module."""
-    if name == "Scan":
-        from .scan.setup import Scan
+    import importlib
+    from importlib import metadata
 
-        return Scan
+    if name == "__version__":
+        return metadata.version("pytest-nonblocking")
+    if name in _ON_USE:
+        module, attribute = _ON_USE[name]
+        return getattr(importlib.import_module(f".{module}", __name__), attribute)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -11,7 +11,8 @@ from typing import Literal
 
 from .model import Cause
 
-OFFLOAD = "make the handler `def`, or await anyio.to_thread.run_sync(…)"
+TO_THREAD = "await anyio.to_thread.run_sync(…)"
+OFFLOAD = f"make the handler `def`, or {TO_THREAD}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,13 +20,12 @@ class Measure:
     """How one measured amount is described."""
 
     text: str
-    """With ``{amount}`` and ``{limit}``, or ``{threads}`` and ``{calls}`` of a thread pool."""
+    """With ``{amount}``; ``{idle}`` of the burst; the state of the ``{loop}``; or ``{threads}`` and
+    ``{calls}`` of a thread pool."""
     part: Literal["cpu", "blocked", "other_cpu", "idle"]
     """The field of ``model.Budget`` that holds the amount."""
     setting: Literal["max_blocked", "max_lag", "cpu_allowance"] | None = None
-    """The setting that ``{limit}`` stands for."""
-    scaled: bool = False
-    """Whether that limit is a duration of computing, which a slower CPU extends."""
+    """The limit of a callback; or what a request may use without being judged."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,12 +57,10 @@ CAUSE_TEXTS: Mapping[Cause, CauseText] = {
         title="A blocking call stops the event loop",
         explanation="A handler waits in a blocking call on the event loop, so no other request is "
         "served until the call returns.",
-        fix=f"await an async equivalent, {OFFLOAD}",
+        fix=f"await an async equivalent, or {TO_THREAD}",
         per_request=_OCCUPIES,
         in_burst=Measure("{amount} per request off the CPU in callbacks", "blocked"),
-        in_callback=Measure(
-            "{amount} off the CPU in one callback ({limit})", "blocked", "max_blocked"
-        ),
+        in_callback=Measure("{amount} off the CPU in one callback", "blocked", "max_blocked"),
     ),
     "cpu-on-loop": CauseText(
         headline="occupies the event loop with CPU work",
@@ -72,12 +70,8 @@ CAUSE_TEXTS: Mapping[Cause, CauseText] = {
         "(loop.run_in_executor(ProcessPoolExecutor(), …)); threads help only if the work releases "
         "the GIL",
         per_request=_OCCUPIES,
-        in_burst=Measure(
-            "{amount} of CPU time per request on the loop ({limit})", "cpu", "cpu_allowance", True
-        ),
-        in_callback=Measure(
-            "{amount} of CPU time in one callback ({limit})", "cpu", "max_lag", True
-        ),
+        in_burst=Measure("{amount} of CPU time per request on the loop", "cpu", "cpu_allowance"),
+        in_callback=Measure("{amount} of CPU time in one callback", "cpu", "max_lag"),
     ),
     "gil-contention": CauseText(
         headline="runs CPU work in threads that compete for the GIL",
@@ -89,7 +83,7 @@ CAUSE_TEXTS: Mapping[Cause, CauseText] = {
         per_request=_ADDS,
         in_burst=Measure(
             "{amount} of CPU time per request in worker threads, only one of which runs Python "
-            "code at a time",
+            "code at a time{loop}",
             "other_cpu",
         ),
     ),
@@ -106,12 +100,12 @@ CAUSE_TEXTS: Mapping[Cause, CauseText] = {
     "serialised-wait": CauseText(
         headline="makes requests wait for one another",
         title="Requests queue for a lock, a pool or a single worker",
-        explanation="The event loop is idle while requests queue for a shared resource.",
+        explanation="Requests queue for a shared resource and get it one after another.",
         fix="hold the lock for a shorter time, enlarge the pool, or accept the queue with "
         'allow="serialised-wait"',
         per_request=_ADDS,
         in_burst=Measure(
-            "the loop was idle while requests queued for a lock, a pool or a single worker", "idle"
+            "requests queued for a lock, a pool or a single worker (loop idle for {idle})", "idle"
         ),
     ),
 }

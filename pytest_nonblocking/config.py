@@ -396,7 +396,8 @@ OPTIONS = (
         (),
         _paths,
         "FILE",
-        "report file to write; the extension selects the format (.json, .html, .md or .sarif)",
+        "report file to write; the extension selects the format (.json, .html, .md or .sarif), and "
+        "- prints JSON",
         marker=False,
         repeated=True,
     ),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Generator, Iterator
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -13,6 +13,7 @@ from . import config as _settings
 
 if TYPE_CHECKING:
     from .gate.session import Ending
+    from .load.burst import VirtualUser
     from .measuring import Nonblocking
     from .reporting.record import Measurement, Record
     from .runner import TestRun
@@ -160,6 +161,15 @@ def pytest_runtest_makereport(
     return report
 
 
+def pytest_report_teststatus(report: pytest.TestReport) -> Any:
+    """Give an inconclusive test a letter and a count of its own; its outcome stays "passed"."""
+    if report.when != "call" or not report.passed or hasattr(report, "wasxfail"):
+        return None
+    if ("nonblocking_verdict", "inconclusive") not in map(tuple, report.user_properties):
+        return None
+    return "inconclusive", "i", ("INCONCLUSIVE", {"yellow": True})
+
+
 class _First:
     """Is configured before pytest-asyncio, and only it: settings may come from conftest files."""
 
@@ -197,12 +207,14 @@ class _Collector:
             return  # no test ran: keep the files of an earlier run
         if known or settings.report or settings.baseline or settings.require:
             from .gate.session import conclude
+            from .reporting.failures_shown import Failures
             from .reporting.plain import from_text
             from .reporting.record import Measurement
 
             shown = [one for text in known.values() for one in from_text(Measurement, text)]
             self._records = [one.record for one in shown]
             self._ending = conclude(settings, config, shown, len(known))
+            config.pluginmanager.register(Failures(self._records, config.rootpath))
             if self._ending.failed and exitstatus == pytest.ExitCode.OK:
                 session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
@@ -266,7 +278,7 @@ def nonblocking(request: pytest.FixtureRequest) -> Nonblocking:
 
 
 @pytest.fixture
-def virtual_user() -> Callable[[], int]:
+def virtual_user() -> VirtualUser:
     """A callable that returns the index of the running copy: 0, 1, …; 0 in a single run."""
     from .load.burst import current_copy
 

@@ -8,11 +8,16 @@ import os
 import shutil
 import sys
 from collections.abc import Sequence
+from importlib import metadata
 from pathlib import Path
 
 from ..reporting import escaped, files, loading, terminal
 from ..reporting.atomic import write_text
+from ..reporting.failures_shown import lines_of
+from ..reporting.json_report import schema
+from ..reporting.plain import text_of
 from ..reporting.record import SCHEMA_VERSION, Report
+from ..reporting.shared_culprits import Failure, texts
 from ..reporting.units import plural
 from . import comparison
 
@@ -31,6 +36,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         if given.command == "compare":
             return _compare(_report(given.a), _report(given.b), given.output, given.force)
+        if given.command == "schema":
+            print(text_of(schema()), end="")
+            return 0
         if given.command == "show":
             return _show(_report(given.file))
         return _html(
@@ -51,6 +59,8 @@ def _parser() -> argparse.ArgumentParser:
         description="Shows and compares the JSON reports of pytest-nonblocking.",
         epilog=_EXIT,
     )
+    version = f"%(prog)s {metadata.version('pytest-nonblocking')}"
+    parser.add_argument("--version", action="version", version=version)
     commands = parser.add_subparsers(dest="command", required=True)
     compare = commands.add_parser("compare", help="what got worse from A to B", epilog=_EXIT)
     compare.add_argument("a", metavar="A.json", type=Path)
@@ -63,6 +73,7 @@ def _parser() -> argparse.ArgumentParser:
     html.add_argument("file", metavar="FILE.json", type=Path)
     html.add_argument("-o", "--output", type=Path, help="default: FILE.html")
     html.add_argument("--force", action="store_true", help="replace a file that is there")
+    commands.add_parser("schema", help="the JSON Schema of a report", epilog=_EXIT)
     return parser
 
 
@@ -91,10 +102,11 @@ def _show(report: Report) -> int:
     if not tests:
         print("nonblocking: nothing was measured")
         return 0
-    for test in tests:
-        if test.message:
-            print(f"{escaped.line(test.nodeid)}\n{test.message}\n")
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    failures = [Failure(test, test.message) for test in tests if test.message]
+    for failure, text in zip(failures, texts(failures), strict=True):
+        shown = "\n".join(lines_of(text, width))
+        print(f"{escaped.line(failure.record.nodeid)}\n{shown}\n")
     terminal.summarise(_Plain(), tests, verbosity=1, fullwidth=width)
     return int(any(test.verdict == "fail" and not test.accepted_by for test in tests))
 

@@ -1,7 +1,8 @@
 """The guard: which calls of an app can block the loop, however fast they are on this machine."""
 
+from .computing import advice_for
 from .profile import CallProfile
 from .rules import Rules, rules_of
 from .table import counterpart, instead_of
 
-__all__ = ["CallProfile", "Rules", "counterpart", "instead_of", "rules_of"]
+__all__ = ["CallProfile", "Rules", "advice_for", "counterpart", "instead_of", "rules_of"]

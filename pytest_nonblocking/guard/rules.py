@@ -25,6 +25,7 @@ GROUP = "pytest_nonblocking.guard"
 class Rule(NamedTuple):
     """One function; ``owner`` is its module or class, and ``shown`` its public name.
 
+    ``instead`` is what a library ships; for functions of the table, it depends on the loop.
     ``in_python`` says that it may be a Python function, and whether only its decorator runs.
     """
 
@@ -81,7 +82,7 @@ def _of_table() -> Iterator[Rule]:
     for row in TABLE:
         for name in row.names:
             shown = row.public(name)
-            yield Rule(row.owner, name, shown, row.category, row.when, row.instead, row.in_python)
+            yield Rule(row.owner, name, shown, row.category, row.when, in_python=row.in_python)
 
 
 def _of_name(dotted: str, category: Category, instead: str | None = None) -> Rule:

@@ -7,27 +7,67 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from ..model import Category, Culprit, Exemption
 from . import conditions as when
 from .conditions import Condition
 
-_STREAMS = "use asyncio or anyio streams"
-_HTTP = "await an async client (httpx.AsyncClient)"
-_MYSQL = "await an async driver (asyncmy, aiomysql)"
-_PROCESS = "await asyncio.create_subprocess_exec(…)"
-_FILE = "await anyio.open_file(…)"
-_FILES = "use anyio.Path(…), whose methods are awaited"
-_KAFKA = "await an async client (aiokafka)"
-_LOCK = "use asyncio.Lock: a threading lock blocks the loop"
-_THREADS = "use asyncio.Lock or asyncio.Event: their threading versions block the loop"
-_FUTURE = "await asyncio.wrap_future(…) instead of calling result()"
-_ODBC = "await an async driver (aioodbc)"
-_ORACLE = "use oracledb.connect_async"
-_POSTGRES = "await an async driver (psycopg 3, asyncpg)"
-_PSYCOPG = "use psycopg.AsyncConnection"
 
+class Instead(NamedTuple):
+    """What to await on an asyncio loop, and on trio: None where it has no counterpart."""
+
+    asyncio: str
+    trio: str | None = None
+
+    def on(self, loop: str) -> str | None:
+        """Return what to await on ``loop``, by the name in ``model.Calibration``."""
+        return self.trio if loop == "trio" else self.asyncio
+
+
+def _everywhere(text: str) -> Instead:
+    return Instead(text, text)
+
+
+_STREAMS = Instead("use asyncio or anyio streams", "use trio or anyio streams")
+_HTTP = _everywhere("await an async client (httpx.AsyncClient)")
+_SLEEP = Instead("await asyncio.sleep(…)", "await trio.sleep(…)")
+_SQLITE = Instead("await aiosqlite")
+_POSTGRES = Instead("await an async driver (psycopg 3, asyncpg)")
+_MYSQL = Instead("await an async driver (asyncmy, aiomysql)")
+_ODBC = Instead("await an async driver (aioodbc)")
+_PROCESS = Instead("await asyncio.create_subprocess_exec(…)", "await trio.run_process(…)")
+_SHELL = Instead(
+    "await asyncio.create_subprocess_shell(…)", "await trio.run_process(…, shell=True)"
+)
+_FILE = _everywhere("await anyio.open_file(…)")
+_FILES = _everywhere("use anyio.Path(…), whose methods are awaited")
+_LOCK = Instead(
+    "use asyncio.Lock: a threading lock blocks the loop",
+    "use trio.Lock: a threading lock blocks the loop",
+)
+_THREADS = Instead(
+    "use asyncio.Lock or asyncio.Event: their threading versions block the loop",
+    "use trio.Lock or trio.Event: their threading versions block the loop",
+)
+_JOIN = Instead(
+    "await asyncio.to_thread(…) instead of joining a thread",
+    "await trio.to_thread.run_sync(…) instead of joining a thread",
+)
+_QUEUE = Instead("use asyncio.Queue", "use trio.open_memory_channel(…)")
+_FUTURE = Instead(
+    "await asyncio.wrap_future(…) instead of calling result()",
+    "await trio.to_thread.run_sync(future.result)",
+)
+_NAMES = Instead(
+    "await asyncio.get_running_loop().getaddrinfo(…)", "await trio.socket.getaddrinfo(…)"
+)
+_ORACLE = Instead("use oracledb.connect_async")
+_BOTO = Instead("await an async client (aioboto3)")
+_KAFKA = Instead("await an async client (aiokafka)")
+_PSYCOPG = Instead("use psycopg.AsyncConnection")
+_GRPC_AIO = Instead("use grpc.aio")
+_POOL = Instead("use psycopg_pool.AsyncConnectionPool")
 
 InPython = Literal["", "function", "decorated"]
 
@@ -46,7 +86,7 @@ class Known:
     category: Category
     owner: str
     names: tuple[str, ...]
-    instead: str | None
+    instead: Instead | None
     when: Condition = when.always
     shown: str = ""
     package: str = ""
@@ -59,12 +99,12 @@ class Known:
         return f"{self.shown or self.owner}.{name.removeprefix('_') if is_private else name}"
 
 
-def _library(package: str, category: Category, instead: str) -> Known:
+def _library(package: str, category: Category, instead: Instead) -> Known:
     """Return a library in Python: its calls end in C functions of other rows."""
     return Known(category, "", (), instead, package=package)
 
 
-def _spelled(category: Category, text: str, instead: str) -> Known:
+def _spelled(category: Category, text: str, instead: Instead) -> Known:
     """Return what a line of code shows, in Python: its calls end in C functions of other rows."""
     return Known(category, "", (), instead, spelled=(text,))
 
@@ -116,7 +156,7 @@ TABLE: tuple[Known, ...] = (
         "sleep",
         "time",
         ("sleep",),
-        "await asyncio.sleep(…)",
+        _SLEEP,
         when.unless_zero(0, "seconds"),
         package="time",
         spelled=("time.sleep",),
@@ -126,12 +166,12 @@ TABLE: tuple[Known, ...] = (
         "database",
         "sqlite3.Connection",
         ("backup", "commit", "execute", "executemany", "executescript", "rollback"),
-        "await aiosqlite",
+        _SQLITE,
         package="sqlite3",
         spelled=("sqlite3.",),
     ),
-    Known("database", "sqlite3.Cursor", (*_CURSOR, "executescript"), "await aiosqlite"),
-    Known("database", "_sqlite3", ("connect",), "await aiosqlite", shown="sqlite3"),
+    Known("database", "sqlite3.Cursor", (*_CURSOR, "executescript"), _SQLITE),
+    Known("database", "_sqlite3", ("connect",), _SQLITE, shown="sqlite3"),
     Known(
         "database",
         "psycopg2.extensions.cursor",
@@ -222,21 +262,23 @@ TABLE: tuple[Known, ...] = (
         in_python="decorated",
     ),
     Known("database", "oracledb.ConnectionPool", ("acquire",), _ORACLE, in_python="decorated"),
-    _library("sqlalchemy", "database", "use SQLAlchemy's create_async_engine and AsyncSession"),
+    _library(
+        "sqlalchemy", "database", Instead("use SQLAlchemy's create_async_engine and AsyncSession")
+    ),
     _library("pg8000", "database", _POSTGRES),
-    _library("psycopg_pool", "database", "use psycopg_pool.AsyncConnectionPool"),
+    _library("psycopg_pool", "database", _POOL),
     _library("pymysql", "database", _MYSQL),
-    _library("pymongo", "database", "use pymongo.AsyncMongoClient"),
-    _library("redis", "database", "use redis.asyncio"),
+    _library("pymongo", "database", Instead("use pymongo.AsyncMongoClient")),
+    _library("redis", "database", Instead("use redis.asyncio")),
     # HTTP and other clients
     _library("requests", "network", _HTTP),
     _library("urllib", "network", _HTTP),
     _library("urllib3", "network", _HTTP),
     _library("http", "network", _HTTP),
-    _library("httpx", "network", "await httpx.AsyncClient instead of httpx.Client"),
-    _library("botocore", "network", "await an async client (aioboto3)"),
-    _library("boto3", "network", "await an async client (aioboto3)"),
-    _library("smtplib", "network", "await an async client (aiosmtplib)"),
+    _library("httpx", "network", _everywhere("await httpx.AsyncClient instead of httpx.Client")),
+    _library("botocore", "network", _BOTO),
+    _library("boto3", "network", _BOTO),
+    _library("smtplib", "network", Instead("await an async client (aiosmtplib)")),
     Known(
         "network",
         "pycurl.Curl",
@@ -276,13 +318,13 @@ TABLE: tuple[Known, ...] = (
             "network",
             f"grpc._channel._{name}",
             calls,
-            "use grpc.aio",
+            _GRPC_AIO,
             shown=f"grpc.{name}",
             in_python="function",
         )
         for name, calls in _GRPC.items()
     ),
-    _library("grpc", "network", "use grpc.aio"),
+    _library("grpc", "network", _GRPC_AIO),
     # Sockets
     Known(
         "network",
@@ -319,7 +361,7 @@ TABLE: tuple[Known, ...] = (
         "dns",
         "_socket",
         ("getaddrinfo", "gethostbyaddr", "gethostbyname", "gethostbyname_ex"),
-        "await asyncio.get_running_loop().getaddrinfo(…)",
+        _NAMES,
         when.host_is_a_name,
         shown="socket",
     ),
@@ -339,7 +381,7 @@ TABLE: tuple[Known, ...] = (
         "process",
         "posix",
         ("system",),
-        "await asyncio.create_subprocess_shell(…)",
+        _SHELL,
         shown="os",
         spelled=("os.system",),
     ),
@@ -375,8 +417,8 @@ TABLE: tuple[Known, ...] = (
     # Files
     Known("file", "io", ("open", "open_code"), _FILE, spelled=("open(",)),
     Known("file", "_io", ("open", "open_code"), _FILE, shown="io"),
-    _spelled("file", ".read_text(", "await anyio.Path(…).read_text()"),
-    _spelled("file", ".read_bytes(", "await anyio.Path(…).read_bytes()"),
+    _spelled("file", ".read_text(", _everywhere("await anyio.Path(…).read_text()")),
+    _spelled("file", ".read_bytes(", _everywhere("await anyio.Path(…).read_bytes()")),
     *(
         Known("file", f"_io.{name}", calls, _FILE, when.is_on_file, shown=name)
         for name, calls in _OF_STREAMS.items()
@@ -412,7 +454,7 @@ TABLE: tuple[Known, ...] = (
         "lock",
         "_thread._ThreadHandle",
         ("join",),
-        "await asyncio.to_thread(…) instead of joining a thread",
+        _JOIN,
         when.thread_runs,
         shown="threading.Thread",
     ),
@@ -420,7 +462,7 @@ TABLE: tuple[Known, ...] = (
         "lock",
         "_queue.SimpleQueue",
         ("get",),
-        "use asyncio.Queue",
+        _QUEUE,
         when.queue_is_empty,
         shown="queue.SimpleQueue",
         package="queue",
@@ -436,7 +478,7 @@ TABLE: tuple[Known, ...] = (
     Known("lock", "fcntl", ("flock", "lockf"), None),
     _library("concurrent", "lock", _FUTURE),
     _library("threading", "lock", _THREADS),
-    _library("asyncio", "lock", "await the future instead of waiting for its result"),
+    _library("asyncio", "lock", _everywhere("await the future instead of waiting for its result")),
 )
 
 RUNTIMES: tuple[Exemption, ...] = (
@@ -458,26 +500,32 @@ DATABASES = frozenset(row.package for row in TABLE if row.package and row.catego
 """Packages that are clients of databases."""
 
 
-def counterpart(culprit: Culprit) -> str | None:
+def counterpart(culprit: Culprit, loop: str = "asyncio") -> str | None:
     """Return what to await in place of the blocking call, None where no counterpart is known."""
     calls = (*culprit.calls, *filter(None, [culprit.blocks_in]))
-    return instead_of(calls, culprit.code)
+    return instead_of(calls, culprit.code, loop=loop)
 
 
 def instead_of(
-    calls: Iterable[str], code: str = "", category: Category | None = None
+    calls: Iterable[str], code: str = "", category: Category | None = None, loop: str = "asyncio"
 ) -> str | None:
-    """Return what to await in place of ``calls``, the outermost first, in a line of ``code``.
+    """Return what to await on ``loop`` in place of ``calls``, the outermost first.
 
-    ``category`` is that of the last call, if it is known: `os.read` reads files and pipes.
+    ``code`` is the line that makes them. ``category`` is that of the last call, if it is known:
+    `os.read` reads files and pipes.
     """
+    found = _row_of(calls, code, category)
+    return None if found is None or found.instead is None else found.instead.on(loop)
+
+
+def _row_of(calls: Iterable[str], code: str, category: Category | None) -> Known | None:
     for call in calls:
         package = call.partition(".")[0].partition(" ")[0]
         for row in TABLE:
             if row.package == package and row.instead is not None:
-                return row.instead
+                return row
         for row in TABLE:
             is_same = category in (None, row.category)
             if is_same and any(row.public(name) == call for name in row.names):
-                return row.instead
-    return next((row.instead for row in TABLE for text in row.spelled if text in code), None)
+                return row
+    return next((row for row in TABLE for text in row.spelled if text in code), None)

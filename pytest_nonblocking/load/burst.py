@@ -76,6 +76,10 @@ async def set_up() -> AsyncIterator[None]:
         await burst.is_set_up()
 
 
+VirtualUser = Callable[[], int]
+"""The type of the fixture ``virtual_user``, which is ``current_copy``."""
+
+
 def current_copy() -> int:
     """Return the index of the running copy, from 0; 0 outside of a burst."""
     return COPY.get() or 0

@@ -9,19 +9,35 @@ from collections import Counter
 from ..analysis.queues import fullest_pool, hangs_alone
 from ..analysis.user_code import is_user_code
 from ..analysis.verdict import is_blind, machine_share
-from ..causes import CAUSE_TEXTS, HANGS_FIX, OFFLOAD
-from ..guard import counterpart
+from ..causes import CAUSE_TEXTS, HANGS_FIX
+from ..guard import advice_for, counterpart
 from ..model import Cause, Culprit, Evidence, Judgement, Limit, Stack
-from .units import limit_text, milliseconds, plural, rate
+from .offloading import joined, offload
+from .units import milliseconds, plural, rate, setting_text
 
 
 def fix_for(cause: Cause, culprit: Culprit | None, evidence: Evidence) -> str:
-    """Return one line that says what to do about ``cause``."""
+    """Return one line that says what to do about ``cause``, in the terms of the test's loop."""
     if hangs_alone(evidence):
         return HANGS_FIX
-    if cause == "blocking-call" and culprit is not None and (known := counterpart(culprit)):
-        return f"{known}, {OFFLOAD}"
-    return CAUSE_TEXTS[cause].fix
+    general = CAUSE_TEXTS[cause].fix
+    if cause == "blocking-call":
+        loop = evidence.calibration.loop
+        known = None if culprit is None else counterpart(culprit, loop)
+        return joined(known or _ANY_ASYNC, offload(evidence, _handler_of(culprit)))
+    if cause == "cpu-on-loop":
+        advice = advice_for("" if culprit is None else culprit.code, evidence)
+        return general if advice is None else f"{advice}; or {general}"
+    return general
+
+
+def _handler_of(culprit: Culprit | None) -> str | None:
+    """Return the function of the user's that is or is below a handler of the user's, or None."""
+    if culprit is None or (culprit.library and culprit.route is None):
+        return None
+    if culprit.route is None:
+        return culprit.function
+    return culprit.route.function if is_user_code(culprit.route.file) else None
 
 
 def notes_for(
@@ -39,7 +55,8 @@ def notes_for(
     if judgement.verdict == "inconclusive":
         notes.append(_why_inconclusive(judgement, evidence, limits))
     notes += _pool_notes(judgement, evidence)
-    if judgement.verdict != "fail" and judgement.offloaded >= _WORTH_TELLING:
+    worth_telling = max(_WORTH_TELLING, limits["cpu_allowance"].value)
+    if judgement.verdict != "fail" and judgement.offloaded >= worth_telling:
         notes.append(_ceiling_of_offloaded_work(judgement.offloaded))
     if background := _background(evidence):
         notes.append(
@@ -76,6 +93,9 @@ def _innermost(stack: Stack) -> str:
 
 _PLACES = 5
 _WORTH_TELLING = 0.001
+_ANY_ASYNC = "await an async equivalent"
+_NEAR_ENOUGH = 0.5
+"""Share of its limit from which a figure is news: 40 threads queue 50 requests, and hardly cost."""
 _BACKGROUND = 0.005
 _BACKGROUND_SHARE = 0.1
 
@@ -111,6 +131,9 @@ def _pool_notes(judgement: Judgement, evidence: Evidence) -> list[str]:
             f"{plural(pool.waiting, 'call')} waited for one: install a larger executor with "
             "loop.set_default_executor(), or use anyio.to_thread"
         ]
+    judged = judgement.judged
+    if judgement.verdict == "pass" and judged and judged.fraction < _NEAR_ENOUGH * judged.limit:
+        return []
     return [
         f"all {pool.size} threads of the {pool.name} were busy and "
         f"{plural(pool.waiting, 'call')} waited for one: latency grows beyond {pool.size} "
@@ -123,9 +146,9 @@ def _changeable(judgement: Judgement, limits: dict[str, Limit]) -> str:
     names = [name for name in ("max_lag", "max_blocked") if name in judgement.near]
     if not names:
         limit = limits["max_serial_fraction"]
-        return f"max_serial_fraction ({limit_text(f'{limit.value:.2f}', limit)})"
-    shown = [(name, limit_text(milliseconds(limits[name].value), limits[name])) for name in names]
-    return " or ".join(f"{name} ({limit})" for name, limit in shown)
+        return setting_text("max_serial_fraction", f"{limit.value:.2f}", limit)
+    shown = [(name, milliseconds(limits[name].value), limits[name]) for name in names]
+    return " or ".join(setting_text(*one) for one in shown)
 
 
 def _why_inconclusive(judgement: Judgement, evidence: Evidence, limits: dict[str, Limit]) -> str:

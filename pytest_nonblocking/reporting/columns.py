@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 
 _CUT = "…"
@@ -31,3 +32,20 @@ def fitted(text: str, columns: int) -> str:
             room -= _width(text[kept])
         text = _CUT + text[kept:]
     return text + " " * (columns - width(text))
+
+
+def wrapped(line: str, columns: int | None, indent: int) -> list[str]:
+    """Return ``line`` as lines of at most ``columns``, broken at spaces, the further ones indented.
+
+    None leaves it as it is. A word longer than a line is not broken: a path would not be found.
+    """
+    if columns is None or width(line) <= columns or columns <= 2 * indent:
+        return [line]
+    lines, current = [], ""
+    for word in re.findall(r" *[^ ]+", line):
+        if current and width(current + word) > columns:
+            lines.append(current)
+            current = " " * indent + word.lstrip(" ")
+        else:
+            current += word
+    return [*lines, current]

@@ -10,7 +10,6 @@ from pathlib import Path
 from .. import model
 from ..analysis.user_code import is_own_code, is_user_code, owner_of
 from ..model import Cause, Evidence, Frame, Run, Step
-from .failure import judged_burst
 from .places import relative
 from .record import Copy, Source, Stack, Timeline
 
@@ -30,15 +29,12 @@ def source(culprit: model.Culprit) -> Source | None:
     return Source(first=first, lines=tuple(line.rstrip() for line in shown))
 
 
-def timeline(evidence: Evidence) -> Timeline | None:
-    """Return how the burst that is shown went for each of its copies, None where there was none.
+def timeline(burst: Run) -> Timeline:
+    """Return how ``burst`` went for each of its copies.
 
     A copy waits from the release to its end, except during its long callbacks. Each of these is
     ``[start, length, blocked]`` in milliseconds, with ``start`` relative to the release.
     """
-    if not evidence.bursts:
-        return None
-    burst = judged_burst(evidence)
     ends = dict(zip(burst.ended, burst.latencies, strict=False))
     steps: dict[int, list[tuple[float, float, float]]] = {}
     for step in sorted(burst.steps, key=lambda step: step.began_ns):

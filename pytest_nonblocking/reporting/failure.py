@@ -4,15 +4,31 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from ..analysis.growth import growth_of
 from ..analysis.queues import hangs_alone, pool_waited_for
 from ..causes import CAUSE_TEXTS, HANGS_HEADLINE, HANGS_MEASURED, Measure
-from ..model import Cause, Culprit, Evidence, Judgement, Outcome, Run
+from ..model import Cause, Culprit, Judgement, Outcome
 from . import guard_words
 from .advice import fix_for
+from .figures import (
+    added_at_most,
+    allowance_of,
+    alone_of,
+    burst_of,
+    duration_setting,
+    judged_burst,
+    scaling_limit,
+    slowdown_of,
+)
 from .places import relative, route_text
-from .units import duration, limit_text, milliseconds, plural, rate
+from .units import duration, milliseconds, plural, rate, setting_text, times
 
 _WORTH_FIXING = 0.1
+_WORTH_SAYING = 0.001
+_NO_NOISE = 0.00005
+"""Seconds that are shown as no time."""
+_NO_SUM = 0.03
+"""Share of a burst by which its parts may miss it: they are medians of several runs."""
 _NO_LINE = "no single line of your code accounts for most samples"
 
 
@@ -27,9 +43,10 @@ def failure_text(outcome: Outcome, rootdir: Path) -> str:
         f"nonblocking: {outcome.target} {_headline(outcome, judgement.cause)}",
         *_measured(outcome),
         _row("cause", f"{judgement.cause}: {_explained(outcome, judgement.cause)}"),
+        *_allowed_alone(outcome, judgement.cause),
         *_others(judgement),
         *_where(outcome, rootdir),
-        _row("machine", _machine(outcome.evidence)),
+        _row("machine", _machine(outcome)),
         _row("fix", fix_for(judgement.cause, outcome.culprit, outcome.evidence)),
     ]
     if "guard" in judgement.reasons and (more := _guarded(outcome, outcome.culprit, rootdir)):
@@ -38,7 +55,7 @@ def failure_text(outcome: Outcome, rootdir: Path) -> str:
 
 
 def _guarded(outcome: Outcome, culprit: Culprit | None, rootdir: Path) -> list[str]:
-    rows = guard_words.rows(outcome.findings, outcome.limits, culprit, rootdir)
+    rows = guard_words.rows(outcome.findings, outcome.evidence, outcome.limits, culprit, rootdir)
     return [_row(label, text) for label, text in rows]
 
 
@@ -64,72 +81,105 @@ def _row(label: str, text: str) -> str:
     return f"  {label:<8} {text}"
 
 
-def judged_burst(evidence: Evidence) -> Run:
-    """Return the largest burst's middle round by makespan, or the last lone run."""
-    level = max((run.concurrency for run in evidence.bursts), default=0)
-    runs = sorted(
-        (run for run in evidence.bursts if run.concurrency == level), key=lambda r: r.makespan
-    )
-    return runs[(len(runs) - 1) // 2] if runs else evidence.singles[-1]
-
-
 def _measured(outcome: Outcome) -> list[str]:
     judgement, evidence = outcome.judgement, outcome.evidence
-    burst = judged_burst(evidence)
     late = next((r for r in (*evidence.singles, *evidence.bursts) if r.timed_out), None)
     if late is not None:
-        done = len(late.latencies)
         limit = outcome.limits["timeout"]
-        within = limit_text(duration(limit.value), limit).replace("limit", "timeout", 1)
+        within = setting_text("timeout", duration(limit.value), limit)
         copies = plural(late.concurrency, "copy", "copies")
-        return [f"  {done} of {copies} finished ({within})"]
+        return [f"  {len(late.latencies)} of {copies} finished within {within}"]
     if judgement.serial is None:
         single = plural(len(evidence.singles), "single run")
         runs = "the only run" if evidence.watched else f"each of {single}"
-        took = milliseconds(burst.makespan)
+        took = milliseconds(judged_burst(evidence).makespan)
         return [f"  measured in {runs}, which took {took}; scaling was not judged"]
-    alone = sorted(run.makespan for run in evidence.singles)[len(evidence.singles) // 2]
     assert judgement.cause is not None
     each = CAUSE_TEXTS[judgement.cause].per_request
-    serial = milliseconds(judgement.serial)
-    limit = outcome.limits["max_serial_fraction"]
-    share = f"serial fraction {judgement.serial_fraction:.2f}, "
-    if judgement.excess is not None and judgement.excess < 0.9 * judgement.serial:
-        beyond = judgement.judged.fraction if judgement.judged else 0.0
-        share += f"{beyond:.2f} after allowances, "
     rows = [
-        f"  {each} {serial}: {burst.concurrency} at once took {milliseconds(burst.makespan)}, "
-        f"one takes {milliseconds(alone)} ({share}{limit_text(f'{limit.value:.2f}', limit)})"
+        f"  {each} {milliseconds(judgement.serial)}: {_sum(outcome, judgement.serial)}",
+        _row("judged", _judged(outcome)),
     ]
     if judgement.serial > 0 and "scaling" in judgement.reasons:
-        rows.append(f"  ceiling {rate(1 / judgement.serial)} per process, at any concurrency")
+        text = f"{rate(1 / judgement.serial)} per process, at any concurrency"
+        rows.append(_row("ceiling", text))
     return rows
 
 
+def _sum(outcome: Outcome, serial: float) -> str:
+    """Return how long the judged burst took, as a sum if it is one."""
+    burst, alone = burst_of(outcome), alone_of(outcome.evidence)
+    noise = burst.budget.descheduled + burst.budget.own
+    rest = burst.makespan - alone - (burst.concurrency - 1) * serial
+    took, one = milliseconds(burst.makespan), milliseconds(alone)
+    if abs(rest - noise) > _NO_SUM * burst.makespan:
+        lost = f" with {milliseconds(noise)} of noise" if noise >= _NO_NOISE else ""
+        return f"{burst.concurrency} at once took {took}{lost}, one takes {one}"
+    parts = f"{one} for one, {milliseconds(serial)} for each of {burst.concurrency - 1} more"
+    if rest >= _NO_NOISE:
+        parts += f", {milliseconds(rest)} of noise"
+    return f"{burst.concurrency} at once took {took} ({parts})"
+
+
+def _judged(outcome: Outcome) -> str:
+    judgement, judged = outcome.judgement, outcome.judgement.judged
+    fraction = judgement.serial_fraction if judged is None else judged.fraction
+    text = f"serial fraction {fraction:.2f}"
+    if judged is not None:
+        text += f" ({judged.low:.2f} to {judged.high:.2f})"
+    held = "within" if judged is not None and judged.high <= judged.limit else "limit"
+    text += f", {held} {scaling_limit(outcome)}"
+    if judgement.serial and judgement.excess and judgement.excess < 0.9 * judgement.serial:
+        text += f"; not counted: CPU up to {allowance_of(outcome).text}"
+        if judgement.allowed:
+            text += f", {', '.join(judgement.allowed)} (allow)"
+    return text
+
+
 def _explained(outcome: Outcome, cause: Cause) -> str:
-    """Return what was measured of ``cause``, with the limit that it exceeds."""
+    """Return what was measured of ``cause``, with the limit that it exceeds and its setting."""
     if hangs_alone(outcome.evidence):
         return HANGS_MEASURED
     text, judgement = CAUSE_TEXTS[cause], outcome.judgement
+    known = ""
     if cause == "blocking-call" and outcome.culprit and outcome.culprit.blocks_in:
         known = f"{outcome.culprit.blocks_in}, "
-    else:
-        known = ""
-    worst = {
-        f"max_{reason}": getattr(judgement, f"max_{reason}", 0.0) for reason in judgement.reasons
-    }
-    if text.in_callback is not None and text.in_callback.setting in worst:
-        seconds = worst[text.in_callback.setting]
-        return known + _described(text.in_callback, seconds, outcome)
-    burst = judged_burst(outcome.evidence)
-    each = getattr(burst.budget, text.in_burst.part) / burst.concurrency
-    return known + _described(text.in_burst, each, outcome)
+    step = text.in_callback
+    if step is not None and step.setting is not None and _exceeds(step.setting, judgement):
+        seconds = getattr(judgement, step.setting)
+        limit = duration_setting(step.setting, outcome)
+        return f"{known}{_described(step, seconds, outcome)}, limit {limit}"
+    described = known + _described(text.in_burst, _each(text.in_burst, outcome), outcome)
+    most = added_at_most(outcome)
+    if "scaling" not in judgement.reasons or most is None:
+        return described
+    if text.in_burst.setting is not None:
+        described += f", of which {allowance_of(outcome).text} is not counted"
+    return f"{described}; limit {milliseconds(most)} per request, max_serial_fraction"
+
+
+def _exceeds(setting: str, judgement: Judgement) -> bool:
+    return setting.removeprefix("max_") in judgement.reasons
+
+
+def _each(measure: Measure, outcome: Outcome) -> float:
+    """Return what ``measure`` describes: seconds per request of the judged burst."""
+    burst, evidence = burst_of(outcome), outcome.evidence
+    if evidence.singles and burst.concurrency > 1 and measure.part in ("cpu", "blocked"):
+        growth = growth_of(burst, evidence.singles, evidence.calibration)
+        return growth.cpu if measure.part == "cpu" else growth.blocked
+    seconds: float = getattr(burst.budget, measure.part)
+    return seconds / burst.concurrency
 
 
 def _described(measure: Measure, seconds: float, outcome: Outcome) -> str:
     facts = {"amount": milliseconds(seconds)}
-    if measure.setting is not None:
-        facts["limit"] = _duration_limit(measure, outcome)
+    if "{idle}" in measure.text:
+        burst = burst_of(outcome)
+        idle, whole = milliseconds(burst.budget.idle), milliseconds(burst.makespan)
+        facts["idle"] = f"{idle} of {whole}"
+    if "{loop}" in measure.text:
+        facts["loop"] = _free_loop(outcome.judgement)
     if "{threads}" in measure.text:
         # A timeout may come before the pools have been looked at.
         pool = pool_waited_for(outcome.evidence.bursts or outcome.evidence.singles)
@@ -138,15 +188,31 @@ def _described(measure: Measure, seconds: float, outcome: Outcome) -> str:
     return measure.text.format(**facts)
 
 
-def _duration_limit(measure: Measure, outcome: Outcome) -> str:
-    assert measure.setting is not None
-    limit = outcome.limits[measure.setting]
-    kind = "allowance" if measure.setting == "cpu_allowance" else "limit"
-    slowdown = outcome.evidence.calibration.factor if measure.scaled else 1.0
-    held = milliseconds(limit.value * slowdown)
-    shown = limit_text(held, limit).replace("limit", kind, 1)
-    plain = milliseconds(limit.value)
-    return shown if held == plain else f"{shown}; {plain} at reference CPU speed"
+def _free_loop(judgement: Judgement) -> str:
+    if "lag" in judgement.reasons or "blocked" in judgement.reasons:
+        return ""
+    longest = judgement.max_lag
+    shown = f"longest callback {milliseconds(longest)}" if longest else "no long callback"
+    return f"; the event loop itself is free ({shown})"
+
+
+def _allowed_alone(outcome: Outcome, cause: Cause) -> list[str]:
+    """Return a row where each callback is within its own limit, and only their sum is not."""
+    step, judgement = CAUSE_TEXTS[cause].in_callback, outcome.judgement
+    if step is None or step.setting is None or judgement.reasons != ("scaling",):
+        return []
+    longest, limit = getattr(judgement, step.setting), outcome.limits[step.setting]
+    is_news = limit.origin != "default" or longest >= limit.value / 2
+    if not 0 < longest <= limit.value or not is_news:
+        return []
+    setting = duration_setting(step.setting, outcome)
+    return [
+        _row(
+            "limits",
+            f"a callback of {milliseconds(longest)} is within {setting}, but callbacks run one "
+            "after another: their sum is held to max_serial_fraction",
+        )
+    ]
 
 
 def _where(outcome: Outcome, rootdir: Path) -> list[str]:
@@ -190,11 +256,16 @@ def _library(outcome: Outcome) -> str:
     return "most common: " + max(set(names), key=names.count)
 
 
-def _machine(evidence: Evidence) -> str:
-    runs = evidence.bursts or evidence.singles
-    delay = max(run.budget.descheduled for run in runs)
-    calibration = evidence.calibration
-    speed = f"CPU speed {round(1 / calibration.factor, 2)}× reference"
+def _machine(outcome: Outcome) -> str:
+    """Return what was excluded from the figures of the judged burst."""
+    budget, calibration = burst_of(outcome).budget, outcome.evidence.calibration
+    slowdown = times(slowdown_of(outcome))
+    speed = "CPU at reference speed"
+    if slowdown != "1":
+        speed = f"CPU {slowdown}× slower than the reference"
     if calibration.tracer is not None:
         speed += f" with {calibration.tracer} suspended"
-    return f"excluded: {milliseconds(delay)} run-queue delay; {speed}"
+    excluded = f"{milliseconds(budget.descheduled)} run-queue delay"
+    if budget.own >= _WORTH_SAYING:
+        excluded += f", {milliseconds(budget.own)} of the plugin's own"
+    return f"excluded: {excluded}; {speed}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import importlib
 import itertools
 import os
@@ -20,6 +21,7 @@ from . import escaped, history, sessions
 from .atomic import write_text
 from .json_report import document
 from .loading import BadFileError
+from .plain import one_line
 from .record import Measurement, Report
 
 
@@ -41,6 +43,10 @@ WRITERS = {
     ".md": _Writer("markdown_report"),
     ".sarif": _Writer("sarif_report", "sarif", ("sarif_pydantic",)),
 }
+
+
+STDOUT = "-"
+"""The name that stands for a line of JSON after everything else that pytest prints."""
 
 
 class CannotWriteError(Exception):
@@ -106,7 +112,8 @@ def resolved(name: str, option: str, settings: Settings, config: pytest.Config) 
 
 
 def _paths(settings: Settings, config: pytest.Config) -> list[Path]:
-    return [resolved(name, "report", settings, config) for name in settings.report]
+    names = [name for name in settings.report if name != STDOUT]
+    return [resolved(name, "report", settings, config) for name in names]
 
 
 def check_paths(settings: Settings, config: pytest.Config) -> None:
@@ -154,7 +161,8 @@ def write_all(
     """Write every report and the history; return one message for each that was not written."""
     shown = []
     paths = _paths(settings, config)
-    session = sessions.ended(settings, config) if paths or settings.history else None
+    wanted = paths or settings.history or STDOUT in settings.report
+    session = sessions.ended(settings, config) if wanted else None
     if settings.history is not None and session is not None and measurements:
         path = resolved(settings.history, "history", settings, config)
         try:
@@ -163,9 +171,20 @@ def write_all(
             measurements = history.with_past(measurements, past)
         except (OSError, BadFileError) as error:
             shown.append(f"cannot write the history {path}: {error}")
+    if STDOUT in settings.report:
+        text = one_line(document(measurements, session))
+        config.add_cleanup(functools.partial(_print_last, config, text))
     for path in paths:
         try:
             write(path, document(measurements, session))
         except Exception as error:  # of a library's too: the run's own result must stand
             shown.append(f"cannot write the report {path}: {type(error).__name__}: {error}")
     return shown
+
+
+def _print_last(config: pytest.Config, text: str) -> None:
+    with contextlib.suppress(OSError, ValueError):  # whoever read it has gone
+        if config.pluginmanager.has_plugin("terminalreporter"):
+            config.get_terminal_writer().line(text)
+        else:
+            print(text)

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from ..causes import OFFLOAD
+from ..analysis.user_code import is_user_code
 from ..guard import instead_of
 from ..model import Category, Culprit, Evidence, Finding, Limit, Limits
+from .offloading import joined, offload
 from .places import relative, route_text
-from .units import limit_text, milliseconds, plural
+from .units import milliseconds, plural, setting_text
 
 HEADLINE = "makes calls that block the event loop, however fast they were here"
 _NO_CPU = (
@@ -51,10 +52,9 @@ def calls_text(findings: Sequence[Finding]) -> str:
     )
 
 
-def fix_of(finding: Finding) -> str | None:
-    """Return what to await in place of the calls, None where that is not known."""
-    known = instead_of(finding.calls, finding.code, finding.category)
-    return known or finding.instead
+def fix_of(finding: Finding, loop: str) -> str | None:
+    """Return what to await on ``loop`` in place of the calls, None where that is not known."""
+    return finding.instead or instead_of(finding.calls, finding.code, finding.category, loop)
 
 
 def notes(
@@ -89,7 +89,7 @@ def notes(
         if one.category not in allow.value and not (fails and one.is_accused(held(limits)))
     )
     places = _by_place(shown, culprit)
-    lines += [_note(place, rootdir) for place in places[:_PLACES]]
+    lines += [_note(place, evidence, rootdir) for place in places[:_PLACES]]
     if left := places[_PLACES:]:
         lines.append(
             f"calls that block the event loop at {plural(len(left), 'more line')}: they are in the "
@@ -98,10 +98,10 @@ def notes(
     return lines
 
 
-def _note(findings: Sequence[Finding], rootdir: Path) -> str:
+def _note(findings: Sequence[Finding], evidence: Evidence, rootdir: Path) -> str:
     first = findings[0]
     path = f" → {' → '.join(first.calls)}" if len(first.calls) > 1 else ""
-    fix = f": {known}" if (known := fix_of(first)) else ""
+    fix = f": {known}" if (known := fix_of(first, evidence.calibration.loop)) else ""
     return f"{calls_text(findings)} ({_place(first, rootdir)}{path}){fix}"
 
 
@@ -120,6 +120,7 @@ def _place(finding: Finding, rootdir: Path) -> str:
 
 def rows(
     findings: Iterable[Finding],
+    evidence: Evidence,
     limits: Mapping[str, Limit],
     culprit: Culprit | None,
     rootdir: Path,
@@ -132,16 +133,18 @@ def rows(
     places = _by_place((one for one in findings if one.is_accused(strict)), culprit)
     if not places:
         return []
-    shown = [row for place in places[:_PLACES] for row in _rows_of(place, rootdir)]
+    shown = [row for place in places[:_PLACES] for row in _rows_of(place, evidence, rootdir)]
     if (left := len(places) - _PLACES) > 0:
         shown.append(("guard", f"{plural(left, 'more line')}: see the JSON or HTML report"))
     none = ", ".join(one for one in strict.guard_categories if one not in strict.guard_allow)
-    limit = limit_text("guard=fail", limits["guard"])
-    shown.append(("limit", f"no call of these categories on the event loop: {none} ({limit})"))
+    limit = setting_text("guard", "fail", limits["guard"])
+    shown.append(("limit", f"{limit}: no call of these categories on the event loop: {none}"))
     return shown
 
 
-def _rows_of(findings: Sequence[Finding], rootdir: Path) -> list[tuple[str, str]]:
+def _rows_of(
+    findings: Sequence[Finding], evidence: Evidence, rootdir: Path
+) -> list[tuple[str, str]]:
     first = findings[0]
     where, path = _place(first, rootdir), " → ".join(first.calls)
     if first.library:
@@ -149,5 +152,7 @@ def _rows_of(findings: Sequence[Finding], rootdir: Path) -> list[tuple[str, str]
         where, path = f"in a library: {where}", f"{route}{path}"
     else:
         path = f"{first.code}      → {path}"
-    fix = f"{known}, {OFFLOAD}" if (known := fix_of(first)) else OFFLOAD
+    is_own = first.route is None or is_user_code(first.route.file)
+    away = offload(evidence, first.function if is_own and not first.library else None)
+    fix = joined(fix_of(first, evidence.calibration.loop), away)
     return [("guard", calls_text(findings)), ("where", where), ("", f"    {path}"), ("fix", fix)]

@@ -17,6 +17,7 @@ from ..model import Calibration, Outcome, Run
 from . import details, guard_words
 from .advice import fix_for
 from .failure import failure_text
+from .figures import burst_of, figure_of, why_passed
 from .places import relative, route_text
 from .plain import from_plain, schema_of, text_of, to_plain
 from .record import (
@@ -86,6 +87,8 @@ def _record(outcome: Outcome, rootdir: Path) -> Record:
         notes=outcome.notes,
         serial_fraction=_rounded(judgement.serial_fraction),
         judged=None if judged is None else _judged(judged),
+        figure=figure_of(outcome),
+        why=why_passed(outcome),
         causes=tuple(Share(cause=one, share=round(share, 3)) for one, share in judgement.causes),
         serial_ms=_maybe_ms(serial),
         ceiling_rps=None if not serial else round(1 / serial, 1),
@@ -97,7 +100,7 @@ def _record(outcome: Outcome, rootdir: Path) -> Record:
             name: Limit(value=limit.value, from_=limit.origin)
             for name, limit in outcome.limits.items()
         },
-        timeline=details.timeline(evidence),
+        timeline=details.timeline(burst_of(outcome)) if evidence.bursts else None,
         stacks=details.stacks(evidence, judgement.cause, rootdir, outcome.packages),
     )
 
@@ -138,7 +141,7 @@ def _finding(finding: model.Finding, outcome: Outcome, rootdir: Path) -> Finding
         library=finding.library,
         route=None if finding.route is None else route_text(finding.route, rootdir),
         accused=finding.is_accused(guard_words.held(outcome.limits)),
-        fix=guard_words.fix_of(finding),
+        fix=guard_words.fix_of(finding, outcome.evidence.calibration.loop),
     )
 
 

@@ -1,66 +1,102 @@
-"""The report as Markdown, for the job summary of a CI service."""
+"""The report as Markdown: for a comment on a pull request, or the job summary of a CI service."""
 
 from __future__ import annotations
 
 import html
+import re
 from collections.abc import Sequence
 
+from . import escaped
+from .figures import looks_worse, shown
 from .record import Record, Report
-from .terminal import summary
+from .shared_culprits import Failure, whole
+from .terminal import BEST_FIRST, summary
 
+MARK = "<!-- pytest-nonblocking -->"
+"""The first line, by which a bot finds the comment that it is to replace."""
 _SIGNS = {"pass": "✅", "fail": "❌", "inconclusive": "⚠️", "not-measured": "⚠️"}
-_CELLS = str.maketrans({"|": "&#124;", "`": "&#96;", "\n": " ", "\r": " "})
-_MARKS = str.maketrans({mark: f"&#{ord(mark)};" for mark in "\\*_[]#~:@$"})
+_MOST = 60_000
+"""Characters after which failures and passes are left out: GitHub's comments hold 65,536."""
+_HEAD = """\
+| verdict | test | cause | where | judged | bounds | limit | ceiling |
+|---|---|---|---|--:|--:|--:|--:|"""
 
 
 def render(report: Report) -> str:
-    """Return the whole file: a table of the verdicts, then the text of each failure to unfold."""
-    tests = report.tests
+    """Return the whole file: a table, the worst first, and the text of each culprit to unfold."""
+    tests = sorted(report.tests, key=_severity, reverse=True)
     if not tests:
-        return "## Event loop\n\nNothing was measured.\n"
-    parts = [
-        f"## Event loop\n\n{summary(tests)[0].removeprefix('nonblocking: ')}\n",
-        _table(tests),
-        *(_failure(test) for test in tests if test.message),
-        _notes(tests),
-    ]
-    return "\n".join(part for part in parts if part)
+        return f"{MARK}\n## Event loop\n\nNothing was measured.\n"
+    text = (
+        f"{MARK}\n## Event loop\n\n{summary(tests)[0].removeprefix('nonblocking: ')}\n\n{_HEAD}\n"
+    )
+    text = _appended(text, [_row(test) for test in tests], "more tests")
+    failures = whole([Failure(test, test.message) for test in tests if test.message])
+    text = _appended(f"{text}\n", [_failure(one) for one in failures], "more failures")
+    notes = [f"{escaped.line(test.nodeid)}: {note}" for test in tests for note in _notes(test)]
+    if notes and len(text) < _MOST:
+        text += f"\n### Notes\n\n{_fenced(chr(10).join(notes)[: _MOST - len(text)])}\n"
+    return text
 
 
-def _text(raw: object) -> str:
-    """Return text that is shown as it is, in a cell too: nothing in it is markup."""
-    return html.escape(str(raw)).translate(_CELLS | _MARKS)
+def _severity(test: Record) -> tuple[int, bool, float]:
+    figure = test.figure
+    over = figure.value / figure.limit if figure is not None and figure.limit else 0.0
+    return BEST_FIRST.index(test.verdict), not test.accepted_by, over
 
 
-def _table(tests: Sequence[Record]) -> str:
-    rows = [
-        "| verdict | test | cause | where | serial fraction | ceiling |",
-        "|---|---|---|---|--:|--:|",
-    ]
-    for test in tests:
-        fraction = "" if test.serial_fraction is None else f"{test.serial_fraction:.2f}"
-        ceiling = "" if test.ceiling_rps is None else f"{test.ceiling_rps:.0f}/s"
-        word = test.verdict + (" (known)" if test.accepted_by else "")
-        cells = (
-            f"{_SIGNS[test.verdict]} {word}",
-            _text(test.nodeid),
-            _text(test.cause or ""),
-            _text(test.place or ""),
-            fraction,
-            ceiling,
-        )
-        rows.append(f"| {' | '.join(cells)} |")
-    return "\n".join(rows) + "\n"
+def _appended(text: str, parts: Sequence[str], what: str) -> str:
+    """Return ``text`` with as many of ``parts`` as fit, and how many did not."""
+    for number, part in enumerate(parts):
+        if len(text) + len(part) > _MOST:
+            return f"{text}\n{len(parts) - number} {what}: they are in the JSON report.\n"
+        text += part
+    return text
 
 
-def _failure(test: Record) -> str:
-    title = html.escape(test.nodeid) + (" (known)" if test.accepted_by else "")
-    # An empty line would end the block of HTML, and what follows would be read as Markdown.
-    message = "\n".join(line or "&nbsp;" for line in html.escape(test.message or "").splitlines())
-    title = title.translate(_CELLS)
-    return f"<details><summary>{title}</summary>\n<pre>\n{message}\n</pre>\n</details>\n"
+def _row(test: Record) -> str:
+    ceiling = "" if test.ceiling_rps is None else f"{test.ceiling_rps:.0f}/s"
+    cells = (
+        f"{_SIGNS[test.verdict]} {test.verdict}{_known(test)}",
+        _code(test.nodeid),
+        _code(test.cause or ""),
+        _code(test.place or ""),
+        *("" if cell == "-" else cell for cell in shown(test)),
+        ceiling,
+    )
+    return f"| {' | '.join(cells)} |\n"
 
 
-def _notes(tests: Sequence[Record]) -> str:
-    rows = [f"- {_text(t.nodeid)}: {_text(note)}" for t in tests for note in t.notes]
-    return "### Notes\n\n" + "\n".join(rows) + "\n" if rows else ""
+def _known(test: Record) -> str:
+    return " (known)" if test.accepted_by else ""
+
+
+def _code(raw: object) -> str:
+    """Return a code span, in which nothing is markup; a bar would end its cell of the table."""
+    text = escaped.line(raw)
+    if not text:
+        return ""
+    if "|" in text:
+        return f"<code>{html.escape(text).replace('|', '&#124;').replace('`', '&#96;')}</code>"
+    fence = "`" * (1 + _longest_fence(text))
+    space = " " if text[0] in "` " or text[-1] in "` " else ""
+    return f"{fence}{space}{text}{space}{fence}"
+
+
+def _longest_fence(text: str) -> int:
+    return max(map(len, re.findall("`+", text)), default=0)
+
+
+def _fenced(text: str) -> str:
+    fence = "`" * max(3, 1 + _longest_fence(text))
+    return f"{fence}text\n{escaped.lines(text)}\n{fence}"
+
+
+def _failure(failure: Failure) -> str:
+    title = html.escape(escaped.line(failure.record.nodeid)) + _known(failure.record)
+    head = f"<details><summary>{title}</summary>"
+    return f"{head}\n\n{_fenced(failure.text)}\n\n</details>\n\n"
+
+
+def _notes(test: Record) -> Sequence[str]:
+    return (test.why, *test.notes) if test.why and looks_worse(test) else test.notes

@@ -70,7 +70,12 @@ def text_of(value: Any) -> str:
 
 def compact_text(values: Sequence[object]) -> str:
     """Return ``values`` as one line of JSON."""
-    return json.dumps(to_plain(values), separators=(",", ":"))
+    return one_line(values)
+
+
+def one_line(value: object) -> str:
+    """Return ``value`` as one line of JSON in ASCII."""
+    return json.dumps(to_plain(value), separators=(",", ":"))
 
 
 def from_text(kind: type[T], text: str) -> list[T]:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import statistics
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -15,8 +17,6 @@ from ..model import Evidence, Limits
 from .columns import width
 from .units import plural
 
-_LEAST = 24
-"""The fewest free columns in which a truncated line is still useful."""
 _AFTER = 1.0
 """Seconds after which a measurement shows its progress."""
 
@@ -57,14 +57,22 @@ def seconds_left(evidence: Evidence, level: int, limits: Limits) -> float | None
     )
 
 
-def progress_text(evidence: Evidence, level: int, limits: Limits) -> str:
-    """Return the copies done, those of the next round, and the time left."""
+def progress_text(evidence: Evidence, level: int, limits: Limits, room: int = 100) -> str:
+    """Return the copies done, those of the next round, and the time left: what fits into ``room``.
+
+    It begins with a space: before it stands the letter of another test.
+    """
     runs = (*evidence.singles, *evidence.bursts)
     done = sum(run.concurrency for run in runs)
     what = "running 1 alone" if level == 1 else f"running {level} at once"
     left = seconds_left(evidence, level, limits)
     time = "" if left is None else f", about {max(1, round(left))} s left"
-    return f"[{plural(done, 'copy', 'copies')} done, {what}{time}]"
+    forms = (
+        f" [{plural(done, 'copy', 'copies')} done, {what}{time}]",
+        f" [{what}{time}]",
+        f" [{time.removeprefix(', about ')}]" if time else "",
+    )
+    return next((form for form in forms if width(form) <= room), "")
 
 
 class Progress:
@@ -85,26 +93,35 @@ class Progress:
         return self
 
     def __exit__(self, *error: object) -> None:
-        self._show("")
+        self._show(None)
 
     def __call__(self, evidence: Evidence, level: int) -> None:
         """Tell that a round of ``level`` copies begins now."""
         if self._writer is not None and CLOCKS.wall_ns() - self._began_ns > _AFTER * 1e9:
-            self._show(progress_text(evidence, level, self._limits))
+            self._show(functools.partial(progress_text, evidence, level, self._limits))
 
-    def _show(self, text: str) -> None:
-        if self._writer is None or not (text or self._shown):
+    def _show(self, text_in: Callable[[int], str] | None) -> None:
+        if self._writer is None or not (text_in or self._shown):
             return
-        # The last column stays free: a terminal that wraps there could not go back.
-        room = self._writer.fullwidth - self._writer.width_of_current_line - 2
-        if width(text) > room:
-            text = text[:room] if room >= _LEAST else ""
+        text = ""
         erased = "\b" * self._shown + " " * self._shown + "\b" * self._shown
         # A terminal that is gone, or its stream, is no reason to fail a test.
         with contextlib.suppress(OSError, ValueError), self._capture.global_and_fixture_disabled():
-            # Raw: the writer's idea of its line, to which pytest aligns its own, stays as it is.
-            self._writer.write_raw(erased + text, flush=True)
+            # The width is not known while output is captured. The last column stays free: a
+            # terminal that wraps there could not go back.
+            room = self._writer.fullwidth - self._writer.width_of_current_line - 2
+            text = text_in(room) if text_in else ""
+            _write_raw(self._writer, erased + text)
         self._shown = width(text)
+
+
+def _write_raw(writer: Any, text: str) -> None:
+    """Write past the writer's idea of its line, to which pytest aligns its own."""
+    if hasattr(writer, "write_raw"):  # new in pytest 9
+        writer.write_raw(text, flush=True)
+    else:
+        writer._file.write(text)
+        writer._file.flush()
 
 
 def _is_wanted(config: pytest.Config) -> bool:

@@ -15,6 +15,8 @@ SCHEMA_VERSION = 1
 _WEB = "^https?://"
 _ROUTE = "^(.+):([0-9]{1,9}) in (.+)$"
 
+Deciding = Literal["max_serial_fraction", "max_lag", "max_blocked", "timeout"]
+"""The settings that limit a figure on which a verdict rests."""
 NotNegative = Annotated[float, {"minimum": 0}]
 Count = Annotated[int, {"minimum": 0}]
 Positive = Annotated[int, {"minimum": 1}]
@@ -142,6 +144,21 @@ class Judged:
     low: NotNegative
     high: NotNegative
     limit: NotNegative
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Figure:
+    """The figure on which the verdict rests, and the setting that limits it."""
+
+    setting: Deciding
+    unit: Literal["fraction", "ms"]
+    value: NotNegative
+    low: Annotated[float | None, {"minimum": 0}] = None
+    high: Annotated[float | None, {"minimum": 0}] = None
+    limit: Annotated[
+        float,
+        {"minimum": 0, "description": "The limit as it was applied, on a slower machine extended."},
+    ]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -306,6 +323,8 @@ class Record:
     notes: tuple[str, ...]
     serial_fraction: float | None
     judged: Judged | None
+    figure: Figure | None = None
+    why: Annotated[str | None, {"description": "What keeps a pass within its limits."}] = None
     causes: tuple[Share, ...]
     serial_ms: float | None
     ceiling_rps: float | None
@@ -338,6 +357,14 @@ class Record:
     def place(self) -> Place | None:
         """The one place that a table or another tool shows."""
         return None if self.culprit is None else self.culprit.place
+
+    @property
+    def line_of_repository(self) -> tuple[str, int]:
+        """The culprit's file and line, or the test's file where the place is in a library."""
+        place = self.place
+        if place is None or place.library:  # which is no file of the repository's
+            return self.nodeid.partition("::")[0], 1
+        return place.file, place.line
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
+from importlib import metadata
 from pathlib import PurePosixPath, PureWindowsPath
 from typing import Any
 from urllib.parse import quote
@@ -23,6 +24,7 @@ def render(report: Report) -> str:
     driver = sarif.ToolDriver(
         name=report.tool.name,
         version=report.tool.version,
+        information_uri=_homepage(),
         rules=[_rule(cause) for cause in CAUSES],
     )
     run = sarif.Run(
@@ -35,6 +37,13 @@ def render(report: Report) -> str:
     return text + "\n"
 
 
+def _homepage() -> str | None:
+    """Return where the installed package says that its documentation is, or else its home page."""
+    shown = metadata.metadata("pytest-nonblocking").get_all("Project-URL") or ()
+    urls = {name.strip().lower(): url.strip() for name, _, url in (s.partition(",") for s in shown)}
+    return urls.get("documentation") or urls.get("homepage")
+
+
 def _rule(cause: Cause) -> Any:
     text = CAUSE_TEXTS[cause]
     return sarif.ReportingDescriptor(
@@ -43,6 +52,7 @@ def _rule(cause: Cause) -> Any:
         short_description=sarif.Message(text=text.title),
         full_description=sarif.Message(text=text.explanation),
         help=sarif.Message(text=f"{text.explanation} To fix it, {text.fix}."),
+        help_uri=_homepage(),
         default_configuration=sarif.ReportingConfiguration(level="error"),
         properties={"tags": ["performance", "asyncio"]},
     )
@@ -66,11 +76,7 @@ def _results(tests: Iterable[Record]) -> Iterable[Any]:
 
 
 def _location(test: Record) -> Any:
-    """Return the culprit's line, or the first line of the test's file where there is none."""
-    file, line = test.nodeid.partition("::")[0], 1
-    place = test.place
-    if place is not None and not place.library:  # which is no file of the repository's
-        file, line = place.file, place.line
+    file, line = test.line_of_repository
     return sarif.PhysicalLocation(
         artifact_location=_artifact(file), region=sarif.Region(start_line=line)
     )

@@ -8,6 +8,8 @@ from ..model import Limit
 def milliseconds(seconds: float) -> str:
     """Return a duration in milliseconds, with a decimal below 100 unless it is a whole number."""
     value = seconds * 1000
+    if 1e-9 <= value < 0.05:
+        return "under 0.1 ms"
     if value >= 100 or abs(value - round(value)) < 1e-9:
         return f"{value:.0f} ms"
     return f"{value:.1f} ms"
@@ -28,8 +30,16 @@ def plural(number: int, one: str, many: str | None = None) -> str:
     return f"{number} {one if number == 1 else many or one + 's'}"
 
 
-def limit_text(value: str, limit: Limit) -> str:
-    """Return a limit with its origin: "limit 5 ms, default" or "limit 0.10 from pytest.ini"."""
-    return f"limit {value}" + (
-        ", default" if limit.origin == "default" else f" from {limit.origin}"
-    )
+def times(factor: float) -> str:
+    """Return a factor with at most two decimals."""
+    return f"{factor:.2f}".rstrip("0").rstrip(".")
+
+
+def setting_text(name: str, value: str, limit: Limit, slowdown: float = 1.0) -> str:
+    """Return a setting with its origin: "max_blocked=5 ms (default)".
+
+    ``slowdown`` multiplies a duration of computing: "max_lag=20 ms (default) × 1.2 slower machine".
+    """
+    origin = "default" if limit.origin == "default" else f"from {limit.origin}"
+    shown = f"{name}={value} ({origin})"
+    return f"{shown} × {times(slowdown)} slower machine" if times(slowdown) != "1" else shown

@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import json
 import os
 import subprocess
 import sys
@@ -9,7 +10,9 @@ import sys
 import pytest
 from reported import failing, record, report
 
+from pytest_nonblocking import __version__
 from pytest_nonblocking.gate.cli import main
+from pytest_nonblocking.reporting import json_report
 from pytest_nonblocking.reporting.plain import text_of, to_plain
 
 
@@ -68,6 +71,25 @@ def test_show_prints_what_the_terminal_said(call):
     assert "nonblocking: GET /export blocks the event loop" in done.stdout
     assert "shop/app.py:41" in done.stdout
     assert done.stdout.endswith("nonblocking: 2 measured: 1 pass, 1 fail\n")
+
+
+def test_show_prints_one_text_for_each_culprit(folder, call):
+    both = report(failing("test_a.py::a"), failing("test_a.py::b"))
+    (folder / "both.json").write_text(text_of(both), encoding="utf-8")
+    done = call("show", "both.json")
+    assert "  tests    2 tests fail for this line:" in done.stdout
+    assert "  cause    blocking-call at shop/app.py:41: see test_a.py::a" in done.stdout
+
+
+def test_schema_prints_the_published_schema(call):
+    done = call("schema")
+    assert done.returncode == 0
+    assert json.loads(done.stdout) == json_report.schema()
+
+
+def test_the_version_is_that_of_the_package(call):
+    done = call("--version")
+    assert (done.returncode, done.stdout) == (0, f"pytest-nonblocking {__version__}\n")
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "ascii:strict"])

@@ -104,8 +104,8 @@ def test_with_fail_the_test_fails_and_names_line_call_limit_and_fix(run_get):
             "  where    webapp.py:* in nap",
             "*sleep(0.0001)*→ time.sleep",
             "  fix      await asyncio.sleep(…), make the handler `def`, or await anyio.to_thread*",
-            "  limit    no call of these categories on the event loop: network, database, sleep, "
-            "process, lock, dns (limit guard=fail from marker)",
+            "  limit    guard=fail (from marker): no call of these categories on the event loop: "
+            "network, database, sleep, process, lock, dns",
         ]
     )
 

@@ -80,7 +80,7 @@ def test_a_hang_ends_at_the_time_out_with_the_place_where_copies_wait(run_get):
     result.stdout.fnmatch_lines(
         [
             "nonblocking: GET /hang does not finish, even alone",
-            "*0 of 1 copy finished (timeout 500 ms from marker)",
+            "*0 of 1 copy finished within timeout=500 ms (from marker)",
             "*webapp.py:18 in app*",
             "*await asyncio.Event().wait()*",
         ]

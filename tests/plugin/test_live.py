@@ -80,7 +80,7 @@ def test_the_same_verdicts_as_in_process(live, server):
     result.stdout.fnmatch_lines(
         [
             "nonblocking: GET /blocking blocks the event loop",
-            "*cause*blocking-call: * ms off the CPU in one callback (limit 5 ms, default)",
+            "*cause*blocking-call: * ms off the CPU in one callback, limit max_blocked=5 ms *",
             "*where*webapp.py:27 in blocking",
             "nonblocking: 2 measured: *1 fail*",  # on a busy machine the other is inconclusive
         ]

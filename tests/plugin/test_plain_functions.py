@@ -122,9 +122,9 @@ def test_requests_with_a_loop_each_are_judged_for_lag_and_never_passed(webapp):
     result.assert_outcomes(passed=2, failed=2, warnings=2)
     result.stdout.fnmatch_lines(
         [
-            "*cause*blocking-call: *limit 5 ms, default*",
+            "*cause*blocking-call: *limit max_blocked=5 ms (default)*",
             "*where*webapp.py:26 in blocking",
-            "*cause*cpu-on-loop: *limit * ms, default*",
+            "*cause*cpu-on-loop: *limit max_lag=* ms (default)*",
             "*where*webapp.py:1? in compute",
             "*not-measured*healthy*",
             "*scaling was not; share one loop with `with TestClient(app) as client:`*",

@@ -4,7 +4,10 @@ import json
 import os
 import re
 
+import jsonschema
 import pytest
+
+from pytest_nonblocking.reporting import json_report
 
 SUITE = """
 import asyncio, time, pytest
@@ -34,6 +37,27 @@ def suite(pytester):
 
 def texts(pytester):
     return {e: (pytester.path / f"out.{e}").read_text("utf-8") for e in ENDINGS}
+
+
+@pytest.mark.parametrize("flags", [[], ["-qq"], ["-n2"], ["-p", "no:terminal"]], ids=" ".join)
+def test_a_dash_prints_the_report_as_the_last_line(pytester, flags):
+    if flags == ["-n2"]:
+        pytest.importorskip("xdist", reason="pytest-xdist is not installed")
+    pytester.makepyfile(test_it=SUITE)
+    result = pytester.runpytest_subprocess("--nonblocking-report=-", *flags)
+    read = json.loads(result.outlines[-1])
+    assert sorted(test["nodeid"] for test in read["tests"])[0] == "test_it.py::test_blocking"
+    jsonschema.validate(read, json_report.schema())
+    assert not (pytester.path / "-").exists()
+
+
+def test_on_github_each_culprit_is_annotated_at_its_line(pytester, monkeypatch):
+    monkeypatch.setenv("GITHUB_ACTIONS", "true")
+    monkeypatch.delenv("GITHUB_WORKSPACE", raising=False)
+    pytester.makepyfile(test_it=SUITE)
+    result = pytester.runpytest_subprocess("--color=yes")
+    (line,) = (line for line in result.outlines if "::error" in line)
+    assert line.startswith("::error file=test_it.py,line=10,title=blocking-call at test_it.py%3A10")
 
 
 @pytest.mark.parametrize("flags", [[], ["-n2"]], ids=["plain", "xdist"])

@@ -43,10 +43,10 @@ def test_a_log_has_whole_names_and_the_culprits_place(suite):
     result = suite.runpytest("-v")
     result.stdout.re_match_lines(
         [
-            r"verdict +test +cause +serial +ceiling +where$",
-            r"pass +test_it\.py::test_it\[short\] +- +0\.\d\d +[\d-]+.*",
+            r"verdict +test +cause +judged +bounds +limit +ceiling +where$",
+            r"pass +test_it\.py::test_it\[short\] +- +0\.\d\d +[\d.]+–[\d.]+ +\d\.\d\d +[\d-]+.*",
             rf"fail +test_it\.py::test_it\[a-very-{'long-' * 30}id\] +blocking-call +\d\.\d\d +"
-            r"\d+/s +webapp\.py:16$",
+            r"[\d.]+–[\d.]+ +0\.10 +\d+/s +webapp\.py:16$",
             SUMMARY,
         ],
         consecutive=True,
@@ -58,6 +58,47 @@ def test_a_forced_short_summary_keeps_a_failure_to_one_line_in_ci(suite, monkeyp
     result = suite.runpytest("--force-short-summary")
     (line,) = (line for line in result.outlines if line.startswith("FAILED"))
     assert result.outlines[result.outlines.index(line) + 1].startswith("=")
+
+
+SHARED = """
+import time
+import pytest
+
+def shared():
+    time.sleep(0.03)
+
+@pytest.mark.nonblocking(concurrency=8)
+@pytest.mark.parametrize("name", ["a", "b", "c"])
+async def test_it(name):
+    shared()
+
+def test_of_mine():
+    pytest.fail("nonblocking: mine", pytrace=False)
+"""
+
+
+@pytest.mark.parametrize("flags", [[], ["-n2"]], ids=["plain", "xdist"])
+def test_failures_of_one_culprit_are_one_text(pytester, flags):
+    if flags:
+        pytest.importorskip("xdist", reason="pytest-xdist is not installed")
+    pytester.makepyfile(test_it=SHARED)
+    result = pytester.runpytest_subprocess("--junitxml=junit.xml", *flags)
+    said = result.stdout.str()
+    assert said.count("  where    test_it.py:5 in shared") == 1
+    assert said.count("  cause    blocking-call at test_it.py:5: see test_it.py::test_it[") == 2
+    result.stdout.fnmatch_lines(["  tests    3 tests fail for this line:"])
+    assert "nonblocking: mine" in said
+    # Other readers have the whole text of each.
+    junit = (pytester.path / "junit.xml").read_text("utf-8")
+    assert "see test_it.py" not in junit
+    assert junit.count("where    test_it.py:5") >= 3
+
+
+def test_the_short_summary_leads_with_cause_and_place(pytester):
+    pytester.makepyfile(test_it=SHARED)
+    pytester.runpytest_subprocess().stdout.fnmatch_lines(
+        ["FAILED test_it.py::test_it?a? - blocking-call at test_it.py:5 (test_it?a?)"]
+    )
 
 
 @pytest.mark.parametrize("flag", ["--color=yes", "--color=no"])
@@ -133,6 +174,29 @@ def test_a_long_measurement_shows_its_progress_and_leaves_pytests_line_as_it_was
     else:
         assert [line for line in lines if re.fullmatch(r"test_slow\.py \.\. +\[100%\]", line)]
     assert "said by the test" not in said
+
+
+def test_progress_does_not_touch_the_letter_before_it(project, seen):
+    said = seen().replace("\x1b[32m", "").replace("\x1b[0m", "")
+    assert "test_slow.py  [" in said
+
+
+@pytest.mark.parametrize("columns", [60, 80])
+def test_a_failure_is_wrapped_at_the_width_of_the_terminal(project, monkeypatch, columns):
+    if sys.platform == "win32":
+        pytest.skip("needs a pseudo-terminal")
+    pytest.importorskip("pexpect", reason="pexpect is not installed")
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", str(columns))
+    project.makepyfile(test_it=SHARED)
+    child = project.spawn_pytest("-p no:cacheprovider --color=no", expect_timeout=60)
+    lines = [line.rstrip() for line in child.read().decode().split("\n")]
+    child.wait()
+    ours = lines[lines.index("nonblocking: test_it[a] blocks the event loop") :]
+    ours = ours[: next(n for n, line in enumerate(ours) if line.startswith("____"))]
+    assert max(map(len, ours)) <= columns
+    fix = next(n for n, line in enumerate(ours) if line.startswith("  fix      await asyncio"))
+    assert columns == 80 or ours[fix + 1].startswith(" " * 11 + "any")
 
 
 @pytest.mark.parametrize(

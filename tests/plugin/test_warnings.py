@@ -52,11 +52,18 @@ def test_each_kind_has_a_category_of_its_own(filtered):
     )
 
 
+def test_an_inconclusive_test_has_a_letter_and_a_count_of_its_own(filtered, pytester):
+    filtered("default")
+    result = pytester.runpytest_subprocess("-p", "no:randomly", timeout=60)
+    result.stdout.fnmatch_lines(["test_it.py i. *", "*= 1 passed, 2 warnings, 1 inconclusive in *"])
+    assert result.ret == pytest.ExitCode.OK
+
+
 def test_where_all_warnings_are_errors_an_inconclusive_test_only_warns(filtered):
     result = filtered("error")
     result.assert_outcomes(passed=1, failed=1, warnings=1)
     result.stdout.fnmatch_lines(
-        ["*test_it?inconclusive? PASSED*", "*test_it?not-measured? FAILED*"]
+        ["*test_it?inconclusive? INCONCLUSIVE*", "*test_it?not-measured? FAILED*"]
     )
     result.stdout.fnmatch_lines(["*InconclusiveWarning: nonblocking: * is inconclusive: *"])
 

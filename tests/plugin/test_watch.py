@@ -25,7 +25,7 @@ def test_a_test_that_blocks_fails_in_its_one_run(project):
     result.stdout.fnmatch_lines(
         [
             "nonblocking: GET /blocking blocks the event loop",
-            "*cause*blocking-call: * ms off the CPU in one callback (limit 5 ms, default)",
+            "*cause*blocking-call: * ms off the CPU in one callback, limit max_blocked=5 ms *",
             "*where*webapp.py:* in app",
             "nonblocking: 2 measured: 1 pass, 1 fail",
         ]

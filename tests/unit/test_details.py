@@ -23,6 +23,5 @@ def test_a_wait_that_the_fullest_look_did_not_see_is_no_common_stack():
 
 def test_a_blocked_step_is_drawn_with_what_no_sample_confirms():
     step = Step(wall=0.051, cpu=0.001, blocked=0.03, gil=0.0, copy=0, unconfirmed=0.02)
-    drawn = timeline(Evidence(bursts=(run(8, steps=(step,)),)))
-    assert drawn is not None
+    drawn = timeline(run(8, steps=(step,)))
     assert drawn.copies[0].steps_ms == ((0.0, 51.0, 50.0),)

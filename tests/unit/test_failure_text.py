@@ -7,6 +7,7 @@ from pathlib import Path
 import jsonschema
 import pytest
 
+from pytest_nonblocking.causes import CAUSE_TEXTS
 from pytest_nonblocking.model import (
     CAUSES,
     Budget,
@@ -16,11 +17,14 @@ from pytest_nonblocking.model import (
     Finding,
     Frame,
     Guarded,
+    Judged,
     Judgement,
     Limit,
     Limits,
     Outcome,
+    Pool,
     Run,
+    Sample,
 )
 from pytest_nonblocking.reporting import guard_words, json_report
 from pytest_nonblocking.reporting.advice import notes_for
@@ -44,10 +48,12 @@ JUDGED = Judgement(
     serial_fraction=1.0,
     excess=0.02,
 )
+FRACTION = Judged(fraction=1.0, low=0.9, high=1.1, limit=0.1)
 
 
 def run(concurrency, makespan=0.02, **facts):
-    return Run(concurrency, makespan, (makespan,), Budget(cpu=makespan), **facts)
+    budget, requests = Budget(cpu=makespan), concurrency
+    return Run(concurrency, makespan, (makespan,), budget, **{"requests": requests} | facts)
 
 
 def culprit(**facts):
@@ -113,7 +119,7 @@ def test_every_cause_has_a_text_for_every_reason(cause, reasons):
 
 
 def test_a_failure_states_what_was_measured_the_limits_and_what_to_do():
-    blocked = Budget(cpu=0.004, blocked=0.16)
+    blocked = Budget(blocked=0.16, descheduled=0.003, own=0.001)
     burst = replace(run(8, 0.164), budget=blocked)
     judgement = replace(
         JUDGED,
@@ -128,14 +134,17 @@ def test_a_failure_states_what_was_measured_the_limits_and_what_to_do():
     evidence = Evidence(singles=(run(1),) * 3, bursts=(burst,))
     assert failure_text(outcome(judgement, found, evidence), ROOT).splitlines() == [
         "nonblocking: GET /a blocks the event loop",
-        "  each request occupies the loop for 20 ms: 8 at once took 164 ms, one takes 20 ms "
-        "(serial fraction 1.00, limit 0.10, default)",
-        "  ceiling 50 requests/s per process, at any concurrency",
-        "  cause    blocking-call: 20 ms off the CPU in one callback (limit 5 ms, default)",
+        "  each request occupies the loop for 20 ms: 8 at once took 164 ms (20 ms for one, 20 ms "
+        "for each of 7 more, 4 ms of noise)",
+        "  judged   serial fraction 1.00, limit max_serial_fraction=0.10 (default)",
+        "  ceiling  50 requests/s per process, at any concurrency",
+        "  cause    blocking-call: 20 ms off the CPU in one callback, limit max_blocked=5 ms "
+        "(default)",
         "  where    shop.py:4 in handler",
         "               time.sleep(0.02)",
         "           9 of 10 samples, 4 of 4 runs",
-        "  machine  excluded: 0 ms run-queue delay; CPU speed 1.0× reference",
+        "  machine  excluded: 3 ms run-queue delay, 1 ms of the plugin's own; CPU at reference "
+        "speed",
         "  fix      await asyncio.sleep(…), make the handler `def`, or await "
         "anyio.to_thread.run_sync(…)",
     ]
@@ -172,8 +181,8 @@ def test_a_failure_of_the_guard_names_each_line_and_the_limit():
         "               load()      → sqlalchemy.execute → sqlite3.Cursor.execute",
         "  fix      use SQLAlchemy's create_async_engine and AsyncSession, make the handler `def`, "
         "or await anyio.to_thread.run_sync(…)",
-        "  limit    no call of these categories on the event loop: network, database, sleep, "
-        "process, lock, dns (limit guard=fail from pytest.ini)",
+        "  limit    guard=fail (from pytest.ini): no call of these categories on the event loop: "
+        "network, database, sleep, process, lock, dns",
     ]
 
 
@@ -242,20 +251,20 @@ def test_many_lines_are_cut_short():
 
 def on(calibration, **facts):
     evidence = Evidence((run(1),) * 3, (run(8, 0.16),), calibration)
-    return rows(replace(JUDGED, **facts), evidence=evidence)[1]
+    return rows(replace(JUDGED, judged=FRACTION, **facts), evidence=evidence)[1]
 
 
 def test_a_slow_cpu_extends_the_limits_of_computing_and_is_told():
     slow = Calibration(factor=2.0)
     assert on(slow)["cause"] == (
-        "cpu-on-loop: 20 ms of CPU time per request on the loop "
-        "(allowance 10 ms, default; 5 ms at reference CPU speed)"
+        "cpu-on-loop: 20 ms of CPU time per request on the loop, of which cpu_allowance=5 ms "
+        "(default) × 2 slower machine is not counted; limit 2 ms per request, max_serial_fraction"
     )
     assert on(slow, reasons=("lag",), max_lag=0.06)["cause"] == (
-        "cpu-on-loop: 60 ms of CPU time in one callback "
-        "(limit 40 ms, default; 20 ms at reference CPU speed)"
+        "cpu-on-loop: 60 ms of CPU time in one callback, "
+        "limit max_lag=20 ms (default) × 2 slower machine"
     )
-    assert on(slow)["machine"].endswith("CPU speed 0.5× reference")
+    assert on(slow)["machine"].endswith("; CPU 2× slower than the reference")
 
 
 def test_a_suspended_tracer_is_told():
@@ -270,6 +279,124 @@ def test_single_runs_say_that_scaling_was_not_judged():
     )
     text, _ = rows(alone, evidence=Evidence(singles=(run(1),), watched=True))
     assert text[1] == "  measured in the only run, which took 20 ms; scaling was not judged"
+
+
+def test_a_cause_of_scaling_names_the_limit_in_milliseconds_and_its_setting():
+    waits = replace(JUDGED, cause="serialised-wait", judged=FRACTION)
+    assert rows(waits)[1]["cause"] == (
+        "serialised-wait: requests queued for a lock, a pool or a single worker (loop idle for "
+        "0 ms of 160 ms); limit 2 ms per request, max_serial_fraction"
+    )
+    pool = replace(waits, cause="thread-pool")
+    assert rows(pool)[1]["cause"].endswith("; limit 2 ms per request, max_serial_fraction")
+
+
+def test_the_judged_figure_stands_with_its_bounds_its_limit_and_what_is_not_counted():
+    judged = replace(JUDGED, excess=0.015, judged=FRACTION)
+    assert rows(judged)[1]["judged"] == (
+        "serial fraction 1.00 (0.90 to 1.10), limit max_serial_fraction=0.10 (default); "
+        "not counted: CPU up to cpu_allowance=5 ms (default)"
+    )
+    within = replace(FRACTION, fraction=0.05, low=0.02, high=0.08)
+    lag = replace(judged, reasons=("lag",), excess=0.02, max_lag=0.06, judged=within)
+    assert ", within max_serial_fraction=0.10 (default)" in rows(lag)[1]["judged"]
+    unclear = replace(lag, judged=replace(within, high=0.12))
+    assert ", limit max_serial_fraction=0.10 (default)" in rows(unclear)[1]["judged"]
+
+
+def test_a_sum_that_misses_its_burst_is_none():
+    text, _ = rows(replace(JUDGED, serial=0.03))
+    assert text[1] == (
+        "  each request occupies the loop for 30 ms: 8 at once took 160 ms, one takes 20 ms"
+    )
+
+
+def test_the_sum_is_that_of_the_burst_that_was_judged():
+    bursts = (run(8, 0.16), run(8, 0.3), run(8, 0.3))
+    text, _ = rows(evidence=Evidence(singles=(run(1),) * 3, bursts=bursts))
+    assert text[1].endswith("8 at once took 160 ms (20 ms for one, 20 ms for each of 7 more)")
+
+
+def blocked_for(limit, longest):
+    judgement = replace(JUDGED, cause="blocking-call", judged=FRACTION, max_blocked=longest)
+    limits = LIMITS | {"max_blocked": limit}
+    text = failure_text(replace(outcome(judgement), limits=limits), ROOT)
+    return [line for line in text.splitlines() if line.startswith("  limits")]
+
+
+def test_a_callback_within_its_limit_that_fails_for_scaling_says_so_in_one_sentence():
+    assert blocked_for(Limit(0.010, "marker"), 0.008) == [
+        "  limits   a callback of 8 ms is within max_blocked=10 ms (from marker), but callbacks "
+        "run one after another: their sum is held to max_serial_fraction"
+    ]
+    assert blocked_for(Limit(0.005, "default"), 0.002) == []
+    assert blocked_for(Limit(0.010, "marker"), 0.0) == []
+    assert blocked_for(Limit(0.010, "marker"), 0.012) == []  # in too few runs
+
+
+@pytest.mark.parametrize(
+    ("facts", "shown"),
+    [
+        ({"max_lag": 0.004}, "; the event loop itself is free (longest callback 4 ms); limit"),
+        ({}, "; the event loop itself is free (no long callback); limit"),
+        ({"max_lag": 0.05, "reasons": ("scaling", "lag")}, "at a time; limit"),
+    ],
+)
+def test_threads_that_compute_leave_the_loop_free(facts, shown):
+    judgement = replace(JUDGED, cause="gil-contention", judged=FRACTION, **facts)
+    assert shown in rows(judgement)[1]["cause"]
+
+
+# Fixes
+
+
+def fix(found, loop="asyncio", requests=1):
+    singles = tuple(run(1, requests=requests) for _ in range(3))
+    evidence = Evidence(singles, (run(8, 0.16, requests=8 * requests),), Calibration(loop=loop))
+    return rows(replace(JUDGED, cause="blocking-call"), found, evidence)[1]["fix"]
+
+
+LIBRARYS_ROUTE = Frame("/v/site-packages/admin/views.py", 3, "index", "admin.views")
+
+
+@pytest.mark.parametrize(
+    ("found", "facts", "shown"),
+    [
+        (culprit(code="time.sleep(1)"), {}, "await asyncio.sleep(…), make the handler `def`, or "),
+        (culprit(code="time.sleep(1)"), {"loop": "trio"}, "await trio.sleep(…), make the "),
+        (culprit(calls=("redis.get",)), {"loop": "uvloop"}, "use redis.asyncio, make the "),
+        (culprit(calls=("redis.get",)), {"loop": "trio"}, "await an async equivalent, make the "),
+        (culprit(code="time.sleep(1)"), {"requests": 0}, "await asyncio.sleep(…), or await anyio"),
+        (culprit(function="Audit.__call__"), {}, "await an async equivalent, or await anyio"),
+        (culprit(library=True, route=LIBRARYS_ROUTE), {}, "await an async equivalent, or await"),
+        (culprit(library=True), {}, "await an async equivalent, or await anyio"),
+        (LIBRARY, {}, "await an async equivalent, make the handler `def`"),
+        (None, {}, "await an async equivalent, or await anyio"),
+    ],
+    ids=["asyncio", "trio", "uvloop", "none-on-trio", "no-request", "middleware", "their-route",
+         "unknown-route", "my-route", "nothing"],
+)  # fmt: skip
+def test_the_fix_fits_the_loop_and_the_handler(found, facts, shown):
+    assert fix(found, **facts).startswith(shown)
+
+
+def sampled(module, weight):
+    return Sample((HANDLER, Frame("/v/x.py", 1, "f", module)), "running", weight)
+
+
+@pytest.mark.parametrize(
+    ("code", "samples", "shown"),
+    [
+        ("all()", (sampled("sqlalchemy.orm.loading", 0.6), sampled("mine", 0.4)), "ORM objects"),
+        ("all()", (sampled("sqlalchemy.orm.loading", 0.1), sampled("mine", 0.9)), None),
+        ("bcrypt.hashpw(a, b)", (), "it releases the GIL"),
+    ],
+)
+def test_cpu_work_in_a_known_library_gets_its_advice(code, samples, shown):
+    evidence = Evidence((run(1),) * 3, (run(8, 0.16, samples=samples),))
+    text = rows(found=culprit(code=code), evidence=evidence)[1]["fix"]
+    assert text.endswith(CAUSE_TEXTS["cpu-on-loop"].fix)
+    assert text.startswith("reduce the work") if shown is None else shown in text
 
 
 # Places
@@ -354,7 +481,7 @@ def test_any_other_time_out_is_told_as_before(facts):
     text, shown = rows(*late(**facts))
     assert text[0] == "nonblocking: GET /a does not finish"
     assert "no other request" not in shown["cause"]
-    assert text[1].endswith(" finished (timeout 30 s, default)")
+    assert text[1].endswith(" finished within timeout=30 s (default)")
 
 
 # What is inconclusive
@@ -368,8 +495,8 @@ NEAR_STEP = "the longest callback is within 1% of max_blocked"
 @pytest.mark.parametrize(
     ("near", "limit"),
     [
-        (NEAR_FRACTION, "max_serial_fraction (limit 0.10, default)"),
-        (NEAR_STEP, "max_blocked (limit 5 ms, default)"),
+        (NEAR_FRACTION, "max_serial_fraction=0.10 (default)"),
+        (NEAR_STEP, "max_blocked=5 ms (default)"),
     ],
 )
 def test_a_figure_too_close_to_its_limit_says_what_to_change(near, limit):
@@ -393,6 +520,31 @@ def test_an_accepted_cause_is_told_with_its_origin_and_reason():
     limits = LIMITS | {"allow": Limit({"thread-pool": "two workers"}, "marker")}
     (note,) = notes_for(Judgement("pass", allowed=("thread-pool",)), outcome().evidence, limits)
     assert note == "thread-pool found and accepted by allow (from marker): two workers"
+
+
+POOL = Pool("anyio limiter", 40, 40, 10)
+
+
+@pytest.mark.parametrize(
+    ("fraction", "verdict", "said"),
+    [(0.02, "pass", False), (0.08, "pass", True), (0.02, "inconclusive", True)],
+)
+def test_a_pool_that_hardly_costs_anything_is_no_note(fraction, verdict, said):
+    evidence = Evidence((run(1),) * 3, (run(50, 0.16, pools=(POOL,)),))
+    judgement = Judgement(verdict, judged=replace(FRACTION, fraction=fraction), near="x")
+    notes = notes_for(judgement, evidence, LIMITS)
+    assert any("all 40 threads of the anyio limiter" in note for note in notes) is said
+
+
+@pytest.mark.parametrize(("offloaded", "said"), [(0.002, False), (0.006, True)])
+def test_cpu_that_the_loop_itself_could_take_is_no_note_in_threads(offloaded, said):
+    notes = notes_for(Judgement("pass", offloaded=offloaded), outcome().evidence, LIMITS)
+    assert bool(notes) is said
+
+
+def test_without_an_allowance_a_request_without_cpu_in_threads_is_no_note():
+    limits = LIMITS | {"cpu_allowance": Limit(0.0, "marker")}
+    assert notes_for(Judgement("pass"), outcome().evidence, limits) == ()
 
 
 # Background work

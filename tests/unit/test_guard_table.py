@@ -1,6 +1,7 @@
 """The table of blocking calls, the fix lines that come from it, and further rules."""
 
 import importlib
+import re
 import select
 import sys
 import threading
@@ -88,6 +89,27 @@ def test_a_call_of_an_unknown_library_has_no_counterpart():
 def test_the_category_decides_between_two_uses_of_one_function():
     assert instead_of(["os.read"], category="file") == "await anyio.open_file(…)"
     assert instead_of(["os.read"], category="process") == "use asyncio or anyio streams"
+
+
+def test_on_trio_nothing_of_asyncio_is_named():
+    for row in TABLE:
+        if row.instead is not None and (text := row.instead.on("trio")):
+            assert not re.search(r"asyncio\.|aio(sqlite|mysql|odbc|boto)|AsyncSession", text), text
+
+
+NAMED = (
+    "requests", "urllib3", "psycopg2", "psycopg", "pymysql", "sqlite3", "redis", "pymongo", "boto3",
+    "smtplib", "subprocess", "time", "threading", "queue",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("package", NAMED)
+def test_well_known_libraries_have_a_counterpart(package):
+    assert instead_of([f"{package}.call"])
+
+
+def test_the_counterpart_of_open_is_found_by_its_spelling():
+    assert instead_of([], "rows = open(path).read()") == "await anyio.open_file(…)"
 
 
 def test_the_users_own_rules_come_first():

@@ -47,7 +47,7 @@ def test_the_rounds_that_are_left(done, level, left):
 
 def test_nothing_is_promised_before_the_first_round():
     assert seconds_left(evidence(), 1, LIMITS) is None
-    assert progress_text(evidence(), 1, LIMITS) == "[0 copies done, running 1 alone]"
+    assert progress_text(evidence(), 1, LIMITS) == " [0 copies done, running 1 alone]"
 
 
 @pytest.mark.parametrize(
@@ -63,8 +63,14 @@ def test_the_time_that_is_left(done, level, each, seconds):
     assert seconds_left(evidence(*done, each=each), level, LIMITS) == pytest.approx(seconds)
 
 
-def test_the_text_tells_the_copies_the_round_and_the_time():
-    assert (
-        progress_text(evidence(1, 1, 1, 8), 8, LIMITS)
-        == "[11 copies done, running 8 at once, about 9 s left]"
-    )
+@pytest.mark.parametrize(
+    ("room", "shown"),
+    [
+        (80, " [11 copies done, running 8 at once, about 9 s left]"),
+        (40, " [running 8 at once, about 9 s left]"),
+        (20, " [9 s left]"),
+        (8, ""),
+    ],
+)
+def test_the_text_tells_what_fits(room, shown):
+    assert progress_text(evidence(1, 1, 1, 8), 8, LIMITS, room) == shown

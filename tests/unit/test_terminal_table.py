@@ -58,8 +58,8 @@ def test_lines_are_aligned_and_fit(columns):
 
 def test_few_short_rows_take_no_more_than_they_need():
     assert table([GOOD], 200) == [
-        "verdict  test                  cause  serial  ceiling  where",
-        "pass     test_a.py::test_good  -        0.00    350/s       ",
+        "verdict  test                  cause  judged     bounds  limit  ceiling  where",
+        "pass     test_a.py::test_good  -        0.00  0.00–0.00   0.10    350/s       ",
     ]
 
 

@@ -1,8 +1,11 @@
 """The reports as Markdown and SARIF, from literal records."""
 
 import json
+import re
 import subprocess
 import sys
+from email.message import Message
+from importlib import metadata
 
 import jsonschema
 import pytest
@@ -31,8 +34,12 @@ def published():
 def test_markdown_has_a_row_for_each_test_and_the_text_of_each_failure():
     text = markdown_report.render(report(record(), failing()))
     assert "2 measured: 1 pass, 1 fail" in text
-    (row,) = (line for line in text.splitlines() if "test&#95;export |" in line)
-    assert row.startswith("| ❌ fail | test&#95;shop.py&#58;&#58;test&#95;export | blocking-call |")
+    _, _, worst, best = (line for line in text.splitlines() if line.startswith("|"))
+    assert worst == (
+        "| ❌ fail | `test_shop.py::test_export` | `blocking-call` | `shop/app.py:41` "
+        "| 0.00 | 0.00–0.00 | 0.10 | 20/s |"
+    )
+    assert best.startswith("| ✅ pass | `test_shop.py::test_ok` |")
     assert "<details><summary>test_shop.py::test_export</summary>" in text
     assert "nonblocking: GET /export blocks the event loop\n" in text
 
@@ -46,12 +53,11 @@ def test_nothing_in_markdown_is_markup_of_the_apps():
         HOSTILE, message=f"{HOSTILE}\n\n# title\n</pre>", culprit=culprit(file="a|b.py")
     )
     text = markdown_report.render(report(hostile, record(HOSTILE, notes=[HOSTILE])))
-    assert "<script>" not in text
-    assert text.count("</pre>") == text.count("</details>") == 1
-    block = text[text.index("<details>") : text.index("</details>")]
-    assert "\n\n" not in block  # it would end the block of HTML
-    rows = [line for line in text.splitlines() if line.startswith("| ") and "&#58;" in line]
-    assert [row.count("|") for row in rows] == [7, 7]
+    rows = [line for line in text.splitlines() if line.startswith("| ")][1:]
+    assert [row.count("|") for row in rows] == [9, 9]
+    outside = re.sub(r"(`{3,})text\n.*?\n\1\n", "", text, flags=re.DOTALL)
+    assert "<script>" not in outside
+    assert outside.count("</details>") == 1
 
 
 def rendered(*tests):
@@ -68,6 +74,18 @@ def test_sarif_is_as_its_published_schema_says(published):
     validator(published).validate(log)
     with pytest.raises(jsonschema.ValidationError):
         validator(published).validate(log | {"runs": [{}]})
+
+
+def test_sarif_links_to_the_page_that_the_installed_package_names(monkeypatch, published):
+    said = Message()
+    said["Project-URL"] = "Documentation, https://docs.example/nonblocking"
+    said["Version"] = "0.1.0"
+    monkeypatch.setattr(metadata, "metadata", lambda name: said)
+    log = rendered(failing())
+    driver = log["runs"][0]["tool"]["driver"]
+    assert driver["informationUri"] == "https://docs.example/nonblocking"
+    assert {rule["helpUri"] for rule in driver["rules"]} == {driver["informationUri"]}
+    jsonschema.validators.validator_for(published)(published).validate(log)
 
 
 def test_sarif_shows_each_culprit_at_its_line():

@@ -1,0 +1,66 @@
+"""Libraries that compute for long, and what their users do about it: fixes for CPU work."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from ..model import Evidence, Stack
+
+_RELEASES = "await anyio.to_thread.run_sync({}, …): it releases the GIL while it computes"
+_SHARE = 0.3
+"""Share of the CPU samples from which a library's advice is given."""
+
+
+@dataclass(frozen=True, slots=True)
+class Computing:
+    """One library: its top-level package, or texts by which a line of code shows its calls."""
+
+    instead: str
+    package: str = ""
+    spelled: tuple[str, ...] = ()
+
+
+COMPUTING: tuple[Computing, ...] = (
+    Computing(
+        "select columns instead of ORM objects (load_only, or select(Model.a, Model.b)), and "
+        "load fewer rows (limit, pages)",
+        package="sqlalchemy",
+    ),
+    Computing("load fewer rows and columns (values, only, pages)", package="django"),
+    Computing(
+        "validate and dump fewer objects, or once (response_model=None where the data is "
+        "already valid)",
+        package="pydantic",
+    ),
+    Computing("dump less, or with a faster encoder (orjson, msgspec)", "json", ("json.dumps(",)),
+    Computing(_RELEASES.format("bcrypt.hashpw"), "bcrypt", ("bcrypt.",)),
+    Computing(_RELEASES.format("hasher.hash"), "argon2", ("argon2.",)),
+    Computing(_RELEASES.format("hashlib.…"), "hashlib", ("hashlib.", "pbkdf2_hmac(", "scrypt(")),
+    Computing(_RELEASES.format("zlib.…"), "zlib", ("zlib.", "gzip.compress(", "gzip.decompress(")),
+)
+
+
+def advice_for(code: str, evidence: Evidence) -> str | None:
+    """Return what to do about CPU work in a line of ``code``, or of which samples show most."""
+    for row in COMPUTING:
+        if any(text in code for text in row.spelled):
+            return row.instead
+    weights: Counter[str] = Counter()
+    whole = 0.0
+    for stack, weight in _seen(evidence):
+        whole += weight
+        for package in {frame.module.partition(".")[0] for frame in stack}:
+            weights[package] += weight  # type: ignore[assignment]  # a Counter of seconds
+    for row in COMPUTING:
+        if row.package and whole > 0 and weights[row.package] >= _SHARE * whole:
+            return row.instead
+    return None
+
+
+def _seen(evidence: Evidence) -> Iterable[tuple[Stack, float]]:
+    for run in evidence.runs:
+        for sample in (*run.samples, *(one for step in run.steps for one in step.samples)):
+            yield sample.stack, sample.weight
+        yield from run.yields
