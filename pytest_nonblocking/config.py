@@ -20,7 +20,7 @@ _MOST_COPIES = 100_000
 _LARGEST = 1e6
 """The largest share, and the longest duration in seconds (11 days): no clock or wait overflows."""
 _UNITS = {"us": 1e-6, "ms": 1e-3, "s": 1.0}
-_APP = r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*"
+_APP = r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*(\(\))?"
 _DOTTED = r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+"
 _CALLS_THAT_FAIL = "network, database, sleep, process, lock, dns"
 _SAFE_METHODS = "GET, HEAD, OPTIONS"
@@ -188,7 +188,7 @@ def _path(raw: Any) -> str:
 
 def _app(raw: Any) -> str:
     if not isinstance(raw, str) or not re.fullmatch(_APP, raw):
-        raise ValueError("module:attribute, such as myapp.main:app")
+        raise ValueError("module:attribute, such as myapp.main:app or myapp.main:create_app()")
     return raw
 
 
@@ -340,7 +340,7 @@ OPTIONS = (
         None,
         _app,
         "MODULE:ATTRIBUTE",
-        "the ASGI application under test, such as myapp.main:app",
+        "the ASGI application under test, such as myapp.main:app or myapp.main:create_app()",
     ),
     Option(
         "inconclusive",

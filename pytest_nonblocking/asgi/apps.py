@@ -13,8 +13,11 @@ class AppNotFoundError(Exception):
 
 
 def load(target: str, origin: str) -> Any:
-    """Import ``module:attribute``; raises AppNotFoundError, chained to the import's error."""
-    module_name, _, path = target.partition(":")
+    """Import ``module:attribute``, or call ``module:factory()``.
+
+    Raises AppNotFoundError, chained to the error of the import or the factory.
+    """
+    module_name, _, path = target.removesuffix("()").partition(":")
     where = f"nonblocking: cannot load the app {target!r} (from {origin})"
     try:
         found: Any = importlib.import_module(module_name)
@@ -28,6 +31,13 @@ def load(target: str, origin: str) -> Any:
             found = getattr(found, name)
         except AttributeError:
             raise AppNotFoundError(f"{where}: {module_name!r} has no {path!r}") from None
+    if target.endswith("()"):
+        try:
+            found = found()
+        except Exception as error:
+            raise AppNotFoundError(
+                f"{where}: the factory raised {type(error).__name__}: {error}"
+            ) from error
     if not callable(found):
         kind = type(found).__name__
         raise AppNotFoundError(f"{where}: it is a {kind}, not an ASGI application")

@@ -412,3 +412,45 @@ def test_methods_behind_one_path_are_operations_of_their_own(suite):
         "scan::POST /rpc#good": "pass",
         "scan::POST /rpc#held": "fail",
     }
+
+
+FACTORY = """
+import asyncio, contextlib
+from fastapi import FastAPI
+
+def create_app():
+    starts = []
+
+    @contextlib.asynccontextmanager
+    async def lifespan(app):
+        starts.append(1)
+        assert len(starts) == 1, "this app starts only once"
+        yield
+
+    app = FastAPI(lifespan=lifespan)
+
+    @app.get("/one")
+    async def one():
+        await asyncio.sleep(0.02)
+
+    @app.get("/two")
+    async def two():
+        await asyncio.sleep(0.02)
+
+    return app
+
+def broken_factory():
+    raise ValueError("no configuration")
+"""
+
+
+def test_a_factory_gives_each_operation_an_app_of_its_own(suite):
+    suite.makepyfile(webapp=FACTORY)
+    scan(suite, "--nonblocking-app=webapp:create_app()").assert_outcomes(passed=2)
+
+
+def test_a_factory_that_raises_is_named(suite):
+    suite.makepyfile(webapp=FACTORY)
+    result = scan(suite, "--nonblocking-app=webapp:broken_factory()")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["*the factory raised ValueError: no configuration*"])
