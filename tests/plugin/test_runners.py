@@ -62,8 +62,10 @@ def assert_judged(result, pairs=1):
         [f"nonblocking: {2 * pairs} measured: {pairs} pass, {pairs} fail"], consecutive=True
     )
     text = result.stdout.str()
-    assert text.count(" cause    blocking-call: ") == pairs
-    assert text.count(f" where    webapp.py:{CULPRIT} in app\n") == pairs
+    # One text for one culprit, with the list of its tests.
+    assert text.count(" cause    blocking-call: ") == 1
+    assert text.count(f" where    webapp.py:{CULPRIT} in app\n") == 1
+    assert pairs == 1 or f" tests    {pairs} tests fail for this line:\n" in text
     failed = [line for line in result.outlines if line.startswith("FAILED ")]
     assert all("blocking" in line.partition(" - ")[0] for line in failed), failed
 

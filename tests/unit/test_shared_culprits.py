@@ -71,7 +71,7 @@ def test_one_failure_for_each_culprit():
 @pytest.mark.parametrize(
     ("found", "shown"),
     [
-        (FIRST, "blocking-call at shop/app.py:41 (GET /ok)"),
+        (FIRST, "blocking-call at shop/app.py:41 (GET /export)"),
         (failing(culprit=None, target=""), "blocking-call"),
         (failing(reasons=["timeout"], target=""), "does not finish: blocking-call at shop/"),
     ],
@@ -92,7 +92,7 @@ def test_an_annotation_shows_each_culprit_at_its_line():
         "::error file=shop/app.py,line=41",
         "::error file=shop/app.py,line=90",
     ]
-    assert ",title=blocking-call at shop/app.py%3A41 (GET /ok)::nonblocking: GET /ex" in found[0]
+    assert ",title=blocking-call at shop/app.py%3A41 (GET /export)::nonblocking: GET /ex" in found[0]
     assert "%0A               test_a.py::b" in found[0]
     assert not any("\n" in line for line in found)
 
@@ -114,7 +114,7 @@ def test_a_failure_without_a_file_is_annotated_without_one(tmp_path):
     (tmp_path / "test_a.py").touch()
     found = [failing("scan::GET /a", culprit=None), failing("test_a.py::b", culprit=None)]
     of_scan, of_test = commands(found, tmp_path, ON_GITHUB)
-    assert of_scan.startswith("::error title=blocking-call (GET /ok)::")
+    assert of_scan.startswith("::error title=blocking-call (GET /export)::")
     assert of_test.startswith("::error file=test_a.py,line=1,title=")
 
 
