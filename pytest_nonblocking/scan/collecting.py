@@ -130,6 +130,7 @@ class ScanPlugin:
                 "must return a pytest_nonblocking.Scan"
             )
         scanned: Scanned = getattr(request.node.obj, OPERATION)
+        nonblocking_scan.check(scanned.operations)
         for hint in scanned.hints:
             nonblocking.note(hint)
         asked = inputs.Asked(

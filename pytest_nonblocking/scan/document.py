@@ -63,7 +63,6 @@ def _operation(
         _parameter(document, name, where, one)
         for (where, name), one in raw.items()
         if where in ("path", "query", "header", "cookie")
-        and (one.get("required") or where == "path")
     ]
     known = {one.name for one in parameters if one.where == "path"}
     parameters += [Parameter(name, "path") for name in names_in(path) if name not in known]
@@ -78,7 +77,9 @@ def _parameter(
         content = one.get("content")
         first = next(iter(content.values()), None) if isinstance(content, Mapping) else None
         schema = first.get("schema") if isinstance(first, Mapping) else _version_2(one)
-    return Parameter(name, where, _schema(document, schema), tuple(_examples(document, one)))
+    required = bool(one.get("required")) or where == "path"
+    examples = tuple(_examples(document, one))
+    return Parameter(name, where, _schema(document, schema), examples, required)
 
 
 def _version_2(one: Mapping[str, Any]) -> Mapping[str, Any]:

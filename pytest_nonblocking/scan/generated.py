@@ -49,6 +49,7 @@ def generated(operation: Operation) -> list[dict[str, Any]]:
         values = {
             one.name: (getattr(case, _CONTAINERS[one.where]) or {}).get(one.name)
             for one in operation.parameters
+            if one.required
         }
         found.append(values | ({"body": case.body} if operation.body else {}))
 
@@ -65,6 +66,7 @@ def _document(operation: Operation) -> dict[str, Any]:
         "parameters": [
             {"name": one.name, "in": one.where, "required": True, "schema": dict(one.schema)}
             for one in operation.parameters
+            if one.required
         ],
         "responses": {"default": {"description": ""}},
     }

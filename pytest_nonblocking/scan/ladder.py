@@ -8,7 +8,7 @@ from typing import Any
 
 from ..load.scenario import CannotMeasureError
 from . import answers
-from .operation import Operation, Parameter
+from .operation import Operation, Parameter, names_in
 from .request import GIVE_UP, Answer, Request, first_answer, request_for
 from .setup import Scan, for_copy
 from .values import Value, declared, simplest
@@ -71,7 +71,10 @@ class Ladder:
 
     async def climb(self) -> Prepared:
         """Return the first requests that are answered; raises NeedsInputError."""
-        options = {one.name: await self._options(one) for one in self._operation.parameters}
+        wanted = [
+            one for one in self._operation.parameters if one.required or one.name in self._given
+        ]
+        options = {one.name: await self._options(one) for one in wanted}
         if self._operation.body is not None:
             options["body"] = self._bodies()
         last = await self._try(self._at_hand(options), options)
@@ -101,7 +104,7 @@ class Ladder:
 
     def _at_hand(self, options: dict[str, list[Value]]) -> Iterator[dict[str, Value]]:
         """Yield values by name: of each parameter the first, then the second, and so on."""
-        if any(one.where == "path" and not options[one.name] for one in self._operation.parameters):
+        if not all(options[name] for name in names_in(self._operation.path)):
             return  # the path would be another one
         longest = max(map(len, options.values()), default=0)
         for number in range(max(1, min(longest, _ATTEMPTS))):

@@ -17,15 +17,17 @@ Schema = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Parameter:
-    """A parameter that a request must have, and the values that its description declares.
+    """A parameter of a request, and the values that its description declares.
 
-    ``where`` is "path", "query", "header" or "cookie".
+    ``where`` is "path", "query", "header" or "cookie". One that is not required is sent only if the
+    user gives it.
     """
 
     name: str
     where: str
     schema: Schema = field(default_factory=dict)
     examples: tuple[Any, ...] = ()
+    required: bool = True
 
 
 @dataclass(frozen=True)

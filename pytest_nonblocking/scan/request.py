@@ -86,6 +86,9 @@ def request_for(operation: Operation, values: Mapping[str, Any], body: Any = Non
             headers[one.name] = _text(value)
         else:
             cookies.append((one.name, _text(value)))
+    declared = {one.name for one in operation.parameters}
+    for name in values.keys() - declared - {"body"}:  # where the app describes no parameters
+        query[name] = _text(values[name])
     return Request(operation, path, query, headers, dict(cookies), _keywords(operation, body))
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any
 
 import pytest
@@ -41,12 +41,29 @@ class Scan:
         self.before = before
 
     def values_for(self, operation: Operation) -> dict[str, Any]:
-        """Return the values that the user gives for ``operation``; later patterns win."""
+        """Return the values that the user gives for ``operation``; later patterns win.
+
+        Of a pattern for many operations, each takes the values that it has a parameter for.
+        """
+        names = {one.name for one in operation.parameters}
         found: dict[str, Any] = {}
         for pattern, values in self.inputs.items():
             if operation.matches(pattern):
-                found.update(values)
+                for_all = "*" in pattern
+                found.update(
+                    {n: v for n, v in values.items() if not for_all or n in names or n == "body"}
+                )
         return found
+
+    def check(self, operations: Iterable[Operation]) -> None:
+        """Raise pytest.UsageError for a pattern that selects none of ``operations``."""
+        known = list(operations)
+        for pattern in self.inputs:
+            if not any(one.matches(pattern) for one in known):
+                raise pytest.UsageError(
+                    f"nonblocking_scan: the pattern {pattern!r} of inputs matches none of the "
+                    f"{len(known)} operations of the app"
+                )
 
 
 def for_copy(values: Mapping[str, Any], copy: int) -> dict[str, Any]:

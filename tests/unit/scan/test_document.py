@@ -15,7 +15,7 @@ def described(operation, path="/items/{id}", **rest):
     return {"openapi": "3.1.0", "paths": {path: {"get": operation}}, **rest}
 
 
-def test_required_parameters_are_read_and_optional_ones_are_left_out():
+def test_parameters_are_read_with_what_a_request_must_have():
     operation = only(
         described(
             {
@@ -31,6 +31,7 @@ def test_required_parameters_are_read_and_optional_ones_are_left_out():
     assert operation.parameters == (
         Parameter("id", "path", {"type": "integer"}),
         Parameter("q", "query", {}, ("blue",)),
+        Parameter("page", "query", {"type": "integer"}, required=False),
     )
 
 

@@ -1,0 +1,85 @@
+"""How values become a request."""
+
+import pytest
+
+from pytest_nonblocking.scan.operation import Body, Operation, Parameter
+from pytest_nonblocking.scan.request import request_for
+from pytest_nonblocking.scan.setup import Scan
+
+LIST = Operation("GET", "/items", (Parameter("page", "query", required=False),))
+ONE = Operation("GET", "/items/{id}", (Parameter("id", "path"),))
+
+
+def test_values_go_where_their_parameters_are():
+    names = {"id": "path", "q": "query", "x-trace": "header", "session": "cookie"}
+    operation = Operation(
+        "GET", "/items/{id}", tuple(Parameter(name, where) for name, where in names.items())
+    )
+    request = request_for(operation, {"id": "a b/c", "q": True, "x-trace": 5, "session": "s"})
+    assert request.path == "/items/a%20b/c"
+    assert request.query == {"q": "true"}
+    assert request.headers == {"x-trace": "5"}
+    assert request.cookies == {"session": "s"}
+
+
+@pytest.mark.parametrize(
+    ("media_type", "keywords"),
+    [
+        ("application/json", {"json": {"a": 1}}),
+        ("application/problem+json", {"json": {"a": 1}}),
+        ("application/x-www-form-urlencoded", {"data": {"a": 1}}),
+        ("text/plain", {"content": '{"a": 1}', "headers": {"content-type": "text/plain"}}),
+    ],
+)
+def test_a_body_is_sent_as_its_media_type(media_type, keywords):
+    operation = Operation("POST", "/items", body=Body(media_type))
+    assert request_for(operation, {}, {"a": 1}).body == keywords
+
+
+def test_a_file_is_uploaded_and_a_field_is_sent():
+    schema = {"properties": {"file": {"type": "string", "format": "binary"}, "name": {}}}
+    operation = Operation("POST", "/items", body=Body("multipart/form-data", schema))
+    body = request_for(operation, {}, {"file": "x", "name": "n"}).body
+    assert body["data"] == {"name": "n"}
+    assert list(body["files"]) == ["file"]
+
+
+@pytest.mark.parametrize(
+    ("inputs", "operation", "given"),
+    [
+        ({"GET /items": {"page": 2}}, LIST, {"page": 2}),
+        ({"GET /items": {"unknown": 2}}, LIST, {"unknown": 2}),
+        ({"*": {"page": 2, "id": 3, "unknown": 4}}, LIST, {"page": 2}),
+        ({"*": {"id": 3}, "/items/{id}": {"id": 5}}, ONE, {"id": 5}),
+        ({"/items/*": {"id": 3}}, LIST, {}),
+    ],
+)
+def test_what_the_user_gives_for_an_operation(inputs, operation, given):
+    assert Scan(inputs=inputs).values_for(operation) == given
+
+
+def test_a_value_without_a_parameter_is_a_query():
+    assert request_for(LIST, {"unknown": 2}).query == {"unknown": "2"}
+
+
+def test_a_pattern_that_selects_nothing_is_named():
+    Scan(inputs={"/items/*": {}, "*": {}}).check([LIST, ONE])
+    with pytest.raises(pytest.UsageError, match="'/parts' of inputs matches none of the 2"):
+        Scan(inputs={"/parts": {"id": 1}}).check([LIST, ONE])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        ({"headers": {"x": 1}}, "headers is {'x': 1}, but must be a mapping of names to text"),
+        ({"cookies": "x"}, "cookies is 'x', but must be"),
+        ({"inputs": ["x"]}, "inputs is ['x'], but must map patterns"),
+        ({"inputs": {"/x": 1}}, "inputs for '/x' are 1, but must be a mapping"),
+        ({"inputs": {"/x": {"id": ...}}}, "'id' of '/x' is still `...`: give it a value"),
+        ({"before": 5}, "before is 5, but must be a coroutine function"),
+    ],
+)
+def test_inputs_of_another_type_are_named(arguments, text):
+    with pytest.raises(pytest.UsageError) as raised:
+        Scan(**arguments)
+    assert text in str(raised.value)
