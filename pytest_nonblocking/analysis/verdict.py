@@ -226,7 +226,7 @@ def _causes(level: Level) -> tuple[tuple[Cause, float], ...]:
 
     First comes the one with the largest part of which at least half is proved: on a busy machine
     most of an estimate may be waits for a core (57 ms of idle time while a thread computed for 16).
-    No other is shown as larger, and none without any proof.
+    No other is shown as larger.
     """
     estimates: Counter[Cause] = Counter()
     proved: Counter[Cause] = Counter()
@@ -236,8 +236,9 @@ def _causes(level: Level) -> tuple[tuple[Cause, float], ...]:
             proved[cause] += min(part.estimate, 2 * part.lower)  # type: ignore[assignment]  # as above
     order = (proved if proved.total() > 0 else estimates).most_common()
     largest = estimates[order[0][0]] if order else 0.0
-    weights = {cause: min(estimates[cause], largest) for cause, found in order if found > 0}
+    weights = {cause: min(estimate, largest) for cause, estimate in estimates.items()}
     total = sum(weights.values())
-    shares = [(cause, weight / total) for cause, weight in weights.items()]
-    shares.sort(key=lambda cause_and_share: -cause_and_share[1])
+    shares = [(cause, weight / total) for cause, weight in weights.items() if total > 0]
+    first = order[0][0] if order else None
+    shares.sort(key=lambda found: (found[0] != first, -found[1]))
     return tuple((cause, share) for cause, share in shares if share >= 0.005)

@@ -277,10 +277,19 @@ def test_waits_for_the_gil_share_the_allowance_with_cpu():
 
 
 def test_a_wait_for_the_gil_beyond_the_cpu_of_other_threads_is_not_proved():
-    burst = run(8, gil=280, gil_cpu=70, gil_seen=70, idle=20)
+    # The machine keeps the holder of the GIL from running for the rest.
+    burst = run(8, gil=280, gil_cpu=70, gil_seen=70, idle=20, pressure=300)
     low, _, high = gil(burst, run(idle=20))
     assert low == pytest.approx(10 - 5)
     assert high == pytest.approx(40 - 5)
+
+
+def test_where_nobody_held_the_gil_a_wait_that_was_seen_at_its_end_is_blocking():
+    burst = run(8, gil=28, gil_cpu=0.7, blocked=14, idle=20)
+    parts = excess(run(idle=20), burst).parts
+    assert parts["gil-contention"].upper == 0  # 0.1 ms, within the allowance
+    assert parts["blocking-call"].lower == pytest.approx(2 * MS)
+    assert parts["blocking-call"].upper == pytest.approx(5.9 * MS)
 
 
 def test_while_the_gil_is_held_all_the_time_the_loops_idle_time_is_its_wait():
