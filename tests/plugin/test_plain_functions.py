@@ -336,3 +336,13 @@ def test_nothing_is_left():
 """
     )
     webapp.runpytest("-W", "default").assert_outcomes(passed=2, failed=1, warnings=1)
+
+
+def test_a_moment_of_slowness_does_not_excuse_a_callback(webapp, monkeypatch):
+    # A neighbour on the same core slows down one of the four measurements of the machine's speed.
+    speeds = iter([5.0, 1.0, 1.0, 1.0])
+    monkeypatch.setattr("pytest_nonblocking.load.sync_tests.slowdown", lambda: next(speeds, 1.0))
+    webapp.makepyfile(ALONE.format(paths=["/computing"]))
+    result = webapp.runpytest("-W", "default")
+    result.assert_outcomes(failed=1, warnings=0)
+    result.stdout.fnmatch_lines(["*cause*cpu-on-loop: *limit max_lag=20 ms (default)"])
