@@ -173,14 +173,15 @@ class _Burst:
     def _run_of(self, exchanges: tuple[Exchange, ...]) -> Run:
         watchdog, probe = self._sentinel.watchdog, self._sentinel.probe
         sampler = self._looks.sampler
+        steps, yields = self._steps_and_yields()
         return Run(
             concurrency=self._concurrency,
             latencies=tuple(self._latencies.values()),
             released_ns=self._window.began_ns,
             ended=tuple(self._latencies),
-            steps=self._steps(),
+            steps=steps,
             samples=probe.take_samples(),
-            yields=probe.take_yields(),
+            yields=yields,
             thread_samples=watchdog.take_thread_samples(),
             waiters=sampler.waiters,
             pools=sampler.pools,
@@ -196,11 +197,13 @@ class _Burst:
             **self._window.figures,
         )
 
-    def _steps(self) -> tuple[Step, ...]:
+    def _steps_and_yields(self) -> tuple[tuple[Step, ...], tuple[tuple[Stack, float], ...]]:
+        """Take both on the loop's thread, which adds to them; empty if the loop is held."""
+        probe = self._sentinel.probe
         try:
-            return self._sentinel.on_loop(self._sentinel.probe.take_steps)
+            return self._sentinel.on_loop(lambda: (probe.take_steps(), probe.take_yields()))
         except LoopUnreachableError:
-            return ()
+            return (), ()
 
     # The copies
 

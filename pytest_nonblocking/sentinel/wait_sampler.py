@@ -197,11 +197,20 @@ def _limiters(coroutines: list[Any], default: Any) -> list[tuple[str, Pool]]:
     return pools
 
 
+def _threads_and_queues() -> list[tuple[Any, Any]]:
+    """Return the workers of every ThreadPoolExecutor with their queues."""
+    while True:
+        try:
+            return list(executors._threads_queues.items())
+        except RuntimeError:  # another thread has just started a worker
+            continue
+
+
 def _executors(default: Any) -> list[tuple[str, Pool]]:
     """Return the ThreadPoolExecutors with queued work; ``default`` is the loop's own."""
     # This mapping holds the workers of every ThreadPoolExecutor: thread -> work queue.
     workers: defaultdict[Any, list[int]] = defaultdict(list)
-    for thread, queue in list(executors._threads_queues.items()):
+    for thread, queue in _threads_and_queues():
         workers[queue].append(thread.ident or 0)
     default = getattr(default, "_work_queue", None)
     pools = []

@@ -45,3 +45,31 @@ def test_a_lock_is_no_interpreter_lock():
     lock = threading.Lock()
     with lock:
         assert seen_while(lambda: lock.acquire(timeout=0.2)) == "lock"
+
+
+def test_a_witness_that_is_closed_while_it_looks_opens_nothing_more():
+    witness = Witness()
+    if not witness.works:
+        pytest.skip("no thread states here")
+    stop, errors = threading.Event(), []
+
+    def looks():
+        while not stop.is_set():
+            try:
+                for thread in threading.enumerate():
+                    witness.state(thread.native_id)
+                    witness.forget(thread.native_id)
+            except Exception as error:
+                errors.append(error)
+
+    looking = [threading.Thread(target=looks) for _ in range(4)]
+    for thread in looking:
+        thread.start()
+    time.sleep(0.05)
+    witness.close()
+    stop.set()
+    for thread in looking:
+        thread.join()
+    assert errors == []
+    assert witness._files == {}
+    assert witness.state(threading.get_native_id()) == "unknown"

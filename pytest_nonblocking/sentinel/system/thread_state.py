@@ -7,6 +7,7 @@ arguments. Locks and the GIL are both futexes, but the GIL's address lies inside
 
 from __future__ import annotations
 
+import contextlib
 import os
 import platform
 import sys
@@ -34,6 +35,7 @@ class Witness:
 
     def __init__(self) -> None:
         self._files: dict[int, int] = {}
+        self._is_closed = False
         self._most = most_kept()
         self._runtime = 0
         if _FUTEX is None or not has_schedstat():
@@ -66,7 +68,7 @@ class Witness:
 
         Raises NoDescriptorLeftError: a state that is missing for that reason proves nothing.
         """
-        if not self._runtime:
+        if not self._runtime or self._is_closed:
             return "unknown"
         file = self._files.get(thread_id)
         if file is None:
@@ -94,11 +96,19 @@ class Witness:
         if file < 0:
             check(self._errno())
         self._files[thread_id] = file
+        if self._is_closed:
+            self.forget(thread_id)
+            return -1
         return file
 
     def close(self) -> None:
-        """Close all descriptors."""
-        for file in self._files.values():
-            if file >= 0:
-                os.close(file)
-        self._files.clear()
+        """Close all descriptors, and open no others; from any thread.
+
+        At a time-out the loop's thread may be looking at that moment.
+        """
+        self._is_closed = True
+        while self._files:
+            with contextlib.suppress(KeyError):
+                _, file = self._files.popitem()
+                if file >= 0:
+                    os.close(file)
