@@ -23,8 +23,9 @@ _UNITS = {"us": 1e-6, "ms": 1e-3, "s": 1.0}
 _APP = r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*(\(\))?"
 _DOTTED = r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+"
 _CALLS_THAT_FAIL = "network, database, sleep, process, lock, dns"
-_SAFE_METHODS = "GET, HEAD, OPTIONS"
-_OTHER_METHODS = "POST, PUT, PATCH, DELETE, TRACE, QUERY"
+SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
+METHODS = (*SAFE_METHODS, "POST", "PUT", "PATCH", "DELETE", "TRACE", "QUERY")
+"""The methods of HTTP that a scan may use."""
 _GUARD_CALL = (
     "the dotted name of a C function, with an optional category, such as "
     "'mylib._native.Client.fetch: network'"
@@ -201,26 +202,22 @@ def _switch(raw: Any) -> bool:
     return known
 
 
-def _paths(raw: Any) -> tuple[str, ...]:
-    lines = raw.splitlines() if isinstance(raw, str) else raw
-    if not isinstance(lines, (list, tuple)) or not all(isinstance(p, str) for p in lines):
-        raise ValueError("a file name or a list of file names")
-    return tuple(line.strip() for line in lines if line.strip())
-
-
-def _lines(raw: Any) -> tuple[str, ...]:
+def _lines(raw: Any, must_be: str = "text or a list of text") -> tuple[str, ...]:
     lines = raw.splitlines() if isinstance(raw, str) else raw
     if not isinstance(lines, (list, tuple)) or not all(isinstance(one, str) for one in lines):
-        raise ValueError("text or a list of text")
+        raise ValueError(must_be)
     return tuple(line.strip() for line in lines if line.strip())
+
+
+def _paths(raw: Any) -> tuple[str, ...]:
+    return _lines(raw, "a file name or a list of file names")
 
 
 def _methods(raw: Any) -> tuple[str, ...]:
     words = re.split(r"[\s,]+", raw.strip()) if isinstance(raw, str) else raw
-    known = _SAFE_METHODS.split(", ") + _OTHER_METHODS.split(", ")
     named = isinstance(words, (list, tuple)) and words
-    if not named or not all(isinstance(word, str) and word.upper() in known for word in words):
-        raise ValueError(f"one or more of {', '.join(known)}")
+    if not named or not all(isinstance(word, str) and word.upper() in METHODS for word in words):
+        raise ValueError(f"one or more of {', '.join(METHODS)}")
     return tuple(word.upper() for word in words)
 
 
@@ -447,7 +444,7 @@ OPTIONS = (
     ),
     Option(
         "scan_methods",
-        _SAFE_METHODS,
+        ", ".join(SAFE_METHODS),
         _methods,
         "METHODS",
         "methods that a scan may use; POST, PUT, PATCH and DELETE change the app's data",

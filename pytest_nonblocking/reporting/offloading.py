@@ -10,10 +10,9 @@ _ALWAYS_ASYNC = frozenset(("__call__", "dispatch"))
 
 
 def offload(evidence: Evidence, function: str | None) -> str:
-    """Return how the work of ``function`` leaves the loop.
+    """Return how the work of ``function`` leaves the loop; None stands for a library's handler.
 
-    None if the handler is not the user's: it cannot become `def`. Nor can anything without a
-    request.
+    Neither that nor anything without a request can become `def`.
     """
     is_handled = any(run.requests for run in evidence.runs)
     if not is_handled or function is None or function.rpartition(".")[2] in _ALWAYS_ASYNC:

@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from ..config import METHODS
 from .document import BrokenDocumentError, operations_in
-from .operation import METHODS, WEBSOCKET, Operation, path_parameters, plain_path
+from .operation import WEBSOCKET, Operation, path_parameters, plain_path
 from .routes import Mounted, inside, routed
 
 _DEEPEST = 5

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from .operation import METHODS, Body, Operation, Parameter, names_in
+from ..config import METHODS
+from .operation import Body, Operation, Parameter, names_in
 
 _DEEPEST = 12
 _PREFERRED = (

@@ -25,8 +25,8 @@ class Asked:
         copy: Callable[[], int],
         note: Callable[[str], None],
     ) -> None:
-        self._operation = operation
-        self._operations = operations
+        generate = generated if is_installed() else None
+        self._ladder = Ladder(operation, operations, client, scan, generate)
         self._client = client
         self._scan = scan
         self._copy = copy
@@ -44,10 +44,8 @@ class Asked:
             self._client.cookies.set(name, value)
         if self._scan.before is not None:
             await self._scan.before(self._client)
-        generate = generated if is_installed() else None
-        ladder = Ladder(self._operation, self._operations, self._client, self._scan, generate)
         try:
-            self._prepared = await ladder.climb()
+            self._prepared = await self._ladder.climb()
         except NeedsInputError as error:
             self.needs = json.dumps({"why": str(error), "names": error.missing})
             raise

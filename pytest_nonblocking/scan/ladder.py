@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from ..config import SAFE_METHODS
 from ..load.scenario import CannotMeasureError
 from . import answers
 from .operation import Operation, Parameter, names_in
@@ -206,7 +207,7 @@ class Ladder:
     ) -> list[Request]:
         """Return requests with other values of the app's answers that are answered alike."""
         name = next((n for n in reversed(chosen) if chosen[n].source.startswith("from ")), None)
-        if name is None or self._operation.method not in ("GET", "HEAD", "OPTIONS"):
+        if name is None or self._operation.method not in SAFE_METHODS:
             return []
         found = []
         others = [one for one in options[name] if one.source == chosen[name].source]

@@ -8,8 +8,6 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-METHODS = ("GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE", "TRACE", "QUERY")
-SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 WEBSOCKET = "WEBSOCKET"
 
 Schema = Mapping[str, Any]

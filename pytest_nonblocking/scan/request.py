@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 from urllib.parse import quote
 
@@ -36,6 +37,16 @@ class Request:
     body: Mapping[str, Any] = field(default_factory=dict)
     """The body as keywords of the client: ``json``, ``data``, ``files`` or ``content``."""
     chunks: int | None = None
+
+    @cached_property
+    def arguments(self) -> dict[str, Any]:
+        """The keywords of the client, made once: the copies that send them are measured."""
+        body = dict(self.body)
+        headers = {**self.headers, **body.pop("headers", {})}
+        if self.cookies:
+            pairs = "; ".join(f"{name}={value}" for name, value in self.cookies.items())
+            headers["cookie"] = pairs
+        return {"params": dict(self.query) or None, "headers": headers, **body}
 
 
 @dataclass(frozen=True)
@@ -125,18 +136,9 @@ def _as_files(operation: Operation, body: Any) -> dict[str, Any]:
     return {"data": fields, "files": files or {"file": ("file.txt", b"content", "text/plain")}}
 
 
-def _arguments(request: Request) -> dict[str, Any]:
-    body = dict(request.body)
-    headers = {**request.headers, **body.pop("headers", {})}
-    if request.cookies:
-        pairs = "; ".join(f"{name}={value}" for name, value in request.cookies.items())
-        headers["cookie"] = pairs
-    return {"params": dict(request.query) or None, "headers": headers, **body}
-
-
 async def first_answer(client: Any, request: Request) -> Answer | None:
     """Send ``request`` outside of the measurement; return None if no response starts in time."""
-    method, arguments = request.operation.method, _arguments(request)
+    method, arguments = request.operation.method, request.arguments
     content, chunks, ended, response = bytearray(), 0, False, None
     with anyio.move_on_after(GIVE_UP) as limit:
         async with client.stream(method, request.path, **arguments) as response:
@@ -157,7 +159,7 @@ async def ask(client: Any, request: Request) -> None:
 
     Raises UnexpectedAnswerError if the app does not answer as it did before.
     """
-    method, arguments = request.operation.method, _arguments(request)
+    method, arguments = request.operation.method, request.arguments
     if request.chunks is None:
         response = await client.request(method, request.path, **arguments)
     else:

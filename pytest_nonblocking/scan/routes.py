@@ -10,7 +10,8 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
-from .operation import METHODS, WEBSOCKET, Operation, path_parameters, plain_path
+from ..config import METHODS
+from .operation import WEBSOCKET, Operation, path_parameters, plain_path
 
 _DEEPEST = 20
 _FRAMEWORKS_OWN = ("fastapi.", "litestar.", "quart.", "flask.", "starlette.staticfiles")
