@@ -68,10 +68,11 @@ class Ladder:
         self._client = client
         self._scan = scan
         self._generate = generate
-        self._given = scan.values_for(operation)
+        self._given: dict[str, Any] = {}
 
     async def climb(self) -> Prepared:
         """Return the first requests that are answered; raises NeedsInputError."""
+        self._given = self._scan.values_for(self._operation)  # which the set-up may have changed
         wanted = [
             one for one in self._operation.parameters if one.required or one.name in self._given
         ]
