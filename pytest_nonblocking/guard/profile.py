@@ -71,6 +71,10 @@ class CallProfile:
         self._function = self._seen
         sys.setprofile(self._function)
 
+    def forget(self) -> None:
+        """Discard the calls so far: they prepared the run; on the thread that is profiled."""
+        self._counts.clear()
+
     def end(self) -> None:
         """Record nothing more; the thread drops the profile with its next event."""
         self._is_over = True

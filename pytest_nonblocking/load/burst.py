@@ -93,15 +93,17 @@ async def run_burst(
     transports: Sequence[Transport],
     alone: tuple[float, ...] = (),
     door: Door | None = None,
+    begin: Callable[[], None] | None = None,
 ) -> Run:
     """Run one closed burst under a started sentinel; raises BodyFailedError.
 
     ``alone`` holds the latencies of the single runs in seconds. With them, the thread pools are
     inspected right after the release, and waiting tasks once a healthy burst would be over (halfway
     through the first pass if few may follow).
-    ``door`` is the application's, if its clients run outside of its loop.
+    ``door`` is the application's, if its clients run outside of its loop. ``begin`` is called on
+    the loop's thread at the release.
     """
-    burst = _Burst(body, concurrency, sentinel, transports, limits, alone, door)
+    burst = _Burst(body, concurrency, sentinel, transports, limits, alone, door, begin)
     return await burst.run()
 
 
@@ -121,8 +123,10 @@ class _Burst:
         limits: Limits,
         alone: tuple[float, ...],
         door: Door | None,
+        begin: Callable[[], None] | None,
     ) -> None:
         self._door = door
+        self._also_begin = begin
         self._body = body
         self._concurrency = concurrency
         self._sentinel = sentinel
@@ -279,6 +283,8 @@ class _Burst:
         probe.take_yields()
         self._sentinel.watchdog.take_thread_samples()
         self._looks.begin(self._window.began_ns)
+        if self._also_begin is not None:
+            self._also_begin()
 
     def _begin_at_door(self) -> None:
         """Restart the measurement: the first requests enter the app now."""

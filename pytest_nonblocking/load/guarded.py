@@ -18,13 +18,16 @@ LATE = "the guard's run did not end before its timeout"
 
 
 async def guarded_run(
-    guard: Guard, run: Callable[[], Awaitable[Run]], sentinel: Sentinel
+    guard: Guard, run: Callable[[Callable[[], None]], Awaitable[Run]], sentinel: Sentinel
 ) -> Guarded:
-    """Make a run under the guard; what fails in it is no failure of the test."""
+    """Make a run under the guard; what fails in it is no failure of the test.
+
+    ``run`` gets a function to call at its release, before which nothing counts.
+    """
     profile = guard()
     try:
         sentinel.on_loop(profile.install)
-        made = await run()
+        made = await run(profile.forget)
     except (LoopUnreachableError, LoopClosedError):
         return Guarded(unmeasured=_HELD)
     except BodyFailedError as failure:

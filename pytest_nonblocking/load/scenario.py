@@ -7,7 +7,7 @@ import dataclasses
 import gc
 import sys
 from collections import Counter
-from collections.abc import Awaitable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 
 from ..analysis.places import is_lifespan
 from ..asgi.door import Door
@@ -188,9 +188,15 @@ class _BurstRunner:
             progress(evidence, 1)
         _wait_for_loop(self._sentinel, self._limits)
 
-        def run() -> Awaitable[Run]:
+        def run(begin: Callable[[], None]) -> Awaitable[Run]:
             return run_burst(
-                self._body, 1, self._limits, self._sentinel, self._transports, door=self._door
+                self._body,
+                1,
+                self._limits,
+                self._sentinel,
+                self._transports,
+                door=self._door,
+                begin=begin,
             )
 
         guarded = await guarded_run(guard, run, self._sentinel)

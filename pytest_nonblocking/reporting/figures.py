@@ -10,7 +10,7 @@ from ..analysis.growth import growth_of, pace_of
 from ..analysis.queues import pool_waited_for
 from ..analysis.tolerances import LEAST_EXCESS
 from ..model import Evidence, Outcome, Run
-from .record import Deciding, Figure, Record
+from .record import Deciding, Figure, Judged, Record
 from .units import milliseconds, setting_text
 
 _SCALED = ("max_lag", "cpu_allowance")
@@ -111,6 +111,10 @@ def figure_of(outcome: Outcome) -> Figure | None:
         return _callback("max_lag", outcome)
     if (judged := judgement.judged) is None:
         return None
+    return _fraction(judged)
+
+
+def _fraction(judged: model.Judged | Judged) -> Figure:
     return Figure(
         setting="max_serial_fraction",
         unit="fraction",
@@ -138,15 +142,7 @@ def shown(record: Record) -> tuple[str, str, str]:
     """Return the figure of ``record``, its bounds and its limit as a table shows them."""
     figure = record.figure
     if figure is None and record.judged is not None:  # a report of an earlier version
-        judged = record.judged
-        figure = Figure(
-            setting="max_serial_fraction",
-            unit="fraction",
-            value=judged.fraction,
-            low=judged.low,
-            high=judged.high,
-            limit=judged.limit,
-        )
+        figure = _fraction(record.judged)
     if figure is None:
         return "-", "-", "-"
     if figure.unit == "ms":

@@ -179,3 +179,13 @@ def test_what_runs_before_also_runs_where_nothing_is_measured(suite, flags):
         text = text.replace("@pytest.mark.nonblocking(concurrency=8)", "@pytest.mark.asyncio")
     suite.makepyfile(text)
     suite.runpytest(*flags).assert_outcomes(passed=1)
+
+
+@pytest.mark.parametrize("transport", ["asgi", "uvicorn"])
+def test_the_guard_accuses_nothing_in_a_set_up(suite, transport):
+    if transport != "asgi":
+        pytest.importorskip(transport, reason=f"{transport} is not installed")
+    block = 'async with nonblocking.setup():\n        await nonblocking_client.post("/login")'
+    suite.makepyfile(test_it=TEST.format(login=block))
+    result = suite.runpytest("--nonblocking-guard=fail", f"--nonblocking-transport={transport}")
+    result.assert_outcomes(passed=1)
