@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from ..model import CONCLUSIVE
+from ..reporting.keys import keyed
 from ..reporting.record import Record, Report
 from ..reporting.units import milliseconds
 
@@ -47,7 +46,7 @@ def compare(before: Report, after: Report) -> list[Change]:
 def pairs(before: Report, after: Report) -> list[Pair]:
     """Return all measurements of two reports, in the order of the second, then what is gone."""
     slower = max(1.0, after.environment.machine_factor / before.environment.machine_factor)
-    old, new = _by_key(before.tests), _by_key(after.tests)
+    old, new = dict(keyed(before.tests)), dict(keyed(after.tests))
     shown = []
     for key, record in new.items():
         known = old.get(key)
@@ -56,16 +55,6 @@ def pairs(before: Report, after: Report) -> list[Pair]:
     gone = (record for key, record in old.items() if key not in new)
     shown += (Pair(one, None, Change("gone", one.nodeid, f"was {_told(one)}")) for one in gone)
     return shown
-
-
-def _by_key(records: Sequence[Record]) -> dict[tuple[str, int], Record]:
-    """Return the records by test and by the how-manieth measurement of the test each one is."""
-    seen: Counter[str] = Counter()
-    keyed = {}
-    for record in records:
-        keyed[record.nodeid, seen[record.nodeid]] = record
-        seen[record.nodeid] += 1
-    return keyed
 
 
 def _appeared(record: Record) -> Change:

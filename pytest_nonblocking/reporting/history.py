@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import json
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar, Literal
 
 from ..model import Verdict
+from .keys import Key, keyed
 from .loading import BadFileError
 from .plain import DoesNotFitError, compact_text, from_plain
-from .record import Measurement, NotNegative, Past, Record, Session
+from .record import Measurement, NotNegative, Past, Session
 
 SCHEMA_VERSION = 1
 _SHOWN = 50
 """The most earlier runs of a test in a report."""
-
-Key = tuple[str, int]
-"""A test, and the how-manieth measurement of it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,7 +48,7 @@ def load(path: Path) -> dict[Key, tuple[Past, ...]]:
     """
     past: defaultdict[Key, list[Past]] = defaultdict(list)
     for line in _lines(path):
-        for key, test in _by_key(line.tests):
+        for key, test in keyed(line.tests):
             past[key].append(
                 Past(
                     started=line.started,
@@ -122,14 +120,8 @@ def with_past(
 ) -> list[Measurement]:
     """Return the measurements with the earlier runs of their tests."""
     found = list(measurements)
-    keyed = zip((key for key, _ in _by_key([one.record for one in found])), found, strict=True)
+    keys = (key for key, _ in keyed(one.record for one in found))
     return [
-        replace(one, record=replace(one.record, history=past.get(key, ()))) for key, one in keyed
+        replace(one, record=replace(one.record, history=past.get(key, ())))
+        for key, one in zip(keys, found, strict=True)
     ]
-
-
-def _by_key(tests: Iterable[_Test | Record]) -> Iterable[tuple[Key, _Test | Record]]:
-    seen: Counter[str] = Counter()
-    for test in tests:
-        yield (test.nodeid, seen[test.nodeid]), test
-        seen[test.nodeid] += 1
