@@ -2,7 +2,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test faults lint schema matrix truth truth-quick truth-generated simulate peers
+.PHONY: demo test faults lint docs schema matrix truth truth-quick truth-generated simulate peers
 
 # A table of the examples and one failure; ARGS=-v prints all that pytest prints.
 demo: $(VENV)/installed
@@ -20,6 +20,10 @@ lint: $(VENV)/installed
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
+
+# The site, in build/docs; a warning is an error.
+docs: $(VENV)/installed
+	$(BIN)/python -m sphinx --fail-on-warning --keep-going --quiet -b html docs build/docs
 
 # The published schema of the JSON report, generated from the classes of the record.
 schema: $(VENV)/installed
