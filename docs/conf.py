@@ -4,7 +4,7 @@ from importlib.metadata import version as _version
 
 project = "pytest-nonblocking"
 author = "the pytest-nonblocking developers"
-copyright = "the pytest-nonblocking developers"
+project_copyright = "the pytest-nonblocking developers"
 version = release = _version(project)
 
 extensions = ["myst_parser", "sphinx.ext.autodoc"]

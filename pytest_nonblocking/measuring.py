@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 from .load.burst import Body, set_up
@@ -37,13 +38,16 @@ class Nonblocking:
         self._run.before.append(hook)
         return hook
 
-    def setup(self) -> AbstractAsyncContextManager[None]:
+    @asynccontextmanager
+    async def setup(self) -> AsyncIterator[None]:
         """Return a context manager, whose block in the body is not measured: ``async with``.
 
         Each copy runs the block, for a login or data of its own, and all wait for one another at
         its end. Coroutine tests only. What is the same for all copies belongs into ``before``.
         """
-        return set_up()
+        async with set_up():
+            yield
+            self._run.is_set_up()
 
     def note(self, text: str) -> None:
         """Add ``text`` to the notes of the outcomes to come."""

@@ -54,6 +54,20 @@ class Exchange:
 
 
 @dataclass(frozen=True, slots=True)
+class Sent:
+    """One request that a copy sends."""
+
+    method: str
+    path: str
+    """With the query; a credential's value there is its name in braces."""
+    headers: tuple[tuple[str, str | None], ...] = ()
+    """By lower-case names; None for a credential."""
+    body: bytes = b""
+    left_out: str | None = None
+    """What the body is, if it is not kept: a stream, or too long."""
+
+
+@dataclass(frozen=True, slots=True)
 class Budget:
     """The loop-time budget of a window: how its wall time divides, in seconds.
 
@@ -401,6 +415,8 @@ class Evidence:
     """Whether this is the only run of a test of which only lag and blocking are judged."""
     guarded: Guarded | None = None
     """What the guard saw, None if it is off or its run was not made."""
+    sent: tuple[Sent, ...] = ()
+    """What one copy sends, in order, through the fixture nonblocking_client."""
 
     @property
     def runs(self) -> tuple[Run, ...]:

@@ -280,11 +280,15 @@ class TestRun:
         __tracebackhide__ = True
         began = CLOCKS.wall_ns()
         ran = False
+        recorder = self._clients.recorder
 
         async def counted() -> object:
             nonlocal ran
+            if ran:
+                return await body()
             ran = True
-            return await body()
+            with recorder.recording():  # the warm-up
+                return await body()
 
         limits, live = limits_of(settings), self._clients.live
         output = Output(self._item)
@@ -308,9 +312,13 @@ class TestRun:
                 await body()
             return Evidence(unmeasured=unmeasured), _seconds_since(began)
         else:
-            return evidence, _seconds_since(began)
+            return replace(evidence, sent=recorder.take()), _seconds_since(began)
         self._tell_of_burst(failed, output)
         raise failed.error
+
+    def is_set_up(self) -> None:
+        """Forget the requests recorded so far, which are the set-up's."""
+        self._clients.recorder.restart()
 
     async def _run_before(self) -> None:
         while self.before:

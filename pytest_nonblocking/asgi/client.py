@@ -17,6 +17,7 @@ from ..sentinel import COPY
 from ..tasks import PATIENCE, Task, all_ended, ended_in_time, running_tasks
 from .exchange import Call, ClosedError
 from .lifespan import DEFAULT_TIMEOUT, ASGIApp, Lifespan
+from .recorder import Recorder
 from .servers import MARK, LiveServer
 
 try:
@@ -91,6 +92,7 @@ class ASGITransport(httpx.AsyncBaseTransport):
     With ``raise_app_exceptions``, exceptions of the app are raised in the client, as with httpx's
     own transport; otherwise the client gets a response with status 500. ``clock_ns`` provides the
     exchanges' timestamps in nanoseconds. ``timeout`` limits the app's start-up and its shutdown.
+    ``recorder`` is given the requests while it is on.
     """
 
     def __init__(
@@ -102,9 +104,11 @@ class ASGITransport(httpx.AsyncBaseTransport):
         client: tuple[str, int] = ("127.0.0.1", 123),
         clock_ns: Callable[[], int] = CLOCKS.wall_ns,
         timeout: Limit = DEFAULT_TIMEOUT,
+        recorder: Recorder | None = None,
     ) -> None:
         self._app = app
         self._timeout = timeout
+        self._recorder = recorder or Recorder()
         self.raise_app_exceptions = raise_app_exceptions
         self.clock_ns = clock_ns
         self._root_path = root_path
@@ -117,6 +121,8 @@ class ASGITransport(httpx.AsyncBaseTransport):
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Run the app for ``request``; return when its response starts."""
+        if self._recorder.is_on:
+            self._recorder.add(request)
         if request.headers.get("upgrade") == "websocket":
             return await self._open_websocket(request)
         scope = self._scope_of(request)
@@ -281,28 +287,32 @@ class ASGITransport(httpx.AsyncBaseTransport):
 class _MarkingTransport(httpx.AsyncHTTPTransport):
     """Marks requests to our server with the copy that sends them."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, recorder: Recorder) -> None:
         # No connection limit, which would make copies wait. Keep only 10 alive: httpx inspects all
         # of them for every request (8 ms for 50), which costs more than new connections.
         limits = httpx.Limits(max_connections=None, max_keepalive_connections=10)
         super().__init__(limits=limits, trust_env=False)
         self._port = port
+        self._recorder = recorder
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send ``request``; return when its response starts."""
         copy = COPY.get()
-        if copy is not None and request.url.port == self._port:
+        is_ours = request.url.port == self._port
+        if is_ours and self._recorder.is_on:
+            self._recorder.add(request)
+        if is_ours and copy is not None:
             request.headers[MARK] = str(copy)
         return await super().handle_async_request(request)
 
 
 def make_live_client(
-    app: ASGIApp, server: str, timeout: Limit = DEFAULT_TIMEOUT
+    app: ASGIApp, server: str, timeout: Limit, recorder: Recorder
 ) -> tuple[httpx.AsyncClient, LiveServer]:
     """Return a client without timeouts for ``app`` behind a real server, and the server."""
     live = LiveServer(app, server, timeout)
     base_url = f"http://127.0.0.1:{live.port}"
-    transport = _MarkingTransport(live.port)
+    transport = _MarkingTransport(live.port, recorder)
     client = httpx.AsyncClient(
         base_url=base_url, transport=transport, timeout=None, trust_env=False
     )
@@ -310,8 +320,12 @@ def make_live_client(
 
 
 def make_client(
-    app: ASGIApp, *, base_url: str = "http://testserver", timeout: Limit = DEFAULT_TIMEOUT
+    app: ASGIApp,
+    *,
+    base_url: str = "http://testserver",
+    timeout: Limit = DEFAULT_TIMEOUT,
+    recorder: Recorder | None = None,
 ) -> tuple[httpx.AsyncClient, ASGITransport]:
     """Return an in-process client without timeouts for ``app``, and its transport."""
-    transport = ASGITransport(app, timeout=timeout)
+    transport = ASGITransport(app, timeout=timeout, recorder=recorder)
     return httpx.AsyncClient(transport=transport, base_url=base_url, timeout=None), transport

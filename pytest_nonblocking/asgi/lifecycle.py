@@ -7,6 +7,7 @@ from typing import Any
 from ..model import Limit
 from .client import ASGITransport, make_client, make_live_client
 from .lifespan import DEFAULT_TIMEOUT
+from .recorder import Recorder
 from .servers import LiveServer
 
 
@@ -22,6 +23,7 @@ class Clients:
         self._timeout = timeout
         self._clients: list[tuple[Any, ASGITransport | LiveServer]] = []
         self.apps: list[Any] = []
+        self.recorder = Recorder()
         self.live: LiveServer | None = None
 
     @property
@@ -38,10 +40,10 @@ class Clients:
             )
         self.apps.append(app)
         if self._server == "asgi":
-            client, transport = make_client(app, timeout=self._timeout)
+            client, transport = make_client(app, timeout=self._timeout, recorder=self.recorder)
             self._clients.append((client, transport))
         else:
-            client, live = make_live_client(app, self._server, self._timeout)
+            client, live = make_live_client(app, self._server, self._timeout, self.recorder)
             self._clients.append((client, live))
             self.live = live
         return client

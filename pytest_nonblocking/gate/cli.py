@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
 
-from ..reporting import escaped, files, loading, terminal
+from ..reporting import escaped, files, load_script, loading, terminal
 from ..reporting.atomic import write_text
 from ..reporting.failures_shown import lines_of
 from ..reporting.json_report import schema
@@ -25,6 +25,7 @@ _EXIT = """\
 exit status: 0 if nothing is wrong, 1 if something got worse (compare) or failed (show), 2 for a
 file that cannot be read or written, or bad usage
 """
+_SCRIPTS = {"k6": "k6.js", "locust": "locustfile.py"}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -41,6 +42,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return 0
         if given.command == "show":
             return _show(_report(given.file))
+        if given.command == "export":
+            return _export(_report(given.file), given.engine, given.output, given.force)
         return _html(
             _report(given.file), given.output or given.file.with_suffix(".html"), given.force
         )
@@ -73,6 +76,18 @@ def _parser() -> argparse.ArgumentParser:
     html.add_argument("file", metavar="FILE.json", type=Path)
     html.add_argument("-o", "--output", type=Path, help="default: FILE.html")
     html.add_argument("--force", action="store_true", help="replace a file that is there")
+    export = commands.add_parser(
+        "export", help="a script for a load generator that sends a report's requests", epilog=_EXIT
+    )
+    export.add_argument("file", metavar="FILE.json", type=Path)
+    engines = export.add_mutually_exclusive_group(required=True)
+    for engine, name in _SCRIPTS.items():
+        about = f"for {engine}; the default output is {name}"
+        engines.add_argument(
+            f"--{engine}", dest="engine", action="store_const", const=engine, help=about
+        )
+    export.add_argument("-o", "--output", type=Path, help="the script to write")
+    export.add_argument("--force", action="store_true", help="replace a file that is there")
     commands.add_parser("schema", help="the JSON Schema of a report", epilog=_EXIT)
     return parser
 
@@ -114,7 +129,7 @@ def _show(report: Report) -> int:
 def _compare(before: Report, after: Report, output: Path | None, force: bool) -> int:
     pairs = comparison.pairs(before, after)
     if output is not None:
-        _check(output, force)
+        _check(output, force, ".html")
     changes = [pair.change for pair in pairs if pair.change is not None]
     for change in changes:
         print(escaped.line(f"{change.kind:<8} {change.test}  {change.text}"))
@@ -146,24 +161,44 @@ def _page_of_both(before: Report, after: Report, pairs: Sequence[comparison.Pair
 
 
 def _html(report: Report, output: Path, force: bool) -> int:
-    _check(output, force)
+    _check(output, force, ".html")
     from ..reporting import html_report  # needs an extra
 
     _write(output, html_report.render(report))
     return 0
 
 
-def _check(output: Path, force: bool) -> None:
-    if output.suffix != ".html":
-        raise files.CannotWriteError(f"cannot write {output}: the ending must be .html")
-    files.check(output)
+def _export(report: Report, engine: str, output: Path | None, force: bool) -> int:
+    path = output or Path(_SCRIPTS[engine])
+    _check(path, force, Path(_SCRIPTS[engine]).suffix)
+    scenarios = load_script.scenarios(report)
+    if not scenarios:
+        raise files.CannotWriteError(
+            "the report holds no requests: only those that a measured test sends through the "
+            "fixture nonblocking_client are recorded"
+        )
+    write = load_script.locust if engine == "locust" else load_script.k6
+    tool = f"{report.tool.name} {report.tool.version}"
+    _write(path, write(scenarios, tool, path.name))
+    if left_out := len(report.tests) - len(scenarios):
+        print(f"left out: {plural(left_out, 'measurement')} without requests")
+    return 0
+
+
+def _check(output: Path, force: bool, suffix: str) -> None:
+    if output.suffix != suffix:
+        raise files.CannotWriteError(f"cannot write {output}: the ending must be {suffix}")
+    if suffix == ".html":
+        files.check(output)  # its extra is installed
+    else:
+        files.check_place(output)
     if output.exists() and not force:
         raise files.CannotWriteError(f"{output} is there already: give another name, or --force")
 
 
-def _write(output: Path, page: str) -> None:
+def _write(output: Path, text: str) -> None:
     try:
-        write_text(output, page)
+        write_text(output, text)
     except OSError as error:
         raise files.CannotWriteError(f"cannot write {output}: {error}") from None
     print(escaped.line(f"wrote {output}"))

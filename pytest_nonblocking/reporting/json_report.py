@@ -6,6 +6,7 @@ import os
 import platform
 import statistics
 import sys
+from base64 import b64encode
 from collections.abc import Sequence
 from dataclasses import fields
 from importlib import metadata
@@ -32,6 +33,7 @@ from .record import (
     Measurement,
     Record,
     Report,
+    Request,
     Round,
     Session,
     Share,
@@ -102,6 +104,21 @@ def _record(outcome: Outcome, rootdir: Path) -> Record:
         },
         timeline=details.timeline(burst_of(outcome)) if evidence.bursts else None,
         stacks=details.stacks(evidence, judgement.cause, rootdir, outcome.packages),
+        requests=tuple(map(_request, evidence.sent)),
+    )
+
+
+def _request(sent: model.Sent) -> Request:
+    text = sent.body.decode("utf-8", "replace")
+    # A record holds no control characters, of which a multipart body is full.
+    is_text = all(one.isprintable() or one in "\n\t" for one in text) and "\ufffd" not in text
+    return Request(
+        method=sent.method,
+        path=sent.path,
+        headers=dict(sent.headers),
+        body=text if is_text else b64encode(sent.body).decode("ascii"),
+        encoding="text" if is_text else "base64",
+        left_out=sent.left_out,
     )
 
 

@@ -6,6 +6,7 @@ The published schema, ``report.schema.json``, is generated from these classes by
 from __future__ import annotations
 
 import re
+from base64 import b64decode
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal, NamedTuple
 
@@ -283,6 +284,37 @@ class Finding:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """A request that a copy sends."""
+
+    method: str
+    path: Annotated[
+        str,
+        {
+            "description": "Path and query. The value of a parameter that is named like a "
+            "credential is that name in braces."
+        },
+    ]
+    headers: Annotated[
+        dict[str, str | None],
+        {"description": "By lower-case names; null for a credential, which is left out."},
+    ]
+    body: str = ""
+    encoding: Annotated[
+        Literal["text", "base64"],
+        {"description": "How the body is written: base64 where it is not printable text."},
+    ] = "text"
+    left_out: Annotated[
+        str | None, {"description": "What the body is, if it is not in the report."}
+    ] = None
+
+    @property
+    def content(self) -> bytes:
+        """The body."""
+        return b64decode(self.body) if self.encoding == "base64" else self.body.encode()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Past:
     """The figures of an earlier run of a test."""
 
@@ -346,6 +378,13 @@ class Record:
         {
             "description": "Where what the cause names was seen: the most common stacks, from the "
             "first line of the user's on."
+        },
+    ] = ()
+    requests: Annotated[
+        tuple[Request, ...],
+        {
+            "description": "What one copy sends through nonblocking_client, in order, without its "
+            "set-up."
         },
     ] = ()
     history: Annotated[

@@ -21,7 +21,7 @@ def _free_port():
 
 @pytest.fixture
 def postgresql():
-    """Yield the variables that lead clients to a PostgreSQL of its own, on the loopback interface."""
+    """Yield the variables that lead clients to a PostgreSQL of its own on the loopback."""
     programs = _BINARIES[-1].parent if _BINARIES else Path(shutil.which("initdb") or "/").parent
     if not (programs / "initdb").exists():
         pytest.skip("PostgreSQL is not installed")

@@ -2,17 +2,17 @@
 
 From the top of the page to its end:
 
-- A ``python``, ``toml``, ``ini``, ``yaml`` or ``text`` block whose first line is a comment with a file
-  name, such as ``# test_shop.py``, is written to that file.
-- Each line of a ``console`` block that begins with ``$`` is run. It must end with status 0, or with
-  the one that ``<!-- exits with 1 -->`` above the block gives.
-- A ``text`` block below a ``console`` block is an excerpt of what the commands print: its lines must
-  appear in this order. A number stands for any number, a line ``…`` for any lines, and what depends on
-  the machine may be missing.
+- A block of a file format whose first line is a comment with a file name, such as
+  ``# test_shop.py``, is written to that file.
+- Each line of a ``console`` block that begins with ``$`` is run, but not ``pip install``. It must
+  end with status 0, or with the one that ``<!-- exits with 1 -->`` above the block gives.
+- A ``text`` block below a ``console`` block is an excerpt of what its commands print: the lines
+  must appear in this order. A number stands for any number, a line ``…`` for any lines, and what
+  depends on the machine may be missing.
 
-What a reader does not see is in comments: ``<!-- needs: fastapi, postgresql -->`` names the modules
-and servers without which the page is skipped, ``<!-- not run: reason -->`` excuses the next block, and
-``<!-- file: myapp/main.py`` with lines up to ``-->`` is a file that the reader is said to have.
+A reader does not see the comments: ``<!-- needs: fastapi, postgresql -->`` names modules and
+servers without which the page is skipped, ``<!-- not run: reason -->`` excuses the next block, and
+``<!-- file: myapp/main.py`` with lines up to ``-->`` is a file that the reader has.
 """
 
 from __future__ import annotations
@@ -96,9 +96,7 @@ def _write(path: Path, text: str) -> None:
     path.write_text(text, "utf-8")
 
 
-def _run(
-    command: str, folder: Path, environment: dict[str, str], status: int, where: str
-) -> str:
+def _run(command: str, folder: Path, environment: dict[str, str], status: int, where: str) -> str:
     scripts = str(Path(sys.executable).parent)
     done = subprocess.run(
         ["bash", "-c", command],
