@@ -2,7 +2,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test faults lint docs schema matrix truth truth-quick truth-generated simulate peers
+.PHONY: demo test faults lint docs dist schema matrix truth truth-quick truth-generated simulate peers
 
 # A table of the examples and one failure; ARGS=-v prints all that pytest prints.
 demo: $(VENV)/installed
@@ -24,6 +24,10 @@ lint: $(VENV)/installed
 # The site, in build/docs; a warning is an error.
 docs: $(VENV)/installed
 	$(BIN)/python -m sphinx --fail-on-warning --keep-going --quiet -b html docs build/docs
+
+# The sdist and the wheel, checked and tried in fresh environments.
+dist: $(VENV)/installed
+	$(BIN)/python .ci/dist.py
 
 # The published schema of the JSON report, generated from the classes of the record.
 schema: $(VENV)/installed
@@ -63,5 +67,6 @@ peers: $(VENV)/installed
 $(VENV)/installed: pyproject.toml
 	@echo "Installing into $(VENV), once …"
 	@$(PYTHON) -m venv $(VENV)
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1'
+	@$(BIN)/python -m pip install --quiet --group dev --editable '.[all]'
 	@touch $@

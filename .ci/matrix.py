@@ -32,7 +32,7 @@ FOLDER = ROOT / "build" / "matrix"
 PYPROJECT = (ROOT / "pyproject.toml").read_text("utf-8")
 # What is not needed to show the lower bounds, and needs newer versions of what is.
 NOT_WITH_LOWEST = re.compile(
-    "pytest-nonblocking|blacksheep|check-jsonschema|django|falcon|httpx2|hypercorn|litestar|nox|pre-commit"
+    "blacksheep|check-jsonschema|django|falcon|httpx2|hypercorn|litestar|nox|pre-commit"
     "|python-multipart|quart|schemastore|selenium|sse-starlette|tox"
 )
 EXTRAS = ("html", "sarif", "websockets")
@@ -65,7 +65,7 @@ def listed(name: str) -> list[str]:
 def requirements(row: Row) -> list[str]:
     """Return what pip is to install for ``row``."""
     if row.packages == "latest":
-        return ["--editable", ".[test]"]
+        return ["--group", "test", "--editable", ".[all]"]
     tests = [one for one in listed("test") if not NOT_WITH_LOWEST.match(one)]
     if row.packages == "extras":
         lowest = [one for extra in EXTRAS for one in listed(extra)]
@@ -83,8 +83,9 @@ def environment(row: Row) -> Path:
     python = home / ("Scripts" if os.name == "nt" else "bin") / "python"
     if not made_for.exists() or made_for.read_text("utf-8") != state:
         subprocess.run([row.python, "-m", "venv", "--clear", str(home)], check=True)
-        install = [str(python), "-m", "pip", "install", "-qq", *requirements(row)]
-        subprocess.run(install, cwd=ROOT, check=True)
+        pip = [str(python), "-m", "pip", "install", "-qq"]
+        subprocess.run([*pip, "--upgrade", "pip>=25.1"], check=True)  # which knows groups
+        subprocess.run([*pip, *requirements(row)], cwd=ROOT, check=True)
         made_for.write_text(state, encoding="utf-8")
     return python
 

@@ -64,7 +64,7 @@ class Sent:
     """By lower-case names; None for a credential."""
     body: bytes = b""
     left_out: str | None = None
-    """What the body is, if it is not kept: a stream, or too long."""
+    """What the body is, if it is not kept: a stream, too long, or with a credential."""
 
 
 @dataclass(frozen=True, slots=True)

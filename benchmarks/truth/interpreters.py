@@ -8,7 +8,7 @@ import subprocess
 from pathlib import Path
 from typing import NamedTuple
 
-VERSIONS = ("3.10", "3.11", "3.12", "3.13", "3.14")
+VERSIONS = ("3.10", "3.11", "3.12", "3.13", "3.14", "3.15")
 _ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -45,7 +45,9 @@ def environment(version: str, folder: Path) -> Interpreter | None:
         if python is None:
             return None
         subprocess.run([python, "-m", "venv", str(home)], check=True)
-        install = [str(command), "-m", "pip", "install", "--quiet", "--editable", ".[test,bench]"]
-        subprocess.run(install, cwd=_ROOT, check=True)
+        pip = [str(command), "-m", "pip", "install", "--quiet"]
+        subprocess.run([*pip, "--upgrade", "pip>=25.1"], check=True)  # which knows groups
+        groups = ["--group", "test", "--group", "bench"]
+        subprocess.run([*pip, *groups, "--editable", ".[all]"], cwd=_ROOT, check=True)
         (home / "complete").touch()
     return Interpreter(version, str(command))

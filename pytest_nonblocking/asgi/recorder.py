@@ -20,7 +20,14 @@ _BY_CLIENT = frozenset(
     )
 )
 """Headers that each client sets by itself."""
-_CREDENTIAL = re.compile(r"auth|cookie|credential|csrf|key|passw|secret|session|token", re.I)
+_CREDENTIAL = re.compile(
+    r"(?<![a-z])o?auth(?![a-z])|authori[sz]ation|cookie|credential|[cx]srf|(api|access)[-_]?key"
+    r"|passw|secret|session|signature|token",
+    re.IGNORECASE,
+)
+"""Names of headers, parameters and fields whose values are credentials."""
+_FIELD = re.compile(r'"([^"]{1,64})"\s*:|(?:^|&)([^=&]{1,64})=|\bname="([^"]{1,64})"')
+"""Names of fields in JSON, in a form and in a multipart form."""
 
 
 class Recorder:
@@ -68,7 +75,15 @@ def _sent(request: Any) -> Sent:
         left_out = "a stream"
     if len(body) > LONGEST_BODY:
         body, left_out = b"", f"{len(body)} bytes"
+    elif name := _credential_in(body):
+        body, left_out = b"", f"it holds a credential, {name}"
     return Sent(request.method, _path(request.url), headers, body, left_out)
+
+
+def _credential_in(body: bytes) -> str | None:
+    fields = _FIELD.findall(body.decode("utf-8", "replace"))
+    names = (name for field in fields for name in field if name)
+    return next(filter(_CREDENTIAL.search, names), None)
 
 
 def _path(url: Any) -> str:

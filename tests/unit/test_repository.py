@@ -48,7 +48,7 @@ def test_classifiers_name_only_versions_that_decide_whether_a_change_lands():
     workflow = text(".github/workflows/ci.yml")
     (row,) = re.findall(r"^ +python: \[(.*)\]", workflow, re.MULTILINE)
     (undecided,) = re.findall(r"continue-on-error: .*'(.*)'", workflow)
-    assert named == set(re.findall(r'"(.*?)"', row)) - {undecided}
+    assert named == set(re.findall(r'"(.*?)"', row)) - set(re.findall(r'"(.*?)"', undecided))
 
 
 def test_the_workflow_runs_what_ci_runs():
@@ -73,6 +73,9 @@ def test_pre_commit_runs_the_linters_of_the_makefile():
     [
         ("vendor.github-workflows", ".github/workflows/ci.yml"),
         ("vendor.github-workflows", ".github/workflows/faults.yml"),
+        ("vendor.github-workflows", ".github/workflows/release.yml"),
+        ("vendor.github-actions", "action.yml"),
+        ("vendor.citation-file-format", "CITATION.cff"),
         ("vendor.github-issue-config", ".github/ISSUE_TEMPLATE/config.yml"),
         *(
             ("vendor.github-issue-forms", f".github/ISSUE_TEMPLATE/{form.name}")
@@ -84,6 +87,25 @@ def test_pre_commit_runs_the_linters_of_the_makefile():
 def test_what_the_hosting_platform_reads_keeps_to_its_published_schema(schema, path):
     pytest.importorskip("check_jsonschema", reason="check-jsonschema is not installed")
     run("check_jsonschema", "--builtin-schema", schema, path)
+
+
+def test_the_citation_and_the_changelog_are_of_this_version():
+    version = re.search(r'^version = "(.*)"$', text("pyproject.toml"), re.MULTILINE)[1]
+    cited = re.search(r"^version: (.*)$", text("CITATION.cff"), re.MULTILINE)[1]
+    released = re.search(r'^date-released: "(.*)"$', text("CITATION.cff"), re.MULTILINE)[1]
+    assert cited == version
+    assert f"\n## {version} - {released}\n" in text("CHANGELOG.md")
+
+
+def test_the_action_asks_for_reports_and_flags_that_exist():
+    from pytest_nonblocking.config import OPTIONS
+    from pytest_nonblocking.reporting.files import WRITERS
+
+    action = text("action.yml")
+    flags = set(re.findall(r"--nonblocking-[a-z-]*[a-z]", action))
+    assert flags <= {option.flag for option in OPTIONS}
+    reports = re.findall(r"--nonblocking-report=nonblocking(\.\w+)", action)
+    assert sorted(reports) == sorted(WRITERS)
 
 
 def test_the_architecture_names_every_module_and_folder():
