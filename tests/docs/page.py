@@ -31,6 +31,7 @@ _BLOCK = re.compile(
 )
 _FILE = re.compile(r"(?:#|//|--) ([\w./-]+\.\w+|Makefile)")
 _WRITTEN = {"python", "toml", "ini", "yaml", "text", "json", "javascript"}
+_COMMAND = re.compile(r"^\$ ((?:.*\\\n)*.*)", re.MULTILINE)
 _INSTALLS = re.compile(r"(python -m )?pip install ")
 
 
@@ -75,11 +76,11 @@ def follow(page: Path, folder: Path, environment: dict[str, str]) -> int:
         elif excused:
             excused = False
         elif step.kind == "console":
-            commands = re.findall(r"^\$ (.*(?:\\\n.*)*)", step.text, re.MULTILINE)
+            commands = _COMMAND.findall(step.text)
             commands = [command for command in commands if not _INSTALLS.match(command)]
             printed = "".join(_run(c, folder, environment, status, where) for c in commands)
             ran += len(commands)
-            said = re.sub(r"^\$ .*(?:\\\n.*)*\n", "", step.text, flags=re.MULTILINE)
+            said = _COMMAND.sub("", step.text)
             status = 0
             _compare(said, printed, where)
         elif (named := _FILE.fullmatch(step.text.partition("\n")[0])) and step.kind in _WRITTEN:
