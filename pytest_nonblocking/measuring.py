@@ -11,7 +11,7 @@ from .runner import TestRun
 
 
 class Nonblocking:
-    """The type of the fixture ``nonblocking``: measures scenarios on the loop of the running test."""
+    """The type of the fixture ``nonblocking``: measures scenarios on the running test's loop."""
 
     def __init__(self, run: TestRun) -> None:
         self._run = run
