@@ -34,8 +34,8 @@ class Nonblocking:
         Call it from a fixture, or use it as a decorator there: a login or the data that the test
         needs is then not part of the measurement. ``hook`` takes no arguments and is a coroutine
         function; for a plain test, a plain function, where a coroutine function raises
-        pytest.UsageError. It may last as long as the setting ``timeout``. What it raises fails the
-        test.
+        pytest.UsageError. In a coroutine test it may last as long as the setting ``timeout``.
+        What it raises fails the test.
         """
         self._run.before.append(hook)
         return hook
