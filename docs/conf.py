@@ -4,7 +4,7 @@ from importlib.metadata import version as _version
 
 project = "pytest-nonblocking"
 author = "the pytest-nonblocking developers"
-copyright = "the pytest-nonblocking developers"
+copyright = "the pytest-nonblocking developers"  # noqa: A001  # the name that Sphinx reads
 version = release = _version(project)
 
 extensions = ["myst_parser", "sphinx.ext.autodoc"]
