@@ -20,3 +20,7 @@ myst_heading_anchors = 4  # links to headings work here as they do on the reposi
 autodoc_typehints = "description"
 autodoc_member_order = "bysource"
 nitpicky = True
+# Types of the standard library and of results, which have no page of their own.
+nitpick_ignore_regex = [
+    ("py:class", r"(collections\.abc|contextlib|pytest_nonblocking\.model)\..*|Before"),
+]

@@ -6,7 +6,10 @@ import pytest
 
 
 class PytestNonblockingWarning(pytest.PytestWarning):
-    """A measurement produced no verdict; the message says why and what to do."""
+    """A measurement produced no verdict; the message says why and what to do.
+
+    The base of the other categories: a filter that names it holds for both.
+    """
 
 
 class InconclusiveWarning(PytestNonblockingWarning):
@@ -14,4 +17,4 @@ class InconclusiveWarning(PytestNonblockingWarning):
 
 
 class NotMeasuredWarning(PytestNonblockingWarning):
-    """The test could not be measured."""
+    """The test could not be measured; an error wherever warnings are errors."""

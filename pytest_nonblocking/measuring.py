@@ -12,7 +12,7 @@ from .runner import TestRun
 
 
 class Nonblocking:
-    """Measures scenarios on the loop of the running test."""
+    """The type of the fixture ``nonblocking``: measures scenarios on the running test's loop."""
 
     def __init__(self, run: TestRun) -> None:
         self._run = run
@@ -21,8 +21,9 @@ class Nonblocking:
         """Run ``scenario`` alone and in bursts, and return the outcome; a fail is not raised.
 
         ``scenario`` is a callable without arguments that returns an awaitable; ``settings`` are
-        the marker's keywords. Raises whatever the scenario raises, and pytest.UsageError for an
-        unknown or invalid setting.
+        the marker's keywords, with its units and ranges, and override the marker's. A scenario that
+        cannot be measured has the verdict ``"not-measured"``. Raises whatever the scenario raises,
+        and pytest.UsageError for an unknown or invalid setting.
         """
         return await self._run.measure(
             scenario, self._run.settings.overlay(settings, "nonblocking.measure()")
@@ -33,7 +34,9 @@ class Nonblocking:
 
         Call it from a fixture, or use it as a decorator there: a login or the data that the test
         needs is then not part of the measurement. ``hook`` takes no arguments and is a coroutine
-        function; for a plain test, a plain function. What it raises fails the test.
+        function; for a plain test, a plain function, where a coroutine function raises
+        pytest.UsageError. In a coroutine test it may last as long as the setting ``timeout``.
+        What it raises fails the test.
         """
         self._run.before.append(hook)
         return hook
@@ -44,16 +47,21 @@ class Nonblocking:
 
         Each copy runs the block, for a login or data of its own, and all wait for one another at
         its end. Coroutine tests only. What is the same for all copies belongs into ``before``.
+        Outside of a measurement the block runs as it stands.
         """
         async with set_up():
             yield
             self._run.is_set_up()
 
     def note(self, text: str) -> None:
-        """Add ``text`` to the notes of the outcomes to come."""
+        """Add ``text``, one line, to the notes of the outcomes to come in this test."""
         self._run.notes.append(text)
 
     def check(self, outcome: Outcome) -> None:
-        """Fail the test if ``outcome`` is a fail, as the marker does."""
+        """Fail the test if ``outcome`` is a fail, as the marker does.
+
+        Warns if there is no verdict, and does nothing for a pass, for a failure that the baseline
+        accepts, and for a fail with ``mode="report"``. Raises pytest's failure with the full text.
+        """
         __tracebackhide__ = True
         self._run.enforce(outcome)

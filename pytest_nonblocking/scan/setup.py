@@ -15,11 +15,13 @@ Before = Callable[[Any], Awaitable[object]]
 class Scan:
     """Inputs of the scanned operations; return one from a fixture ``nonblocking_scan``.
 
-    ``headers`` and ``cookies`` are sent with each request. ``inputs`` maps a pattern such as
-    ``GET /users/{id}``, ``/users/*`` or ``*`` to values by the names of parameters; the name
-    ``body`` is the request's body. A callable is called with the index of the copy. ``before`` is
-    a coroutine function that gets the client once before the copies, to log in or to create data;
-    its requests are not measured. Raises pytest.UsageError for values of other types.
+    ``headers`` and ``cookies``, mappings of names to text, are sent with each request. ``inputs``
+    maps a pattern such as ``GET /users/{id}``, ``/users/*`` or ``*`` to values by the names of
+    parameters; the name ``body`` is the request's body. A callable is called with the index of the
+    copy, from 0 to N-1, and returns the value. Of several patterns for one operation, later ones
+    win. ``before`` is a coroutine function that gets the client once before the copies, to log in
+    or to create data; its requests are not measured. Raises pytest.UsageError for values of other
+    types, for a value that is ``...``, and in the scan for a pattern that matches no operation.
     """
 
     def __init__(

@@ -107,14 +107,15 @@ class Sentinel:
 
     @property
     def running(self) -> bool:
-        """Whether the sentinel is started."""
+        """Whether the sentinel is started and not yet stopped as often."""
         return self._users > 0
 
     def start(self) -> None:
-        """Start to measure the loop.
+        """Start to measure the loop that runs in this thread.
 
         Starts may be nested: the figures are those since the first one, and the measurement ends
-        with the stop that matches it.
+        with the stop that matches it. Raises UnsupportedLoopError if there is no loop, or one whose
+        callbacks cannot be timed.
         """
         if self._users == 0:
             self.probe = self.on_loop(lambda: probe_of_running_loop(self._notice))
@@ -310,22 +311,35 @@ class Sentinel:
 
     @property
     def budget(self) -> Budget:
-        """The loop-time budget since the sentinel was started, in seconds."""
+        """The loop-time budget since the sentinel was started, in seconds.
+
+        After the last stop, that of the whole measurement; before the first start, all zero.
+        """
         return self.since(self._first) if self._first is not None else self._budget
 
     @property
     def steps(self) -> tuple[Step, ...]:
-        """The callbacks that held the loop longest since the start, longest first; at most 32."""
+        """The callbacks that held the loop longest since the start, longest first; at most 32.
+
+        Only those from half of the smaller of ``max_lag`` and ``max_blocked`` on are kept. Their
+        times ``wall``, ``cpu``, ``blocked`` and ``gil`` are seconds.
+        """
         return self.probe.longest_steps()[:32] if self.running else self._steps
 
     @property
     def max_lag(self) -> float:
-        """The longest time in seconds for which one callback held the loop, without noise."""
+        """The longest time in seconds for which one callback held the loop, without noise.
+
+        0.0 if none is among ``steps``.
+        """
         return max((step.loop_time for step in self.steps), default=0.0)
 
     @property
     def max_blocked(self) -> float:
-        """The longest time in seconds for which one callback was blocked off the CPU."""
+        """The longest time in seconds for which one callback was blocked off the CPU.
+
+        0.0 if none is among ``steps``.
+        """
         return max((step.blocked for step in self.steps), default=0.0)
 
     def since(self, reading: Reading) -> Budget:

@@ -74,8 +74,11 @@ def test_locust_sends_the_requests_of_a_test_from_as_many_users(pytester, reques
     seen.unlink()
     address = request.getfixturevalue("server")
     done = subprocess.run(
-        [sys.executable, "-m", "locust", "-f", "locustfile.py", "--headless", "--run-time=2s"]
-        + ["--users=3", "--spawn-rate=3", "--only-summary", f"--host={address}"],
+        [
+            *(sys.executable, "-m", "locust", "-f", "locustfile.py", "--headless"),
+            *("--run-time=2s", "--users=3", "--spawn-rate=3", "--only-summary"),
+            f"--host={address}",
+        ],
         cwd=pytester.path,
         env={**os.environ, "AUTHORIZATION": "Bearer 1"},
         stderr=subprocess.PIPE,

@@ -20,9 +20,9 @@ def called(*command, cwd):
     return done.returncode, done.stdout + done.stderr
 
 
-def test_every_snippet_is_in_the_how_to():
-    text = (SNIPPETS.parent / "how-to.md").read_text("utf-8")
-    names = set(re.findall(r"\(snippets/([\w.-]+)\)", text))
+def test_a_page_links_to_every_snippet():
+    pages = [path.read_text("utf-8") for path in SNIPPETS.parent.rglob("*.md")]
+    names = {name for text in pages for name in re.findall(r"\]\([./]*snippets/([\w.-]+)\)", text)}
     assert names == {path.name for path in SNIPPETS.iterdir()}
 
 
