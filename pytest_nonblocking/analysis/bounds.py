@@ -120,6 +120,9 @@ class Excess:
     A pool of two threads that serves a request each 20 ms is never full if the loop, on a machine
     with six busy tasks a core, gets to one each 33 ms."""
 
+    fills_a_pool: bool = False
+    """Whether connections, files or child processes were opened in the burst and stayed open."""
+
     @property
     def total(self) -> Bounds:
         """The sum over all causes."""
@@ -139,15 +142,17 @@ class Excess:
         """Return whether this burst is enough for a fail, because no one-off event looks like it.
 
         Waits in which each copy ends after the one before it are no one-off; if all copies are late
-        together, a server may have paused once. CPU on the loop is none if the single runs show it
-        too, and then they corroborate it; 120 ms of it were seen once in a burst of eight sleeps.
+        together, a server may have paused once, and if a pool fills, they wait for connections that
+        the next burst has (a database opened 7 of them one by one, in 247 ms). CPU on the loop is
+        none if the single runs show it too, and then they corroborate it; 120 ms of it were seen
+        once in a burst of eight sleeps.
         """
         limit = limit_at(self.alone.upper, limits)
         lower = 0.0
         for cause, part in self.parts.items():
             if cause == "gil-contention":
                 lower += part.lower
-            elif cause in _WAITS:
+            elif cause in _WAITS and not self.fills_a_pool:
                 lower += min(part.lower, self.growth.spread_idle)
         return lower > limit * (1 + self.margin)
 
@@ -199,6 +204,7 @@ def excess_of(
         offloaded=max(0.0, growth.offloaded - idle.gil.estimate),
         margin=MARGIN + MARGIN_PRESSED * pressed(burst),
         hidden=_hidden(burst, singles, growth, idle),
+        fills_a_pool=burst.opened > 0,
     )
 
 
