@@ -94,9 +94,9 @@ def disturbance(run: Run) -> float:
     """Return how much the machine disturbed ``run``: CPU pressure and what our threads missed.
 
     Both are shares of the makespan. Beside busy processes the pressure is near 1 in each run, and
-    only the other differs.
+    only the other differs. What a hypervisor took is missed, too.
     """
-    missed = run.budget.descheduled + _delay(run)
+    missed = run.budget.descheduled + _delay(run) + run.pressure.stolen
     return pressed(run) + (missed / run.makespan if run.makespan > 0 else 0.0)
 
 
@@ -259,7 +259,7 @@ def _without_excess_gil(growth: Growth) -> Growth:
     beyond both is a wait whose only look fell on its end: a sleep of 4 ms in a callback was called
     a wait for the GIL in 3 of 11 measurements on a quiet machine.
     """
-    excess = max(0.0, growth.gil - growth.gil_cpu - growth.pressure)
+    excess = max(0.0, growth.gil - growth.gil_cpu - growth.pressure - growth.stolen)
     return replace(
         growth,
         gil=growth.gil - excess,
@@ -270,9 +270,9 @@ def _without_excess_gil(growth: Growth) -> Growth:
 
 
 def _blocked(burst: Run, growth: Growth, looks: Looks) -> Bounds:
-    """Return what blocking calls add per request; a late server may explain part of it."""
+    """Return what blocking calls add per request; a late server or timer may explain part of it."""
     noise = min(share_served(burst.samples) * server_lateness(looks), growth.pressure)
-    lower = growth.blocked - growth.unwitnessed - noise
+    lower = growth.blocked - growth.unwitnessed - noise - growth.stolen
     return Bounds(max(0.0, lower), growth.blocked, growth.blocked)
 
 
@@ -358,7 +358,7 @@ def _wait(
     """
     # Only the time spent waiting for another process can be such a process's lateness.
     served = looks.external / looks.count if looks.count else 0.0
-    noise = growth.delay + min(served * server_lateness(looks), growth.pressure)
+    noise = growth.delay + min(served * server_lateness(looks), growth.pressure) + growth.stolen
     starved = zip(singles, _starved(singles, growth), strict=True)
     alone = statistics.median(run.budget.idle - lost for run, lost in starved)
     least = statistics.median(max(0.0, run.budget.idle - _delay(run)) for run in singles)

@@ -13,6 +13,7 @@ from pytest_nonblocking.analysis.tolerances import (
     MARGIN,
     RESIDUAL_SECONDS,
     RESIDUAL_SHARE,
+    STEAL_TICK,
 )
 from pytest_nonblocking.model import Calibration, Limits, Pool
 
@@ -382,6 +383,17 @@ def test_a_burst_that_fills_a_pool_counts_until_there_is_one_that_does_not():
     assert only.only_fails(LIMITS)
     both = level_at(8, evidence(ASYNC, filling, steady), LIMITS)
     assert both.acquits(LIMITS)
+
+
+@pytest.mark.parametrize(
+    ("cause", "burst"),
+    [("blocking-call", {"blocked": 140, "idle": 20}), ("serialised-wait", {"idle": 160})],
+)
+def test_time_that_a_hypervisor_took_is_no_wait_for_certain(cause, burst):
+    low, _, high = part(run(idle=20), run(8, first=20, **burst), cause)
+    lower, _, higher = part(run(idle=20), run(8, first=20, stolen=10, **burst), cause)
+    assert low - lower == pytest.approx((10 + STEAL_TICK / MS) / 7)
+    assert high == higher
 
 
 def test_a_blocking_call_in_one_burst_may_have_happened_once():
