@@ -28,6 +28,7 @@ docs: $(VENV)/installed
 # The README's pictures, from what the plugin prints and writes. Needs Chromium.
 pictures: $(VENV)/installed
 	$(BIN)/python docs/pictures/draw.py
+	$(BIN)/python docs/pictures/wall_clock.py
 
 # The sdist and the wheel, checked and tried in fresh environments.
 dist: $(VENV)/installed
