@@ -19,7 +19,7 @@ LAYERS = [
     {"analysis"},
     {"asgi"},
     {"load", "reporting"},
-    {"gate"},
+    {"gate", "outcomes"},
     {"runner"},
     {"measuring", "default_runner"},
     {"scan"},
