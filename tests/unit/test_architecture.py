@@ -20,7 +20,7 @@ LAYERS = [
     {"asgi"},
     {"load", "reporting"},
     {"gate", "outcomes"},
-    {"runner"},
+    {"runner", "script"},
     {"measuring", "default_runner"},
     {"scan"},
     {"plugin", "__main__"},

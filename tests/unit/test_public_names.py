@@ -12,7 +12,8 @@ TYPED = """
 from typing_extensions import assert_type
 
 from pytest_nonblocking import (
-    LoopSentinel, Nonblocking, PytestNonblockingWarning, VirtualUser, __version__
+    LoopSentinel, Nonblocking, PytestNonblockingWarning, VirtualUser, __version__, app_client,
+    measure, virtual_user
 )
 
 
@@ -30,6 +31,13 @@ async def test_it(
     result = await nonblocking.measure(scenario, concurrency=8)
     assert_type(result.judgement.max_lag, float)
     assert issubclass(PytestNonblockingWarning, Warning)
+
+
+async def a_script(app: object) -> None:
+    async with app_client(app) as client:
+        outcome = await measure(lambda: client.get("/"), concurrency=8)
+    assert_type(outcome.message, str | None)
+    assert_type(virtual_user(), int)
 """
 
 
