@@ -63,8 +63,6 @@ async def measure(scenario: Body, **settings: Any) -> Outcome:
             packages=lambda: apps.packages_of(clients.apps, FRAMEWORKS),
         )
         return subject.conclude(evidence, held, place, wall)[0]
-    finally:
-        sentinel.abandon()
     if failed.concurrency > 1 and hasattr(failed.error, "add_note"):  # new in Python 3.11
         failed.error.add_note(only_in_a_burst(failed, "The scenario"))
     raise failed.error
