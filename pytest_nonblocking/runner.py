@@ -80,7 +80,7 @@ class TestRun:
         self._ctrl_c: CtrlC | None = None
         self._on_ctrl_c: Any = None
         self._rules = rules_of(settings.guard_calls)
-        self.before: list[Body] = []  # what runs once before the copies
+        self.before: list[Callable[[], Any]] = []  # what runs once before the copies
         self.notes: list[str] = []  # of the outcomes to come
         self.outcomes: list[Outcome] = []
         self.measurements: list[Measurement] = []  # the outcomes as records
