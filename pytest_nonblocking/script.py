@@ -10,6 +10,7 @@ from typing import Any
 
 import anyio
 import pytest
+from anyio.lowlevel import RunVar
 
 from .analysis.places import Place
 from .analysis.user_code import FRAMEWORKS
@@ -27,6 +28,7 @@ from .sentinel import Sentinel
 
 _OF_A_RUN = ("mode", "transport", "app", "inconclusive")
 """Settings of tests, which have no effect here."""
+_MEASURES: RunVar[bool] = RunVar("nonblocking_measures")  # one of each event loop
 _CLIENTS: ContextVar[Clients | None] = ContextVar("nonblocking_clients", default=None)
 
 
@@ -37,11 +39,23 @@ async def measure(scenario: Body, **settings: Any) -> Outcome:
     that returns an awaitable; ``settings`` are the marker's keywords, with its units, ranges and
     defaults, except ``mode``, ``transport``, ``app`` and ``inconclusive``. A fail is not raised:
     its text is ``outcome.message``. A scenario that cannot be measured has the verdict
-    ``"not-measured"``, and ``outcome.notes`` say why. Await one measurement before the next: two at
-    once on one loop measure each other. Raises whatever the scenario raises, and pytest.UsageError
-    for an unknown or invalid setting.
+    ``"not-measured"``, and ``outcome.notes`` say why. Raises whatever the scenario raises,
+    pytest.UsageError for an unknown or invalid setting, and RuntimeError while another measurement
+    runs on the loop.
     """
     held = _held(settings)
+    if _MEASURES.get(False):  # each would measure the other
+        raise RuntimeError(
+            "measure(): another measurement runs on this event loop; await it before the next"
+        )
+    _MEASURES.set(True)
+    try:
+        return await _measure(scenario, held)
+    finally:
+        _MEASURES.set(False)
+
+
+async def _measure(scenario: Body, held: Settings) -> Outcome:
     place = place_of(scenario)
     clients = _CLIENTS.get() or Clients("asgi")
     sentinel = Sentinel(held.max_lag, held.max_blocked)

@@ -178,6 +178,27 @@ def test_a_measurement_within_a_sentinel_counts_for_both():
     assert sentinel.max_blocked > 0.02
 
 
+def test_two_measurements_at_once_are_an_error_since_each_would_measure_the_other():
+    async def main():
+        both = measure(pause, concurrency=2), measure(pause, concurrency=2)
+        first, second = await asyncio.gather(*both, return_exceptions=True)
+        assert first.judgement.verdict == "pass"
+        assert isinstance(second, RuntimeError)
+        assert "another measurement runs on this event loop" in str(second)
+        return await measure(pause, concurrency=2)
+
+    assert asyncio.run(main()).judgement.verdict == "pass"
+
+
+def test_a_scenario_measures_no_scenario_of_its_own():
+    async def main():
+        with pytest.raises(RuntimeError, match="await it before the next"):
+            await measure(lambda: measure(pause))
+        return await measure(pause, concurrency=2)
+
+    assert asyncio.run(main()).judgement.verdict == "pass"
+
+
 class App:
     """An app that records its lifespan, and fails at the message ``broken``."""
 
