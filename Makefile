@@ -2,7 +2,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test faults lint docs dist schema matrix truth truth-quick truth-generated simulate peers
+.PHONY: demo test faults lint docs pictures dist schema matrix truth truth-quick truth-generated simulate peers
 
 # A table of the examples and one failure; ARGS=-v prints all that pytest prints.
 demo: $(VENV)/installed
@@ -24,6 +24,10 @@ lint: $(VENV)/installed
 # The site, in build/docs; a warning is an error.
 docs: $(VENV)/installed
 	$(BIN)/python -m sphinx --fail-on-warning --keep-going --quiet -b html docs build/docs
+
+# The README's pictures, from what the plugin prints and writes. Needs Chromium.
+pictures: $(VENV)/installed
+	$(BIN)/python docs/pictures/draw.py
 
 # The sdist and the wheel, checked and tried in fresh environments.
 dist: $(VENV)/installed

@@ -61,7 +61,11 @@ def main() -> None:
             archive.extractall(folder, filter="data")
         source = folder / sdist.name.removesuffix(".tar.gz")
         shutil.rmtree(source / "pytest_nonblocking")  # the installed one is tested
-        run(python, "-m", "pytest", "-q", "-n", "2", "-p", "no:cacheprovider", *TESTS, cwd=source)
+        pytest = [python, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
+        run(*pytest, "-n", "2", *TESTS, cwd=source)
+        # Only here: every pytest run of an environment with Locust loads gevent.
+        run(*pip, "locust")
+        run(*pytest, "tests/e2e/test_load_generators.py", cwd=source)
 
 
 if __name__ == "__main__":

@@ -305,6 +305,8 @@ class Run:
     """The stack of the callback that held the loop at the timeout, None if the loop was idle."""
     given_up: tuple[Stack, ...] = ()
     """The stacks of the tasks that ignored their cancellation, and stay suspended for ever."""
+    opened: int = 0
+    """The file descriptors that were opened during the run and stayed open: a pool that fills."""
 
     @property
     def residual(self) -> float:

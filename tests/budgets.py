@@ -31,6 +31,7 @@ def run(
     after=None,
     after_looks=None,
     pressure=0.0,
+    stolen=0.0,
     residual=0.0,
     requests=None,
     first=None,
@@ -53,7 +54,7 @@ def run(
         looks=looks or Looks(),
         after=after or Budget(),
         after_looks=after_looks or Looks(),
-        pressure=Pressure(pressure * MS),
+        pressure=Pressure(pressure * MS, stolen * MS),
         requests=concurrency if requests is None else requests,
         **fields,
     )

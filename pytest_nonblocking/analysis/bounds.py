@@ -94,9 +94,9 @@ def disturbance(run: Run) -> float:
     """Return how much the machine disturbed ``run``: CPU pressure and what our threads missed.
 
     Both are shares of the makespan. Beside busy processes the pressure is near 1 in each run, and
-    only the other differs.
+    only the other differs. What a hypervisor took is missed, too.
     """
-    missed = run.budget.descheduled + _delay(run)
+    missed = run.budget.descheduled + _delay(run) + run.pressure.stolen
     return pressed(run) + (missed / run.makespan if run.makespan > 0 else 0.0)
 
 
@@ -120,6 +120,9 @@ class Excess:
     A pool of two threads that serves a request each 20 ms is never full if the loop, on a machine
     with six busy tasks a core, gets to one each 33 ms."""
 
+    fills_a_pool: bool = False
+    """Whether connections, files or child processes were opened in the burst and stayed open."""
+
     @property
     def total(self) -> Bounds:
         """The sum over all causes."""
@@ -139,15 +142,17 @@ class Excess:
         """Return whether this burst is enough for a fail, because no one-off event looks like it.
 
         Waits in which each copy ends after the one before it are no one-off; if all copies are late
-        together, a server may have paused once. CPU on the loop is none if the single runs show it
-        too, and then they corroborate it; 120 ms of it were seen once in a burst of eight sleeps.
+        together, a server may have paused once, and if a pool fills, they wait for connections that
+        the next burst has (a database opened 7 of them one by one, in 247 ms). CPU on the loop is
+        none if the single runs show it too, and then they corroborate it; 120 ms of it were seen
+        once in a burst of eight sleeps.
         """
         limit = limit_at(self.alone.upper, limits)
         lower = 0.0
         for cause, part in self.parts.items():
             if cause == "gil-contention":
                 lower += part.lower
-            elif cause in _WAITS:
+            elif cause in _WAITS and not self.fills_a_pool:
                 lower += min(part.lower, self.growth.spread_idle)
         return lower > limit * (1 + self.margin)
 
@@ -199,6 +204,7 @@ def excess_of(
         offloaded=max(0.0, growth.offloaded - idle.gil.estimate),
         margin=MARGIN + MARGIN_PRESSED * pressed(burst),
         hidden=_hidden(burst, singles, growth, idle),
+        fills_a_pool=burst.opened > 0,
     )
 
 
@@ -253,7 +259,7 @@ def _without_excess_gil(growth: Growth) -> Growth:
     beyond both is a wait whose only look fell on its end: a sleep of 4 ms in a callback was called
     a wait for the GIL in 3 of 11 measurements on a quiet machine.
     """
-    excess = max(0.0, growth.gil - growth.gil_cpu - growth.pressure)
+    excess = max(0.0, growth.gil - growth.gil_cpu - growth.pressure - growth.stolen)
     return replace(
         growth,
         gil=growth.gil - excess,
@@ -264,9 +270,9 @@ def _without_excess_gil(growth: Growth) -> Growth:
 
 
 def _blocked(burst: Run, growth: Growth, looks: Looks) -> Bounds:
-    """Return what blocking calls add per request; a late server may explain part of it."""
+    """Return what blocking calls add per request; a late server or timer may explain part of it."""
     noise = min(share_served(burst.samples) * server_lateness(looks), growth.pressure)
-    lower = growth.blocked - growth.unwitnessed - noise
+    lower = growth.blocked - growth.unwitnessed - noise - growth.stolen
     return Bounds(max(0.0, lower), growth.blocked, growth.blocked)
 
 
@@ -352,7 +358,7 @@ def _wait(
     """
     # Only the time spent waiting for another process can be such a process's lateness.
     served = looks.external / looks.count if looks.count else 0.0
-    noise = growth.delay + min(served * server_lateness(looks), growth.pressure)
+    noise = growth.delay + min(served * server_lateness(looks), growth.pressure) + growth.stolen
     starved = zip(singles, _starved(singles, growth), strict=True)
     alone = statistics.median(run.budget.idle - lost for run, lost in starved)
     least = statistics.median(max(0.0, run.budget.idle - _delay(run)) for run in singles)

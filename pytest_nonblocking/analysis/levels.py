@@ -67,6 +67,9 @@ class Level:
 def level_at(concurrency: int, evidence: Evidence, limits: Limits) -> Level:
     """Return the level of ``concurrency`` copies; it has no excesses without usable bursts."""
     runs = [r for r in evidence.bursts if r.concurrency == concurrency and is_evidence(r)]
+    # A burst that fills a pool shows what opening connections costs, and the next ones what using
+    # them does.
+    runs = [r for r in runs if not r.opened] or runs
     # All bursts as quiet as the third-quietest, so that ties do not depend on the order.
     most = max(sorted(map(disturbance, runs))[:QUIETEST], default=0.0)
     quietest = [r for r in runs if disturbance(r) <= most]

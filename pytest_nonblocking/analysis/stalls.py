@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from ..model import Cause, Evidence, Limits, Reason, Run, Step
 from .bounds import cpu_spread, lateness_in, share_served
-from .growth import pace_of
+from .growth import pace_of, stolen_in
 from .intervals import Bounds
 from .tolerances import CALLBACK_MARGIN, CONVICTING, LONGEST_WAKEUPS, SINGLES
 
@@ -49,6 +49,7 @@ def _stall(step: Step, run: Run, evidence: Evidence, limits: Limits) -> Stall | 
     cpu = step.cpu / pace_of(run, evidence.calibration)
     # The machine may have delayed another process's response (2 ms became more than 5).
     noise = share_served(step.samples) * lateness_in(run, evidence, LONGEST_WAKEUPS)
+    noise += stolen_in(run)
     surely = max(0.0, blocked - noise)
     cause: Cause = "blocking-call" if blocked >= cpu else "cpu-on-loop"
     lag = Bounds(cpu / (1 + spread) + surely, cpu + blocked, cpu * (1 + spread) + blocked)

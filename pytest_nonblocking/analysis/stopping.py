@@ -85,5 +85,5 @@ def _mostly_waits(level: Level) -> bool:
 
 
 def _is_quiet(evidence: Evidence) -> bool:
-    waiting = sum(run.pressure.waiting for run in evidence.bursts)
+    waiting = sum(run.pressure.waiting + run.pressure.stolen for run in evidence.bursts)
     return waiting <= MARGIN * sum(run.makespan for run in evidence.bursts)

@@ -46,6 +46,9 @@ PART_OF_A_CORE = 1 / 3
 """What four busy processes on two cores leave of a core to a thread or a child process. On a system
 without schedstat, how long it waits for one is not known."""
 
+STEAL_TICK = 0.01
+"""Seconds by which the kernel's count of stolen time is coarse: a tick of /proc/stat (USER_HZ)."""
+
 BLIND = 0.1
 """Largest share of the time for which the loop may be descheduled on a system without schedstat."""
 

@@ -62,7 +62,7 @@ def _nothing_measured(settings: Settings, marked: int, tried: bool) -> str:
     elif tried:
         why = "each could not be; the reasons are above (require=0 accepts this)"
     else:
-        why = "each was skipped, or failed before its measurement (require=0 accepts this)"
+        why = "each was skipped, or failed before it had a verdict (require=0 accepts this)"
     return f"nonblocking: {plural(marked, 'marked test')}, none measured: {why}"
 
 

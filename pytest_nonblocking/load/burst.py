@@ -21,6 +21,7 @@ from ..sentinel import (
     Sentinel,
     suspended_stack,
 )
+from ..sentinel.system import descriptors
 from ..tasks import PATIENCE, Task, all_ended, ended_in_time, running_tasks, wake
 from .budget_window import BudgetWindow
 from .wait_looks import LOOK_EVERY, WaitLooks
@@ -151,6 +152,7 @@ class _Burst:
         self._others = tasks.independent()
         self._given_up: tuple[Stack, ...] = ()
         self._timed_out = self._announced = False
+        self._descriptors: frozenset[str] = frozenset()
         self._stuck: Stack | None = None
 
     async def run(self) -> Run:
@@ -198,6 +200,7 @@ class _Burst:
             timed_out=self._timed_out,
             stuck=self._stuck,
             given_up=self._given_up,
+            opened=descriptors.opened_since(self._descriptors),
             **self._window.figures,
         )
 
@@ -244,6 +247,7 @@ class _Burst:
 
     def _release(self) -> None:
         """Start all bodies at once, and the window with them unless a door starts it later."""
+        self._descriptors = descriptors.held()
         alarms = self._sentinel.alarms
         if self._door is not None:
             self._door.shut(self._concurrency, self._window.stretches(), self._begin_at_door)

@@ -42,8 +42,8 @@ SyncBody = Callable[[], object]
 _LOOK_EVERY = 0.25
 _GRACE = 1.0
 _NO_LOOP = (
-    "no asyncio event loop ran during the test; a test that is a plain function is measured on the "
-    "event loop of Starlette's TestClient, so send its requests through one"
+    "no event loop of asyncio's own ran during the test (trio's and uvloop's are not seen); a "
+    "plain test is measured on the loop of Starlette's TestClient, so send its requests through one"
 )
 _LOOP_EACH = (
     "each request ran on its own event loop, so requests could not wait for one another: lag and "

@@ -42,7 +42,8 @@ def postgresql():
                 **user,
             )
 
-        call("initdb", "-D", f"{folder}/data", "-U", "postgres", "-A", "trust", "--no-sync")
+        how = ("-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-sync")
+        call("initdb", "-D", f"{folder}/data", *how)
         options = f"-c listen_addresses=127.0.0.1 -p {port} -k {folder} -c fsync=off"
         call("pg_ctl", "-D", f"{folder}/data", "-o", options, "-l", f"{folder}/log", "-w", "start")
         try:

@@ -32,6 +32,7 @@ _BLOCK = re.compile(
 _FILE = re.compile(r"(?:#|//|--) ([\w./-]+\.\w+|Makefile)")
 _WRITTEN = {"python", "toml", "ini", "yaml", "text", "json", "javascript"}
 _COMMAND = re.compile(r"^\$ ((?:.*\\\n)*.*)", re.MULTILINE)
+_SLOWER = r"( × [\d.]+ slower machine)?"
 _INSTALLS = re.compile(r"(python -m )?pip install ")
 
 
@@ -143,4 +144,6 @@ def as_pattern(line: str) -> str:
     pattern = re.sub(r"\\?\d+(\\?\.\d+)?", r"[\\d.]+", pattern)
     pattern = re.sub(r"(,\\ \[\\d\.\]\+\\ ms\\ of\\ noise)", r"(\1)?", pattern)
     pattern = re.sub(r"={3,}", "=+", pattern)
+    pattern = re.sub(r"(\\ ){2,}", r"\\ +", pattern)  # the columns of a table
+    pattern = pattern.replace(r"\(default\)", rf"\(default\){_SLOWER}")
     return pattern + ".*" * line.endswith("…")

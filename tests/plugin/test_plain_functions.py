@@ -174,7 +174,7 @@ def test_a_plain_function_without_any_loop_is_not_measured(webapp):
     )
     result = webapp.runpytest("-v", "-W", "default")
     result.assert_outcomes(passed=1, warnings=1)
-    result.stdout.fnmatch_lines(["*no asyncio event loop ran*"])
+    result.stdout.fnmatch_lines(["*no event loop of asyncio's own ran*"])
 
 
 def test_an_ordinary_failure_stays_one_and_names_the_copy_where_only_a_burst_fails(webapp):

@@ -310,3 +310,27 @@ def test_an_answer_for_which_another_request_waits_is_let_out(measured):
 def test_what_fails_in_a_burst_leaves_nobody_at_the_door(measured):
     assert "fails_in_a_burst" not in measured  # an ordinary failure
     assert only(measured["handler_raises"])["verdict"] in ("pass", "inconclusive")
+
+
+def test_a_test_on_trio_is_measured_behind_a_server(pytester):
+    pytest.importorskip("trio", reason="trio is not installed")
+    pytester.makepyfile(
+        webapp=APP,
+        test_it="""
+        import pytest
+
+        @pytest.fixture
+        def anyio_backend():
+            return "trio"
+
+        @pytest.mark.anyio
+        @pytest.mark.nonblocking(concurrency=8, transport="uvicorn", app="webapp:app")
+        @pytest.mark.parametrize("path", ["/in-thread", "/lock"])
+        async def test_it(nonblocking_client, path):
+            await nonblocking_client.get(path)
+        """,
+    )
+    pytester.makeini(INI)
+    result = pytester.runpytest_subprocess("-v", "-p", "no:randomly")
+    result.assert_outcomes(passed=1, failed=1)
+    result.stdout.fnmatch_lines(["*GET /lock makes requests wait for one another*"])

@@ -1,17 +1,19 @@
 """Lower and upper bounds of each part of the excess, from literal budgets in milliseconds."""
 
 import pytest
-from budgets import LIMITS, MS, blind_looks, budget, excess, looks, part, run
+from budgets import LIMITS, MS, blind_looks, budget, evidence, excess, looks, part, run
 
 from pytest_nonblocking.analysis.bounds import alone_bounds, is_evidence, pressed
 from pytest_nonblocking.analysis.growth import Growth
 from pytest_nonblocking.analysis.intervals import share_between
+from pytest_nonblocking.analysis.levels import level_at
 from pytest_nonblocking.analysis.tolerances import (
     CPU_SPREAD,
     LEAST_EXCESS,
     MARGIN,
     RESIDUAL_SECONDS,
     RESIDUAL_SHARE,
+    STEAL_TICK,
 )
 from pytest_nonblocking.model import Calibration, Limits, Pool
 
@@ -366,6 +368,32 @@ def test_waits_that_all_ended_late_together_may_have_happened_once():
     assert queue.convicts(LIMITS)
     assert not together.convicts_alone(LIMITS)
     assert queue.convicts_alone(LIMITS)
+
+
+def test_waits_of_a_burst_that_fills_a_pool_may_have_happened_once():
+    filling = excess(ASYNC, run(8, cpu=4, idle=200, first=25, opened=7))
+    assert filling.convicts(LIMITS)
+    assert not filling.convicts_alone(LIMITS)
+
+
+def test_a_burst_that_fills_a_pool_counts_until_there_is_one_that_does_not():
+    filling = run(8, cpu=4, idle=200, first=25, opened=7)
+    steady = run(8, cpu=4, idle=20)
+    only = level_at(8, evidence(ASYNC, filling), LIMITS)
+    assert only.only_fails(LIMITS)
+    both = level_at(8, evidence(ASYNC, filling, steady), LIMITS)
+    assert both.acquits(LIMITS)
+
+
+@pytest.mark.parametrize(
+    ("cause", "burst"),
+    [("blocking-call", {"blocked": 140, "idle": 20}), ("serialised-wait", {"idle": 160})],
+)
+def test_time_that_a_hypervisor_took_is_no_wait_for_certain(cause, burst):
+    low, _, high = part(run(idle=20), run(8, first=20, **burst), cause)
+    lower, _, higher = part(run(idle=20), run(8, first=20, stolen=10, **burst), cause)
+    assert low - lower == pytest.approx((10 + STEAL_TICK / MS) / 7)
+    assert high == higher
 
 
 def test_a_blocking_call_in_one_burst_may_have_happened_once():

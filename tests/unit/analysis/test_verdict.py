@@ -612,6 +612,22 @@ def test_a_step_clear_of_its_limit_is_judged(blocked, word):
     assert judge(single, *bursts, limits=limits).verdict == word
 
 
+@pytest.mark.parametrize(("stolen", "word"), [(0, "fail"), (10, "inconclusive")])
+def test_a_short_sleep_that_a_hypervisor_may_have_made_long_is_no_fail(stolen, word):
+    alone = run(blocked=3, idle=100, steps=(step(blocked=3, state="sleep"),))
+    late = step(blocked=8, state="sleep")
+    bursts = [run(n, blocked=3 * n + 10, idle=100, steps=(late,), stolen=stolen) for n in (8, 20)]
+    found = judge(alone, bursts[0], *bursts[1:] * 3, limits=Limits(concurrency=20))
+    assert found.verdict in (word, "pass")
+    assert (found.verdict == "fail") is (stolen == 0)
+
+
+def test_a_long_sleep_fails_whatever_a_hypervisor_took():
+    alone = run(blocked=50, steps=(step(blocked=50, state="sleep"),), stolen=10)
+    burst = run(8, blocked=400, steps=(step(blocked=50, state="sleep"),), stolen=20)
+    assert judge(alone, burst).verdict == "fail"
+
+
 def test_a_verdict_that_is_certain_is_near_nothing():
     assert judge(ASYNC, ASYNC_8, ASYNC_50).near == ""
     burst = run(8, cpu=96)
