@@ -1,7 +1,8 @@
 """pytest plugin that finds ASGI handlers that block the event loop or make requests queue.
 
 ``Nonblocking``, ``LoopSentinel`` and ``VirtualUser`` are the types of the fixtures, for
-annotations. Every pytest run loads this module, so it imports them on use.
+annotations. ``measure``, ``app_client``, ``virtual_user`` and ``LoopSentinel`` need no pytest
+session. Every pytest run loads this module, so it imports them on use.
 """
 
 from __future__ import annotations
@@ -12,8 +13,10 @@ from .categories import InconclusiveWarning, NotMeasuredWarning, PytestNonblocki
 
 if TYPE_CHECKING:
     from .load.burst import VirtualUser
+    from .load.burst import current_copy as virtual_user
     from .measuring import Nonblocking
     from .scan.setup import Scan
+    from .script import app_client, measure
     from .sentinel import Sentinel as LoopSentinel
 
     __version__: str
@@ -27,12 +30,18 @@ __all__ = [
     "Scan",
     "VirtualUser",
     "__version__",
+    "app_client",
+    "measure",
+    "virtual_user",
 ]
 _ON_USE = {
     "LoopSentinel": ("sentinel", "Sentinel"),
     "Nonblocking": ("measuring", "Nonblocking"),
     "Scan": ("scan.setup", "Scan"),
     "VirtualUser": ("load.burst", "VirtualUser"),
+    "app_client": ("script", "app_client"),
+    "measure": ("script", "measure"),
+    "virtual_user": ("load.burst", "current_copy"),
 }
 
 

@@ -6,6 +6,7 @@ that has the plugin, so it imports nothing but pytest.
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 import math
 import re
@@ -606,16 +607,25 @@ def add_options(parser: pytest.Parser) -> None:
 
 def from_config(config: pytest.Config) -> Settings:
     """Resolve command line, ini file and defaults; raise pytest.UsageError for bad input."""
-    values: dict[str, Any] = {}
-    origins: dict[str, str] = {}
-    for option in OPTIONS:
-        raw, origin = _raw(config, option)
-        values[option.name] = None if raw is None else _checked(option, raw, origin)
-        origins[option.name] = origin
-    settings = Settings(**values, origins=origins)
+    settings = _resolved(functools.partial(_raw, config))
     for pattern in settings.scan_limits:
         settings.for_operation([pattern])  # validates what it sets
     return settings
+
+
+def defaults() -> Settings:
+    """Return the settings of a run that sets none."""
+    return _resolved(lambda option: (option.default, "default"))
+
+
+def _resolved(raw_of: Callable[[Option], tuple[Any, str]]) -> Settings:
+    values: dict[str, Any] = {}
+    origins: dict[str, str] = {}
+    for option in OPTIONS:
+        raw, origin = raw_of(option)
+        values[option.name] = None if raw is None else _checked(option, raw, origin)
+        origins[option.name] = origin
+    return Settings(**values, origins=origins)
 
 
 def _raw(config: pytest.Config, option: Option) -> tuple[Any, str]:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 from .load.burst import Body, set_up
 from .model import Outcome
 from .runner import TestRun
+
+_Hook = TypeVar("_Hook", bound=Callable[[], object])
 
 
 class Nonblocking:
@@ -29,7 +31,7 @@ class Nonblocking:
             scenario, self._run.settings.overlay(settings, "nonblocking.measure()")
         )
 
-    def before(self, hook: Body) -> Body:
+    def before(self, hook: _Hook) -> _Hook:
         """Have ``hook`` run once, on the test's loop, before the first measured run; return it.
 
         Call it from a fixture, or use it as a decorator there: a login or the data that the test

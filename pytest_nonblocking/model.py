@@ -542,3 +542,5 @@ class Outcome:
     """The top-level packages of the application."""
     findings: tuple[Finding, ...] = ()
     """What the guard found, the slowest first."""
+    message: str | None = None
+    """The whole text of a fail."""

@@ -10,14 +10,13 @@ import signal
 import threading
 import warnings
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from .analysis import attribution, findings, verdict
 from .analysis.places import Place
 from .analysis.user_code import FRAMEWORKS
 from .asgi import apps
@@ -28,15 +27,17 @@ from .clocks import CLOCKS
 from .config import Settings
 from .ctrl_c import CtrlC
 from .gate.baseline import BASELINE
-from .guard import CallProfile, rules_of
+from .guard import rules_of
 from .load import scenario
 from .load import sync_tests as threads
 from .load.burst import Body, BodyFailedError
-from .load.guarded import Guard, end_profile
+from .load.gathering import gather, only_in_a_burst, seconds_since, why_unmeasured
+from .load.guarded import end_profile, guard_of
+from .load.schedule import Progress as ProgressOf
 from .load.time_limit import TimeLimit
-from .model import Culprit, Evidence, Finding, Judgement, Limit, Limits, Outcome
-from .reporting import escaped, guard_words
-from .reporting.advice import notes_for
+from .model import Evidence, Limit, Limits, Outcome
+from .outcomes import Subject, limits_of, place_of
+from .reporting import escaped
 from .reporting.json_report import measurement
 from .reporting.output import Output
 from .reporting.progress import Progress
@@ -45,26 +46,9 @@ from .sentinel import (
     Driver,
     LastStacks,
     LoopsUsed,
-    NoDescriptorLeftError,
-    NoThreadLeftError,
     Sentinel,
-    UnsupportedLoopError,
     cpu_of_other_thread,
 )
-
-_SHOWN_LIMITS = (
-    "concurrency",
-    "max_serial_fraction",
-    "max_lag",
-    "max_blocked",
-    "cpu_allowance",
-    "allow",
-    "timeout",
-    "guard",
-    "guard_categories",
-    "guard_allow",
-)
-
 
 _UNFINISHED = (
     "the run ended before this test finished (worker crash, interrupt or pytest.exit); run it again"
@@ -78,13 +62,6 @@ _COLLECT_EVERY = 32
 Python collects old objects only when a quarter of the heap is new."""
 _MEASURES = frozenset(("nonblocking", "loop_sentinel"))
 """Fixtures of tests that decide by themselves what is measured."""
-
-
-def limits_of(settings: Settings) -> Limits:
-    """Return the settings that are limits of the verdict."""
-    values = {name: getattr(settings, name) for name in _SHOWN_LIMITS}
-    names = {name: tuple(values[name]) for name in ("allow", "guard_allow")}
-    return Limits(**values | names)
 
 
 class TestRun:
@@ -103,7 +80,7 @@ class TestRun:
         self._ctrl_c: CtrlC | None = None
         self._on_ctrl_c: Any = None
         self._rules = rules_of(settings.guard_calls)
-        self.before: list[Body] = []  # what runs once before the copies
+        self.before: list[Callable[[], Any]] = []  # what runs once before the copies
         self.notes: list[str] = []  # of the outcomes to come
         self.outcomes: list[Outcome] = []
         self.measurements: list[Measurement] = []  # the outcomes as records
@@ -114,7 +91,7 @@ class TestRun:
         """Return the measurements that hold until the test ends, empty if it is not measured."""
         if not self._marked:
             return []
-        return [measurement(self._unmeasured(_UNFINISHED, self.settings), self._rootdir)]
+        return [self._subject().unmeasured(_UNFINISHED, self.settings)[1]]
 
     def client_for(self, app: Any) -> Any:
         """Return a new client for ``app``, whose lifespan spans the body of the test."""
@@ -136,7 +113,7 @@ class TestRun:
                 try:
                     await self._clients.startup()
                     self._measure_live_loop()
-                    await self._run_test(functools.partial(test, *args, **kwargs), _place_of(test))
+                    await self._run_test(functools.partial(test, *args, **kwargs), place_of(test))
                 finally:
                     self.sentinel.abandon()
                     # Shut the app down even if the runner has cancelled the test.
@@ -198,7 +175,7 @@ class TestRun:
         def run(*args: Any, **kwargs: Any) -> None:
             __tracebackhide__ = True
             evidence, wall = self._evidence_of_function(functools.partial(test, *args, **kwargs))
-            self._conclude(evidence, self.settings, _place_of(test), wall)
+            self._conclude(evidence, self.settings, place_of(test), wall)
             self._enforce()
 
         return run
@@ -240,7 +217,7 @@ class TestRun:
     async def measure(self, body: Body, settings: Settings) -> Outcome:
         """Measure ``body`` on the running loop, and record and return the outcome."""
         evidence, wall = await self._evidence(body, settings)
-        return self._conclude(evidence, settings, _place_of(body), wall)
+        return self._conclude(evidence, settings, place_of(body), wall)
 
     async def _watch_test(self, body: Body, place: Place | None) -> None:
         __tracebackhide__ = True
@@ -248,20 +225,20 @@ class TestRun:
         began = CLOCKS.wall_ns()
         # The one run is judged, too, and the guard slows it down: only on demand.
         is_asked = self.settings.origins["guard"] != "default"
-        guard = self._guard(self.settings) if is_asked else None
+        guard = guard_of(self.settings.guard, self._rules) if is_asked else None
         profile = None if guard is None else guard()
         try:
             self.sentinel.start()
             if profile is not None:
                 self.sentinel.on_loop(profile.install)
         except Exception as error:
-            evidence = Evidence(unmeasured=_why_unmeasured(error))
+            evidence = Evidence(unmeasured=why_unmeasured(error))
         try:
             await body()
         finally:
             if profile is not None:
                 end_profile(profile, self.sentinel)
-        wall = _seconds_since(began)
+        wall = seconds_since(began)
         if self.sentinel.running:
             evidence = scenario.watched(self.sentinel, self._clients.transports, wall, profile)
         self._conclude(evidence, self.settings, place, wall)
@@ -272,49 +249,30 @@ class TestRun:
         self._conclude(evidence, self.settings, place, wall)
 
     async def _evidence(self, body: Body, settings: Settings) -> tuple[Evidence, float]:
-        """Return the evidence and the seconds that it took.
-
-        An exception of the body is raised unchanged. A fault of the plugin is not raised; if the
-        body has not run by then, it runs once without being measured.
-        """
+        """Return the evidence and the seconds that it took; raises what the body raises."""
         __tracebackhide__ = True
-        began = CLOCKS.wall_ns()
-        ran = False
-        recorder = self._clients.recorder
-
-        async def counted() -> object:
-            nonlocal ran
-            if ran:
-                return await body()
-            ran = True
-            with recorder.recording():  # the warm-up
-                return await body()
-
-        limits, live = limits_of(settings), self._clients.live
-        output = Output(self._item)
+        limits, output = limits_of(settings), Output(self._item)
         try:
-            with Progress(self._item.config, limits) as progress, output:
-                evidence = await scenario.measure(
-                    counted,
-                    limits,
-                    self.sentinel,
-                    transports=self._clients.transports,
-                    door=None if live is None else live.door,
-                    progress=output.between(progress),
-                    guard=self._guard(settings),
-                    before=self._run_before if self.before else None,
-                )
+            return await gather(
+                body,
+                limits,
+                self.sentinel,
+                self._clients,
+                self._shown(limits, output),
+                guard=guard_of(settings.guard, self._rules),
+                before=self._run_before if self.before else None,
+            )
         except BodyFailedError as failure:
             failed = failure.with_traceback(None)  # whose frames hold the evidence
-        except Exception as error:
-            unmeasured = self._clients.why_ended() or _why_unmeasured(error)
-            if not ran:
-                await body()
-            return Evidence(unmeasured=unmeasured), _seconds_since(began)
-        else:
-            return replace(evidence, sent=recorder.take()), _seconds_since(began)
         self._tell_of_burst(failed, output)
         raise failed.error
+
+    @contextmanager
+    def _shown(self, limits: Limits, output: Output) -> Iterator[ProgressOf]:
+        """Show how far a measurement has come, and what one of its copies prints."""
+        __tracebackhide__ = True
+        with Progress(self._item.config, limits) as progress, output:
+            yield output.between(progress)
 
     def is_set_up(self) -> None:
         """Forget the requests recorded so far, which are the set-up's."""
@@ -334,12 +292,6 @@ class TestRun:
                 )
             hook()
 
-    def _guard(self, settings: Settings) -> Guard | None:
-        """Return what makes a profile for a run under the guard, None if it is off."""
-        if settings.guard == "off":
-            return None
-        return functools.partial(CallProfile, self._rules)
-
     def _evidence_of_function(self, body: Callable[[], object]) -> tuple[Evidence, float]:
         """Return the evidence for a plain function, and the seconds that it took."""
         __tracebackhide__ = True
@@ -350,23 +302,26 @@ class TestRun:
         with LoopsUsed() as loops:
             late = test.run(loops)
         if late is not None:
-            return threads.timed_out(late), _seconds_since(began)
+            return threads.timed_out(late), seconds_since(began)
         try:
-            with Progress(self._item.config, limits) as progress, output:
-                evidence = test.measure(loops, output.between(progress), self._guard(self.settings))
+            guard = guard_of(self.settings.guard, self._rules)
+            with self._shown(limits, output) as progress:
+                evidence = test.measure(loops, progress, guard)
         except BodyFailedError as failure:
             failed = failure.with_traceback(None)  # whose frames hold the evidence
         except Exception as error:
-            return Evidence(unmeasured=_why_unmeasured(error)), _seconds_since(began)
+            return Evidence(unmeasured=why_unmeasured(error)), seconds_since(began)
         else:
-            return evidence, _seconds_since(began)
+            return evidence, seconds_since(began)
         self._tell_of_burst(failed, output)
         raise failed.error
 
     def _tell_of_burst(self, failed: BodyFailedError, output: Output) -> None:
         output.failed(failed.copy)
         if failed.concurrency > 1:
-            self._item.add_report_section("call", "nonblocking", _only_in_a_burst(failed))
+            self._item.add_report_section(
+                "call", "nonblocking", only_in_a_burst(failed, "The test")
+            )
 
     def _conclude(
         self,
@@ -375,21 +330,21 @@ class TestRun:
         place: Place | None,
         wall: float,
     ) -> Outcome:
-        try:
-            limits, packages = limits_of(settings), self._packages()
-            found = findings.find(evidence.guarded, self._rules.exempt, place, packages)
-            measured_alone = verdict.judge(evidence, limits)
-            judgement = findings.convicted(measured_alone, evidence.guarded, found, limits)
-            culprit = attribution.find(evidence, judgement, place, packages)
-            culprit = findings.named(culprit, judgement, found, limits)
-            outcome = self._outcome(evidence, settings, judgement, culprit, wall, packages, found)
-            measured = measurement(outcome, self._rootdir)
-        except Exception as error:
-            outcome = self._unmeasured(_why_unmeasured(error), settings, wall)
-            measured = measurement(outcome, self._rootdir)
+        notes = tuple(self.notes)
+        outcome, measured = self._subject().conclude(evidence, settings, place, wall, notes)
         self.outcomes.append(outcome)
         self.measurements.append(measured)
         return outcome
+
+    def _subject(self) -> Subject:
+        item = self._item
+        return Subject(
+            nodeid=item.nodeid,
+            name=item.name,
+            rootdir=self._rootdir,
+            rules=self._rules,
+            packages=self._packages,  # which refers to this object: do not keep it
+        )
 
     def _packages(self) -> frozenset[str]:
         """Return the top-level packages of the apps that the test uses.
@@ -401,40 +356,6 @@ class TestRun:
         held = [getattr(one, "app", None) for one in (*fixtures, *transports)]
         named = self._item.funcargs.get("nonblocking_app")
         return apps.packages_of([*self._clients.apps, named, *held], FRAMEWORKS)
-
-    def _unmeasured(self, why: str, settings: Settings, wall: float = 0.0) -> Outcome:
-        evidence = Evidence(unmeasured=why)
-        return self._outcome(evidence, settings, Judgement("not-measured"), None, wall)
-
-    def _outcome(
-        self,
-        evidence: Evidence,
-        settings: Settings,
-        judgement: Judgement,
-        culprit: Culprit | None,
-        wall: float,
-        packages: frozenset[str] = frozenset(),
-        found: tuple[Finding, ...] = (),
-    ) -> Outcome:
-        limits = {
-            name: Limit(getattr(settings, name), settings.origins[name]) for name in _SHOWN_LIMITS
-        }
-        return Outcome(
-            nodeid=escaped.line(self._item.nodeid),
-            target=escaped.line(attribution.target(evidence) or self._item.name),
-            judgement=judgement,
-            evidence=evidence,
-            limits=limits,
-            culprit=culprit,
-            notes=(
-                *self.notes,
-                *notes_for(judgement, evidence, limits),
-                *guard_words.notes(found, evidence, limits, culprit, self._rootdir),
-            ),
-            wall=wall,
-            packages=packages,
-            findings=found,
-        )
 
     def _enforce(self) -> None:
         """Enforce the last outcome, in the call phase like any other failure."""
@@ -506,19 +427,6 @@ def _accepted(measured: Measurement, baseline: str) -> Measurement:
     return replace(measured, record=replace(measured.record, accepted_by="baseline", notes=notes))
 
 
-def _seconds_since(began_ns: int) -> float:
-    return (CLOCKS.wall_ns() - began_ns) / 1e9
-
-
-def _place_of(test: Callable[..., object]) -> Place | None:
-    while isinstance(test, functools.partial):
-        test = test.func
-    code = getattr(inspect.unwrap(test), "__code__", None)
-    if code is None:
-        return None
-    return code.co_filename, getattr(code, "co_qualname", code.co_name)
-
-
 def _stderr_for_stacks(config: pytest.Config) -> int | None:
     """Return the descriptor to which pytest's faulthandler prints, past any capture.
 
@@ -539,20 +447,3 @@ def _skipped(why: str) -> BaseException:
         return pytest.skip.Exception(why, _use_item_location=True)
     except TypeError:  # the keyword is not public
         return pytest.skip.Exception(why)
-
-
-def _why_unmeasured(error: Exception) -> str:
-    if isinstance(error, (UnsupportedLoopError, NoDescriptorLeftError, NoThreadLeftError)):
-        return str(error)
-    return (
-        f"internal error in pytest-nonblocking ({type(error).__name__}: {error}); please report it"
-    )
-
-
-def _only_in_a_burst(failure: BodyFailedError) -> str:
-    return (
-        f"The test passed alone, but failed as copy {failure.copy} of {failure.concurrency} "
-        "concurrent copies (numbered from 0).\nIf the copies share data, make it unique with the "
-        "virtual_user fixture: virtual_user() returns the index of the running copy.\nOtherwise "
-        "the app itself fails under concurrency."
-    )

@@ -36,7 +36,7 @@ class Clients:
         if not callable(app):
             raise TypeError(
                 f"nonblocking: the app is {app!r}, which is not callable; have the fixture "
-                "`nonblocking_app` return an ASGI application"
+                "`nonblocking_app` return an ASGI application, or give `app_client` one"
             )
         self.apps.append(app)
         if self._server == "asgi":

@@ -18,11 +18,11 @@ Message = MutableMapping[str, Any]
 ASGIApp = Callable[..., Awaitable[None]]
 
 
-class AppStartupError(Exception):
+class AppStartupError(RuntimeError):
     """The app's lifespan failed at start-up; the message contains the app's own."""
 
 
-class AppShutdownError(Exception):
+class AppShutdownError(RuntimeError):
     """The app's lifespan failed at shutdown or did not respond."""
 
 

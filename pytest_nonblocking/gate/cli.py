@@ -7,11 +7,12 @@ import io
 import os
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib import metadata
 from pathlib import Path
+from typing import Any, NamedTuple
 
-from ..reporting import escaped, files, load_script, loading, terminal
+from ..reporting import escaped, files, load_script, loading, speedscope, terminal
 from ..reporting.atomic import write_text
 from ..reporting.failures_shown import lines_of
 from ..reporting.json_report import schema
@@ -25,7 +26,30 @@ _EXIT = """\
 exit status: 0 if nothing is wrong, 1 if something got worse (compare) or failed (show), 2 for a
 file that cannot be read or written, or bad usage
 """
-_SCRIPTS = {"k6": "k6.js", "locust": "locustfile.py"}
+
+
+class _Export(NamedTuple):
+    """What a report is exported to: the default output, and what makes it of which facts."""
+
+    output: str
+    found_in: Callable[[Report], Sequence[Any]]
+    write: Callable[[Sequence[Any], str, str], str]
+    facts: str
+    which: str
+
+
+_OF_REQUESTS = (
+    "requests",
+    "only those that a measured test sends through the fixture nonblocking_client are recorded",
+)
+_OF_STACKS = ("stacks", "no test held the event loop or waited for long")
+_EXPORTS = {
+    "k6": _Export("k6.js", load_script.scenarios, load_script.k6, *_OF_REQUESTS),
+    "locust": _Export("locustfile.py", load_script.scenarios, load_script.locust, *_OF_REQUESTS),
+    "speedscope": _Export(
+        "stacks.speedscope.json", speedscope.profiled, speedscope.render, *_OF_STACKS
+    ),
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -43,7 +67,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if given.command == "show":
             return _show(_report(given.file))
         if given.command == "export":
-            return _export(_report(given.file), given.engine, given.output, given.force)
+            return _export(_report(given.file), _EXPORTS[given.to], given.output, given.force)
         return _html(
             _report(given.file), given.output or given.file.with_suffix(".html"), given.force
         )
@@ -77,16 +101,14 @@ def _parser() -> argparse.ArgumentParser:
     html.add_argument("-o", "--output", type=Path, help="default: FILE.html")
     html.add_argument("--force", action="store_true", help="replace a file that is there")
     export = commands.add_parser(
-        "export", help="a script for a load generator that sends a report's requests", epilog=_EXIT
+        "export", help="a report's requests or stacks, written for another tool", epilog=_EXIT
     )
     export.add_argument("file", metavar="FILE.json", type=Path)
-    engines = export.add_mutually_exclusive_group(required=True)
-    for engine, name in _SCRIPTS.items():
-        about = f"for {engine}; the default output is {name}"
-        engines.add_argument(
-            f"--{engine}", dest="engine", action="store_const", const=engine, help=about
-        )
-    export.add_argument("-o", "--output", type=Path, help="the script to write")
+    tools = export.add_mutually_exclusive_group(required=True)
+    for tool, to in _EXPORTS.items():
+        about = f"the {to.facts}, for {tool}; the default output is {to.output}"
+        tools.add_argument(f"--{tool}", dest="to", action="store_const", const=tool, help=about)
+    export.add_argument("-o", "--output", type=Path, help="the file to write")
     export.add_argument("--force", action="store_true", help="replace a file that is there")
     commands.add_parser("schema", help="the JSON Schema of a report", epilog=_EXIT)
     return parser
@@ -168,20 +190,15 @@ def _html(report: Report, output: Path, force: bool) -> int:
     return 0
 
 
-def _export(report: Report, engine: str, output: Path | None, force: bool) -> int:
-    path = output or Path(_SCRIPTS[engine])
-    _check(path, force, Path(_SCRIPTS[engine]).suffix)
-    scenarios = load_script.scenarios(report)
-    if not scenarios:
-        raise files.CannotWriteError(
-            "the report holds no requests: only those that a measured test sends through the "
-            "fixture nonblocking_client are recorded"
-        )
-    write = load_script.locust if engine == "locust" else load_script.k6
-    tool = f"{report.tool.name} {report.tool.version}"
-    _write(path, write(scenarios, tool, path.name))
-    if left_out := len(report.tests) - len(scenarios):
-        print(f"left out: {plural(left_out, 'measurement')} without requests")
+def _export(report: Report, to: _Export, output: Path | None, force: bool) -> int:
+    path = output or Path(to.output)
+    _check(path, force, Path(to.output).suffix)
+    found = to.found_in(report)
+    if not found:
+        raise files.CannotWriteError(f"the report holds no {to.facts}: {to.which}")
+    _write(path, to.write(found, f"{report.tool.name} {report.tool.version}", path.name))
+    if left_out := len(report.tests) - len(found):
+        print(f"left out: {plural(left_out, 'measurement')} without {to.facts}")
     return 0
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
-from ..guard import CallProfile
+from ..guard import CallProfile, Rules
 from ..model import Guarded, Run
 from ..sentinel import LoopClosedError, LoopUnreachableError, Sentinel
 from .burst import BodyFailedError
@@ -15,6 +16,11 @@ Guard = Callable[[], CallProfile]
 
 _HELD = "a callback held the loop in the guard's run"
 LATE = "the guard's run did not end before its timeout"
+
+
+def guard_of(mode: str, rules: Rules) -> Guard | None:
+    """Return what makes a profile with ``rules`` for a run, None if the setting guard is off."""
+    return None if mode == "off" else functools.partial(CallProfile, rules)
 
 
 async def guarded_run(

@@ -32,15 +32,15 @@ class Scan:
         inputs: Mapping[str, Mapping[str, Any]] | None = None,
         before: Before | None = None,
     ) -> None:
-        self.headers = _of_text("headers", headers)
-        self.cookies = _of_text("cookies", cookies)
-        self.inputs = _checked_inputs(inputs)
+        self.headers: dict[str, str] = _of_text("headers", headers)
+        self.cookies: dict[str, str] = _of_text("cookies", cookies)
+        self.inputs: dict[str, Mapping[str, Any]] = _checked_inputs(inputs)
         if before is not None and not callable(before):
             raise pytest.UsageError(
                 f"nonblocking_scan: before is {before!r}, but must be a coroutine function that "
                 "takes the client"
             )
-        self.before = before
+        self.before: Before | None = before
 
     def values_for(self, operation: Operation) -> dict[str, Any]:
         """Return the values that the user gives for ``operation``; later patterns win.

@@ -220,3 +220,33 @@ def test_a_reader_that_leaves_is_no_fault(folder):
         check=False,
     )
     assert done.stderr == ""
+
+
+def test_stacks_are_exported_to_speedscope_and_no_file_is_replaced_unless_forced(folder, call):
+    done = call("export", "b.json", "--speedscope")
+    assert done.returncode == 0
+    assert done.stdout.splitlines() == [
+        "wrote stacks.speedscope.json",
+        "left out: 1 measurement without stacks",
+    ]
+    content = json.loads((folder / "stacks.speedscope.json").read_text("utf-8"))
+    assert content["exporter"] == "pytest-nonblocking 0.1.0"
+    assert content["name"] == "stacks.speedscope.json"
+    again = call("export", "b.json", "--speedscope")
+    assert again.returncode == 2
+    assert "stacks.speedscope.json is there already" in again.stderr
+    assert call("export", "b.json", "--speedscope", "--force").returncode == 0
+
+
+def test_a_report_without_stacks_is_not_exported(folder, call):
+    done = call("export", "a.json", "--speedscope", "-o", "out.json")
+    assert done.returncode == 2
+    assert "error: the report holds no stacks: no test held the event loop" in done.stderr
+    assert not (folder / "out.json").exists()
+
+
+def test_an_export_needs_one_tool_and_the_ending_that_it_reads(call):
+    assert call("export", "b.json").returncode == 2
+    assert call("export", "b.json", "--speedscope", "--k6").returncode == 2
+    done = call("export", "b.json", "--speedscope", "-o", "out.txt")
+    assert "cannot write out.txt: the ending must be .json" in done.stderr

@@ -1,0 +1,89 @@
+"""Gathering the evidence of one scenario, whatever goes wrong in the plugin itself."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from dataclasses import replace
+
+from ..asgi.lifecycle import Clients
+from ..clocks import CLOCKS
+from ..model import Evidence, Limits
+from ..sentinel import NoDescriptorLeftError, NoThreadLeftError, Sentinel, UnsupportedLoopError
+from . import scenario
+from .burst import Body, BodyFailedError
+from .guarded import Guard
+from .schedule import Progress
+
+
+async def gather(
+    body: Body,
+    limits: Limits,
+    sentinel: Sentinel,
+    clients: Clients,
+    around: AbstractContextManager[Progress | None],
+    *,
+    guard: Guard | None = None,
+    before: Body | None = None,
+) -> tuple[Evidence, float]:
+    """Return the evidence for ``body`` on the running loop, and the seconds that it took.
+
+    ``around`` spans the measurement and yields what is called before each round. Raises
+    BodyFailedError. A fault of the plugin is not raised; if the body has not run by then, it runs
+    once without being measured, and what it raises is raised unchanged.
+    """
+    __tracebackhide__ = True
+    began = CLOCKS.wall_ns()
+    ran = False
+
+    async def counted() -> object:
+        nonlocal ran
+        if ran:
+            return await body()
+        ran = True
+        with clients.recorder.recording():  # the warm-up
+            return await body()
+
+    try:
+        with around as progress:
+            evidence = await scenario.measure(
+                counted,
+                limits,
+                sentinel,
+                transports=clients.transports,
+                door=None if clients.live is None else clients.live.door,
+                progress=progress,
+                guard=guard,
+                before=before,
+            )
+    except BodyFailedError:
+        raise
+    except Exception as error:
+        unmeasured = clients.why_ended() or why_unmeasured(error)
+        if not ran:
+            await body()
+        return Evidence(unmeasured=unmeasured), seconds_since(began)
+    return replace(evidence, sent=clients.recorder.take()), seconds_since(began)
+
+
+def seconds_since(began_ns: int) -> float:
+    """Return how many seconds ago the wall clock read ``began_ns``."""
+    return (CLOCKS.wall_ns() - began_ns) / 1e9
+
+
+def why_unmeasured(error: Exception) -> str:
+    """Return the report's message for an exception that ended a measurement."""
+    if isinstance(error, (UnsupportedLoopError, NoDescriptorLeftError, NoThreadLeftError)):
+        return str(error)
+    return (
+        f"internal error in pytest-nonblocking ({type(error).__name__}: {error}); please report it"
+    )
+
+
+def only_in_a_burst(failure: BodyFailedError, what: str) -> str:
+    """Return what to do about ``what`` if it fails as one of several copies only."""
+    return (
+        f"{what} passed alone, but failed as copy {failure.copy} of {failure.concurrency} "
+        "concurrent copies (numbered from 0).\nIf the copies share data, make it unique with "
+        "virtual_user: virtual_user() returns the index of the running copy.\nOtherwise the app "
+        "itself fails under concurrency."
+    )
