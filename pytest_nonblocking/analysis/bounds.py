@@ -94,9 +94,10 @@ def disturbance(run: Run) -> float:
     """Return how much the machine disturbed ``run``: CPU pressure and what our threads missed.
 
     Both are shares of the makespan. Beside busy processes the pressure is near 1 in each run, and
-    only the other differs. What a hypervisor took is missed, too.
+    only the other differs. What a hypervisor took is left out: in a short burst, a tick of it would
+    outweigh all else.
     """
-    missed = run.budget.descheduled + _delay(run) + run.pressure.stolen
+    missed = run.budget.descheduled + _delay(run)
     return pressed(run) + (missed / run.makespan if run.makespan > 0 else 0.0)
 
 
