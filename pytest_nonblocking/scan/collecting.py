@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from ..asgi import apps
-from ..config import Settings
+from ..config import SAFE_METHODS, Settings
 from ..measuring import Nonblocking
 from . import inputs
 from .discovery import discover, listed
@@ -29,10 +29,15 @@ _FIXTURES = ("nonblocking_scan", "nonblocking_app")
 
 
 class Scanned(NamedTuple):
-    """What the test of an operation knows: it, all operations of the app, and ruff's hints."""
+    """What the test of an operation knows: it, all operations of the app, and ruff's hints.
+
+    ``asked`` are the operations that may be asked for values: those that only read, and those of
+    other methods that are scanned.
+    """
 
     operation: Operation
     operations: Sequence[Operation]
+    asked: Sequence[Operation]
     hints: Sequence[str]
 
 
@@ -42,6 +47,7 @@ class ScanPlugin:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._operations: list[Operation] = []
+        self._asked: list[Operation] = []
         self._chosen: list[Operation] = []
         self._only_scan = False
         self._summary = Summary(settings)
@@ -58,6 +64,10 @@ class ScanPlugin:
         config.args[:] = rest or [str(config.invocation_params.dir)]
         self._operations = _found(self._settings)
         chosen = _chosen(self._operations, self._settings)
+        names = {one.name for one in chosen}
+        self._asked = [
+            one for one in self._operations if one.method in SAFE_METHODS or one.name in names
+        ]
         self._chosen = _named(chosen, wanted)
         self._summary.found(self._operations, self._chosen)
 
@@ -92,7 +102,7 @@ class ScanPlugin:
             scan.place_as = operation.endpoint  # type: ignore[attr-defined]  # its location
         patterns = [one for one in self._settings.scan_limits if operation.matches(one)]
         settings = self._settings.for_operation(patterns)
-        scanned = Scanned(operation, self._operations, hints)
+        scanned = Scanned(operation, self._operations, self._asked, hints)
         vars(scan).update({OPERATION: scanned, SETTINGS: settings})
         return scan
 
@@ -135,7 +145,7 @@ class ScanPlugin:
             nonblocking.note(hint)
         asked = inputs.Asked(
             scanned.operation,
-            scanned.operations,
+            scanned.asked,
             nonblocking_client,
             nonblocking_scan,
             virtual_user,

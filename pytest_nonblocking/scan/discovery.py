@@ -37,7 +37,7 @@ def _operations(app: Any, prefix: str, depth: int) -> Iterator[Operation]:
             }
             own = _joined(_without(described, below), routes)
             for one in (*own, *(one for found in below.values() for one in found)):
-                yield replace(one, path=prefix + one.path)
+                yield one.below(prefix)
             return
 
 

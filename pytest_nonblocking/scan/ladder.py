@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..config import SAFE_METHODS
 from ..load.scenario import CannotMeasureError
-from . import answers
-from .operation import Operation, Parameter, names_in
+from . import answers, links
+from .operation import Link, Operation, Parameter, names_in
 from .request import GIVE_UP, Answer, Request, first_answer, request_for
 from .setup import Scan, for_copy
 from .values import Value, declared, simplest
@@ -18,6 +18,9 @@ _ATTEMPTS = 6
 _MISSES_VALUES = (400, 404, 422)
 _OR_INSTALL = ", or install pytest-nonblocking[scan], which generates them from their schemas"
 _COPIES = 5
+_FOLLOWS = 2
+_LINKS = 3
+"""How many links are followed one after another, and how many for one parameter."""
 HOST, OTHER_HOST = "localhost", "testserver"
 """The hosts that apps accept in development and in tests."""
 _GUESS = "made from the schema"
@@ -30,12 +33,13 @@ Generate = Callable[[Operation], Sequence[dict[str, Any]]]
 class Prepared:
     """Requests that the operation answers, for the copies in turn.
 
-    ``sources`` say where their values are from.
+    ``sources`` say where their values are from. ``values`` are those of the first, by name.
     """
 
     requests: tuple[Request, ...]
     sources: tuple[str, ...]
     answer: Answer
+    values: Mapping[str, Any]
     make: Callable[[int], Request] | None = None
     """Makes the request of a copy, if the user gave callables."""
 
@@ -52,8 +56,20 @@ class NeedsInputError(CannotMeasureError):
         self.missing = tuple(missing)
 
 
+class _Source(NamedTuple):
+    """An operation that is asked for values, its name, and how its answer is read."""
+
+    ladder: Ladder
+    name: str
+    read: Callable[[Prepared], list[Any]]
+
+
 class Ladder:
-    """Finds a request for one operation, with a client whose app has started."""
+    """Finds a request for one operation, with a client whose app has started.
+
+    ``operations`` are those that may be asked for values. ``follows`` is how many links are
+    followed, one after another.
+    """
 
     def __init__(
         self,
@@ -62,12 +78,14 @@ class Ladder:
         client: Any,
         scan: Scan,
         generate: Generate | None = None,
+        follows: int = _FOLLOWS,
     ) -> None:
         self._operation = operation
         self._operations = operations
         self._client = client
         self._scan = scan
         self._generate = generate
+        self._follows = follows
         self._given: dict[str, Any] = {}
 
     async def climb(self) -> Prepared:
@@ -157,21 +175,59 @@ class Ladder:
 
     async def _from_answers(self, parameter: Parameter) -> list[Value]:
         """Return the values for ``parameter`` that the app's other operations answer with."""
-        resource = answers.resource_of(self._operation, parameter.name)
-        for source in answers.sources(self._operation, parameter.name, self._operations):
+        for ladder, source, read in (*self._linked(parameter), *self._named(parameter)):
             try:
-                ladder = Ladder(source, self._simple(source), self._client, self._scan)
-                prepared = await ladder.climb()
+                found = read(await ladder.climb())
             except NeedsInputError:
                 continue
-            found = answers.values_in(prepared.answer.json(), parameter.name, resource)
             if found:
-                return [Value(value, f"from {source.name}") for value in found]
+                return [Value(value, f"from {source}") for value in found]
         return []
 
-    def _simple(self, source: Operation) -> list[Operation]:
-        """Return the operations that may feed ``source``: shorter paths, so that it ends."""
-        return [one for one in self._operations if len(one.path) < len(source.path)]
+    def _linked(self, parameter: Parameter) -> Iterator[_Source]:
+        """Yield the operations whose described links give the value of ``parameter``."""
+        others = {one.name: one for one in self._operations if one is not self._operation}
+        known = [one for one in self._operation.links if one.source in others]
+        for link in [one for one in known if one.gives(parameter)][:_LINKS]:
+            if not self._follows:
+                return
+
+            def read(prepared: Prepared, link: Link = link) -> list[Any]:
+                found = links.linked_values(link.expression, prepared.values, prepared.answer)
+                return [self._part_of(value, prepared, parameter) for value in found]
+
+            source = others[link.source]
+            ladder = self._of(source, list(others.values()), self._follows - 1)
+            yield _Source(ladder, f"a link of {source.name}", read)
+
+    def _named(self, parameter: Parameter) -> Iterator[_Source]:
+        """Yield the operations that seem to list or create what ``parameter`` is named after."""
+        name, resource = parameter.name, answers.resource_of(self._operation, parameter.name)
+        for source in answers.sources(self._operation, name, self._operations):
+
+            def read(prepared: Prepared) -> list[Any]:
+                asked, answer = self._address(prepared), prepared.answer
+                found: list[Any] = []
+                if parameter.where == "path":
+                    found = links.addressed(answer, asked, self._operation, name, self._operations)
+                return found or answers.values_in(answer.json(), name, resource)
+
+            # Of those with shorter paths only, so that it ends.
+            shorter = [one for one in self._operations if len(one.path) < len(source.path)]
+            yield _Source(self._of(source, shorter, self._follows), source.name, read)
+
+    def _of(self, source: Operation, operations: Sequence[Operation], follows: int) -> Ladder:
+        return Ladder(source, operations, self._client, self._scan, follows=follows)
+
+    def _address(self, prepared: Prepared) -> str:
+        return str(self._client.base_url.join(prepared.requests[0].path))
+
+    def _part_of(self, value: Any, prepared: Prepared, parameter: Parameter) -> Any:
+        """Return the parameter in ``value`` if that is the address of the operation, else it."""
+        if parameter.where != "path" or not str(value).startswith(links.ADDRESS):
+            return value
+        asked, name = self._address(prepared), parameter.name
+        return links.parameter_in(value, asked, self._operation, name, self._operations) or value
 
     def _bodies(self) -> list[Value]:
         if "body" in self._given:
@@ -193,15 +249,16 @@ class Ladder:
         sources = tuple(
             f"{name}={_shown(one.value)} ({one.source})" for name, one in chosen.items()
         )
+        values = {name: one.value for name, one in chosen.items()}
+        sent = {**values, **for_copy(self._given, 0)}
         if any(callable(value) for value in self._given.values()):
-            values = {name: one.value for name, one in chosen.items()}
 
             def make(copy: int) -> Request:
                 return replace(self._request(values, copy), chunks=request.chunks)
 
-            return Prepared((request,), sources, answer, make)
+            return Prepared((request,), sources, answer, sent, make)
         requests = [request, *await self._others(chosen, answer, options)]
-        return Prepared(tuple(requests), sources, answer)
+        return Prepared(tuple(requests), sources, answer, sent)
 
     async def _others(
         self, chosen: dict[str, Value], answer: Answer, options: dict[str, list[Value]]

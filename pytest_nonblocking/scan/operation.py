@@ -5,7 +5,7 @@ from __future__ import annotations
 import fnmatch
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 WEBSOCKET = "WEBSOCKET"
@@ -38,11 +38,29 @@ class Body:
 
 
 @dataclass(frozen=True)
+class Link:
+    """A value for a parameter, which an answer of the operation named ``source`` gives.
+
+    ``where`` is where the parameter is, "" if the description leaves that open. ``expression`` is a
+    runtime expression such as ``$response.body#/id``, or the value itself.
+    """
+
+    source: str
+    parameter: str
+    where: str
+    expression: Any
+
+    def gives(self, parameter: Parameter) -> bool:
+        """Return whether it gives the value of ``parameter``."""
+        return self.parameter == parameter.name and self.where in ("", parameter.where)
+
+
+@dataclass(frozen=True)
 class Operation:
     """One operation; ``path`` has its parameters in braces, as in ``/users/{id}``.
 
     ``security`` names the schemes of which one is required, and is empty if none is. ``endpoint``
-    is the handler, None if it is not known.
+    is the handler, None if it is not known. ``links`` lead from other operations to this one.
     """
 
     method: str
@@ -51,6 +69,15 @@ class Operation:
     body: Body | None = None
     security: tuple[str, ...] = ()
     endpoint: Callable[..., Any] | None = None
+    links: tuple[Link, ...] = ()
+
+    def below(self, prefix: str) -> Operation:
+        """Return the operation of an app that is mounted at ``prefix``."""
+        links = []
+        for one in self.links:
+            method, _, path = one.source.partition(" ")
+            links.append(replace(one, source=f"{method} {prefix}{path}"))
+        return replace(self, path=prefix + self.path, links=tuple(links))
 
     @property
     def name(self) -> str:

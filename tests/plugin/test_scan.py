@@ -134,6 +134,80 @@ def test_a_fixture_gives_what_is_missing_and_logs_in_once(suite):
     result.assert_outcomes(passed=1, deselected=6)
 
 
+LINKED = """
+import asyncio
+from fastapi import FastAPI, HTTPException, Response
+app = FastAPI()
+
+def leads_to(name, **parameters):
+    return {200: {"links": {"one": {"operationId": name, "parameters": parameters}}}}
+
+@app.get("/index", responses=leads_to("read", key="$response.body#/entries/0/ref"))
+async def index():
+    return {"entries": [{"ref": "r41"}, {"ref": "r42"}]}
+
+@app.get("/things/{key}", operation_id="read", responses=leads_to("size", of="$request.path.key"))
+async def thing(key: str):
+    if key not in ("r41", "r42"):
+        raise HTTPException(404)
+    await asyncio.sleep(0.02)
+
+@app.get("/size", operation_id="size")
+async def size(of: str):
+    await thing(of)
+
+@app.post("/orders", status_code=201)
+async def order(response: Response):
+    response.headers["Location"] = "/orders/c7"
+    return {"name": "new"}
+
+@app.get("/orders/{code}")
+async def one(code: str):
+    if code != "c7":
+        raise HTTPException(404)
+    await asyncio.sleep(0.02)
+
+@app.get("/pages")
+async def pages():
+    return [{"name": "first", "self": "http://localhost/pages/p1"}]
+
+@app.get("/pages/{page}")
+async def page(page: str):
+    if page != "p1":
+        raise HTTPException(404)
+    await asyncio.sleep(0.02)
+"""
+
+
+def sent(suite):
+    found = {}
+    for nodeid, one in records(suite).items():
+        found[nodeid] = next((note for note in one["notes"] if note.startswith("sent ")), None)
+    return found
+
+
+def test_links_and_addresses_in_answers_give_values(suite):
+    suite.makepyfile(webapp=LINKED)
+    result = scan(suite, "--nonblocking-report=out.json", "-k", "things or size or pages")
+    result.assert_outcomes(passed=4, deselected=2)
+    assert sent(suite) == {
+        "scan::GET /things/{key}": "sent key='r41' (from a link of GET /index)",
+        "scan::GET /size": "sent of='r41' (from a link of GET /things/{key})",
+        "scan::GET /pages": None,
+        "scan::GET /pages/{page}": "sent page='p1' (from GET /pages)",
+    }
+
+
+def test_what_is_created_gives_its_location_where_writes_are_allowed(suite):
+    suite.makepyfile(webapp=LINKED)
+    scan(suite, "scan::GET /orders/{code}").assert_outcomes(skipped=1)
+    writes = ("--nonblocking-scan-methods=GET,POST", "--nonblocking-report=out.json")
+    scan(suite, "scan::GET /orders/{code}", *writes).assert_outcomes(passed=1)
+    assert sent(suite) == {"scan::GET /orders/{code}": "sent code='c7' (from POST /orders)"}
+    kept = (*writes, "--nonblocking-scan-exclude=POST /orders")
+    scan(suite, "scan::GET /orders/{code}", *kept).assert_outcomes(skipped=1)
+
+
 def test_the_stub_as_it_is_pasted_is_refused(suite):
     suite.makeconftest(
         """
