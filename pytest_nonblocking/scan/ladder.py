@@ -10,7 +10,7 @@ from ..config import SAFE_METHODS
 from ..load.scenario import CannotMeasureError
 from . import answers, links
 from .operation import Link, Operation, Parameter, names_in
-from .request import GIVE_UP, Answer, Request, first_answer, request_for
+from .request import GIVE_UP, Answer, Request, first_answer, has_cookie, request_for
 from .setup import Scan, for_copy
 from .values import Value, declared, simplest
 
@@ -91,9 +91,7 @@ class Ladder:
     async def climb(self) -> Prepared:
         """Return the first requests that are answered; raises NeedsInputError."""
         self._given = self._scan.values_for(self._operation)  # which the set-up may have changed
-        wanted = [
-            one for one in self._operation.parameters if one.required or one.name in self._given
-        ]
+        wanted = [one for one in self._operation.parameters if self._wants(one)]
         options = {one.name: await self._options(one) for one in wanted}
         if self._operation.body is not None:
             options["body"] = self._bodies()
@@ -103,6 +101,13 @@ class Ladder:
         if isinstance(last, Prepared):
             return last
         raise NeedsInputError(self._why(last), self._missing(last, options))
+
+    def _wants(self, parameter: Parameter) -> bool:
+        """Return whether a request needs a value; not for a cookie that a login has set."""
+        if parameter.name in self._given:
+            return True
+        kept = parameter.where == "cookie" and has_cookie(self._client, parameter.name)
+        return parameter.required and not kept
 
     async def _try(
         self, attempts: Iterable[dict[str, Value]], options: dict[str, list[Value]]
@@ -136,7 +141,10 @@ class Ladder:
             return
         known = {n: v[0] for n, v in options.items() if v and v[0].source != _GUESS}
         for values in self._generate(self._operation):
-            yield {n: Value(v, "generated from the schema") for n, v in values.items()} | known
+            made = {
+                n: Value(values[n], "generated from the schema") for n in options if n in values
+            }
+            yield made | known
 
     async def _answer(self, request: Request) -> Answer | None:
         """Return the app's answer; an exception that it raises is one with the status 500."""

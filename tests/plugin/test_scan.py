@@ -208,6 +208,54 @@ def test_what_is_created_gives_its_location_where_writes_are_allowed(suite):
     scan(suite, "scan::GET /orders/{code}", *kept).assert_outcomes(skipped=1)
 
 
+def test_a_cookie_that_an_operation_needs_leaves_the_login_in_place(suite):
+    suite.makepyfile(
+        webapp="""
+        import asyncio
+        from typing import Annotated
+        from fastapi import Cookie, FastAPI, HTTPException, Request, Response
+        app = FastAPI()
+
+        @app.post("/login")
+        async def login(response: Response):
+            response.set_cookie("session", "right")
+            response.set_cookie("theme", "dark")
+
+        @app.get("/me")
+        async def me(request: Request, theme: Annotated[str, Cookie(examples=["light"])]):
+            await asyncio.sleep(0.02)
+            if request.cookies != {"session": "right", "theme": "dark"}:
+                raise HTTPException(401, str(request.cookies))
+
+        @app.get("/you")
+        async def you(request: Request, size: Annotated[str, Cookie(examples=["big"])]):
+            await asyncio.sleep(0.02)
+            if request.cookies != {"session": "right", "theme": "dark", "size": "big"}:
+                raise HTTPException(401, str(request.cookies))
+
+        @app.get("/given")
+        async def given(request: Request, theme: Annotated[str, Cookie()]):
+            await asyncio.sleep(0.02)
+            if request.cookies != {"session": "right", "theme": "plain"}:
+                raise HTTPException(401, str(request.cookies))
+        """
+    )
+    suite.makeconftest(
+        """
+        import pytest
+        from pytest_nonblocking import Scan
+
+        async def login(client):
+            await client.post("/login")
+
+        @pytest.fixture
+        def nonblocking_scan():
+            return Scan(before=login, inputs={"/given": {"theme": "plain"}})
+        """
+    )
+    scan(suite).assert_outcomes(passed=3)
+
+
 def test_the_stub_as_it_is_pasted_is_refused(suite):
     suite.makeconftest(
         """
