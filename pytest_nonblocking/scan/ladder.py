@@ -141,10 +141,8 @@ class Ladder:
             return
         known = {n: v[0] for n, v in options.items() if v and v[0].source != _GUESS}
         for values in self._generate(self._operation):
-            made = {
-                n: Value(values[n], "generated from the schema") for n in options if n in values
-            }
-            yield made | known
+            wanted = {n: v for n, v in values.items() if n in options}
+            yield {n: Value(v, "generated from the schema") for n, v in wanted.items()} | known
 
     async def _answer(self, request: Request) -> Answer | None:
         """Return the app's answer; an exception that it raises is one with the status 500."""
