@@ -205,8 +205,6 @@ def _of_patterns(
 def _django_path(pattern: Any) -> str | None:
     """Return the path of a pattern, None for a regular expression that is none."""
     route = getattr(pattern, "_route", None)
-    if route is None:
-        route = getattr(pattern, "language_prefix", None)  # of `i18n_patterns`
     if route is not None:
         return str(route)
     from django.contrib.admindocs.views import (  # type: ignore[import-untyped,unused-ignore]

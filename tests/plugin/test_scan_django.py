@@ -1,5 +1,7 @@
 """A scan of a Django project: its URLconf, with what it includes and converts."""
 
+import json
+
 import pytest
 
 pytest.importorskip("django", reason="django is not installed")
@@ -111,7 +113,7 @@ def scan(project, *arguments):
 
 
 def test_the_urlconf_gives_the_operations(project):
-    result = scan(project, "--collect-only", "-q", "--nonblocking-scan-methods=GET,POST")
+    result = scan(project, "--collect-only", "-q", "--nonblocking-scan-methods=GET,POST,OPTIONS")
     assert [line for line in result.outlines if line.startswith("scan::")] == [
         "scan::GET /",
         "scan::GET /shop/items/",
@@ -129,7 +131,7 @@ def test_the_urlconf_gives_the_operations(project):
 
 
 def test_converters_and_lists_give_the_values(project):
-    result = scan(project, "-v", "-rs", "-k", "items or photos or years")
+    result = scan(project, "-v", "--nonblocking-report=out.json", "-k", "items or photos or years")
     result.assert_outcomes(passed=2, failed=1, skipped=1, deselected=6)
     result.stdout.fnmatch_lines(
         [
@@ -137,6 +139,8 @@ def test_converters_and_lists_give_the_values(project):
             "*GET /years/{year}/: no value fits its path: give its inputs*",
         ]
     )
+    tests = json.loads((project.path / "out.json").read_text("utf-8"))["tests"]
+    assert {one["file"] for one in tests} == {"shop/views.py"}
     notes = result.stdout.str()
     assert "sent number=31 (from GET /shop/items/)" in notes
     assert "sent key='00000000-0000-4000-8000-000000000000' (made from the schema)" in notes
