@@ -1,7 +1,5 @@
 """A scan of a Django project: its URLconf, with what it includes and converts."""
 
-import json
-
 import pytest
 
 pytest.importorskip("django", reason="django is not installed")
@@ -139,8 +137,19 @@ def test_converters_and_lists_give_the_values(project):
             "*GET /years/{year}/: no value fits its path: give its inputs*",
         ]
     )
-    tests = json.loads((project.path / "out.json").read_text("utf-8"))["tests"]
-    assert {one["file"] for one in tests} == {"shop/views.py"}
     notes = result.stdout.str()
     assert "sent number=31 (from GET /shop/items/)" in notes
     assert "sent key='00000000-0000-4000-8000-000000000000' (made from the schema)" in notes
+
+
+def test_classes_of_views_are_placed_at_their_methods(project):
+    project.makeconftest(
+        """
+        def pytest_collection_modifyitems(items):
+            for one in items:
+                file, line, _ = one.location
+                print(f"{one.nodeid} is in {file}:{line + 1}")
+        """
+    )
+    result = scan(project, "--collect-only", "-q", "scan::GET /shop/items/")
+    result.stdout.fnmatch_lines(["scan::GET /shop/items/ is in shop/views.py:13"])
