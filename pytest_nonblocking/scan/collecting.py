@@ -12,11 +12,13 @@ import pytest
 from ..asgi import apps
 from ..config import SAFE_METHODS, Settings
 from ..measuring import Nonblocking
+from ..model import Limit
 from . import inputs
-from .discovery import discover, listed
+from .discovery import describes_itself, discover, listed
 from .document import BrokenDocumentError
 from .hints import hints_for
 from .operation import WEBSOCKET, Operation, selected
+from .published import Published, published
 from .setup import Scan
 from .summary import Summary
 
@@ -62,14 +64,14 @@ class ScanPlugin:
         rest = [arg for arg in config.args if arg not in wanted]
         self._only_scan = bool(wanted) and not rest
         config.args[:] = rest or [str(config.invocation_params.dir)]
-        self._operations = _found(self._settings)
+        self._operations, problem = _found(self._settings)
         chosen = _chosen(self._operations, self._settings)
         names = {one.name for one in chosen}
         self._asked = [
             one for one in self._operations if one.method in SAFE_METHODS or one.name in names
         ]
         self._chosen = _named(chosen, wanted)
-        self._summary.found(self._operations, self._chosen)
+        self._summary.found(self._operations, self._chosen, problem)
 
     @pytest.hookimpl(wrapper=True)
     def pytest_make_collect_report(
@@ -157,15 +159,20 @@ class ScanPlugin:
             request.node.user_properties.append(("nonblocking_needs", asked.needs))
 
 
-def _found(settings: Settings) -> list[Operation]:
+def _found(settings: Settings) -> tuple[list[Operation], str]:
+    """Return the operations of the app, and why it could not be asked for its description."""
     if settings.app is None:
         raise pytest.UsageError(
             "--nonblocking-scan needs the application: set nonblocking_app = module:attribute in "
             "the ini file, or give --nonblocking-app"
         )
+    served = Published()
     try:
         app = apps.load(settings.app, settings.origins["app"])
         found = discover(app)
+        if not describes_itself(app) and not (settings.scan_paths and not found):
+            served = published(app, found, Limit(settings.timeout, settings.origins["timeout"]))
+            found = discover(app, served) if served.operations else found
     except apps.AppNotFoundError as error:
         raise pytest.UsageError(str(error)) from None
     except BrokenDocumentError as error:
@@ -175,11 +182,13 @@ def _found(settings: Settings) -> list[Operation]:
     known = {one.name for one in found}
     found += [one for one in listed(settings.scan_paths) if one.name not in known]
     if not found:
+        why = f", and cannot be asked for one: {served.problem}" if served.problem else ""
         raise pytest.UsageError(
             f"--nonblocking-scan: no operation found in {settings.app}: it has no OpenAPI "
-            "description and no router that can be read; list its paths in nonblocking_scan_paths"
+            f"description{why} and no router that can be read; list its paths in "
+            "nonblocking_scan_paths"
         )
-    return found
+    return found, served.problem
 
 
 def _chosen(operations: Sequence[Operation], settings: Settings) -> list[Operation]:

@@ -26,12 +26,15 @@ class Summary:
         self._origin = settings.origins["scan_methods"]
         self._found: Sequence[Operation] = ()
         self._chosen: Sequence[Operation] = ()
+        self._problem = ""
         self._needs: dict[str, tuple[str, list[str]]] = {}
         self._ran: set[str] = set()
 
-    def found(self, operations: Sequence[Operation], chosen: Sequence[Operation]) -> None:
-        """Keep the operations that were found, and those of them that are tests."""
-        self._found, self._chosen = operations, chosen
+    def found(
+        self, operations: Sequence[Operation], chosen: Sequence[Operation], problem: str = ""
+    ) -> None:
+        """Keep the operations, those that are tests, and why a description was not read."""
+        self._found, self._chosen, self._problem = operations, chosen, problem
 
     def line(self) -> str:
         """Return the line that counts what was found and what is scanned."""
@@ -49,6 +52,8 @@ class Summary:
             text += f"; {left} not selected"
         if sockets:
             text += f"; not measured: {plural(sockets, 'websocket')}, write a test that uses it"
+        if self._problem:
+            text += f"; the app was asked for its description, but {self._problem}"
         return text
 
     def add(self, report: pytest.TestReport) -> None:

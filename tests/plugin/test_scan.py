@@ -342,6 +342,75 @@ def test_paths_that_the_app_does_not_describe(suite):
     result.assert_outcomes(passed=1, skipped=1)
 
 
+SERVED = """
+import asyncio, json, pathlib
+
+DOCUMENT = {
+    "openapi": "3.1.0",
+    "paths": {"/health": {"get": {"parameters": [
+        {"name": "q", "in": "query", "required": True, "example": "right"}
+    ]}}},
+}
+
+class App:
+    def __init__(self):
+        self.starts = 0
+
+    async def __call__(self, scope, receive, send):
+        if scope["type"] == "lifespan":
+            await receive()
+            self.starts += 1
+            if self.starts > 1 and ONCE:
+                raise RuntimeError("this app starts only once")
+            await send({"type": "lifespan.startup.complete"})
+            await receive()
+            await send({"type": "lifespan.shutdown.complete"})
+            return
+        assert self.starts, "not started"
+        if scope["path"] == "/openapi.json":
+            status, body = 200, json.dumps(DOCUMENT).encode()
+        else:
+            await asyncio.sleep(0.02)
+            status, body = (200 if scope["query_string"] == b"q=right" else 404), b""
+        await send({"type": "http.response.start", "status": status, "headers": []})
+        await send({"type": "http.response.body", "body": body})
+
+ONCE = %s
+app = App()
+"""
+
+
+@pytest.mark.parametrize(("once", "app"), [(False, "app"), (True, "App()")])
+def test_an_app_without_routes_is_asked_for_its_description(suite, once, app):
+    suite.makepyfile(webapp=SERVED % once)
+    result = scan(suite, f"--nonblocking-app=webapp:{app}")
+    result.assert_outcomes(passed=1)
+    result.stdout.fnmatch_lines([f"nonblocking scan: 1 operation in webapp:{app}, 1 scanned"])
+
+
+def test_a_description_that_cannot_be_read_is_named_and_routes_are_used(suite):
+    suite.makepyfile(
+        webapp="""
+        from starlette.applications import Starlette
+        from starlette.responses import JSONResponse
+        from starlette.routing import Route
+
+        async def openapi(request):
+            return JSONResponse({"openapi": "3.1.0"})
+
+        app = Starlette(routes=[Route("/meta/openapi.json", openapi)])
+        """
+    )
+    result = scan(suite, "--collect-only", "-q")
+    result.stdout.fnmatch_lines(
+        ["*; the app was asked for its description, but its description at /meta/openapi.json *"]
+    )
+    suite.makepyfile(webapp=SERVED % False + "DOCUMENT['paths'] = []")
+    result = scan(suite, "--collect-only", "-q")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["*no operation found in webapp:app*at /openapi.json cannot be *"])
+
+
 def test_an_endless_response_is_left_after_a_while(suite):
     scan(suite, "-k", "endless").assert_outcomes(passed=1, deselected=6)
 
