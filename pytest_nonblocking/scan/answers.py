@@ -35,7 +35,9 @@ def sources(operation: Operation, name: str, operations: Iterable[Operation]) ->
         elif _lists(one, resource) or _lists(one, _stem(name)):
             ranked.append((1 if path.startswith(before) else 2, one))
     ranked.sort(key=lambda pair: (pair[0], len(pair[1].parameters), len(pair[1].path)))
-    creating = [o for o in others if o.method == "POST" and o.path.rstrip("/") == before]
+    creating = []
+    if "{" + name + "}" in operation.path:
+        creating = [o for o in others if o.method == "POST" and o.path.rstrip("/") == before]
     return [*(one for _, one in ranked[:3]), *creating[:1]]
 
 

@@ -17,6 +17,7 @@ from . import inputs
 from .discovery import describes_itself, discover, listed
 from .document import BrokenDocumentError
 from .hints import hints_for
+from .mcp import with_tools
 from .operation import WEBSOCKET, Operation, selected
 from .published import Published, published
 from .setup import Scan
@@ -64,14 +65,14 @@ class ScanPlugin:
         rest = [arg for arg in config.args if arg not in wanted]
         self._only_scan = bool(wanted) and not rest
         config.args[:] = rest or [str(config.invocation_params.dir)]
-        self._operations, problem = _found(self._settings)
+        self._operations, problems = _found(self._settings)
         chosen = _chosen(self._operations, self._settings)
         names = {one.name for one in chosen}
         self._asked = [
             one for one in self._operations if one.method in SAFE_METHODS or one.name in names
         ]
         self._chosen = _named(chosen, wanted)
-        self._summary.found(self._operations, self._chosen, problem)
+        self._summary.found(self._operations, self._chosen, problems)
 
     @pytest.hookimpl(wrapper=True)
     def pytest_make_collect_report(
@@ -159,8 +160,8 @@ class ScanPlugin:
             request.node.user_properties.append(("nonblocking_needs", asked.needs))
 
 
-def _found(settings: Settings) -> tuple[list[Operation], str]:
-    """Return the operations of the app, and why it could not be asked for its description."""
+def _found(settings: Settings) -> tuple[list[Operation], list[str]]:
+    """Return the operations of the app, and what went wrong when it was asked for them."""
     if settings.app is None:
         raise pytest.UsageError(
             "--nonblocking-scan needs the application: set nonblocking_app = module:attribute in "
@@ -179,6 +180,9 @@ def _found(settings: Settings) -> tuple[list[Operation], str]:
         raise pytest.UsageError(
             f"--nonblocking-scan: the OpenAPI description of {settings.app} cannot be read: {error}"
         ) from None
+    found, problems = with_tools(found)
+    if served.problem:
+        problems.append(f"the app was asked for its description, but {served.problem}")
     known = {one.name for one in found}
     found += [one for one in listed(settings.scan_paths) if one.name not in known]
     if not found:
@@ -188,7 +192,7 @@ def _found(settings: Settings) -> tuple[list[Operation], str]:
             f"description{why} and no router that can be read; list its paths in "
             "nonblocking_scan_paths"
         )
-    return found, served.problem
+    return found, problems
 
 
 def _chosen(operations: Sequence[Operation], settings: Settings) -> list[Operation]:

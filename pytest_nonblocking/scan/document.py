@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import unquote
 
 from ..config import METHODS
-from .operation import Body, Link, Operation, Parameter, names_in
+from .operation import Body, Link, Operation, Parameter, Schema, names_in
 
 _DEEPEST = 12
 _PREFERRED = (
@@ -221,6 +221,11 @@ def _schema(document: Mapping[str, Any], raw: Any, depth: int = 0) -> Mapping[st
             for name, one in properties.items()
         }
     return found
+
+
+def schema_in(raw: Any) -> Schema:
+    """Return a schema whose references are to parts of itself, with them replaced."""
+    return _schema(raw if isinstance(raw, Mapping) else {}, raw)
 
 
 def _resolved(document: Mapping[str, Any], one: Any) -> Any:

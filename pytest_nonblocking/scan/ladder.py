@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from ..config import SAFE_METHODS
 from ..load.scenario import CannotMeasureError
-from . import answers, links
+from . import answers, links, mcp
 from .operation import Link, Operation, Parameter, names_in
 from .request import GIVE_UP, Answer, Request, first_answer, has_cookie, request_for
 from .setup import Scan, for_copy
@@ -41,7 +41,7 @@ class Prepared:
     answer: Answer
     values: Mapping[str, Any]
     make: Callable[[int], Request] | None = None
-    """Makes the request of a copy, if the user gave callables."""
+    """Makes the request of a copy, if the user gave callables or calls are numbered."""
 
     def for_copy(self, copy: int) -> Request:
         """Return the request of the copy with the index ``copy``."""
@@ -84,7 +84,7 @@ class Ladder:
         self._operations = operations
         self._client = client
         self._scan = scan
-        self._generate = generate
+        self._generate = None if operation.tool else generate
         self._follows = follows
         self._given: dict[str, Any] = {}
 
@@ -95,7 +95,10 @@ class Ladder:
         options = {one.name: await self._options(one) for one in wanted}
         if self._operation.body is not None:
             options["body"] = self._bodies()
-        last = await self._try(self._at_hand(options), options)
+        refused = None
+        if self._operation.tool:
+            refused = await mcp.open_session(self._client, self._operation)
+        last = refused or await self._try(self._at_hand(options), options)
         if last is None or (isinstance(last, Answer) and last.status in _MISSES_VALUES):
             last = await self._try(self._made(options), options) or last
         if isinstance(last, Prepared):
@@ -153,7 +156,7 @@ class Ladder:
                 answer = await first_answer(self._client, request)
         except Exception as error:
             return Answer(500, {}, f"{type(error).__name__}: {error}".encode())
-        return answer
+        return mcp.judged(answer) if answer is not None and self._operation.tool else answer
 
     def _refuses_host(self, answer: Answer | None) -> bool:
         """Return whether the app accepts no requests to the host, and there is another to try."""
@@ -164,7 +167,7 @@ class Ladder:
     def _request(self, values: dict[str, Any], copy: int) -> Request:
         values = {**values, **for_copy(self._given, copy)}
         body = values.get("body")
-        return request_for(self._operation, values, body)
+        return request_for(self._operation, values, body, copy)
 
     async def _options(self, parameter: Parameter) -> list[Value]:
         """Return the values to try for ``parameter``, in the order of the ladder."""
@@ -257,7 +260,7 @@ class Ladder:
         )
         values = {name: one.value for name, one in chosen.items()}
         sent = {**values, **for_copy(self._given, 0)}
-        if any(callable(value) for value in self._given.values()):
+        if self._operation.tool or any(callable(value) for value in self._given.values()):
 
             def make(copy: int) -> Request:
                 return replace(self._request(values, copy), chunks=request.chunks)
@@ -286,7 +289,7 @@ class Ladder:
         return found
 
     def _why(self, answer: Answer | None) -> str:
-        generates = self._generate is not None
+        generates = self._generate is not None or bool(self._operation.tool)
         if answer is None:
             return "no value fits its path: give its inputs" + ("" if generates else _OR_INSTALL)
         shown = f"the app answered {answer.status} {answer.first_line}".strip()

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 WEBSOCKET = "WEBSOCKET"
+ARGUMENT = "argument"
+"""Where a parameter of a tool is: in the body of the call."""
 
 Schema = Mapping[str, Any]
 
@@ -17,8 +19,8 @@ Schema = Mapping[str, Any]
 class Parameter:
     """A parameter of a request, and the values that its description declares.
 
-    ``where`` is "path", "query", "header" or "cookie". One that is not required is sent only if the
-    user gives it.
+    ``where`` is "path", "query", "header", "cookie" or ARGUMENT. One that is not required is sent
+    only if the user gives it.
     """
 
     name: str
@@ -61,6 +63,7 @@ class Operation:
 
     ``security`` names the schemes of which one is required, and is empty if none is. ``endpoint``
     is the handler, None if it is not known. ``links`` lead from other operations to this one.
+    ``tool`` is the name of a tool of an MCP server, "" for all other operations.
     """
 
     method: str
@@ -70,6 +73,7 @@ class Operation:
     security: tuple[str, ...] = ()
     endpoint: Callable[..., Any] | None = None
     links: tuple[Link, ...] = ()
+    tool: str = ""
 
     def below(self, prefix: str) -> Operation:
         """Return the operation of an app that is mounted at ``prefix``."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from threading import Thread
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
@@ -13,6 +12,7 @@ import anyio
 
 from ..asgi.lifespan import AppShutdownError, AppStartupError, seconds_within
 from ..model import Limit
+from .aside import NoAnswerError, aside
 from .document import BrokenDocumentError, operations_in
 from .ladder import HOST
 from .operation import Operation, names_in
@@ -40,25 +40,16 @@ class Published(NamedTuple):
 def published(app: Any, routes: Iterable[Operation], timeout: Limit) -> Published:
     """Return what ``app`` serves as its description, nothing if it serves none.
 
-    Starts the app, asks and shuts it down, on a loop of its own in a thread that is left behind if
-    the app holds it. It is not started if its ``routes`` show that there is nothing to ask for.
+    Starts the app, asks and shuts it down. It is not started if its ``routes`` show that there is
+    nothing to ask for.
     """
     places = list(_places(list(routes)))
     if not places:
         return Published()
-    found: list[Published] = []
-
-    def run() -> None:
-        try:
-            found.append(anyio.run(_ask, app, places, timeout))
-        except BaseException as error:  # whatever the app raises
-            found.append(Published(problem=f"{type(error).__name__}: {error}"))
-
-    thread = Thread(target=run, daemon=True, name="nonblocking-description")
-    thread.start()
-    most = 2 * seconds_within(timeout) + _IN_ALL
-    thread.join(most)
-    return found[0] if found else Published(problem=f"it holds the event loop for {most:g} s")
+    try:
+        return aside(2 * seconds_within(timeout) + _IN_ALL, _ask, app, places, timeout)
+    except NoAnswerError as error:
+        return Published(problem=str(error))
 
 
 def _places(routes: Sequence[Operation]) -> Iterator[str]:

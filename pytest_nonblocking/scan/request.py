@@ -57,17 +57,19 @@ class Answer:
     headers: Mapping[str, str]
     content: bytes
     chunks: int | None = None
+    error: str = ""
+    """What went wrong, where the status does not say so."""
 
     @property
     def answers(self) -> bool:
         """Whether the operation did what it is for."""
-        return 200 <= self.status < 400
+        return 200 <= self.status < 400 and not self.error
 
     @property
     def first_line(self) -> str:
         """The start of the body, for a message."""
-        words = self.content[: 4 * _SHOWN].decode("utf-8", "replace").split()
-        text = escaped.line(" ".join(words))
+        shown = self.error or self.content[: 4 * _SHOWN].decode("utf-8", "replace")
+        text = escaped.line(" ".join(shown.split()))
         return text if len(text) <= _SHOWN else text[: _SHOWN - 1] + "…"
 
     def json(self) -> Any:
@@ -78,8 +80,15 @@ class Answer:
             return None
 
 
-def request_for(operation: Operation, values: Mapping[str, Any], body: Any = None) -> Request:
-    """Return the request with ``values`` by the names of the parameters, and a ``body``."""
+def request_for(
+    operation: Operation, values: Mapping[str, Any], body: Any = None, copy: int = 0
+) -> Request:
+    """Return the request with ``values`` by the names of the parameters, and a ``body``.
+
+    Calls of a tool that are answered in one session differ by ``copy``.
+    """
+    if operation.tool:
+        return Request(operation, operation.path, body={"json": _call(operation, values, copy)})
     path, query, headers, cookies = operation.path, {}, {}, []
     for one in operation.parameters:
         value = values.get(one.name)
@@ -98,6 +107,11 @@ def request_for(operation: Operation, values: Mapping[str, Any], body: Any = Non
     for name in values.keys() - declared - {"body"}:  # where the app describes no parameters
         query[name] = _text(values[name])
     return Request(operation, path, query, headers, dict(cookies), _keywords(operation, body))
+
+
+def _call(operation: Operation, values: Mapping[str, Any], copy: int) -> dict[str, Any]:
+    call = {"name": operation.tool, "arguments": dict(values)}
+    return {"jsonrpc": "2.0", "id": copy, "method": "tools/call", "params": call}
 
 
 def _text(value: Any) -> str:

@@ -96,8 +96,16 @@ def _of_routes(routes: Iterable[Any], prefix: str, depth: int = 0) -> Iterator[F
                 yield from _operations(path, _alone(method, route), _endpoint(route, method))
         elif _is_mount(route):
             yield from _of_mount(route, path, depth)
+        elif manager_of(getattr(route, "endpoint", None)) is not None:
+            yield Operation("POST", plain_path(path), endpoint=route.endpoint)
         elif callable(getattr(route, "endpoint", None)):
             yield from _operations(path, _methods_of_view(route.endpoint), route.endpoint)
+
+
+def manager_of(endpoint: Any) -> Any:
+    """Return the session manager of an MCP server, None if ``endpoint`` is none."""
+    managers = (getattr(one, "session_manager", None) for one in inside(endpoint))
+    return next((one for one in managers if hasattr(one, "handle_request")), None)
 
 
 def _alone(method: Any, route: Any) -> list[Any]:

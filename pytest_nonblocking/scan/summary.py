@@ -26,15 +26,18 @@ class Summary:
         self._origin = settings.origins["scan_methods"]
         self._found: Sequence[Operation] = ()
         self._chosen: Sequence[Operation] = ()
-        self._problem = ""
+        self._problems: Sequence[str] = ()
         self._needs: dict[str, tuple[str, list[str]]] = {}
         self._ran: set[str] = set()
 
     def found(
-        self, operations: Sequence[Operation], chosen: Sequence[Operation], problem: str = ""
+        self,
+        operations: Sequence[Operation],
+        chosen: Sequence[Operation],
+        problems: Sequence[str],
     ) -> None:
-        """Keep the operations, those that are tests, and why a description was not read."""
-        self._found, self._chosen, self._problem = operations, chosen, problem
+        """Keep the operations, those that are tests, and why others may not have been found."""
+        self._found, self._chosen, self._problems = operations, chosen, problems
 
     def line(self) -> str:
         """Return the line that counts what was found and what is scanned."""
@@ -52,9 +55,7 @@ class Summary:
             text += f"; {left} not selected"
         if sockets:
             text += f"; not measured: {plural(sockets, 'websocket')}, write a test that uses it"
-        if self._problem:
-            text += f"; the app was asked for its description, but {self._problem}"
-        return text
+        return "; ".join([text, *self._problems])
 
     def add(self, report: pytest.TestReport) -> None:
         """Keep what the operation of ``report`` needs."""
