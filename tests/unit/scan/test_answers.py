@@ -50,6 +50,10 @@ def test_the_operation_that_creates_one_is_asked_last():
     assert found == ["GET /all/users", "POST /users"]
 
 
+def test_what_is_created_gives_no_other_parameters_than_those_of_paths():
+    assert fed_by("GET /users", "POST /users", parameter="colour") == []
+
+
 def test_no_list_no_values():
     assert fed_by("GET /secrets/{code}", "GET /users", "GET /health") == []
 
