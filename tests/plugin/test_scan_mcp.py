@@ -77,7 +77,7 @@ def test_each_tool_is_measured_in_a_session(suite):
     assert found["scan::POST /mcp#held"]["cause"] == "blocking-call"
     result.stdout.fnmatch_lines(
         [
-            "*POST /mcp#find: the app answered 200 *no such code*: give its inputs",
+            "*POST /mcp#find: the app answered 200 *find*: give its inputs",
             '*"POST /mcp#find": {"code": ...},',
         ]
     )
@@ -94,7 +94,7 @@ def test_a_value_for_a_tool_is_one_of_its_arguments(suite):
             return Scan(inputs={"POST /mcp#find": {"code": "right"}})
         """
     )
-    suite.runpytest("scan::POST /mcp#find").assert_outcomes(passed=1)
+    suite.runpytest("--nonblocking-scan", "scan::POST /mcp#find").assert_outcomes(passed=1)
 
 
 def test_tools_change_data_unless_their_method_is_allowed(suite):
@@ -104,4 +104,6 @@ def test_tools_change_data_unless_their_method_is_allowed(suite):
 
 def test_a_server_that_is_mounted(suite):
     app = "--nonblocking-app=webapp:create_mounted()"
-    suite.runpytest(app, "scan::POST /tools/mcp#order").assert_outcomes(passed=1)
+    suite.runpytest("--nonblocking-scan", app, "scan::POST /tools/mcp#order").assert_outcomes(
+        passed=1
+    )
