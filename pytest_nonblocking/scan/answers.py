@@ -18,9 +18,10 @@ def sources(operation: Operation, name: str, operations: Iterable[Operation]) ->
     """Return the operations whose answers may contain values for the parameter ``name``.
 
     First the collection that the parameter follows in the path, then lists of what it is named
-    after, wherever they are.
+    after, wherever they are; last the operation that creates one, if it is among ``operations``.
     """
-    reading = [one for one in operations if one.method == "GET" and one is not operation]
+    others = [one for one in operations if one is not operation]
+    reading = [one for one in others if one.method == "GET"]
     before = operation.path.partition("{" + name + "}")[0].rstrip("/")
     resource = resource_of(operation, name)
     at_hand = {*names_in(before)}
@@ -34,7 +35,10 @@ def sources(operation: Operation, name: str, operations: Iterable[Operation]) ->
         elif _lists(one, resource) or _lists(one, _stem(name)):
             ranked.append((1 if path.startswith(before) else 2, one))
     ranked.sort(key=lambda pair: (pair[0], len(pair[1].parameters), len(pair[1].path)))
-    return [one for _, one in ranked[:3]]
+    creating = []
+    if "{" + name + "}" in operation.path:
+        creating = [o for o in others if o.method == "POST" and o.path.rstrip("/") == before]
+    return [*(one for _, one in ranked[:3]), *creating[:1]]
 
 
 def resource_of(operation: Operation, name: str) -> str:

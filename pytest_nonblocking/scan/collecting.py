@@ -10,13 +10,16 @@ from typing import Any, NamedTuple
 import pytest
 
 from ..asgi import apps
-from ..config import Settings
+from ..config import SAFE_METHODS, Settings
 from ..measuring import Nonblocking
+from ..model import Limit
 from . import inputs
-from .discovery import discover, listed
+from .discovery import describes_itself, discover, listed
 from .document import BrokenDocumentError
 from .hints import hints_for
+from .mcp import with_tools
 from .operation import WEBSOCKET, Operation, selected
+from .published import Published, published
 from .setup import Scan
 from .summary import Summary
 
@@ -29,10 +32,15 @@ _FIXTURES = ("nonblocking_scan", "nonblocking_app")
 
 
 class Scanned(NamedTuple):
-    """What the test of an operation knows: it, all operations of the app, and ruff's hints."""
+    """What the test of an operation knows: it, all operations of the app, and ruff's hints.
+
+    ``asked`` are the operations that may be asked for values: those that only read, and those of
+    other methods that are scanned.
+    """
 
     operation: Operation
     operations: Sequence[Operation]
+    asked: Sequence[Operation]
     hints: Sequence[str]
 
 
@@ -42,6 +50,7 @@ class ScanPlugin:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._operations: list[Operation] = []
+        self._asked: list[Operation] = []
         self._chosen: list[Operation] = []
         self._only_scan = False
         self._summary = Summary(settings)
@@ -56,10 +65,14 @@ class ScanPlugin:
         rest = [arg for arg in config.args if arg not in wanted]
         self._only_scan = bool(wanted) and not rest
         config.args[:] = rest or [str(config.invocation_params.dir)]
-        self._operations = _found(self._settings)
+        self._operations, problems = _found(self._settings)
         chosen = _chosen(self._operations, self._settings)
+        names = {one.name for one in chosen}
+        self._asked = [
+            one for one in self._operations if one.method in SAFE_METHODS or one.name in names
+        ]
         self._chosen = _named(chosen, wanted)
-        self._summary.found(self._operations, self._chosen)
+        self._summary.found(self._operations, self._chosen, problems)
 
     @pytest.hookimpl(wrapper=True)
     def pytest_make_collect_report(
@@ -92,7 +105,7 @@ class ScanPlugin:
             scan.place_as = operation.endpoint  # type: ignore[attr-defined]  # its location
         patterns = [one for one in self._settings.scan_limits if operation.matches(one)]
         settings = self._settings.for_operation(patterns)
-        scanned = Scanned(operation, self._operations, hints)
+        scanned = Scanned(operation, self._operations, self._asked, hints)
         vars(scan).update({OPERATION: scanned, SETTINGS: settings})
         return scan
 
@@ -135,7 +148,7 @@ class ScanPlugin:
             nonblocking.note(hint)
         asked = inputs.Asked(
             scanned.operation,
-            scanned.operations,
+            scanned.asked,
             nonblocking_client,
             nonblocking_scan,
             virtual_user,
@@ -147,29 +160,39 @@ class ScanPlugin:
             request.node.user_properties.append(("nonblocking_needs", asked.needs))
 
 
-def _found(settings: Settings) -> list[Operation]:
+def _found(settings: Settings) -> tuple[list[Operation], list[str]]:
+    """Return the operations of the app, and what went wrong when it was asked for them."""
     if settings.app is None:
         raise pytest.UsageError(
             "--nonblocking-scan needs the application: set nonblocking_app = module:attribute in "
             "the ini file, or give --nonblocking-app"
         )
+    served = Published()
     try:
         app = apps.load(settings.app, settings.origins["app"])
         found = discover(app)
+        if not describes_itself(app) and not (settings.scan_paths and not found):
+            served = published(app, found, Limit(settings.timeout, settings.origins["timeout"]))
+            found = discover(app, served) if served.operations else found
     except apps.AppNotFoundError as error:
         raise pytest.UsageError(str(error)) from None
     except BrokenDocumentError as error:
         raise pytest.UsageError(
             f"--nonblocking-scan: the OpenAPI description of {settings.app} cannot be read: {error}"
         ) from None
+    found, problems = with_tools(found)
+    if served.problem:
+        problems.append(f"the app was asked for its description, but {served.problem}")
     known = {one.name for one in found}
     found += [one for one in listed(settings.scan_paths) if one.name not in known]
     if not found:
+        why = f", and cannot be asked for one: {served.problem}" if served.problem else ""
         raise pytest.UsageError(
             f"--nonblocking-scan: no operation found in {settings.app}: it has no OpenAPI "
-            "description and no router that can be read; list its paths in nonblocking_scan_paths"
+            f"description{why} and no router that can be read; list its paths in "
+            "nonblocking_scan_paths"
         )
-    return found
+    return found, problems
 
 
 def _chosen(operations: Sequence[Operation], settings: Settings) -> list[Operation]:

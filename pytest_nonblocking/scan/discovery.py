@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -9,23 +10,35 @@ from typing import Any
 from ..config import METHODS
 from .document import BrokenDocumentError, operations_in
 from .operation import WEBSOCKET, Operation, path_parameters, plain_path
+from .published import Published
 from .routes import Mounted, inside, routed
 
 _DEEPEST = 5
 
 
-def discover(app: Any) -> list[Operation]:
+def discover(app: Any, published: Published | None = None) -> list[Operation]:
     """Return the operations of ``app`` and of the apps that it mounts, in their order.
 
-    The description comes first, since it knows what requests need. Raises BrokenDocumentError.
+    The description comes first, since it knows what requests need: the one that the app makes of
+    itself, or that it has ``published``. Raises BrokenDocumentError.
     """
     found: dict[tuple[str, str], Operation] = {}
-    for one in _operations(app, "", 0):
+    for one in _operations(app, "", 0, published):
         found.setdefault((one.method, one.path.rstrip("/")), one)
     return list(found.values())
 
 
-def _operations(app: Any, prefix: str, depth: int) -> Iterator[Operation]:
+def describes_itself(app: Any) -> bool:
+    """Return whether a description can be made without asking the running app."""
+    return any(
+        callable(getattr(one, "openapi", None)) or getattr(one, "openapi_config", None) is not None
+        for one in inside(app)
+    )
+
+
+def _operations(
+    app: Any, prefix: str, depth: int, published: Published | None = None
+) -> Iterator[Operation]:
     if depth > _DEEPEST:
         return
     for layer in inside(app):
@@ -35,10 +48,29 @@ def _operations(app: Any, prefix: str, depth: int) -> Iterator[Operation]:
             below = {
                 one.prefix: list(_operations(one.app, one.prefix, depth + 1)) for one in mounts
             }
-            own = _joined(_without(described, below), routes)
-            for one in (*own, *(one for found in below.values() for one in found)):
-                yield replace(one, path=prefix + one.path)
+            mounted = [one for found in below.values() for one in found]
+            if published and not described:
+                routes = [*routes, *mounted]
+                described = _served(published, routes)
+            own = _joined(described if published else _without(described, below), routes)
+            for one in (*own, *mounted):
+                yield one.below(prefix)
             return
+    if published:
+        yield from _served(published, [])
+
+
+def _served(published: Published, routes: Iterable[Operation | Mounted]) -> list[Operation]:
+    """Return the published operations, below the path of their server unless no route is there."""
+    known = {_shape(one) for one in routes if isinstance(one, Operation)}
+    below = [one.below(published.prefix) for one in published.operations]
+    served = not known or any(_shape(one) in known for one in below)
+    return below if served else list(published.operations)
+
+
+def _shape(operation: Operation) -> tuple[str, str]:
+    """Return what two descriptions of one operation share, however they name its parameters."""
+    return operation.method, re.sub(r"\{[^}]*\}", "{}", plain_path(operation.path))
 
 
 def _without(
@@ -62,8 +94,11 @@ def _joined(
 ) -> Iterator[Operation]:
     """Yield the described operations with their handlers, then those that are not described."""
     by_route = {(r.method, r.path): r for r in routes if isinstance(r, Operation)}
+    by_shape = {_shape(route): key for key, route in by_route.items()}
     for one in described:
         route = by_route.pop((one.method, plain_path(one.path)), None)
+        if route is None and (alike := by_shape.get(_shape(one))):
+            route = by_route.pop(alike, None)
         yield replace(one, endpoint=None if route is None else route.endpoint)
     yield from by_route.values()
 

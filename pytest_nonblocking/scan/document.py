@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
+from urllib.parse import unquote
 
 from ..config import METHODS
-from .operation import Body, Operation, Parameter, names_in
+from .operation import Body, Link, Operation, Parameter, Schema, names_in
 
 _DEEPEST = 12
 _PREFERRED = (
@@ -34,7 +36,9 @@ def operations_in(document: Any) -> list[Operation]:
     paths = document.get("paths")
     if not isinstance(paths, Mapping):
         raise BrokenDocumentError("it has no object `paths`")
-    return [one for path, item in paths.items() for one in _of_path(document, str(path), item)]
+    found = [one for path, item in paths.items() for one in _of_path(document, str(path), item)]
+    links = _links(document, paths)
+    return [replace(one, links=tuple(links.get(one.name, ()))) for one in found]
 
 
 def _of_path(document: Mapping[str, Any], path: str, raw: Any) -> Iterator[Operation]:
@@ -133,6 +137,65 @@ def _examples(document: Mapping[str, Any], one: Mapping[str, Any]) -> Iterator[A
             yield from many
 
 
+# Links
+
+
+def _links(document: Mapping[str, Any], paths: Mapping[Any, Any]) -> dict[str, list[Link]]:
+    """Return the links by the names of the operations to which they lead."""
+    described = {
+        f"{method} {path}": operation
+        for path, item in paths.items()
+        for method in METHODS
+        if isinstance(operation := _known(document, _at(document, item, method.lower())), Mapping)
+    }
+    ids = {str(one["operationId"]): name for name, one in described.items() if "operationId" in one}
+    found: dict[str, list[Link]] = {}
+    for source, operation in described.items():
+        for link in _links_of(document, operation):
+            target = ids.get(str(link.get("operationId"))) or _referred(link.get("operationRef"))
+            values = link.get("parameters")
+            for name, expression in values.items() if isinstance(values, Mapping) else ():
+                where, _, rest = str(name).partition(".")
+                qualified = rest and where in ("path", "query", "header", "cookie")
+                parameter = (rest, where) if qualified else (str(name), "")
+                found.setdefault(target, []).append(Link(source, *parameter, expression))
+    return found
+
+
+def _links_of(
+    document: Mapping[str, Any], operation: Mapping[str, Any]
+) -> Iterator[Mapping[str, Any]]:
+    """Yield the links of the responses that the scan takes for answers."""
+    responses = operation.get("responses")
+    for status, response in responses.items() if isinstance(responses, Mapping) else ():
+        if str(status)[:1] in ("2", "3", "d"):  # the last is "default"
+            links = _at(document, response, "links")
+            for link in links.values() if isinstance(links, Mapping) else ():
+                if isinstance(known := _known(document, link), Mapping):
+                    yield known
+
+
+def _referred(reference: Any) -> str:
+    """Return the name of the operation of ``#/paths/~1users~1{id}/get``, "" if it is elsewhere."""
+    parts = unquote(str(reference)).split("/")
+    if len(parts) != 4 or parts[:2] != ["#", "paths"]:
+        return ""
+    return f"{parts[3].upper()} {unescaped(parts[2])}"
+
+
+def _at(document: Mapping[str, Any], one: Any, name: str) -> Any:
+    known = _known(document, one)
+    return known.get(name) if isinstance(known, Mapping) else None
+
+
+def _known(document: Mapping[str, Any], one: Any) -> Any:
+    """Return what ``one`` refers to, None where that is missing: links are not needed."""
+    try:
+        return _resolved(document, one)
+    except BrokenDocumentError:
+        return None
+
+
 def _listed(one: Mapping[str, Any], name: str) -> list[Any]:
     found = one.get(name)
     return list(found) if isinstance(found, (list, tuple)) else []
@@ -160,6 +223,11 @@ def _schema(document: Mapping[str, Any], raw: Any, depth: int = 0) -> Mapping[st
     return found
 
 
+def schema_in(raw: Any) -> Schema:
+    """Return a schema whose references are to parts of itself, with them replaced."""
+    return _schema(raw if isinstance(raw, Mapping) else {}, raw)
+
+
 def _resolved(document: Mapping[str, Any], one: Any) -> Any:
     """Return what ``one`` refers to within the document."""
     for _ in range(_DEEPEST):
@@ -170,9 +238,14 @@ def _resolved(document: Mapping[str, Any], one: Any) -> Any:
             raise BrokenDocumentError(f"it refers to {reference}, which is not part of it")
         found: Any = document
         for part in reference[2:].split("/"):
-            name = part.replace("~1", "/").replace("~0", "~")
+            name = unescaped(part)
             if not isinstance(found, Mapping) or name not in found:
                 raise BrokenDocumentError(f"it refers to {reference}, which it does not contain")
             found = found[name]
         one = found
     return one
+
+
+def unescaped(part: str) -> str:
+    """Return a part of a JSON pointer as it is meant."""
+    return part.replace("~1", "/").replace("~0", "~")

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..config import SAFE_METHODS
 from ..load.scenario import CannotMeasureError
-from . import answers
-from .operation import Operation, Parameter, names_in
-from .request import GIVE_UP, Answer, Request, first_answer, request_for
+from . import answers, links, mcp
+from .operation import Link, Operation, Parameter, names_in
+from .request import GIVE_UP, Answer, Request, first_answer, has_cookie, request_for
 from .setup import Scan, for_copy
 from .values import Value, declared, simplest
 
@@ -18,6 +18,9 @@ _ATTEMPTS = 6
 _MISSES_VALUES = (400, 404, 422)
 _OR_INSTALL = ", or install pytest-nonblocking[scan], which generates them from their schemas"
 _COPIES = 5
+_FOLLOWS = 2
+_LINKS = 3
+"""How many links are followed one after another, and how many for one parameter."""
 HOST, OTHER_HOST = "localhost", "testserver"
 """The hosts that apps accept in development and in tests."""
 _GUESS = "made from the schema"
@@ -30,14 +33,15 @@ Generate = Callable[[Operation], Sequence[dict[str, Any]]]
 class Prepared:
     """Requests that the operation answers, for the copies in turn.
 
-    ``sources`` say where their values are from.
+    ``sources`` say where their values are from. ``values`` are those of the first, by name.
     """
 
     requests: tuple[Request, ...]
     sources: tuple[str, ...]
     answer: Answer
+    values: Mapping[str, Any]
     make: Callable[[int], Request] | None = None
-    """Makes the request of a copy, if the user gave callables."""
+    """Makes the request of a copy, if the user gave callables or calls are numbered."""
 
     def for_copy(self, copy: int) -> Request:
         """Return the request of the copy with the index ``copy``."""
@@ -52,8 +56,20 @@ class NeedsInputError(CannotMeasureError):
         self.missing = tuple(missing)
 
 
+class _Source(NamedTuple):
+    """An operation that is asked for values, its name, and how its answer is read."""
+
+    ladder: Ladder
+    name: str
+    read: Callable[[Prepared], list[Any]]
+
+
 class Ladder:
-    """Finds a request for one operation, with a client whose app has started."""
+    """Finds a request for one operation, with a client whose app has started.
+
+    ``operations`` are those that may be asked for values. ``follows`` is how many links are
+    followed, one after another.
+    """
 
     def __init__(
         self,
@@ -62,29 +78,39 @@ class Ladder:
         client: Any,
         scan: Scan,
         generate: Generate | None = None,
+        follows: int = _FOLLOWS,
     ) -> None:
         self._operation = operation
         self._operations = operations
         self._client = client
         self._scan = scan
-        self._generate = generate
+        self._generate = None if operation.tool else generate
+        self._follows = follows
         self._given: dict[str, Any] = {}
 
     async def climb(self) -> Prepared:
         """Return the first requests that are answered; raises NeedsInputError."""
         self._given = self._scan.values_for(self._operation)  # which the set-up may have changed
-        wanted = [
-            one for one in self._operation.parameters if one.required or one.name in self._given
-        ]
+        wanted = [one for one in self._operation.parameters if self._wants(one)]
         options = {one.name: await self._options(one) for one in wanted}
         if self._operation.body is not None:
             options["body"] = self._bodies()
-        last = await self._try(self._at_hand(options), options)
+        refused = None
+        if self._operation.tool:
+            refused = await mcp.open_session(self._client, self._operation)
+        last = refused or await self._try(self._at_hand(options), options)
         if last is None or (isinstance(last, Answer) and last.status in _MISSES_VALUES):
             last = await self._try(self._made(options), options) or last
         if isinstance(last, Prepared):
             return last
         raise NeedsInputError(self._why(last), self._missing(last, options))
+
+    def _wants(self, parameter: Parameter) -> bool:
+        """Return whether a request needs a value; not for a cookie that a login has set."""
+        if parameter.name in self._given:
+            return True
+        kept = parameter.where == "cookie" and has_cookie(self._client, parameter.name)
+        return parameter.required and not kept
 
     async def _try(
         self, attempts: Iterable[dict[str, Value]], options: dict[str, list[Value]]
@@ -118,7 +144,8 @@ class Ladder:
             return
         known = {n: v[0] for n, v in options.items() if v and v[0].source != _GUESS}
         for values in self._generate(self._operation):
-            yield {n: Value(v, "generated from the schema") for n, v in values.items()} | known
+            wanted = {n: v for n, v in values.items() if n in options}
+            yield {n: Value(v, "generated from the schema") for n, v in wanted.items()} | known
 
     async def _answer(self, request: Request) -> Answer | None:
         """Return the app's answer; an exception that it raises is one with the status 500."""
@@ -129,7 +156,7 @@ class Ladder:
                 answer = await first_answer(self._client, request)
         except Exception as error:
             return Answer(500, {}, f"{type(error).__name__}: {error}".encode())
-        return answer
+        return mcp.judged(answer) if answer is not None and self._operation.tool else answer
 
     def _refuses_host(self, answer: Answer | None) -> bool:
         """Return whether the app accepts no requests to the host, and there is another to try."""
@@ -140,7 +167,7 @@ class Ladder:
     def _request(self, values: dict[str, Any], copy: int) -> Request:
         values = {**values, **for_copy(self._given, copy)}
         body = values.get("body")
-        return request_for(self._operation, values, body)
+        return request_for(self._operation, values, body, copy)
 
     async def _options(self, parameter: Parameter) -> list[Value]:
         """Return the values to try for ``parameter``, in the order of the ladder."""
@@ -157,21 +184,59 @@ class Ladder:
 
     async def _from_answers(self, parameter: Parameter) -> list[Value]:
         """Return the values for ``parameter`` that the app's other operations answer with."""
-        resource = answers.resource_of(self._operation, parameter.name)
-        for source in answers.sources(self._operation, parameter.name, self._operations):
+        for ladder, source, read in (*self._linked(parameter), *self._named(parameter)):
             try:
-                ladder = Ladder(source, self._simple(source), self._client, self._scan)
-                prepared = await ladder.climb()
+                found = read(await ladder.climb())
             except NeedsInputError:
                 continue
-            found = answers.values_in(prepared.answer.json(), parameter.name, resource)
             if found:
-                return [Value(value, f"from {source.name}") for value in found]
+                return [Value(value, f"from {source}") for value in found]
         return []
 
-    def _simple(self, source: Operation) -> list[Operation]:
-        """Return the operations that may feed ``source``: shorter paths, so that it ends."""
-        return [one for one in self._operations if len(one.path) < len(source.path)]
+    def _linked(self, parameter: Parameter) -> Iterator[_Source]:
+        """Yield the operations whose described links give the value of ``parameter``."""
+        others = {one.name: one for one in self._operations if one is not self._operation}
+        known = [one for one in self._operation.links if one.source in others]
+        for link in [one for one in known if one.gives(parameter)][:_LINKS]:
+            if not self._follows:
+                return
+
+            def read(prepared: Prepared, link: Link = link) -> list[Any]:
+                found = links.linked_values(link.expression, prepared.values, prepared.answer)
+                return [self._part_of(value, prepared, parameter) for value in found]
+
+            source = others[link.source]
+            ladder = self._of(source, list(others.values()), self._follows - 1)
+            yield _Source(ladder, f"a link of {source.name}", read)
+
+    def _named(self, parameter: Parameter) -> Iterator[_Source]:
+        """Yield the operations that seem to list or create what ``parameter`` is named after."""
+        name, resource = parameter.name, answers.resource_of(self._operation, parameter.name)
+        for source in answers.sources(self._operation, name, self._operations):
+
+            def read(prepared: Prepared) -> list[Any]:
+                asked, answer = self._address(prepared), prepared.answer
+                found: list[Any] = []
+                if parameter.where == "path":
+                    found = links.addressed(answer, asked, self._operation, name, self._operations)
+                return found or answers.values_in(answer.json(), name, resource)
+
+            # Of those with shorter paths only, so that it ends.
+            shorter = [one for one in self._operations if len(one.path) < len(source.path)]
+            yield _Source(self._of(source, shorter, self._follows), source.name, read)
+
+    def _of(self, source: Operation, operations: Sequence[Operation], follows: int) -> Ladder:
+        return Ladder(source, operations, self._client, self._scan, follows=follows)
+
+    def _address(self, prepared: Prepared) -> str:
+        return str(self._client.base_url.join(prepared.requests[0].path))
+
+    def _part_of(self, value: Any, prepared: Prepared, parameter: Parameter) -> Any:
+        """Return the parameter in ``value`` if that is the address of the operation, else it."""
+        if parameter.where != "path" or not str(value).startswith(links.ADDRESS):
+            return value
+        asked, name = self._address(prepared), parameter.name
+        return links.parameter_in(value, asked, self._operation, name, self._operations) or value
 
     def _bodies(self) -> list[Value]:
         if "body" in self._given:
@@ -193,15 +258,16 @@ class Ladder:
         sources = tuple(
             f"{name}={_shown(one.value)} ({one.source})" for name, one in chosen.items()
         )
-        if any(callable(value) for value in self._given.values()):
-            values = {name: one.value for name, one in chosen.items()}
+        values = {name: one.value for name, one in chosen.items()}
+        sent = {**values, **for_copy(self._given, 0)}
+        if self._operation.tool or any(callable(value) for value in self._given.values()):
 
             def make(copy: int) -> Request:
                 return replace(self._request(values, copy), chunks=request.chunks)
 
-            return Prepared((request,), sources, answer, make)
+            return Prepared((request,), sources, answer, sent, make)
         requests = [request, *await self._others(chosen, answer, options)]
-        return Prepared(tuple(requests), sources, answer)
+        return Prepared(tuple(requests), sources, answer, sent)
 
     async def _others(
         self, chosen: dict[str, Value], answer: Answer, options: dict[str, list[Value]]
@@ -223,7 +289,7 @@ class Ladder:
         return found
 
     def _why(self, answer: Answer | None) -> str:
-        generates = self._generate is not None
+        generates = self._generate is not None or bool(self._operation.tool)
         if answer is None:
             return "no value fits its path: give its inputs" + ("" if generates else _OR_INSTALL)
         shown = f"the app answered {answer.status} {answer.first_line}".strip()

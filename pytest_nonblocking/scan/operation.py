@@ -5,10 +5,12 @@ from __future__ import annotations
 import fnmatch
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 WEBSOCKET = "WEBSOCKET"
+ARGUMENT = "argument"
+"""Where a parameter of a tool is: in the body of the call."""
 
 Schema = Mapping[str, Any]
 
@@ -17,8 +19,8 @@ Schema = Mapping[str, Any]
 class Parameter:
     """A parameter of a request, and the values that its description declares.
 
-    ``where`` is "path", "query", "header" or "cookie". One that is not required is sent only if the
-    user gives it.
+    ``where`` is "path", "query", "header", "cookie" or ARGUMENT. One that is not required is sent
+    only if the user gives it.
     """
 
     name: str
@@ -38,11 +40,30 @@ class Body:
 
 
 @dataclass(frozen=True)
+class Link:
+    """A value for a parameter, which an answer of the operation named ``source`` gives.
+
+    ``where`` is where the parameter is, "" if the description leaves that open. ``expression`` is a
+    runtime expression such as ``$response.body#/id``, or the value itself.
+    """
+
+    source: str
+    parameter: str
+    where: str
+    expression: Any
+
+    def gives(self, parameter: Parameter) -> bool:
+        """Return whether it gives the value of ``parameter``."""
+        return self.parameter == parameter.name and self.where in ("", parameter.where)
+
+
+@dataclass(frozen=True)
 class Operation:
     """One operation; ``path`` has its parameters in braces, as in ``/users/{id}``.
 
     ``security`` names the schemes of which one is required, and is empty if none is. ``endpoint``
-    is the handler, None if it is not known.
+    is the handler, None if it is not known. ``links`` lead from other operations to this one.
+    ``tool`` is the name of a tool of an MCP server, "" for all other operations.
     """
 
     method: str
@@ -51,6 +72,16 @@ class Operation:
     body: Body | None = None
     security: tuple[str, ...] = ()
     endpoint: Callable[..., Any] | None = None
+    links: tuple[Link, ...] = ()
+    tool: str = ""
+
+    def below(self, prefix: str) -> Operation:
+        """Return the operation of an app that is mounted at ``prefix``."""
+        links = []
+        for one in self.links:
+            method, _, path = one.source.partition(" ")
+            links.append(replace(one, source=f"{method} {prefix}{path}"))
+        return replace(self, path=prefix + self.path, links=tuple(links))
 
     @property
     def name(self) -> str:

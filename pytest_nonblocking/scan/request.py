@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from contextlib import aclosing
+from collections.abc import AsyncIterator, Mapping
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -43,9 +43,6 @@ class Request:
         """The keywords of the client, made once: the copies that send them are measured."""
         body = dict(self.body)
         headers = {**self.headers, **body.pop("headers", {})}
-        if self.cookies:
-            pairs = "; ".join(f"{name}={value}" for name, value in self.cookies.items())
-            headers["cookie"] = pairs
         return {"params": dict(self.query) or None, "headers": headers, **body}
 
 
@@ -60,17 +57,19 @@ class Answer:
     headers: Mapping[str, str]
     content: bytes
     chunks: int | None = None
+    error: str = ""
+    """What went wrong, where the status does not say so."""
 
     @property
     def answers(self) -> bool:
         """Whether the operation did what it is for."""
-        return 200 <= self.status < 400
+        return 200 <= self.status < 400 and not self.error
 
     @property
     def first_line(self) -> str:
         """The start of the body, for a message."""
-        words = self.content[: 4 * _SHOWN].decode("utf-8", "replace").split()
-        text = escaped.line(" ".join(words))
+        shown = self.error or self.content[: 4 * _SHOWN].decode("utf-8", "replace")
+        text = escaped.line(" ".join(shown.split()))
         return text if len(text) <= _SHOWN else text[: _SHOWN - 1] + "…"
 
     def json(self) -> Any:
@@ -81,8 +80,15 @@ class Answer:
             return None
 
 
-def request_for(operation: Operation, values: Mapping[str, Any], body: Any = None) -> Request:
-    """Return the request with ``values`` by the names of the parameters, and a ``body``."""
+def request_for(
+    operation: Operation, values: Mapping[str, Any], body: Any = None, copy: int = 0
+) -> Request:
+    """Return the request with ``values`` by the names of the parameters, and a ``body``.
+
+    Calls of a tool that are answered in one session differ by ``copy``.
+    """
+    if operation.tool:
+        return Request(operation, operation.path, body={"json": _call(operation, values, copy)})
     path, query, headers, cookies = operation.path, {}, {}, []
     for one in operation.parameters:
         value = values.get(one.name)
@@ -101,6 +107,11 @@ def request_for(operation: Operation, values: Mapping[str, Any], body: Any = Non
     for name in values.keys() - declared - {"body"}:  # where the app describes no parameters
         query[name] = _text(values[name])
     return Request(operation, path, query, headers, dict(cookies), _keywords(operation, body))
+
+
+def _call(operation: Operation, values: Mapping[str, Any], copy: int) -> dict[str, Any]:
+    call = {"name": operation.tool, "arguments": dict(values)}
+    return {"jsonrpc": "2.0", "id": copy, "method": "tools/call", "params": call}
 
 
 def _text(value: Any) -> str:
@@ -136,12 +147,36 @@ def _as_files(operation: Operation, body: Any) -> dict[str, Any]:
     return {"data": fields, "files": files or {"file": ("file.txt", b"content", "text/plain")}}
 
 
+def has_cookie(client: Any, name: str) -> bool:
+    """Return whether the client has a cookie ``name``."""
+    return any(one.name == name for one in client.cookies.jar)
+
+
+def _made(client: Any, request: Request) -> Any:
+    """Return the client's request, with the cookies of ``request`` beside the client's own."""
+    made = client.build_request(request.operation.method, request.path, **request.arguments)
+    if request.cookies:  # a header, or cookies of one request only, would replace the client's
+        pairs = [one for one in made.headers.get("cookie", "").split("; ") if one]
+        kept = [one for one in pairs if one.partition("=")[0] not in request.cookies]
+        own = [f"{name}={value}" for name, value in request.cookies.items()]
+        made.headers["cookie"] = "; ".join([*kept, *own])
+    return made
+
+
+@asynccontextmanager
+async def _streamed(client: Any, request: Request) -> AsyncIterator[Any]:
+    response = await client.send(_made(client, request), stream=True)
+    try:
+        yield response
+    finally:
+        await response.aclose()
+
+
 async def first_answer(client: Any, request: Request) -> Answer | None:
     """Send ``request`` outside of the measurement; return None if no response starts in time."""
-    method, arguments = request.operation.method, request.arguments
     content, chunks, ended, response = bytearray(), 0, False, None
     with anyio.move_on_after(GIVE_UP) as limit:
-        async with client.stream(method, request.path, **arguments) as response:
+        async with _streamed(client, request) as response:
             async with aclosing(response.aiter_bytes()) as parts:
                 async for part in parts:
                     if not chunks:
@@ -159,11 +194,10 @@ async def ask(client: Any, request: Request) -> None:
 
     Raises UnexpectedAnswerError if the app does not answer as it did before.
     """
-    method, arguments = request.operation.method, request.arguments
     if request.chunks is None:
-        response = await client.request(method, request.path, **arguments)
+        response = await client.send(_made(client, request))
     else:
-        async with client.stream(method, request.path, **arguments) as response:
+        async with _streamed(client, request) as response:
             left = request.chunks
             if left:
                 async with aclosing(response.aiter_bytes()) as parts:

@@ -7,14 +7,18 @@ them is imported: an app whose framework is not installed cannot be there.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 from ..config import METHODS
-from .operation import WEBSOCKET, Operation, path_parameters, plain_path
+from .operation import WEBSOCKET, Operation, Parameter, path_parameters, plain_path
 
 _DEEPEST = 20
-_FRAMEWORKS_OWN = ("fastapi.", "litestar.", "quart.", "flask.", "starlette.staticfiles")
+_FRAMEWORKS_OWN = (
+    *("fastapi.", "litestar.", "quart.", "flask."),
+    *("starlette.staticfiles", "django.views.static"),
+)
 
 
 class Mounted(NamedTuple):
@@ -92,8 +96,16 @@ def _of_routes(routes: Iterable[Any], prefix: str, depth: int = 0) -> Iterator[F
                 yield from _operations(path, _alone(method, route), _endpoint(route, method))
         elif _is_mount(route):
             yield from _of_mount(route, path, depth)
+        elif manager_of(getattr(route, "endpoint", None)) is not None:
+            yield Operation("POST", plain_path(path), endpoint=route.endpoint)
         elif callable(getattr(route, "endpoint", None)):
             yield from _operations(path, _methods_of_view(route.endpoint), route.endpoint)
+
+
+def manager_of(endpoint: Any) -> Any:
+    """Return the session manager of an MCP server, None if ``endpoint`` is none."""
+    managers = (getattr(one, "session_manager", None) for one in inside(endpoint))
+    return next((one for one in managers if hasattr(one, "handle_request")), None)
 
 
 def _alone(method: Any, route: Any) -> list[Any]:
@@ -112,7 +124,11 @@ def _endpoint(route: Any, method: Any) -> Any:
 
 def _methods_of_view(view: Any) -> list[str]:
     """Return the methods of a class of handlers, GET if there is no telling."""
-    return [method for method in METHODS if hasattr(view, method.lower())] or ["GET"]
+    found = [method for method in METHODS if hasattr(view, method.lower())]
+    options = str(getattr(getattr(view, "options", None), "__module__", ""))
+    if options.startswith(("django.", "rest_framework.")):  # which every class inherits
+        found.remove("OPTIONS")
+    return found or ["GET"]
 
 
 def _is_mount(route: Any) -> bool:
@@ -176,20 +192,77 @@ def _is_django(app: Any) -> bool:
     return any(base.__module__.startswith("django.core.handlers") for base in type(app).__mro__)
 
 
-def _of_patterns(patterns: Iterable[Any], prefix: str, depth: int = 0) -> Iterator[Found]:
+def _of_patterns(
+    patterns: Iterable[Any], prefix: str, regexes: Mapping[str, str] | None = None, depth: int = 0
+) -> Iterator[Found]:
     for one in patterns if depth < _DEEPEST else ():
-        route = getattr(one.pattern, "_route", None)
-        if route is None:
-            continue  # a regular expression, from which no path can be made
-        path = prefix + str(route)
+        path = _django_path(one.pattern)
+        if path is None:
+            continue
+        path, own = prefix + path, {**(regexes or {}), **_own_regexes(one.pattern)}
         if hasattr(one, "url_patterns"):
-            yield from _of_patterns(one.url_patterns, path, depth + 1)
+            below = one.url_patterns
+            if not any(hasattr(getattr(p, "callback", None), "admin_site") for p in below):
+                yield from _of_patterns(below, path, own, depth + 1)
         else:
-            view = one.callback
-            actions = getattr(view, "actions", None)  # Django REST framework
-            kind = getattr(view, "view_class", None) or getattr(view, "cls", None)
-            methods = list(actions or ()) or (["GET"] if kind is None else _methods_of_view(kind))
-            yield from _operations(path, methods, view)
+            for method, handler in _of_view(one.callback).items():
+                for found in _operations(path, [method], handler):
+                    yield replace(found, parameters=_with_patterns(found.parameters, own))
+
+
+def _django_path(pattern: Any) -> str | None:
+    """Return the path of a pattern, None for a regular expression that is none."""
+    route = getattr(pattern, "_route", None)
+    if route is not None:
+        return str(route)
+    from django.contrib.admindocs.views import (  # type: ignore[import-untyped,unused-ignore]
+        simplify_regex,
+    )
+
+    path = str(simplify_regex(str(pattern))).removeprefix("/")
+    return None if set(path) & set("\\()[]{}*+|") else path
+
+
+def _own_regexes(pattern: Any) -> dict[str, str]:
+    """Return the regular expressions of the project's own converters, by parameter."""
+    converters = getattr(pattern, "converters", None) or {}
+    return {
+        name: str(one.regex)
+        for name, one in converters.items()
+        if not type(one).__module__.startswith("django.")
+    }
+
+
+def _with_patterns(
+    parameters: Iterable[Parameter], regexes: Mapping[str, str]
+) -> tuple[Parameter, ...]:
+    return tuple(
+        replace(one, schema={"type": "string", "pattern": f"^(?:{regexes[one.name]})$"})
+        if one.name in regexes
+        else one
+        for one in parameters
+    )
+
+
+def _of_view(view: Any) -> dict[str, Any]:
+    """Return the handlers of a view by method: a function, a class, or a set of views."""
+    kind = getattr(view, "view_class", None) or getattr(view, "cls", None)
+    actions = getattr(view, "actions", None)  # Django REST framework
+    if kind is not None:
+        names = actions or {method.lower(): method.lower() for method in _methods_of_view(kind)}
+        return {method: getattr(kind, name, view) for method, name in names.items()}
+    return dict.fromkeys(_methods_of_decorators(view) or ["GET"], view)
+
+
+def _methods_of_decorators(view: Any) -> list[str]:
+    """Return the methods that `require_http_methods` and its like let through."""
+    for _ in range(_DEEPEST):
+        names = getattr(getattr(view, "__code__", None), "co_freevars", ())
+        for name, cell in zip(names, getattr(view, "__closure__", None) or (), strict=False):
+            if name == "request_method_list":
+                return list(cell.cell_contents)
+        view = getattr(view, "__wrapped__", None)
+    return []
 
 
 # BlackSheep

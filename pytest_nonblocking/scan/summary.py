@@ -26,12 +26,18 @@ class Summary:
         self._origin = settings.origins["scan_methods"]
         self._found: Sequence[Operation] = ()
         self._chosen: Sequence[Operation] = ()
+        self._problems: Sequence[str] = ()
         self._needs: dict[str, tuple[str, list[str]]] = {}
         self._ran: set[str] = set()
 
-    def found(self, operations: Sequence[Operation], chosen: Sequence[Operation]) -> None:
-        """Keep the operations that were found, and those of them that are tests."""
-        self._found, self._chosen = operations, chosen
+    def found(
+        self,
+        operations: Sequence[Operation],
+        chosen: Sequence[Operation],
+        problems: Sequence[str],
+    ) -> None:
+        """Keep the operations, those that are tests, and why others may not have been found."""
+        self._found, self._chosen, self._problems = operations, chosen, problems
 
     def line(self) -> str:
         """Return the line that counts what was found and what is scanned."""
@@ -49,7 +55,7 @@ class Summary:
             text += f"; {left} not selected"
         if sockets:
             text += f"; not measured: {plural(sockets, 'websocket')}, write a test that uses it"
-        return text
+        return "; ".join([text, *self._problems])
 
     def add(self, report: pytest.TestReport) -> None:
         """Keep what the operation of ``report`` needs."""

@@ -134,6 +134,128 @@ def test_a_fixture_gives_what_is_missing_and_logs_in_once(suite):
     result.assert_outcomes(passed=1, deselected=6)
 
 
+LINKED = """
+import asyncio
+from fastapi import FastAPI, HTTPException, Response
+app = FastAPI()
+
+def leads_to(name, **parameters):
+    return {200: {"links": {"one": {"operationId": name, "parameters": parameters}}}}
+
+@app.get("/index", responses=leads_to("read", key="$response.body#/entries/0/ref"))
+async def index():
+    return {"entries": [{"ref": "r41"}, {"ref": "r42"}]}
+
+@app.get("/things/{key}", operation_id="read", responses=leads_to("size", of="$request.path.key"))
+async def thing(key: str):
+    if key not in ("r41", "r42"):
+        raise HTTPException(404)
+    await asyncio.sleep(0.02)
+
+@app.get("/size", operation_id="size")
+async def size(of: str):
+    await thing(of)
+
+@app.post("/orders", status_code=201)
+async def order(response: Response):
+    response.headers["Location"] = "/orders/c7"
+    return {"name": "new"}
+
+@app.get("/orders/{code}")
+async def one(code: str):
+    if code != "c7":
+        raise HTTPException(404)
+    await asyncio.sleep(0.02)
+
+@app.get("/pages")
+async def pages():
+    return [{"name": "first", "self": "http://localhost/pages/p1"}]
+
+@app.get("/pages/{page}")
+async def page(page: str):
+    if page != "p1":
+        raise HTTPException(404)
+    await asyncio.sleep(0.02)
+"""
+
+
+def sent(suite):
+    found = {}
+    for nodeid, one in records(suite).items():
+        found[nodeid] = next((note for note in one["notes"] if note.startswith("sent ")), None)
+    return found
+
+
+def test_links_and_addresses_in_answers_give_values(suite):
+    suite.makepyfile(webapp=LINKED)
+    result = scan(suite, "--nonblocking-report=out.json", "-k", "things or size or pages")
+    result.assert_outcomes(passed=4, deselected=2)
+    assert sent(suite) == {
+        "scan::GET /things/{key}": "sent key='r41' (from a link of GET /index)",
+        "scan::GET /size": "sent of='r41' (from a link of GET /things/{key})",
+        "scan::GET /pages": None,
+        "scan::GET /pages/{page}": "sent page='p1' (from GET /pages)",
+    }
+
+
+def test_what_is_created_gives_its_location_where_writes_are_allowed(suite):
+    suite.makepyfile(webapp=LINKED)
+    scan(suite, "scan::GET /orders/{code}").assert_outcomes(skipped=1)
+    writes = ("--nonblocking-scan-methods=GET,POST", "--nonblocking-report=out.json")
+    scan(suite, "scan::GET /orders/{code}", *writes).assert_outcomes(passed=1)
+    assert sent(suite) == {"scan::GET /orders/{code}": "sent code='c7' (from POST /orders)"}
+    kept = (*writes, "--nonblocking-scan-exclude=POST /orders")
+    scan(suite, "scan::GET /orders/{code}", *kept).assert_outcomes(skipped=1)
+
+
+def test_a_cookie_that_an_operation_needs_leaves_the_login_in_place(suite):
+    suite.makepyfile(
+        webapp="""
+        import asyncio
+        from typing import Annotated
+        from fastapi import Cookie, FastAPI, HTTPException, Request, Response
+        app = FastAPI()
+
+        @app.post("/login")
+        async def login(response: Response):
+            response.set_cookie("session", "right")
+            response.set_cookie("theme", "dark")
+
+        @app.get("/me")
+        async def me(request: Request, theme: Annotated[str, Cookie(examples=["light"])]):
+            await asyncio.sleep(0.02)
+            if request.cookies != {"session": "right", "theme": "dark"}:
+                raise HTTPException(401, str(request.cookies))
+
+        @app.get("/you")
+        async def you(request: Request, size: Annotated[str, Cookie(examples=["big"])]):
+            await asyncio.sleep(0.02)
+            if request.cookies != {"session": "right", "theme": "dark", "size": "big"}:
+                raise HTTPException(401, str(request.cookies))
+
+        @app.get("/given")
+        async def given(request: Request, theme: Annotated[str, Cookie()]):
+            await asyncio.sleep(0.02)
+            if request.cookies != {"session": "right", "theme": "plain"}:
+                raise HTTPException(401, str(request.cookies))
+        """
+    )
+    suite.makeconftest(
+        """
+        import pytest
+        from pytest_nonblocking import Scan
+
+        async def login(client):
+            await client.post("/login")
+
+        @pytest.fixture
+        def nonblocking_scan():
+            return Scan(before=login, inputs={"/given": {"theme": "plain"}})
+        """
+    )
+    scan(suite).assert_outcomes(passed=3)
+
+
 def test_the_stub_as_it_is_pasted_is_refused(suite):
     suite.makeconftest(
         """
@@ -218,6 +340,75 @@ def test_paths_that_the_app_does_not_describe(suite):
     result.stderr.fnmatch_lines(["*no operation found in webapp:app*nonblocking_scan_paths"])
     result = scan(suite, "--nonblocking-scan-paths", "/health", "--nonblocking-scan-paths=GET /x")
     result.assert_outcomes(passed=1, skipped=1)
+
+
+SERVED = """
+import asyncio, json, pathlib
+
+DOCUMENT = {
+    "openapi": "3.1.0",
+    "paths": {"/health": {"get": {"parameters": [
+        {"name": "q", "in": "query", "required": True, "example": "right"}
+    ]}}},
+}
+
+class App:
+    def __init__(self):
+        self.starts = 0
+
+    async def __call__(self, scope, receive, send):
+        if scope["type"] == "lifespan":
+            await receive()
+            self.starts += 1
+            if self.starts > 1 and ONCE:
+                raise RuntimeError("this app starts only once")
+            await send({"type": "lifespan.startup.complete"})
+            await receive()
+            await send({"type": "lifespan.shutdown.complete"})
+            return
+        assert self.starts, "not started"
+        if scope["path"] == "/openapi.json":
+            status, body = 200, json.dumps(DOCUMENT).encode()
+        else:
+            await asyncio.sleep(0.02)
+            status, body = (200 if scope["query_string"] == b"q=right" else 404), b""
+        await send({"type": "http.response.start", "status": status, "headers": []})
+        await send({"type": "http.response.body", "body": body})
+
+ONCE = %s
+app = App()
+"""
+
+
+@pytest.mark.parametrize(("once", "app"), [(False, "app"), (True, "App()")])
+def test_an_app_without_routes_is_asked_for_its_description(suite, once, app):
+    suite.makepyfile(webapp=SERVED % once)
+    result = scan(suite, f"--nonblocking-app=webapp:{app}")
+    result.assert_outcomes(passed=1)
+    result.stdout.fnmatch_lines([f"nonblocking scan: 1 operation in webapp:{app}, 1 scanned"])
+
+
+def test_a_description_that_cannot_be_read_is_named_and_routes_are_used(suite):
+    suite.makepyfile(
+        webapp="""
+        from starlette.applications import Starlette
+        from starlette.responses import JSONResponse
+        from starlette.routing import Route
+
+        async def openapi(request):
+            return JSONResponse({"openapi": "3.1.0"})
+
+        app = Starlette(routes=[Route("/meta/openapi.json", openapi)])
+        """
+    )
+    result = scan(suite, "--collect-only", "-q")
+    result.stdout.fnmatch_lines(
+        ["*; the app was asked for its description, but its description at /meta/openapi.json *"]
+    )
+    suite.makepyfile(webapp=SERVED % False + "DOCUMENT['paths'] = []")
+    result = scan(suite, "--collect-only", "-q")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["*no operation found in webapp:app*at /openapi.json cannot be *"])
 
 
 def test_an_endless_response_is_left_after_a_while(suite):

@@ -45,6 +45,15 @@ def test_an_operation_that_needs_other_parameters_feeds_none():
     assert fed_by("GET /posts/{id}", "GET /users/{user_id}/posts") == []
 
 
+def test_the_operation_that_creates_one_is_asked_last():
+    found = fed_by("GET /users/{id}", "POST /users", "GET /all/users", "POST /users/search")
+    assert found == ["GET /all/users", "POST /users"]
+
+
+def test_what_is_created_gives_no_other_parameters_than_those_of_paths():
+    assert fed_by("GET /users", "POST /users", parameter="colour") == []
+
+
 def test_no_list_no_values():
     assert fed_by("GET /secrets/{code}", "GET /users", "GET /health") == []
 

@@ -2,7 +2,9 @@
 
 import pytest
 
+from pytest_nonblocking.model import Limit
 from pytest_nonblocking.scan.discovery import discover
+from pytest_nonblocking.scan.published import published
 
 
 def names(app):
@@ -119,6 +121,23 @@ def test_blacksheep():
     app.router.get("/items/{number}")(handler)
     app.router.get("/parts/:number")(handler)
     assert names(app) == ["GET /items/{number}", "GET /parts/{number}"]
+
+
+def test_blacksheep_is_asked_for_its_description_and_shut_down():
+    blacksheep = pytest.importorskip("blacksheep", reason="blacksheep is not installed")
+    routing = pytest.importorskip("blacksheep.server.routing")
+    openapi = pytest.importorskip("blacksheep.server.openapi.v3")
+    info = pytest.importorskip("openapidocs.v3").Info(title="shop", version="1")
+    app = blacksheep.Application(router=routing.Router())
+    openapi.OpenAPIHandler(info=info).bind_app(app)
+
+    async def item(number: int, page: int): ...
+
+    app.router.get("/items/{number}")(item)
+    found = published(app, discover(app), Limit(5.0, "default"))
+    one = next(one for one in discover(app, found) if one.path == "/items/{number}")
+    assert [(p.name, p.where) for p in one.parameters] == [("number", "path"), ("page", "query")]
+    assert not app.started  # so that it starts again on the measured loop
 
 
 @pytest.mark.parametrize("app", [handler, object(), None])

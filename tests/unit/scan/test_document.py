@@ -3,7 +3,7 @@
 import pytest
 
 from pytest_nonblocking.scan.document import BrokenDocumentError, operations_in
-from pytest_nonblocking.scan.operation import Body, Parameter
+from pytest_nonblocking.scan.operation import Body, Link, Parameter
 
 
 def only(document):
@@ -99,6 +99,62 @@ def test_the_body_of_version_2_is_a_parameter():
 def test_security_schemes_that_an_operation_requires(required, schemes):
     operation = {} if required is None else {"security": required}
     assert only(described(operation, security=[{"token": []}])).security == schemes
+
+
+def linked(link, status="201", **rest):
+    create = {"operationId": "create", "responses": {status: {"links": {"one": link}}}}
+    read = {"operationId": "read"}
+    paths = {"/users": {"post": create}, "/users/{id}": {"get": read}}
+    return {post.name: post for post in operations_in({"paths": paths, **rest})}
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        {"operationId": "read"},
+        {"operationRef": "#/paths/~1users~1{id}/get"},
+        {"operationRef": "#/paths/~1users~1%7Bid%7D/get"},
+    ],
+)
+@pytest.mark.parametrize("status", ["201", "2XX", "default"])
+def test_links_are_kept_with_the_operation_to_which_they_lead(target, status):
+    found = linked(target | {"parameters": {"id": "$response.body#/id"}}, status)
+    (link,) = found["GET /users/{id}"].links
+    assert link == Link("POST /users", "id", "", "$response.body#/id")
+    assert found["POST /users"].links == ()
+    (below,) = found["GET /users/{id}"].below("/api").links
+    assert below.source == "POST /api/users"
+
+
+def test_the_parameter_of_a_link_may_say_where_it_is():
+    found = linked({"operationId": "read", "parameters": {"path.id": 1, "a.b": 2}})
+    one, two = found["GET /users/{id}"].links
+    assert (one.parameter, one.where) == ("id", "path")
+    assert (two.parameter, two.where) == ("a.b", "")
+    assert one.gives(Parameter("id", "path"))
+    assert not one.gives(Parameter("id", "query"))
+    assert not one.gives(Parameter("other", "path"))
+
+
+def test_links_may_be_components():
+    link = {"operationId": "read", "parameters": {"id": 1}}
+    found = linked({"$ref": "#/components/links/x"}, components={"links": {"x": link}})
+    assert len(found["GET /users/{id}"].links) == 1
+
+
+@pytest.mark.parametrize(
+    ("link", "status"),
+    [
+        ({"operationId": "unknown", "parameters": {"id": 1}}, "201"),
+        ({"operationRef": "other.json#/paths/~1users~1{id}/get", "parameters": {"id": 1}}, "201"),
+        ({"operationId": "read", "parameters": {"id": 1}}, "404"),
+        ({"operationId": "read", "parameters": "id"}, "201"),
+        ({"$ref": "#/components/links/missing"}, "201"),
+        ("text", "201"),
+    ],
+)
+def test_links_that_lead_nowhere_are_left_out(link, status):
+    assert linked(link, status)["GET /users/{id}"].links == ()
 
 
 @pytest.mark.parametrize(

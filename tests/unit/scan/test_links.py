@@ -1,0 +1,102 @@
+"""Runtime expressions of links, and addresses in answers."""
+
+import json
+
+import pytest
+
+from pytest_nonblocking.scan.links import addressed, linked_values, parameter_in
+from pytest_nonblocking.scan.operation import Operation, path_parameters
+from pytest_nonblocking.scan.request import Answer
+
+ASKED = "http://localhost/users/"
+
+
+def answer(content, **headers):
+    return Answer(201, headers, json.dumps(content).encode())
+
+
+def operation(path, method="GET"):
+    return Operation(method, path, path_parameters(path))
+
+
+@pytest.mark.parametrize(
+    ("expression", "values"),
+    [
+        ("$response.body#/id", [7]),
+        ("$response.body#/owner/name", ["ann"]),
+        ("$response.body#/a~1b", ["slash"]),
+        ("$response.body#/items/0/id", [1, 2, 3]),
+        ("$response.body#/items/1/id", [2, 3, 1]),
+        ("$response.body#/items/9/id", [1, 2, 3]),
+        ("$response.header.Location", ["/users/7"]),
+        ("$request.path.id", [5]),
+        ("$request.query.q", ["x"]),
+        ("$request.body#/name", ["bob"]),
+        ("$statusCode", [201]),
+        ("user-{$response.body#/id}-{$request.path.id}", ["user-7-5"]),
+        ("user-{$response.body#/missing}", []),
+        ("constant", ["constant"]),
+        (12, [12]),
+        ("$response.body#/missing", []),
+        ("$response.body#/owner", []),
+        ("$response.body#/id/0", []),
+        ("$request.path.missing", []),
+        ("$nonsense", []),
+    ],
+)
+def test_expressions_are_read_from_the_request_and_its_answer(expression, values):
+    content = {
+        "id": 7,
+        "owner": {"name": "ann"},
+        "a/b": "slash",
+        "items": [{"id": 1}, {"id": 2}, {"id": 3}],
+    }
+    sent = {"id": 5, "q": "x", "body": {"name": "bob"}}
+    assert linked_values(expression, sent, answer(content, location="/users/7")) == values
+
+
+@pytest.mark.parametrize(
+    ("address", "path", "value"),
+    [
+        ("/users/7", "/users/{id}", "7"),
+        ("/users/7/", "/users/{id}", "7"),
+        ("http://localhost/users/7?x=1#y", "/users/{id}", "7"),
+        ("http://localhost:8000/users/7", "/users/{id}", "7"),
+        ("/users/a%20b", "/users/{id}", "a b"),
+        ("/users/7/posts", "/users/{id}", "7"),
+        ("/users/7", "/users/{id}/posts", "7"),
+        ("/users/7.json", "/users/{id}.json", "7"),
+        ("/v1/users/3/posts/9", "/v1/users/{user}/posts/{id}", "9"),
+        ("7", "/users/{id}", "7"),
+        ("http://elsewhere.example/users/7", "/users/{id}", None),
+        ("/users", "/users/{id}", None),
+        ("/users/me", "/users/{id}", None),
+        ("/users/me/photo", "/users/{id}", None),
+        ("/anything", "/{id}", None),
+        ("/a/b", "/{org}/{id}", None),
+        ("http://[broken", "/users/{id}", None),
+    ],
+)
+def test_an_address_that_leads_to_a_path_has_its_parameter(address, path, value):
+    known = [operation("/users/me"), operation("/users"), operation(path)]
+    name = path_parameters(path)[-1].name
+    assert parameter_in(address, ASKED, operation(path), name, known) == value
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        [{"url": "http://localhost/users/7"}, {"url": "http://localhost/users/9"}],
+        {"_links": {"self": {"href": "/users/"}}, "items": ["/users/7", "/users/9"]},
+        {"data": [{"links": {"self": f"/users/{n}"}} for n in (7, 7, 9)], "next": "/users/?p=2"},
+    ],
+)
+def test_addresses_are_found_wherever_an_answer_has_them(content):
+    found = addressed(answer(content), ASKED, operation("/users/{id}"), "id", [])
+    assert found == ["7", "9"]
+
+
+@pytest.mark.parametrize("location", ["7", "/users/7", "http://localhost/users/7"])
+def test_the_location_of_what_was_created_comes_first(location):
+    created = answer({"self": "/users/9"}, location=location)
+    assert addressed(created, ASKED, operation("/users/{id}"), "id", []) == ["7", "9"]
