@@ -32,7 +32,7 @@ FOLDER = ROOT / "build" / "matrix"
 PYPROJECT = (ROOT / "pyproject.toml").read_text("utf-8")
 # What is not needed to show the lower bounds, and needs newer versions of what is.
 NOT_WITH_LOWEST = re.compile(
-    "blacksheep|check-jsonschema|django|falcon|httpx2|hypercorn|litestar|nox|pre-commit"
+    "blacksheep|check-jsonschema|django|falcon|httpx2|hypercorn|litestar|mcp|nox|pre-commit"
     "|python-multipart|quart|schemastore|selenium|sse-starlette|tox"
 )
 EXTRAS = ("html", "sarif", "websockets")
