@@ -155,7 +155,7 @@ def test_a_block_in_the_first_callback_of_a_loop_fails(webapp, body):
             {body}
         """
     )
-    result = webapp.runpytest_subprocess(timeout=60)
+    result = webapp.runpytest()
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(
         ["*blocking-call: * ms off the CPU in one callback*", "*time.sleep(0.05)*"]

@@ -82,7 +82,7 @@ def test_failures_of_one_culprit_are_one_text(pytester, flags):
     if flags:
         pytest.importorskip("xdist", reason="pytest-xdist is not installed")
     pytester.makepyfile(test_it=SHARED)
-    result = pytester.runpytest_subprocess("--junitxml=junit.xml", *flags)
+    result = pytester.runpytest("--junitxml=junit.xml", *flags)
     said = result.stdout.str()
     assert said.count("  where    test_it.py:5 in shared") == 1
     assert said.count("  cause    blocking-call at test_it.py:5: see test_it.py::test_it[") == 2
@@ -96,7 +96,7 @@ def test_failures_of_one_culprit_are_one_text(pytester, flags):
 
 def test_the_short_summary_leads_with_cause_and_place(pytester):
     pytester.makepyfile(test_it=SHARED)
-    pytester.runpytest_subprocess().stdout.fnmatch_lines(
+    pytester.runpytest().stdout.fnmatch_lines(
         ["FAILED test_it.py::test_it?a? - blocking-call at test_it.py:5 (test_it?a?)"]
     )
 
@@ -227,5 +227,5 @@ def test_a_short_measurement_shows_nothing(seen):
 
 def test_a_log_has_no_control_characters(project):
     project.makepyfile(test_slow=SLOW.format(seconds=0.04, after=0.1))
-    said = project.runpytest_subprocess("-v").stdout.str()
+    said = project.runpytest("-v").stdout.str()
     assert not re.search(r"[\x00-\x08\x0b-\x1f]|copies done", said)

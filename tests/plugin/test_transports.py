@@ -332,6 +332,6 @@ def test_a_test_on_trio_is_measured_behind_a_server(pytester):
         """,
     )
     pytester.makeini(INI)
-    result = pytester.runpytest_subprocess("-v", "-p", "no:randomly")
+    result = pytester.runpytest("-v")
     result.assert_outcomes(passed=1, failed=1)
     result.stdout.fnmatch_lines(["*GET /lock makes requests wait for one another*"])
