@@ -149,7 +149,8 @@ def test_the_verdicts_agree_with_a_load_test(environment, verdicts, module):
             target = f"{url}/{path}"
             throughput(target, AT_ONCE, AT_ONCE)
             alone = throughput(target, 8, 1)
-            together = throughput(target, AT_ONCE * 6, AT_ONCE)
+            # Where requests queue, a pause of the machine hides nothing.
+            together = throughput(target, AT_ONCE * (2 if serialised else 6), AT_ONCE)
             print(f"{path}: {alone:.0f}/s alone, {together:.0f}/s with {AT_ONCE} at once")
             assert (together / alone < LEAST_GAIN) is serialised
             assert verdicts[f"GET /{path}"] == ("fail" if serialised else "pass")

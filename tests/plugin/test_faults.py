@@ -209,7 +209,7 @@ PHASES = {"warm-up": 1, "single run": 3, "burst": 12}
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX signals")
 @pytest.mark.faults(every=3)
-# Each later call blocks too: longer than LIMIT for a burst of 8, unless each of them is interrupted.
+# Each later call blocks too: a burst of 8 for longer than LIMIT, unless each is interrupted.
 @pytest.mark.parametrize("waits", ["await anyio.sleep(600)", "time.sleep(12)"])
 @pytest.mark.parametrize(("transport", "phase"), [
     ("body", "burst"), ("asgi", "warm-up"), ("asgi", "single run"), ("asgi", "burst"),

@@ -3,6 +3,7 @@
 import sys
 
 import pytest
+from inner_runs import IMPATIENT
 
 APP = """
 import asyncio, time
@@ -216,6 +217,7 @@ def test_an_ordinary_failure_stays_one_and_names_the_copy_where_only_a_burst_fai
 
 
 def test_a_handler_that_never_ends_is_a_time_out_and_not_a_hang(webapp):
+    webapp.makeconftest(IMPATIENT)
     webapp.makepyfile(
         """
         import threading, pytest
