@@ -108,8 +108,6 @@ def _run(command: str, folder: Path, environment: dict[str, str], status: int, w
             **environment,
             "PATH": os.pathsep.join([scripts, os.environ["PATH"]]),
             "COLUMNS": "100",
-            # what other plugins of this environment print is not what a reader sees
-            "PYTEST_ADDOPTS": "-p no:randomly -p no:schemathesis",
         },
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import page as pages
 import pytest
+from inner_runs import LEFT_OUT
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 STARTED = {"postgresql"}  # fixtures
@@ -33,7 +34,8 @@ def needed(page):
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_a_reader_who_follows_the_page_sees_what_it_says(page, tmp_path, request):
-    environment = {}
+    # What other plugins of this environment print is not what a reader sees either.
+    environment = {"PYTEST_ADDOPTS": LEFT_OUT}
     for name in needed(page):
         if name in STARTED:
             environment |= request.getfixturevalue(name)

@@ -19,6 +19,7 @@ from pathlib import Path
 
 import pytest
 import services
+from inner_runs import LEFT_OUT
 from shop import orders
 
 pytest.importorskip("uvicorn", reason="uvicorn is not installed: there is no server to load")
@@ -132,7 +133,7 @@ def verdicts(tmp_path_factory):
     """Return the plugin's verdicts on the examples, by module and path."""
     report = tmp_path_factory.mktemp("report") / "report.json"
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
-    command += ["-p", "no:faker", "-p", "no:hypothesispytest"]  # slow to import, and not needed
+    command += LEFT_OUT.split()
     command += ["--nonblocking-report", str(report)]
     command += [f"examples/test_{module}.py" for module in ENDPOINTS]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
@@ -148,7 +149,8 @@ def test_the_verdicts_agree_with_a_load_test(environment, verdicts, module):
             target = f"{url}/{path}"
             throughput(target, AT_ONCE, AT_ONCE)
             alone = throughput(target, 8, 1)
-            together = throughput(target, AT_ONCE * 6, AT_ONCE)
+            # Where requests queue, a pause of the machine hides nothing.
+            together = throughput(target, AT_ONCE * (2 if serialised else 6), AT_ONCE)
             print(f"{path}: {alone:.0f}/s alone, {together:.0f}/s with {AT_ONCE} at once")
             assert (together / alone < LEAST_GAIN) is serialised
             assert verdicts[f"GET /{path}"] == ("fail" if serialised else "pass")

@@ -5,6 +5,7 @@ import importlib
 import warnings
 
 import pytest
+from inner_runs import LEFT_OUT
 
 # Loaded before the first inner run: what is first imported in one is imported anew in the next,
 # and the package would still hold the old modules.
@@ -106,11 +107,6 @@ def inconclusive_counts_as_passed(monkeypatch):
         return outcomes
 
     monkeypatch.setattr(pytest.RunResult, "parseoutcomes", folded)
-
-
-LEFT_OUT = "-p no:randomly -p no:faker -p no:hypothesispytest"
-"""Plugins that no inner run needs: the first shuffles, and to import them takes twice as long as to
-import all else."""
 
 
 @pytest.fixture(autouse=True)

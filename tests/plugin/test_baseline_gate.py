@@ -125,7 +125,7 @@ def test_the_workers_of_xdist_know_it_too(gate, flags):
     pytest.importorskip("xdist", reason="pytest-xdist is not installed")
     if flags:
         (gate.path / "known.json").unlink()
-    gate.runpytest_subprocess("-n2", FLAG, *flags).assert_outcomes(passed=2)
+    gate.runpytest("-n2", FLAG, *flags).assert_outcomes(passed=2)
     assert len(entries(gate)) == 1
 
 

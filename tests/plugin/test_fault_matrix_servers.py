@@ -10,6 +10,7 @@ import textwrap
 from typing import NamedTuple
 
 import pytest
+from inner_runs import IMPATIENT
 
 APP = """
 import asyncio, os, sys, threading, time
@@ -42,16 +43,13 @@ await send({"type": "lifespan.shutdown.complete"})
 """
 RESPONDS = "await respond(send)"
 
-CONFTEST = """
+CONFTEST = f"""
 import threading, warnings
 import pytest
-import pytest_nonblocking.tasks
-
-pytest_nonblocking.tasks.GRACE = 1.0  # what is given up is given up soon
-
+{IMPATIENT}
 @pytest.fixture
 def anyio_backend():
-    return "{loop}"
+    return "{{loop}}"
 """
 NAMES_APP = """
 import pytest
@@ -141,7 +139,8 @@ HELD = {
     ),
     "long-steps": Fault(
         ["nonblocking: GET / blocks the event loop", "*cause*blocking-call*", "*in app"],
-        "time.sleep(2.5 if number in (2, 3) else 0.1); await respond(send)",
+        # longer than the plugin waits for the answer of a loop that it knows to be free
+        "time.sleep(0.8 if number in (2, 3) else 0.1); await respond(send)",
         timeout=15,
     ),
     "sleeps-for-ever-in-one-step": Fault(
@@ -443,12 +442,12 @@ def test_a_plain_test_that_hangs_is_a_time_out_and_the_run_goes_on(measured, loo
         f"{kind}-{when}": Fault(
             [
                 "nonblocking: GET / does not finish*",
-                "*of * finished within timeout=2 s (from marker)",
+                "*of * finished within timeout=1 s (from marker)",
                 f"*cause*{cause}*",
                 "*where*app_*.py:*",
             ],
             REQUEST.format(when=condition, hangs=hangs),
-            timeout=2,
+            timeout=1,
         )
         for kind, (hangs, cause) in HANGS.items()
         for when, condition in HANGS_WHEN[client].items()
@@ -467,7 +466,7 @@ def test_a_plain_test_whose_loop_cannot_be_freed_ends_with_its_teardown(measured
     request = REQUEST.format(when=HANGS_WHEN["shared"][when], hangs="time.sleep(3600)")
     # A copy's thread waits for the loop's.
     stays = {"first": ("portal",), "later": ("portal", "copy")}[when]
-    result = measured({when: Fault([], request, timeout=2, stays=stays)}, "asyncio", "shared")
+    result = measured({when: Fault([], request, timeout=1, stays=stays)}, "asyncio", "shared")
     result.assert_outcomes(when, "FAILED", "ERROR")
     result.assert_lines(
         when,

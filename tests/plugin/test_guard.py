@@ -269,7 +269,7 @@ def test_the_profile_is_removed_on_every_path(store, path):
             assert sys.getprofile() is None
         """
     )
-    result = store.runpytest_subprocess("-p", "no:randomly")
+    result = store.runpytest()
     assert result.parseoutcomes()["passed"] >= 1
     result.stdout.no_fnmatch_line("FAILED *test_after*")
 

@@ -45,7 +45,7 @@ def test_patches_and_threads_are_gone_after(pytester, kind):
             {BODIES[kind]}
         """
     )
-    result = pytester.runpytest_subprocess()
+    result = pytester.runpytest()
     outcomes = result.parseoutcomes()
     assert not {"error", "errors"} & set(outcomes), result.stdout.str()
     assert sum(outcomes.values()) == 1

@@ -31,8 +31,8 @@ def lines(suite):
 def test_each_run_adds_a_line_and_reports_hold_the_earlier_ones(suite, flags):
     if flags:
         pytest.importorskip("xdist", reason="pytest-xdist is not installed")
-    for _ in range(3):
-        suite.runpytest_subprocess(FLAG, "--nonblocking-report=out.json", *flags)
+    for more in (flags, [], flags):
+        suite.runpytest(FLAG, "--nonblocking-report=out.json", *more)
     written = [json.loads(line) for line in lines(suite)]
     assert [[test["nodeid"] for test in line["tests"]] for line in written] == [
         ["test_it.py::test_healthy"]

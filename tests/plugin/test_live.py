@@ -1,6 +1,7 @@
 """``transport``: the app behind a real server, in a thread of its own."""
 
 import pytest
+from inner_runs import IMPATIENT
 
 pytest.importorskip("uvicorn", reason="uvicorn is not installed: there is no server to start")
 
@@ -41,7 +42,7 @@ async def hang():
 
 @app.get("/stuck")
 async def stuck():
-    time.sleep(4)
+    time.sleep(2)
 """
 
 TESTS = """
@@ -116,7 +117,8 @@ def test_a_failed_start_up_is_reported_as_what_it_is(live):
     ("path", "shown"),
     [("/hang", "*does not finish, even alone"), ("/stuck", "*does not finish")],
 )
-def test_a_handler_that_does_not_end_is_a_time_out_and_not_a_hang(live, path, shown):
+def test_a_handler_that_does_not_end_is_a_time_out_and_not_a_hang(pytester, live, path, shown):
+    pytester.makeconftest(IMPATIENT)
     result = live([path], marker=', timeout="500ms"')
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines([shown, f"*where*webapp.py:* in {path[1:]}"])

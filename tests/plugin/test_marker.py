@@ -232,7 +232,7 @@ def test_the_report_is_complete_under_xdist(project):
             await asyncio.sleep(0.01)
         """
     )
-    result = project.runpytest_subprocess("-n", "2", "--nonblocking-report=out.json")
+    result = project.runpytest("-n", "2", "--nonblocking-report=out.json")
     result.assert_outcomes(passed=4)
     assert result.stdout.str().count("nonblocking: 4 measured") == 1
     report = json.loads((project.path / "out.json").read_text("utf-8"))

@@ -31,7 +31,9 @@ def run(pytester):
 
     def run(*flags, body=BLOCKS, fixtures=""):
         pytester.makepyfile(test_it=SUITE.format(body=body, fixtures=fixtures))
-        result = pytester.runpytest_subprocess(*flags, timeout=60)
+        # Only the output of a process of its own is seen whole where pytest captures none.
+        start = pytester.runpytest_subprocess if "-s" in flags else pytester.runpytest
+        result = start(*flags)
         result.assert_outcomes(failed=1)
         return result
 

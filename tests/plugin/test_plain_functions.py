@@ -3,6 +3,7 @@
 import sys
 
 import pytest
+from inner_runs import IMPATIENT
 
 APP = """
 import asyncio, time
@@ -155,7 +156,7 @@ def test_a_block_in_the_first_callback_of_a_loop_fails(webapp, body):
             {body}
         """
     )
-    result = webapp.runpytest_subprocess(timeout=60)
+    result = webapp.runpytest()
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(
         ["*blocking-call: * ms off the CPU in one callback*", "*time.sleep(0.05)*"]
@@ -216,6 +217,7 @@ def test_an_ordinary_failure_stays_one_and_names_the_copy_where_only_a_burst_fai
 
 
 def test_a_handler_that_never_ends_is_a_time_out_and_not_a_hang(webapp):
+    webapp.makeconftest(IMPATIENT)
     webapp.makepyfile(
         """
         import threading, pytest

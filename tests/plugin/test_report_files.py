@@ -44,7 +44,7 @@ def test_a_dash_prints_the_report_as_the_last_line(pytester, flags):
     if flags == ["-n2"]:
         pytest.importorskip("xdist", reason="pytest-xdist is not installed")
     pytester.makepyfile(test_it=SUITE)
-    result = pytester.runpytest_subprocess("--nonblocking-report=-", *flags)
+    result = pytester.runpytest("--nonblocking-report=-", *flags)
     read = json.loads(result.outlines[-1])
     assert sorted(test["nodeid"] for test in read["tests"])[0] == "test_it.py::test_blocking"
     jsonschema.validate(read, json_report.schema())
@@ -55,7 +55,7 @@ def test_on_github_each_culprit_is_annotated_at_its_line(pytester, monkeypatch):
     monkeypatch.setenv("GITHUB_ACTIONS", "true")
     monkeypatch.delenv("GITHUB_WORKSPACE", raising=False)
     pytester.makepyfile(test_it=SUITE)
-    result = pytester.runpytest_subprocess("--color=yes")
+    result = pytester.runpytest("--color=yes")
     (line,) = (line for line in result.outlines if "::error" in line)
     assert line.startswith("::error file=test_it.py,line=10,title=blocking-call at test_it.py%3A10")
 
@@ -64,7 +64,7 @@ def test_on_github_each_culprit_is_annotated_at_its_line(pytester, monkeypatch):
 def test_all_formats_at_once(suite, flags):
     if flags:
         pytest.importorskip("xdist", reason="pytest-xdist is not installed")
-    suite.runpytest_subprocess(*FLAGS, *flags).assert_outcomes(passed=3, failed=1)
+    suite.runpytest(*FLAGS, *flags).assert_outcomes(passed=3, failed=1)
     written = texts(suite)
     assert len(json.loads(written["json"])["tests"]) == 4
     (run,) = json.loads(written["sarif"])["runs"]

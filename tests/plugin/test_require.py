@@ -47,8 +47,8 @@ def test_a_run_that_measured_nothing_fails(suite, flag):
 
 def test_the_workers_of_xdist_count_together(suite):
     pytest.importorskip("xdist", reason="pytest-xdist is not installed")
-    assert suite.runpytest_subprocess("-n2", "--nonblocking-require=2").ret == 0
-    assert suite.runpytest_subprocess("-n2", "--nonblocking-require=3").ret == 1
+    assert suite.runpytest("-n2", "--nonblocking-require=2").ret == 0
+    assert suite.runpytest("-n2", "--nonblocking-require=3").ret == 1
 
 
 def test_nothing_is_required_where_tests_are_only_listed(suite):

@@ -82,7 +82,7 @@ def test_failures_of_one_culprit_are_one_text(pytester, flags):
     if flags:
         pytest.importorskip("xdist", reason="pytest-xdist is not installed")
     pytester.makepyfile(test_it=SHARED)
-    result = pytester.runpytest_subprocess("--junitxml=junit.xml", *flags)
+    result = pytester.runpytest("--junitxml=junit.xml", *flags)
     said = result.stdout.str()
     assert said.count("  where    test_it.py:5 in shared") == 1
     assert said.count("  cause    blocking-call at test_it.py:5: see test_it.py::test_it[") == 2
@@ -96,7 +96,7 @@ def test_failures_of_one_culprit_are_one_text(pytester, flags):
 
 def test_the_short_summary_leads_with_cause_and_place(pytester):
     pytester.makepyfile(test_it=SHARED)
-    pytester.runpytest_subprocess().stdout.fnmatch_lines(
+    pytester.runpytest().stdout.fnmatch_lines(
         ["FAILED test_it.py::test_it?a? - blocking-call at test_it.py:5 (test_it?a?)"]
     )
 
@@ -108,10 +108,14 @@ def test_colours_are_those_of_pytest(suite, flag):
     assert ("\x1b" in said) is (flag == "--color=yes")
 
 
+# Slow for its limit: progress is shown after {after} seconds.
 SLOW = """
 import asyncio
 
 import pytest
+from pytest_nonblocking.reporting import progress
+
+progress._AFTER = {after}
 
 @pytest.mark.nonblocking(concurrency=8, timeout="30s")
 async def test_slow():
@@ -126,14 +130,17 @@ PROGRESS = r"\[\d+ copies done, running 8 at once, about \d+ s left\]"
 
 @pytest.fixture
 def seen(project, monkeypatch):
-    """Run a measurement of some seconds on a pseudo-terminal; return what it was sent."""
+    """Run a measurement that lasts ``seconds`` times 5 or more on a pseudo-terminal.
+
+    Returns what the terminal was sent.
+    """
     if sys.platform == "win32":
         pytest.skip("needs a pseudo-terminal")
     pytest.importorskip("pexpect", reason="pexpect is not installed")
     monkeypatch.setenv("TERM", "xterm")
 
-    def seen(flags="", seconds=0.4):
-        project.makepyfile(test_slow=SLOW.format(seconds=seconds))
+    def seen(flags="", seconds=0.04, after=0.1):
+        project.makepyfile(test_slow=SLOW.format(seconds=seconds, after=after))
         child = project.spawn_pytest(f"-p no:cacheprovider {flags}", expect_timeout=60)
         child.setwinsize(24, 120)
         said = child.read().decode()
@@ -215,10 +222,10 @@ def test_no_progress_on_a_terminal_that_is_a_log(seen, monkeypatch, name, value)
 
 
 def test_a_short_measurement_shows_nothing(seen):
-    assert "\b" not in seen(seconds=0.01)
+    assert "\b" not in seen(seconds=0.01, after=1)
 
 
 def test_a_log_has_no_control_characters(project):
-    project.makepyfile(test_slow=SLOW.format(seconds=0.4))
-    said = project.runpytest_subprocess("-v").stdout.str()
+    project.makepyfile(test_slow=SLOW.format(seconds=0.04, after=0.1))
+    said = project.runpytest("-v").stdout.str()
     assert not re.search(r"[\x00-\x08\x0b-\x1f]|copies done", said)

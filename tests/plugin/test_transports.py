@@ -11,6 +11,7 @@ import textwrap
 from typing import NamedTuple
 
 import pytest
+from inner_runs import LEFT_OUT
 
 pytest.importorskip("uvicorn", reason="uvicorn is not installed: there is no server to start")
 
@@ -227,7 +228,7 @@ def measured(request, tmp_path_factory):
     for name, content in files.items():
         (folder / name).write_text(content, encoding="utf-8")
     command = [sys.executable, "-m", "pytest", "--nonblocking-report=report.json"]
-    command += ["-W", "default", "-p", "no:logging", "-p", "no:randomly", "--tb=short"]
+    command += ["-W", "default", "-p", "no:logging", "--tb=short", *LEFT_OUT.split()]
     done = subprocess.run(command, cwd=folder, capture_output=True, timeout=240, check=False)
     assert done.returncode == pytest.ExitCode.TESTS_FAILED, done.stdout.decode()
     tests = json.loads((folder / "report.json").read_text("utf-8"))["tests"]
@@ -331,6 +332,6 @@ def test_a_test_on_trio_is_measured_behind_a_server(pytester):
         """,
     )
     pytester.makeini(INI)
-    result = pytester.runpytest_subprocess("-v", "-p", "no:randomly")
+    result = pytester.runpytest("-v")
     result.assert_outcomes(passed=1, failed=1)
     result.stdout.fnmatch_lines(["*GET /lock makes requests wait for one another*"])

@@ -51,7 +51,7 @@ def verdicts_in(project):
 def run(project):
     def run(*flags, ends="", more=""):
         project.makepyfile(test_it=TWO.format(ends=ends, more=more))
-        return project.runpytest_subprocess("--nonblocking-report=report.json", *flags, timeout=60)
+        return project.runpytest("--nonblocking-report=report.json", *flags, no_reraise_ctrlc=True)
 
     return run
 

@@ -39,7 +39,7 @@ def filtered(pytester):
     def run(*filters):
         lines = "".join(f"    {one}\n" for one in filters)
         pytester.makeini(f"[pytest]\nfilterwarnings =\n{lines}")
-        return pytester.runpytest_subprocess("-v", timeout=60)
+        return pytester.runpytest("-v")
 
     return run
 
@@ -54,7 +54,7 @@ def test_each_kind_has_a_category_of_its_own(filtered):
 
 def test_an_inconclusive_test_has_a_letter_and_a_count_of_its_own(filtered, pytester):
     filtered("default")
-    result = pytester.runpytest_subprocess("-p", "no:randomly", timeout=60)
+    result = pytester.runpytest()
     result.stdout.fnmatch_lines(["test_it.py i. *", "*= 1 passed, 2 warnings, 1 inconclusive in *"])
     assert result.ret == pytest.ExitCode.OK
 

@@ -1,0 +1,21 @@
+"""What the pytest runs that tests start have in common."""
+
+LEFT_OUT = "-p no:randomly -p no:faker -p no:hypothesispytest -p no:schemathesis -p no:locust"
+"""Plugins that are loaded only because they are installed here: the first shuffles, and to import
+the others takes three times as long as to import all else."""
+
+IMPATIENT = """
+from pytest_nonblocking import runner, tasks
+from pytest_nonblocking.asgi import client, server_thread
+from pytest_nonblocking.load import burst, sync_clients, sync_tests
+from pytest_nonblocking.sentinel import session
+
+tasks.GRACE = 1.0
+burst.PATIENCE = client.PATIENCE = 0.3
+runner._TEARDOWN_WITHIN = 0.5
+server_thread._FREE_WITHIN, server_thread._BREAKS = 0.4, 15
+session._ANSWER_WITHIN_NS = 500_000_000
+sync_clients._ENDS_WITHIN_NS, sync_clients._GIVEN_UP_NS = 300_000_000, 1_500_000_000
+sync_tests._GRACE = 0.4
+"""
+"""For a conftest: what is given up is given up soon."""
