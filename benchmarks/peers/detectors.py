@@ -142,7 +142,7 @@ PEERS = (
         "fastapi-loopguard",
         "fastapi-loopguard",
         "its pytest plugin (`loopguard_all_async`), limit 50 ms (its default)",
-        "tells which requests were in flight when the loop stalled, in production and in tests",
+        "names the requests that were in flight when the loop stalled, in production and in tests",
         _loopguard,
         ("-o", "asyncio_mode=auto", "-o", "loopguard_all_async=true"),
     ),
