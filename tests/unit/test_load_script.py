@@ -139,13 +139,13 @@ async def _stream():
     ("content", "kept"),
     [
         ({}, (b"", None)),
-        ({"json": {"a": 1}}, (b'{"a":1}', None)),
+        ({"content": '{"a": 1}'}, (b'{"a": 1}', None)),
         ({"content": b"\xff\xfe"}, (b"\xff\xfe", None)),
         ({"content": "a" * (LONGEST_BODY + 1)}, (b"", f"{LONGEST_BODY + 1} bytes")),
         ({"content": _stream()}, (b"", "a stream")),
         ({"json": {"user": {"Password": "x"}}}, (b"", "it holds a credential, Password")),
         ({"data": {"a": "1", "access_token": "x"}}, (b"", "it holds a credential, access_token")),
-        ({"json": {"author": "token"}}, (b'{"author":"token"}', None)),
+        ({"content": '{"author": "token"}'}, (b'{"author": "token"}', None)),
     ],
 )
 def test_a_body_is_kept_where_it_is_short(content, kept):
