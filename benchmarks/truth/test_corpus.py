@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 
 import pytest
@@ -29,15 +28,6 @@ def nonblocking_app(case):
 @pytest.fixture
 def anyio_backend():
     return "trio"
-
-
-@pytest.fixture(scope="session")
-def event_loop_policy():
-    if _LOOP != "uvloop":
-        return asyncio.DefaultEventLoopPolicy()
-    import uvloop
-
-    return uvloop.EventLoopPolicy()
 
 
 @pytest.fixture
