@@ -66,15 +66,15 @@ class Level:
 
 def level_at(concurrency: int, evidence: Evidence, limits: Limits) -> Level:
     """Return the level of ``concurrency`` copies; it has no excesses without usable bursts."""
-    runs = [r for r in evidence.bursts if r.concurrency == concurrency and is_evidence(r)]
+    usable = [r for r in evidence.bursts if r.concurrency == concurrency and is_evidence(r)]
     # A burst that fills a pool shows what opening connections costs, and the next ones what using
-    # them does.
-    runs = [r for r in runs if not r.opened] or runs
+    # them does. A pool of threads is seen in any of them.
+    runs = [r for r in usable if not r.opened] or usable
     # All bursts as quiet as the third-quietest, so that ties do not depend on the order.
     most = max(sorted(map(disturbance, runs))[:QUIETEST], default=0.0)
     quietest = [r for r in runs if disturbance(r) <= most]
     looks, later = together(r.looks for r in runs), together(r.after_looks for r in runs)
-    cause = waits_for(runs)
+    cause = waits_for(usable)
     strict = tuple(
         excess_of(run, evidence.singles, looks, later, limits, evidence.calibration, cause)
         for run in quietest

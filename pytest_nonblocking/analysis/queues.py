@@ -10,7 +10,7 @@ from ..model import FOR_THREADS, Cause, Evidence, Frame, Pool, Run, Sample, Stac
 QUEUES = ("asyncio.locks", "asyncio.queues", "anyio._backends", "anyio._core._sync", "trio._sync")
 """Modules in which a task waits for a lock or in a queue."""
 _TRAPS = "trio._core."
-_PASS_ON = ("anyio.streams", "starlette.middleware", "asgiref")
+_PASS_ON = ("anyio.from_thread", "anyio.streams", "starlette.middleware", "asgiref")
 _SERVES = ("pytest_nonblocking.", "uvicorn.", "hypercorn.")
 _WORKER_MODULES = ("concurrent.futures.thread", "anyio._backends")
 _POOL_PACKAGES = frozenset(("threading", "queue", "concurrent", "anyio", "asyncio", "selectors"))
@@ -61,7 +61,8 @@ def waits_in_a_queue(stack: Stack) -> bool:
     """Return whether a task waits for a lock or in a queue, and not for a thread.
 
     Middleware that awaits a task of its framework is excluded: it waits for an event too. So do
-    lifespans and servers, for the client.
+    lifespans and servers, for the client, and the portal of a test client, for the end of a call
+    (from anyio 4.16 on).
     """
     if not stack or not waiting_frame(stack).module.startswith(QUEUES):
         return False

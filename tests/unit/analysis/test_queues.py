@@ -92,6 +92,13 @@ def test_a_lifespan_that_waits_during_the_whole_burst_is_no_queue(module):
     assert waits_for([seen]) == ("thread-pool", brief)
 
 
+def test_a_portal_that_waits_for_the_call_of_a_test_client_is_no_queue():
+    portal = inside("anyio.from_thread", "BlockingPortal._call_func")
+    event = inside("anyio._backends._asyncio", "Event.wait"), inside("asyncio.locks", "Event.wait")
+    assert not waits_in_a_queue((portal, *event))
+    assert waits_in_a_queue((portal, HANDLER, *event))
+
+
 def test_a_handler_below_a_middleware_queues_for_its_lock():
     # Starlette's BaseHTTPMiddleware runs the rest of the app in a task that it has begun.
     below = (inside("starlette.middleware.base", "coro"), HANDLER, inside("asyncio.locks"))
