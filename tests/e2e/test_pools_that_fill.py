@@ -114,3 +114,19 @@ async def test_connections_that_each_request_opens_are(measure, server):
     assert outcome.judgement.verdict == "fail"
     assert outcome.judgement.cause == "serialised-wait"
     assert not any(run.opened for run in outcome.evidence.bursts)
+
+
+async def test_what_a_set_up_opens_is_not_of_the_burst(measure, nonblocking, server):
+    opened = []
+
+    async def ask():
+        async with nonblocking.setup():
+            opened.append(await asyncio.open_connection("127.0.0.1", server.port))
+        await asyncio.sleep(0.01)
+
+    outcome = await measure(ask)
+    for _, writer in opened:
+        writer.close()
+        await writer.wait_closed()
+    assert len(opened) > 8
+    assert not any(run.opened for run in outcome.evidence.bursts)
