@@ -43,7 +43,7 @@ def _let_sleep(task: Any) -> None:
     for callback, _ in getattr(awaited, "_callbacks", None) or ():
         if getattr(callback, "__self__", None) is task:
             awaited.remove_done_callback(callback)
-    for handle in getattr(task.get_loop(), "_ready", ()):
+    for handle in tuple(getattr(task.get_loop(), "_ready", ())):  # threads append to it
         if getattr(getattr(handle, "_callback", None), "__self__", None) is task:
             handle.cancel()
 

@@ -61,7 +61,8 @@ class AsyncioProbe(LoopProbe):
             return None
         now = self._loop.time()
         timers = [t for t in getattr(self._loop, "_scheduled", ()) if t.when() <= now]
-        copies = {handle._context.get(COPY) for handle in (*ready, *timers)} - {None}
+        waiting = [handle for handle in (*ready, *timers) if not handle.cancelled()]
+        copies = {handle._context.get(COPY) for handle in waiting} - {None}
         return len(copies) + len(self._loop._selector.select(0))  # type: ignore[attr-defined]
 
     def waits_for_files(self) -> bool:

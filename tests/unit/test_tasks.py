@@ -1,0 +1,58 @@
+"""Tasks start within the running callback, and nothing that other threads post is lost."""
+
+import asyncio
+import collections
+import sys
+
+import pytest
+
+from pytest_nonblocking.tasks import running_tasks
+
+
+class PostedTo(collections.deque):
+    """The callbacks of a loop to which a thread posts another one whenever the last is read."""
+
+    post = None
+
+    def __getitem__(self, index):
+        handle = super().__getitem__(index)
+        if self.post is not None:
+            self.append(self.post)
+        return handle
+
+
+async def note(notes, what):
+    notes.append(what)
+
+
+async def start_one(notes):
+    tasks = running_tasks()
+    task = tasks.start_now(note(notes, "ran"))
+    notes.append("started")
+    await asyncio.wait([task])
+
+
+def test_a_task_runs_at_once_and_only_once():
+    notes = []
+    asyncio.run(start_one(notes))
+    assert notes == ["ran", "started"]
+
+
+@pytest.mark.skipif(sys.version_info >= (3, 12), reason="CPython 3.12+ starts tasks eagerly itself")
+def test_a_callback_that_a_thread_posts_while_a_task_starts_is_not_lost(caplog):
+    notes = []
+    loop = asyncio.new_event_loop()
+    loop._ready = PostedTo()
+    handle = asyncio.Handle(notes.append, ("posted",), loop)
+
+    async def main():
+        loop._ready.post = handle
+        tasks = running_tasks()
+        task = tasks.start_now(note(notes, "ran"))
+        loop._ready.post = None
+        await asyncio.wait([task])
+
+    loop.run_until_complete(main())
+    loop.close()
+    assert notes == ["ran", "posted"]
+    assert not caplog.records
