@@ -133,12 +133,10 @@ if sys.version_info < (3, 12):
         first: Any = ready[-1] if ready else None
         is_first = getattr(getattr(first, "_callback", None), "__self__", None) is task
         if caller is None or not is_first:
-            return (
-                task  # another kind of loop, or a thread has just posted a callback: starts later
-            )
+            return task  # a loop of another kind, or a thread has just posted: it starts later
         context, step, arguments = first._context, first._callback, first._args
-        # Cancelled where it is. To pop it lost what another thread had just appended: a request that
-        # waited for its database thread hung (once in 200 bursts beside four busy processes).
+        # Cancelled where it is. To pop it lost what another thread had just appended: a request
+        # that waited for its database thread hung (once in 200 bursts beside busy processes).
         first.cancel()
         _leave_task(loop, caller)
         try:
