@@ -83,8 +83,7 @@ class TestClients:
         async def call_func(
             portal: BlockingPortal, func: Any, args: Any, kwargs: Any, *more: Any
         ) -> None:
-            is_request = len(args) == 3 and isinstance(args[0], dict) and "type" in args[0]
-            if is_request and not isinstance(func, _Observed):
+            if _is_request(args) and not isinstance(func, _Observed):
                 func = _Observed(func, self)
             await original(portal, func, args, kwargs, *more)
 
@@ -137,6 +136,14 @@ class TestClients:
             timed_out=True,
             stuck=None if held is None else thread_stack(held.thread_ident),
         )
+
+
+def _is_request(args: Sequence[Any]) -> bool:
+    """Return whether a portal calls an app with ``args``, and not any other function."""
+    if len(args) != 3 or not isinstance(args[0], dict):
+        return False
+    is_scope = args[0].get("type") in ("http", "websocket") and "path" in args[0]
+    return is_scope and callable(args[1]) and callable(args[2])
 
 
 class Call:

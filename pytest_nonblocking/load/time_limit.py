@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import threading
 from collections.abc import Callable
@@ -17,7 +18,7 @@ class TimeLimit:
 
     It is interrupted by ``error``, again and again until it ends; only on the main thread, and only
     where the system has signals. ``on_late`` runs in a thread of its own and may end the block
-    before that.
+    before that; what it raises is ignored. There is no limit where no thread can be started.
     """
 
     def __init__(
@@ -37,7 +38,8 @@ class TimeLimit:
         if is_main and hasattr(signal, "SIGURG") and hasattr(signal, "pthread_kill"):
             # SIGURG is ignored by default, so a late one is harmless.
             self._old_handler = signal.signal(signal.SIGURG, self._on_signal)
-        self._thread.start()
+        with contextlib.suppress(RuntimeError):
+            self._thread.start()
         return self
 
     def __exit__(
@@ -47,7 +49,8 @@ class TimeLimit:
         trace: TracebackType | None,
     ) -> None:
         self._over.set()
-        self._thread.join()
+        if self._thread.ident is not None:
+            self._thread.join()
         if self._old_handler is not None:
             signal.signal(signal.SIGURG, self._old_handler)
 
@@ -55,10 +58,20 @@ class TimeLimit:
         if self._over.wait(self._seconds):
             return
         self.passed = True
-        self._on_late()
+        with contextlib.suppress(Exception):  # the block must end all the same
+            self._on_late()
         while self._old_handler is not None and not self._over.wait(_INTERRUPT_EVERY):
             signal.pthread_kill(self._ident, signal.SIGURG)
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
-        if not self._over.is_set():
+        if not self._over.is_set() and not _is_leaving(frame):
             raise self._error
+
+
+def _is_leaving(frame: FrameType | None) -> bool:
+    """Return whether a limit is just left: an exception would keep it from being undone."""
+    while frame is not None:
+        if frame.f_code is TimeLimit.__exit__.__code__:
+            return True
+        frame = frame.f_back
+    return False

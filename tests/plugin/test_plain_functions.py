@@ -348,3 +348,56 @@ def test_a_moment_of_slowness_does_not_excuse_a_callback(webapp, monkeypatch):
     result = webapp.runpytest("-W", "default")
     result.assert_outcomes(failed=1, warnings=0)
     result.stdout.fnmatch_lines(["*cause*cpu-on-loop: *limit max_lag=20 ms (default)"])
+
+
+def test_a_call_through_a_portal_that_is_no_request_stays_as_it_is(webapp):
+    webapp.makepyfile(
+        """
+        import pytest
+        from starlette.testclient import TestClient
+        from webapp import app
+
+        def booked(order, stock, user):
+            return order["type"], stock, user
+
+        async def shipped(order, stock, user):
+            return booked(order, stock, user)
+
+        @pytest.mark.nonblocking(mode="report")
+        @pytest.mark.parametrize("call", [booked, shipped])
+        def test_it(call):
+            with TestClient(app) as client:
+                for kind in "order", "http":
+                    assert client.portal.call(call, {"type": kind}, 1, "me") == (kind, 1, "me")
+        """
+    )
+    webapp.runpytest("-W", "ignore").assert_outcomes(passed=2)
+
+
+def test_a_fault_while_a_late_request_is_described_does_not_keep_it_from_ending(webapp):
+    webapp.makepyfile(
+        """
+        import asyncio, pytest
+        from starlette.testclient import TestClient
+        from pytest_nonblocking.load.sync_clients import TestClients
+        from webapp import app
+
+        @app.get("/hanging")
+        async def hanging():
+            await asyncio.Event().wait()
+
+        @pytest.fixture
+        def broken(monkeypatch):
+            def fault(*args):
+                raise ZeroDivisionError("a fault of ours")
+            monkeypatch.setattr(TestClients, "late_run", fault)
+
+        @pytest.mark.nonblocking(timeout="0.3s")
+        def test_it(broken):
+            with TestClient(app) as client:
+                client.get("/hanging")
+        """
+    )
+    result = webapp.runpytest_subprocess(timeout=30)
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["nonblocking: test_it does not finish, even alone"])

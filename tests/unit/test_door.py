@@ -208,3 +208,9 @@ async def test_requests_on_another_loop_are_not_held(record):
     finally:
         door.loop.close()
         door.open()
+
+
+async def test_a_request_on_trio_passes_a_door_that_is_shut_for_another_loop(shut):
+    trio = pytest.importorskip("trio", reason="trio is not installed")
+    door = shut(2)
+    await asyncio.to_thread(trio.run, door.enter, 0)
