@@ -9,8 +9,7 @@ import gc
 import itertools
 import operator
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator
 from types import CodeType, FrameType
 from typing import Any, NamedTuple
 
@@ -42,6 +41,13 @@ def _described(look: _Look) -> Frame:
     )
 
 
+_ONCE: tuple[tuple[()]] = ((),)
+"""What calls a function once, without arguments, in ``itertools.starmap``."""
+_call = operator.methodcaller("__call__")
+_AFTERWARDS = (bool, gc.enable)
+"""What to call where garbage collection was off, and where it was on."""
+
+
 def _without_collection(collect: Callable[[Iterator[Any]], None], looks: Iterator[Any]) -> None:
     """Have ``collect`` consume ``looks`` with garbage collection disabled on CPython before 3.12.
 
@@ -49,20 +55,35 @@ def _without_collection(collect: Callable[[Iterator[Any]], None], looks: Iterato
     collection's callback releases the GIL, a starting thread takes it and waits for that lock
     forever (gh-106883; 1 in 1,000 verdicts under load). CPython 3.12+ does not collect during
     allocations.
+
+    It is all in C: no other thread sees a collector that is off, or has its own change undone.
     """
-    collects = gc.isenabled() and sys.version_info < (3, 12)
-    if collects:
-        gc.disable()
+    if sys.version_info >= (3, 12):
+        collect(looks)
+        return
+    was_on: list[bool] = []
+    steps: tuple[Iterator[Any], ...] = (
+        map(was_on.append, itertools.starmap(gc.isenabled, _ONCE)),
+        itertools.starmap(gc.disable, _ONCE),
+        looks,
+        map(_call, map(_AFTERWARDS.__getitem__, itertools.starmap(was_on.pop, _ONCE))),
+    )
     try:
-        _at_once(collect, looks)
+        _at_once(collect, filter(None, itertools.chain(*steps)))
     finally:
-        if collects:
+        if any(was_on):  # it failed halfway
             gc.enable()
 
 
 def _at_once(collect: Callable[[Iterator[Any]], None], looks: Iterator[Any]) -> None:
-    with suppress(AttributeError):  # the outermost frame's f_back is None
-        collect(looks)
+    collect(looks)  # and nothing else: what is allocated here is no part of the walk
+
+
+def _outwards(innermost: Iterable[FrameType | None]) -> Iterator[Any]:
+    """Return an iterator over the data of a frame and of those that called it, in C."""
+    outwards: Iterator[Any] = itertools.repeat("f_back", DEEPEST - 1)
+    frames: Iterator[Any] = itertools.accumulate(itertools.chain(innermost, outwards), getattr)
+    return map(_look_at, itertools.takewhile(operator.truth, frames))
 
 
 def _thread_frames(ident: int) -> list[_Look]:
@@ -72,28 +93,24 @@ def _thread_frames(ident: int) -> list[_Look]:
     the frames of a running thread in Python crashed CPython 3.11 (once in 5,000 verdicts) or
     returned a wrong object as a frame's code.
     """
-    now = itertools.starmap(sys._current_frames, ((),))
+    now = itertools.starmap(sys._current_frames, _ONCE)
     innermost = map(operator.methodcaller("get", ident), now)
-    outwards = itertools.repeat("f_back", DEEPEST - 1)
-    frames = itertools.accumulate(itertools.chain(innermost, outwards), getattr)
     found: list[tuple[CodeType, int | None, dict[str, Any]]] = []
-    _without_collection(found.extend, map(_look_at, frames))
+    _without_collection(found.extend, _outwards(innermost))
     return [_Look(*look) for look in found]
 
 
 def _thread_idents() -> set[int]:
     idents: set[int] = set()
-    now = itertools.starmap(sys._current_frames, ((),))
+    now = itertools.starmap(sys._current_frames, _ONCE)
     _without_collection(idents.update, itertools.chain.from_iterable(now))
     return idents
 
 
 def stack_of(frame: FrameType) -> Stack:
     """Return the stack that ends with ``frame``, which is one of the calling thread."""
-    frames = itertools.accumulate(itertools.repeat("f_back", DEEPEST - 1), getattr, initial=frame)
-    found: list[tuple[CodeType, int | None, dict[str, Any]]] = []
-    _at_once(found.extend, map(_look_at, frames))
-    return tuple(_described(_Look(*look)) for look in reversed(found))
+    looks = [_Look(*look) for look in _outwards((frame,))]
+    return tuple(map(_described, reversed(looks)))
 
 
 def thread_stack(thread_ident: int) -> Stack:

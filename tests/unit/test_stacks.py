@@ -51,6 +51,20 @@ def test_no_collection_begins_while_the_stacks_of_all_threads_are_read(eager_col
     assert gc.isenabled()
 
 
+def test_no_python_code_sees_the_collector_off_meanwhile():
+    # Another thread that saw it off, between two calls of ours, would leave it off for good.
+    states = set()
+    sys.setprofile(lambda *event: states.add(gc.isenabled()))
+    try:
+        for ident in threading.get_ident(), -1:
+            assert bool(thread_stack(ident)) == (ident > 0)
+            assert gc.isenabled()
+        other_thread_stacks(set())
+    finally:
+        sys.setprofile(None)
+    assert states == {True}
+
+
 def test_a_collector_that_was_off_stays_off():
     gc.disable()
     try:
