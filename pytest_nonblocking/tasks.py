@@ -291,4 +291,9 @@ async def ended_in_time(tasks: Iterable[Task], grace: float | None = None) -> bo
 def call_later(delay: float, action: Callable[[], None]) -> Timer:
     """Call ``action`` on the running loop in ``delay`` seconds, even if its clock is frozen."""
     tasks = running_tasks()
-    return Timer(delay, lambda: tasks.call_soon_threadsafe(action))
+
+    def call() -> None:
+        with contextlib.suppress(RuntimeError):  # the loop is closed
+            tasks.call_soon_threadsafe(action)
+
+    return Timer(delay, call)

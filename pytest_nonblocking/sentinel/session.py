@@ -227,7 +227,11 @@ class Sentinel:
 
         call = working()
         # In a context of its own: that of a test on trio says that this thread runs trio, too.
-        answer = Context().run(asyncio.run_coroutine_threadsafe, call, self.loop)
+        try:
+            answer = Context().run(asyncio.run_coroutine_threadsafe, call, self.loop)
+        except RuntimeError:  # closed meanwhile
+            call.close()
+            raise LoopClosedError from None
         give_up_ns = max(self.patient_until_ns, CLOCKS.wall_ns() + _ANSWER_WITHIN_NS)
         while not concurrent.futures.wait([answer], _LOOK_EVERY).done:
             if self.loop.is_closed():

@@ -7,6 +7,7 @@ which tests cannot freeze.
 from __future__ import annotations
 
 import _thread
+import contextlib
 import threading
 from collections.abc import Callable
 from dataclasses import replace
@@ -17,7 +18,7 @@ from ..clocks import CLOCKS
 from ..model import Looks, Sample, Stack, State
 from .helper_thread import HelperThread
 from .stacks import thread_stack
-from .system.clock import FallbackThreadClock, thread_clock
+from .system.clock import FallbackThreadClock, ThreadClock, thread_clock
 from .system.crowd import Count, Crowd
 from .system.thread_state import Witness
 
@@ -105,36 +106,38 @@ class Watchdog:
         return tuple(samples)
 
     def _run(self) -> None:
-        clock = thread_clock(threading.get_native_id())
-        witness = Witness()
+        with contextlib.ExitStack() as opened:
+            clock = thread_clock(threading.get_native_id())
+            opened.callback(clock.close)
+            witness = Witness()
+            opened.callback(witness.close)
+            self._watch(clock, witness)
+
+    def _watch(self, clock: ThreadClock | FallbackThreadClock, witness: Witness) -> None:
         crowd = None
         if witness.works:
             crowd = Crowd(witness, self._probe.thread_id, self._excluded)
         wall_ns = CLOCKS.wall_ns
         canary = self._probe.clock if isinstance(self._probe.clock, FallbackThreadClock) else None
         nap, used = self._interval_ns, 0
-        try:
-            while True:
-                before = wall_ns()
-                delay_before = clock.read().delay
-                cpu_before = CLOCKS.process_cpu_ns()
-                if self._stop.acquire(True, nap / 1e9):
-                    return
-                now = wall_ns()
-                late = max(0, now - before - nap)
-                if canary is not None:
-                    # Late while this process used the CPU: that part was a wait for the GIL.
-                    used = CLOCKS.process_cpu_ns() - cpu_before
-                    machine = max(0, late - used - _GIL_LATE_NS)
-                    canary.late(machine)
-                else:
-                    machine = clock.read().delay - delay_before
-                nap = self._look(witness, crowd, now, now - before, late - machine, machine)
-                used, used_before = CLOCKS.thread_cpu_ns(), used
-                self._probe.helper_used(used - used_before)
-        finally:
-            clock.close()
-            witness.close()
+        while True:
+            before = wall_ns()
+            delay_before = clock.read().delay
+            cpu_before = CLOCKS.process_cpu_ns()
+            if self._stop.acquire(True, nap / 1e9):
+                return
+            now = wall_ns()
+            late = max(0, now - before - nap)
+            if canary is not None:
+                # Late while this process used the CPU: that part was a wait for the GIL.
+                by_process = CLOCKS.process_cpu_ns() - cpu_before
+                machine = max(0, late - by_process - _GIL_LATE_NS)
+                canary.late(machine)
+            else:
+                machine = clock.read().delay - delay_before
+            nap = self._look(witness, crowd, now, now - before, late - machine, machine)
+            used, used_before = CLOCKS.thread_cpu_ns(), used
+            self._probe.helper_used(used - used_before)
 
     def _look(
         self,

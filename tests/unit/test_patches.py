@@ -1,13 +1,14 @@
 """What several sentinels patch on one loop, or on two, is undone with the last of them."""
 
 import asyncio
+import gc
 import signal
 from asyncio import events
 from types import SimpleNamespace
 
 import pytest
 
-from pytest_nonblocking.sentinel import LoopsUsed, Sentinel, interrupt
+from pytest_nonblocking.sentinel import LoopClosedError, LoopsUsed, Sentinel, interrupt
 
 RUN = events.Handle._run
 UVLOOP_METHODS = {"call_soon", "call_soon_threadsafe", "call_later", "call_at", "add_reader"}
@@ -73,6 +74,26 @@ def test_patches_of_somebody_else_over_ours_stay(run):
         loop.call_soon = call_soon
         sentinel.stop()
         assert loop.call_soon is call_soon
+        await asyncio.sleep(0)
+        assert calls
+        del loop.call_soon
+
+    run(main())
+
+
+def test_patches_of_somebody_else_below_ours_are_put_back(run):
+    async def main():
+        loop, calls = asyncio.get_running_loop(), []
+        original = loop.call_soon
+
+        def call_soon(*args, **kwargs):
+            calls.append(args)
+            return original(*args, **kwargs)
+
+        loop.call_soon = call_soon
+        with Sentinel():
+            await asyncio.sleep(0)
+        assert vars(loop)["call_soon"] is call_soon
         await asyncio.sleep(0)
         assert calls
         del loop.call_soon
@@ -198,3 +219,14 @@ def test_a_late_callback_is_not_interrupted_within_the_measurement_itself(monkey
     interrupt._HANDLER._on_signal(0, ours)
     with pytest.raises(interrupt.LoopStuck):
         interrupt._HANDLER._on_signal(0, SimpleNamespace(f_globals={"__name__": "webapp"}))
+
+
+def test_a_loop_that_closes_meanwhile_leaves_no_coroutine_behind(recwarn):
+    sentinel, loop = Sentinel(), asyncio.new_event_loop()
+    loop.close()
+    loop.is_closed = lambda: False  # as it was before the last look
+    sentinel.loop = loop
+    with pytest.raises(LoopClosedError):
+        sentinel.on_loop(list)
+    gc.collect()
+    assert not recwarn.list

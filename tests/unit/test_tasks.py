@@ -3,10 +3,11 @@
 import asyncio
 import collections
 import sys
+import threading
 
 import pytest
 
-from pytest_nonblocking.tasks import running_tasks
+from pytest_nonblocking.tasks import call_later, running_tasks
 
 
 class PostedTo(collections.deque):
@@ -56,3 +57,17 @@ def test_a_callback_that_a_thread_posts_while_a_task_starts_is_not_lost(caplog):
     loop.close()
     assert notes == ["ran", "posted"]
     assert not caplog.records
+
+
+def test_a_timer_that_outlives_its_loop_raises_nothing(monkeypatch):
+    raised = []
+    monkeypatch.setattr(threading, "excepthook", raised.append)
+
+    async def main():
+        return call_later(0.05, raised.append)
+
+    loop = asyncio.new_event_loop()
+    timer = loop.run_until_complete(main())
+    loop.close()
+    timer._thread.join()
+    assert raised == []

@@ -1,11 +1,14 @@
 """A fault in a look ends the watchdog, and is kept for the verdict."""
 
+import os
 import threading
 import time
 
 import pytest
 
-from pytest_nonblocking.sentinel.system.clock import thread_clock
+from pytest_nonblocking.sentinel import watchdog as module
+from pytest_nonblocking.sentinel.system.clock import FallbackThreadClock, thread_clock
+from pytest_nonblocking.sentinel.system.procfs import NoDescriptorLeftError
 from pytest_nonblocking.sentinel.watchdog import Watchdog
 
 
@@ -63,3 +66,26 @@ def test_the_time_that_the_watchdog_itself_uses_is_reported(watchdog, watched):
         time.sleep(0.001)
     watchdog.stop()
     assert all(ns > 0 for ns in watched.helpers)
+
+
+def test_with_estimated_delays_it_is_reported_as_well(watchdog, watched):
+    watched.clock.close()
+    watched.clock = FallbackThreadClock(watched.thread_id)
+    watchdog.start()
+    while len(watched.helpers) < 3:
+        sum(range(100_000))  # the CPU time of this thread is not the watchdog's
+    watchdog.stop()
+    assert all(ns > 0 for ns in watched.helpers)
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/fd"), reason="there is no list of descriptors")
+def test_a_watchdog_that_finds_no_descriptor_keeps_none(watchdog, monkeypatch):
+    def fault():
+        raise NoDescriptorLeftError
+
+    before = os.listdir("/proc/self/fd")
+    monkeypatch.setattr(module, "Witness", fault)
+    watchdog.start()
+    watchdog.stop()
+    assert isinstance(watchdog.fault, NoDescriptorLeftError)
+    assert os.listdir("/proc/self/fd") == before

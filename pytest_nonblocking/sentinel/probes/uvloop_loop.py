@@ -93,10 +93,12 @@ class _LoopHook:
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         self._ours: dict[str, Callable[..., Any]] = {}
+        self._before: dict[str, Any] = {}  # wrapped on the instance before us
         self.probe: Probe | Several | None = None
 
     def install(self) -> None:
         """Wrap the methods."""
+        self._before = vars(self._loop).copy()
         for name, position in _TAKES_CALLBACK_AT.items():
             self._ours[name] = self._taking(getattr(self._loop, name), position)
             setattr(self._loop, name, self._ours[name])
@@ -104,7 +106,11 @@ class _LoopHook:
     def remove(self) -> None:
         """Unwrap the methods, unless someone else has wrapped them again."""
         for name, ours in self._ours.items():
-            if vars(self._loop).get(name) is ours:
+            if vars(self._loop).get(name) is not ours:
+                continue
+            if name in self._before:
+                setattr(self._loop, name, self._before[name])
+            else:
                 delattr(self._loop, name)
 
     def _taking(self, original: Callable[..., Any], position: int) -> Callable[..., Any]:
