@@ -144,6 +144,8 @@ class Call:
                     raise event
                 return event
             self._ask_for_upload()
+            if self._inbox:
+                continue  # an eager task factory of the user's has read at once
             if self._waiting_app is None or self._waiting_app.done():
                 self._waiting_app = self._tasks.signal()
             await self._tasks.shared(self._waiting_app)

@@ -110,7 +110,11 @@ class _Answer:
         self._kept.append(message)
         if self._delivery is None and message.get("more_body", False):
             # The app may wait for the client's reaction to this part.
-            self._delivery = asyncio.ensure_future(self._deliver())
+            delivery = asyncio.ensure_future(self._deliver())
+            if delivery.done():  # an eager task factory of the user's has delivered at once
+                delivery.result()
+            else:
+                self._delivery = delivery
         self._size += len(message.get("body", b""))
         if self._size > _MOST_KEPT and not _is_last(message):
             self._visit.pass_out()

@@ -186,6 +186,26 @@ async def test_upload_in_memory_reaches_the_app():
     assert response.json() == {"size": 100_000}
 
 
+@pytest.mark.skipif(not hasattr(asyncio, "eager_task_factory"), reason="new in Python 3.12")
+@pytest.mark.parametrize("chunks", [[], [b"one"], [b"one", b"two"]])
+async def test_an_upload_reaches_the_app_on_a_loop_whose_tasks_start_eagerly(chunks):
+    async def upload():
+        for chunk in chunks:
+            yield chunk
+
+    async def app(scope, receive, send):
+        received = b""
+        while (event := await receive())["more_body"]:
+            received += event["body"]
+        await send(start())
+        await send(body(received))
+
+    asyncio.get_running_loop().set_task_factory(asyncio.eager_task_factory)
+    client, _ = make_client(app)
+    response = await soon(client.post("/", content=upload()))
+    assert response.content == b"".join(chunks)
+
+
 async def test_a_receive_that_was_cancelled_loses_nothing_of_an_upload():
     ready = asyncio.Event()
     asked = asyncio.Event()

@@ -1,8 +1,8 @@
 """A fault in a look ends the watchdog, and is kept for the verdict."""
 
-import os
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
@@ -10,6 +10,8 @@ from pytest_nonblocking.sentinel import watchdog as module
 from pytest_nonblocking.sentinel.system.clock import FallbackThreadClock, thread_clock
 from pytest_nonblocking.sentinel.system.procfs import NoDescriptorLeftError
 from pytest_nonblocking.sentinel.watchdog import Watchdog
+
+DESCRIPTORS = Path("/proc/self/fd")
 
 
 class Watched:
@@ -78,14 +80,14 @@ def test_with_estimated_delays_it_is_reported_as_well(watchdog, watched):
     assert all(ns > 0 for ns in watched.helpers)
 
 
-@pytest.mark.skipif(not os.path.exists("/proc/self/fd"), reason="there is no list of descriptors")
+@pytest.mark.skipif(not DESCRIPTORS.exists(), reason="there is no list of descriptors")
 def test_a_watchdog_that_finds_no_descriptor_keeps_none(watchdog, monkeypatch):
     def fault():
         raise NoDescriptorLeftError
 
-    before = os.listdir("/proc/self/fd")
+    before = len(list(DESCRIPTORS.iterdir()))
     monkeypatch.setattr(module, "Witness", fault)
     watchdog.start()
     watchdog.stop()
     assert isinstance(watchdog.fault, NoDescriptorLeftError)
-    assert os.listdir("/proc/self/fd") == before
+    assert len(list(DESCRIPTORS.iterdir())) == before
