@@ -135,12 +135,20 @@ if sys.version_info < (3, 12):
         if caller is None or not is_first:
             return task  # a loop of another kind, or a thread has just posted: it starts later
         context, step, arguments = first._context, first._callback, first._args
-        # Cancelled where it is. To pop it lost what another thread had just appended: a request
-        # that waited for its database thread hung (once in 200 bursts beside busy processes).
-        first.cancel()
+
+        def begin() -> None:
+            # Cancelled where it is. To pop it lost what another thread had just appended: a request
+            # that waited for its database thread hung (once in 200 bursts beside busy processes).
+            first.cancel()
+            step(*arguments)
+
         _leave_task(loop, caller)
         try:
-            context.run(step, *arguments)
+            context.run(begin)
+        except RuntimeError:
+            if first.cancelled():
+                raise
+            # A task factory of the user's shares the caller's context: the task starts later.
         finally:
             _enter_task(loop, caller)
         return task

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
@@ -63,7 +64,8 @@ class BodyFailedError(Exception):
         self.concurrency = concurrency
 
 
-_BURST: ContextVar[_Burst | None] = ContextVar("nonblocking_burst", default=None)
+_BURST: ContextVar[weakref.ref[_Burst] | None] = ContextVar("nonblocking_burst", default=None)
+"""The burst of the current context, not kept alive: the app's own tasks inherit it, and live on."""
 
 
 @asynccontextmanager
@@ -73,7 +75,9 @@ async def set_up() -> AsyncIterator[None]:
     At its end the copies wait for one another: the burst is released once each is ready.
     """
     yield
-    if (burst := _BURST.get()) is not None:
+    reference = _BURST.get()
+    burst = None if reference is None else reference()
+    if burst is not None:
         await burst.is_set_up()
 
 
@@ -165,7 +169,7 @@ class _Burst:
         finally:
             self._sentinel.alarms.forget()
             self._sentinel.last_stacks.cancel()
-            self._looks.sampler.close()
+            self._looks.close()
             if self._door is not None:
                 self._door.open()
         exchanges = [e for transport in self._transports for e in transport.drain()]
@@ -309,7 +313,7 @@ class _Burst:
     async def _copy(self, index: int) -> None:
         __tracebackhide__ = True
         COPY.set(index)
-        _BURST.set(self)
+        _BURST.set(weakref.ref(self))
         self._ready += 1
         await self._gate.wait()
         try:

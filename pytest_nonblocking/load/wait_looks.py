@@ -55,6 +55,7 @@ class WaitLooks:
         self._count_at = 3 * _LATE * self._first_pass
         self._look_at = self._look_cost = 0.0
         self._early_looks = _EARLY_LOOKS
+        self._is_over = False
 
     def begin(self, began_ns: int) -> None:
         """Count waits after the first pass of a burst released at ``began_ns``."""
@@ -90,6 +91,11 @@ class WaitLooks:
         door = self._door
         return door is not None and (door.is_gathering or (door.has_begun and not door.inside))
 
+    def close(self) -> None:
+        """Close the sampler; no early look follows, whose probe may be removed by then."""
+        self._is_over = True
+        self.sampler.close()
+
     # On the loop's thread
 
     def look_at_pools_soon(self) -> None:
@@ -97,6 +103,8 @@ class WaitLooks:
 
         A healthy burst releases its threads before another thread can look on a busy machine.
         """
+        if self._is_over:
+            return
         self._probe.as_own(self.sampler.look_at_pools)
         self._early_looks -= 1
         if self._early_looks > 0:

@@ -1,5 +1,6 @@
 """What is run, and what of the machine is measured meanwhile."""
 
+import asyncio
 import gc
 import time
 
@@ -8,6 +9,7 @@ import pytest
 
 from pytest_nonblocking.analysis import verdict
 from pytest_nonblocking.load import scenario
+from pytest_nonblocking.load.burst import _Burst
 from pytest_nonblocking.load.schedule import replicate
 from pytest_nonblocking.model import Calibration, Evidence, Limits
 from pytest_nonblocking.sentinel import Sentinel
@@ -65,6 +67,23 @@ async def test_a_fault_ends_the_measurement_and_leaves_no_verdict():
     assert len(machine.made) == 4
     assert found.unmeasured == "the machine is broken"
     assert verdict.judge(found, Limits()).verdict == "not-measured"
+
+
+@pytest.mark.asyncio
+async def test_a_task_that_the_app_starts_and_keeps_does_not_keep_the_burst():
+    over, kept = asyncio.Event(), []
+
+    async def body():
+        if not kept:  # as a pool does that is opened by the first request
+            kept.append(asyncio.ensure_future(over.wait()))
+        await asyncio.sleep(0)
+
+    await scenario.measure(body, Limits(), Sentinel())
+    await asyncio.sleep(0)  # a look that is posted does nothing any more
+    gc.collect()
+    assert not [one for one in gc.get_objects() if type(one) is _Burst]
+    over.set()
+    await kept[0]
 
 
 # The heap

@@ -2,6 +2,7 @@
 
 import asyncio
 import collections
+import contextvars
 import sys
 import threading
 
@@ -71,3 +72,17 @@ def test_a_timer_that_outlives_its_loop_raises_nothing(monkeypatch):
     loop.close()
     timer._thread.join()
     assert raised == []
+
+
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="a task's context is new in Python 3.11")
+def test_tasks_that_share_one_context_start_all_the_same():
+    notes, shared = [], contextvars.copy_context()
+
+    def in_shared_context(loop, coroutine, **more):
+        return asyncio.Task(coroutine, loop=loop, context=shared)
+
+    loop = asyncio.new_event_loop()
+    loop.set_task_factory(in_shared_context)
+    loop.run_until_complete(start_one(notes))
+    loop.close()
+    assert sorted(notes) == ["ran", "started"]
