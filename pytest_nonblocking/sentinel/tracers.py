@@ -50,11 +50,11 @@ def suspended() -> Iterator[str | None]:
     here = sys.gettrace(), sys.getprofile()
     new_threads = threading.gettrace(), threading.getprofile()
     monitors = _monitors()
-    _set_traces((None, None), here)
-    _set_new_threads((None, None), new_threads)
-    for monitor in monitors:
-        _set_events(monitor.number, 0)
     try:
+        _set_traces((None, None), here)
+        _set_new_threads((None, None), new_threads)
+        for monitor in monitors:
+            _set_events(monitor.number, 0)
         yield tracer
     finally:
         for monitor in monitors:

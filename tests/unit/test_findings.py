@@ -1,5 +1,7 @@
 """From recorded calls to lines: who is accused, and what it means for the verdict."""
 
+import linecache
+from asyncio import format_helpers
 from pathlib import Path
 
 import pytest
@@ -53,6 +55,12 @@ def test_calls_of_one_line_are_one_finding_for_each_category():
     assert [one.category for one in found] == ["dns", "network"]
     assert found[1].functions == ("socket.connect", "socket.recv")
     assert (found[1].times, found[1].seconds) == (3, pytest.approx(0.004))
+
+
+def test_source_lines_that_asyncio_reads_in_debug_mode_are_no_finding():
+    debug = Frame(format_helpers.__file__, 80, "extract_stack", "asyncio.format_helpers")
+    reads = Frame(linecache.__file__, 72, "checkcache", "linecache")
+    assert not findings(call(debug, reads, function="os.stat", category="file"))
 
 
 def test_a_call_without_a_line_of_the_users_is_in_a_library():

@@ -52,6 +52,21 @@ def test_a_tracer_comes_back_after_an_exception(traced):
     assert sys.gettrace() is trace
 
 
+def test_a_tracer_comes_back_where_it_cannot_be_suspended_for_new_threads(traced, monkeypatch):
+    trace, _ = traced
+    original, errors = threading.settrace, [KeyboardInterrupt()]
+
+    def interrupted(function):
+        if errors:
+            raise errors.pop()
+        original(function)
+
+    monkeypatch.setattr(threading, "settrace", interrupted)
+    with pytest.raises(KeyboardInterrupt), tracers.suspended():
+        pass
+    assert sys.gettrace() is trace
+
+
 @pytest.mark.skipif(sys.gettrace() is not None, reason="this run is traced itself")
 def test_nothing_is_touched_where_nothing_traces(monkeypatch):
     def refuse(function):
