@@ -43,7 +43,8 @@ def _let_sleep(task: Any) -> None:
     for callback, _ in getattr(awaited, "_callbacks", None) or ():
         if getattr(callback, "__self__", None) is task:
             awaited.remove_done_callback(callback)
-    for handle in tuple(getattr(task.get_loop(), "_ready", ())):  # threads append to it
+    # A copy, since threads append to it; a list for the reason in ``threads.snapshot``.
+    for handle in list(getattr(task.get_loop(), "_ready", ())):
         if getattr(getattr(handle, "_callback", None), "__self__", None) is task:
             handle.cancel()
 

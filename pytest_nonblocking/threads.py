@@ -1,4 +1,4 @@
-"""Interrupting other threads, and calls from a thread of their own.
+"""Interrupting other threads, what they share, and calls from a thread of their own.
 
 Names of ``threading`` are bound here, before a test can patch them.
 """
@@ -7,8 +7,20 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from threading import Event, Thread, current_thread
+from typing import TypeVar
+
+_T = TypeVar("_T")
+
+
+def snapshot(container: Iterable[_T]) -> list[_T]:
+    """Return the items of a container that other threads change meanwhile.
+
+    It is one call in C. ``tuple`` is not safe: it allocates the result after it has begun to
+    iterate, which may start a garbage collection, whose callbacks may let another thread run.
+    """
+    return list(container)
 
 
 class Timer:

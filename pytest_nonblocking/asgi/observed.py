@@ -10,6 +10,7 @@ from typing import Any
 from ..clocks import CLOCKS
 from ..model import Exchange
 from ..tasks import Signal, Tasks, call_later, running_tasks, wake
+from ..threads import snapshot
 from .door import Door, Visit
 from .lifespan import ASGIApp, Message
 
@@ -201,7 +202,7 @@ class Requests:
 
     def in_flight(self) -> list[Exchange]:
         """Return the exchanges that the app is still processing."""
-        return [request.exchange(None) for request in tuple(self._running)]
+        return [request.exchange(None) for request in snapshot(self._running)]
 
     async def settle(self) -> None:
         """Wait until the app has no request in progress."""

@@ -22,7 +22,7 @@ from ..sentinel import COPY, LoopStuck
 from ..sentinel.stacks import is_in, suspended_stack, thread_stack
 from ..sentinel.system.thread_state import Witness
 from ..tasks import running_tasks
-from ..threads import raise_in
+from ..threads import raise_in, snapshot
 
 _ENDS_WITHIN_NS = 1_000_000_000
 _GIVEN_UP_NS = 4_000_000_000
@@ -106,7 +106,7 @@ class TestClients:
         self.door.open()
         self.requests.close()
         began_ns, pause = CLOCKS.wall_ns(), threading.Event()
-        while calls := tuple(self.calls):
+        while calls := snapshot(self.calls):
             lasts = CLOCKS.wall_ns() - began_ns
             if lasts > _GIVEN_UP_NS:
                 return thread_stack(calls[0].thread_ident)
@@ -122,7 +122,7 @@ class TestClients:
 
         ``body_waits`` is where the body itself waits, if it does not wait for a request.
         """
-        calls = tuple(self.calls)
+        calls = snapshot(self.calls)
         held = next((call for call in calls if call.holds_loop), None)
         stacks = [call.waits_at() for call in calls] or body_waits
         part = "idle" if held is None else held.spends_time()

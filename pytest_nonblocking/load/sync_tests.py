@@ -27,7 +27,7 @@ from ..sentinel import (
     cpu_of_other_thread,
     tracers,
 )
-from ..threads import raise_in
+from ..threads import raise_in, snapshot
 from . import scenario
 from .burst import BodyFailedError
 from .guarded import LATE, Guard, why_failed
@@ -254,7 +254,7 @@ class _CopyThreads:
 
     def ids(self) -> tuple[int, ...]:
         """Return the native ids of the running threads."""
-        return tuple(self._running)
+        return tuple(snapshot(self._running))
 
     def cpu_ns(self) -> int:
         """Return the CPU time of all of them so far, those that have ended included."""
