@@ -116,10 +116,12 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, None, None]:
             setattr(item.instance, item.name, item.obj)
         return (yield)
     finally:
-        run.abandon()
-        if getattr(item, "nofuncargs", False):
-            vars(item.instance).pop(item.name, None)
-        item.obj = original
+        try:
+            run.abandon()
+        finally:
+            if getattr(item, "nofuncargs", False):
+                vars(item.instance).pop(item.name, None)
+            item.obj = original
         if run.outcomes:
             from .reporting.junit import properties
 

@@ -197,9 +197,11 @@ class TestRun:
 
     def abandon(self) -> None:
         """Undo all patches of the sentinel and the handler of Ctrl-C, whatever happened."""
-        self.sentinel.abandon()
-        if self._ctrl_c is not None:
-            self._ctrl_c.abandon(self._on_ctrl_c)
+        try:
+            self.sentinel.abandon()
+        finally:
+            if self._ctrl_c is not None:
+                self._ctrl_c.abandon(self._on_ctrl_c)
 
     def forget_outcomes(self) -> None:
         """Free all stacks and samples, before anything that stays is put between them in memory."""

@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import pytest
 
 from pytest_nonblocking.sentinel import LoopClosedError, LoopsUsed, Sentinel, interrupt
+from pytest_nonblocking.sentinel.system.pressure import Gauge
 
 RUN = events.Handle._run
 UVLOOP_METHODS = {"call_soon", "call_soon_threadsafe", "call_later", "call_at", "add_reader"}
@@ -56,6 +57,25 @@ def test_patches_are_undone_if_the_start_fails(run, monkeypatch):
         monkeypatch.setattr(Sentinel, "reading", fault)
         with pytest.raises(ZeroDivisionError):
             Sentinel().start()
+
+    run(main())
+
+
+def test_what_cannot_be_undone_is_a_fault_and_no_exception(run, monkeypatch):
+    # The exception would take the place of the test's own, which is then lost.
+    close = Gauge.close
+
+    def fault(self):
+        close(self)
+        raise OSError("a descriptor that the test has closed")
+
+    async def main():
+        sentinel = Sentinel()
+        with pytest.raises(ValueError, match="the test's own"), sentinel:
+            monkeypatch.setattr(Gauge, "close", fault)
+            raise ValueError("the test's own")
+        assert isinstance(sentinel.fault, OSError)
+        assert not sentinel.running
 
     run(main())
 
