@@ -8,7 +8,14 @@ from dataclasses import replace
 from ..asgi.lifecycle import Clients
 from ..clocks import CLOCKS
 from ..model import Evidence, Limits
-from ..sentinel import NoDescriptorLeftError, NoThreadLeftError, Sentinel, UnsupportedLoopError
+from ..sentinel import (
+    LoopStuck,
+    NoDescriptorLeftError,
+    NoThreadLeftError,
+    Sentinel,
+    UnsupportedLoopError,
+)
+from ..tasks import running_tasks
 from . import scenario
 from .burst import Body, BodyFailedError
 from .guarded import Guard
@@ -28,14 +35,25 @@ async def gather(
     """Return the evidence for ``body`` on the running loop, and the seconds that it took.
 
     ``around`` spans the measurement and yields what is called before each round. Raises
-    BodyFailedError. A fault of the plugin is not raised; if the body has not run by then, it runs
-    once without being measured, and what it raises is raised unchanged.
+    BodyFailedError, also if a fault of the plugin follows. Such a fault is not raised; if the body
+    has not run by then, it runs once without being measured; what it raises is raised unchanged.
     """
     __tracebackhide__ = True
     began = CLOCKS.wall_ns()
     ran = False
+    failures: list[BaseException] = []
+    no_failures = (running_tasks().cancelled, LoopStuck, GeneratorExit)
 
     async def counted() -> object:
+        try:
+            return await recorded()
+        except no_failures:
+            raise
+        except BaseException as error:
+            failures.append(error)
+            raise
+
+    async def recorded() -> object:
         nonlocal ran
         if ran:
             return await body()
@@ -58,6 +76,8 @@ async def gather(
     except BodyFailedError:
         raise
     except Exception as error:
+        if failures:  # else a test that fails would pass
+            raise BodyFailedError(failures[0], 0, 1) from None
         unmeasured = clients.why_ended() or why_unmeasured(error)
         if not ran:
             await body()

@@ -184,6 +184,29 @@ def test_a_fault_of_the_plugin_ends_as_not_measured(pytester, target):
     result.stdout.fnmatch_lines(["*not-measured*", "*ZeroDivisionError: a fault of ours*"])
 
 
+@pytest.mark.parametrize("raises", ["raise ValueError('its own')", "pytest.fail('its own')"])
+def test_a_fault_after_the_failure_of_a_test_does_not_let_it_pass(pytester, raises):
+    pytester.makepyfile(
+        f"""
+        import pytest
+        from pytest_nonblocking.sentinel.system.thread_state import Witness
+
+        @pytest.fixture
+        def broken(monkeypatch):
+            def fault(self):
+                raise OSError("a descriptor that the test has closed")
+            monkeypatch.setattr(Witness, "close", fault)
+
+        @pytest.mark.nonblocking
+        async def test_it(broken):
+            {raises}
+        """
+    )
+    result = pytester.runpytest_subprocess("-W", "ignore")
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["*its own"])
+
+
 @pytest.mark.parametrize(
     ("body", "shown"),
     [

@@ -71,8 +71,8 @@ def test_what_cannot_be_undone_is_a_fault_and_no_exception(run, monkeypatch):
 
     async def main():
         sentinel = Sentinel()
+        monkeypatch.setattr(Gauge, "close", fault)
         with pytest.raises(ValueError, match="the test's own"), sentinel:
-            monkeypatch.setattr(Gauge, "close", fault)
             raise ValueError("the test's own")
         assert isinstance(sentinel.fault, OSError)
         assert not sentinel.running
