@@ -22,6 +22,7 @@ from ..sentinel import (
     Driver,
     LoopStuck,
     LoopsUsed,
+    NoThreadLeftError,
     Sentinel,
     clock_name,
     cpu_of_other_thread,
@@ -141,6 +142,10 @@ class SyncTest:
                         exchanges = tuple(clients.requests.in_flight())
                         return timed_out(dataclasses.replace(run, exchanges=exchanges))
                 return _with_waits(future.result(), copies)
+            except BodyFailedError as failure:
+                if isinstance(failure.error, NoThreadLeftError):  # the body has not even begun
+                    return Evidence(unmeasured=str(failure.error))
+                raise
             finally:
                 future.cancel()
                 self.stays = clients.end()
@@ -302,7 +307,10 @@ class _CopyThreads:
             with contextlib.suppress(RuntimeError):  # the loop is closed
                 loop.call_soon_threadsafe(end, failure)
 
-        Thread(target=work, name="pytest-nonblocking-copy", daemon=True).start()
+        try:
+            Thread(target=work, name="pytest-nonblocking-copy", daemon=True).start()
+        except RuntimeError as error:
+            raise NoThreadLeftError(error) from None
         await over
 
     @contextlib.contextmanager

@@ -401,3 +401,28 @@ def test_a_fault_while_a_late_request_is_described_does_not_keep_it_from_ending(
     result = webapp.runpytest_subprocess(timeout=30)
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(["nonblocking: test_it does not finish, even alone"])
+
+
+def test_copies_for_which_there_is_no_thread_fail_no_test(webapp):
+    webapp.makeconftest(
+        """
+        import pytest
+        from pytest_nonblocking.load import sync_tests
+
+        @pytest.fixture(autouse=True)
+        def few_threads(monkeypatch):
+            left = iter(range(10))
+
+            class Few(sync_tests.Thread):
+                def start(self):
+                    if next(left, None) is None:
+                        raise RuntimeError("can't start new thread")
+                    super().start()
+
+            monkeypatch.setattr(sync_tests, "Thread", Few)
+        """
+    )
+    webapp.makepyfile(SHARED.format(paths=["/healthy"]))
+    result = webapp.runpytest("-v", "-W", "ignore")
+    result.assert_outcomes(passed=1)
+    result.stdout.fnmatch_lines(["*no thread could be started*"])
