@@ -54,4 +54,10 @@ def test_an_interrupt_that_comes_as_the_block_ends_is_ignored():
     limit = TimeLimit(10, LateError())
     limit._over = InterruptedEvent()
     with limit:
-        pass
+        limit.passed = True
+
+
+@pytest.mark.usefixtures("same_handler")
+def test_a_signal_of_somebody_else_is_no_interrupt():
+    with TimeLimit(10, LateError()):
+        signal.raise_signal(signal.SIGURG)
