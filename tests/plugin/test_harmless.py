@@ -191,14 +191,12 @@ def test_a_fault_after_the_failure_of_a_test_does_not_let_it_pass(pytester, rais
         import pytest
         from pytest_nonblocking.sentinel.system.thread_state import Witness
 
-        @pytest.fixture
-        def broken(monkeypatch):
-            def fault(self):
-                raise OSError("a descriptor that the test has closed")
-            monkeypatch.setattr(Witness, "close", fault)
+        def fault(self):
+            raise OSError("a descriptor that the test has closed")
 
         @pytest.mark.nonblocking
-        async def test_it(broken):
+        async def test_it(monkeypatch):
+            monkeypatch.setattr(Witness, "close", fault)
             {raises}
         """
     )
