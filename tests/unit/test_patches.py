@@ -3,11 +3,13 @@
 import asyncio
 import gc
 import signal
+import sys
 from asyncio import events
 from types import SimpleNamespace
 
 import pytest
 
+from pytest_nonblocking.clocks import CLOCKS
 from pytest_nonblocking.sentinel import LoopClosedError, LoopsUsed, Sentinel, interrupt
 from pytest_nonblocking.sentinel.system.pressure import Gauge
 
@@ -190,6 +192,31 @@ def test_the_signal_handler_is_restored_with_the_last_sentinel(first_stopped):
         assert signal.getsignal(signal.SIGURG) == before
 
     asyncio.run(main())
+
+
+@pytest.mark.parametrize("hook", ["after_task_step", "before_io_wait", "after_io_wait"])
+def test_what_a_signal_handler_raises_in_the_probe_of_trio_ends_the_run(hook, monkeypatch):
+    trio = pytest.importorskip("trio", reason="trio is not installed")
+    wall_ns, raised = CLOCKS.wall_ns, []
+
+    class LateError(BaseException):
+        """As pytest-timeout raises it from its handler, in whatever code runs."""
+
+    def interrupted():
+        callers = {sys._getframe(depth).f_code.co_name for depth in range(1, 7)}
+        if hook in callers and not raised:
+            raised.append(True)
+            raise LateError
+        return wall_ns()
+
+    async def main():
+        with Sentinel():
+            monkeypatch.setattr(CLOCKS, "wall_ns", interrupted)
+            await trio.sleep(5)
+
+    with pytest.raises(trio.TrioInternalError) as error:
+        trio.run(main)
+    assert "LateError" in repr(error.value.__cause__)
 
 
 # Start and stop

@@ -43,23 +43,43 @@ class TrioProbe(Probe, trio.abc.Instrument):
 
     def after_task_step(self, task: Task) -> None:
         """Account for a step of ``task``."""
-        now = CLOCKS.wall_ns()
-        if now >= self.due_ns:
-            self.tick(now, task)
-        else:
-            self.step_ns = now
+        try:
+            now = CLOCKS.wall_ns()
+            if now >= self.due_ns:
+                self.tick(now, task)
+            else:
+                self.step_ns = now
+        except BaseException as error:
+            self._pass_on(error)
 
     def before_io_wait(self, timeout: float) -> None:
         """Mark the run idle, unless it only polls."""
-        if timeout > 0:
-            self.begin_idle()
+        try:
+            if timeout > 0:
+                self.begin_idle()
+        except BaseException as error:
+            self._pass_on(error)
 
     def after_io_wait(self, timeout: float) -> None:
         """Mark the run active."""
-        if self.idle:
-            self.end_idle()
-        else:
-            self.step_ns = CLOCKS.wall_ns()
+        try:
+            if self.idle:
+                self.end_idle()
+            else:
+                self.step_ns = CLOCKS.wall_ns()
+        except BaseException as error:
+            self._pass_on(error)
+
+    def _pass_on(self, error: BaseException) -> None:
+        """End the run with what a signal handler has raised here, such as pytest-timeout's.
+
+        Trio logs what an instrument raises, and goes on.
+        """
+
+        def end() -> None:
+            raise error
+
+        self.call_soon_threadsafe(end)
 
     # For the budget
 
