@@ -91,9 +91,10 @@ class TestClients:
 
     def _sent(self, original: Any) -> Any:
         def handle_request(transport: Any, request: Any) -> Any:
-            if not isinstance(transport.app, _Observed):
-                self._replaced.append((transport, transport.app))
-                transport.app = _Observed(transport.app, self)
+            app = transport.app  # read once: another thread may replace it meanwhile
+            if not isinstance(app, _Observed):
+                self._replaced.append((transport, app))
+                transport.app = _Observed(app, self)
             return original(transport, request)
 
         return handle_request
