@@ -12,6 +12,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
+from inspect import CO_ASYNC_GENERATOR, CO_COROUTINE, CO_ITERABLE_COROUTINE
 from types import CodeType, CoroutineType, FrameType
 from typing import Any, NamedTuple
 
@@ -19,6 +20,7 @@ from ..model import Frame, Stack
 
 DEEPEST = 200
 """Frames of a stack that are read."""
+_ASYNC = CO_COROUTINE | CO_ITERABLE_COROUTINE | CO_ASYNC_GENERATOR
 _AWAITS = {"cr": "cr_await", "gi": "gi_yieldfrom", "ag": "ag_await"}
 
 
@@ -42,6 +44,7 @@ def _described(look: _Look) -> Frame:
         look.line or code.co_firstlineno or 1,  # generated code may have no lines
         getattr(code, "co_qualname", code.co_name),  # CPython 3.11+
         str(look.namespace.get("__name__", "")),
+        bool(code.co_flags & _ASYNC),
     )
 
 
