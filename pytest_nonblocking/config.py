@@ -1,248 +1,22 @@
 """One table of options: command-line flags, ini values and marker keywords, with provenance.
 
 Precedence: marker keyword, then command line, then ini, then default. Loaded by every pytest run
-that has the plugin, so it imports nothing but pytest.
+that has the plugin, so it imports nothing else than pytest.
 """
 
 from __future__ import annotations
 
 import functools
-import importlib.util
-import math
-import re
 import reprlib
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import pytest
 
+from . import accepts
+
 _MOST_COPIES = 100_000
-_LARGEST = 1e6
-"""The largest share, and the longest duration in seconds (11 days): no clock or wait overflows."""
-_UNITS = {"us": 1e-6, "ms": 1e-3, "s": 1.0}
-_APP = r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*(\(\))?"
-_DOTTED = r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+"
-_CALLS_THAT_FAIL = "network, database, sleep, process, lock, dns"
-SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
-METHODS = (*SAFE_METHODS, "POST", "PUT", "PATCH", "DELETE", "TRACE", "QUERY")
-"""The methods of HTTP that a scan may use."""
-_GUARD_CALL = (
-    "the dotted name of a C function, with an optional category, such as "
-    "'mylib._native.Client.fetch: network'"
-)
-
-
-def parse_duration(raw: Any) -> float:
-    """Return seconds from ``20ms``, ``1.5s``, ``800us`` or a number of seconds.
-
-    Raises ValueError for anything else, and for what is negative or longer than ``_LARGEST``.
-    """
-    try:
-        if isinstance(raw, str):
-            text = raw.strip()
-            unit = next((unit for unit in _UNITS if text.endswith(unit)), "")
-            seconds = float(text.removesuffix(unit)) * _UNITS.get(unit, 1.0)
-        elif isinstance(raw, (int, float)) and not isinstance(raw, bool):
-            seconds = float(raw)
-        else:
-            raise ValueError
-        if not 0 <= seconds <= _LARGEST:  # NaN is not
-            raise ValueError
-    except (ValueError, OverflowError):
-        raise ValueError(
-            "a duration such as 20ms, 1.5s or 800us, or a number of seconds, "
-            f"of at most {_LARGEST:.0f} s"
-        ) from None
-    return seconds
-
-
-def _positive_duration(raw: Any) -> float:
-    seconds = parse_duration(raw)
-    if seconds == 0:
-        raise ValueError("a duration longer than zero, such as 20ms")
-    return seconds
-
-
-def _whole_number(least: int, most: float = math.inf) -> Callable[[Any], int]:
-    def parse(raw: Any) -> int:
-        try:
-            if isinstance(raw, bool) or (isinstance(raw, float) and not raw.is_integer()):
-                raise ValueError
-            number = int(raw)
-            if not least <= number <= most:
-                raise ValueError
-        except (TypeError, ValueError, OverflowError):
-            limit = "" if most == math.inf else f" and at most {most}"
-            raise ValueError(f"an integer of at least {least}{limit}") from None
-        return number
-
-    return parse
-
-
-def _fraction(raw: Any) -> float:
-    try:
-        if isinstance(raw, bool):
-            raise ValueError
-        number = float(raw)
-        if not 0 < number <= _LARGEST:
-            raise ValueError
-    except (TypeError, ValueError, OverflowError):
-        raise ValueError(f"a number above 0 and at most {_LARGEST:.0f}, such as 0.1") from None
-    return number
-
-
-def _reasons(raw: Any, names: Sequence[str], kind: str) -> dict[str, str | None]:
-    """Return the given ones of ``names``, each with its reason or None.
-
-    Written as a mapping, as names, or as lines of the form ``name: reason``.
-    """
-    pairs: list[tuple[Any, Any]] = []
-    if isinstance(raw, Mapping):
-        pairs += raw.items()
-    elif isinstance(raw, (str, list, tuple, set, frozenset)):
-        for line in raw.splitlines() if isinstance(raw, str) else raw:
-            if not isinstance(line, str):
-                pairs.append((line, None))
-                continue
-            name, colon, reason = line.partition(":")
-            given = [name.strip()] if colon else re.split(r"[\s,]+", name.strip())
-            pairs += [(one, reason.strip() or None) for one in given if one]
-    if not pairs or any(
-        name not in names or not isinstance(reason, (str, type(None))) for name, reason in pairs
-    ):
-        raise ValueError(
-            f"one or more of {', '.join(names)}, each with an optional reason "
-            f"({{{kind}: reason}} or '{kind}: reason')"
-        )
-    return dict(pairs)
-
-
-def _allowances(raw: Any) -> dict[str, str | None]:
-    """Return the accepted causes, each with its reason or None."""
-    if not raw:
-        return {}
-    from .model import CAUSES  # loads the dataclasses, which a run without us need not pay
-
-    return _reasons(raw, CAUSES, "cause")
-
-
-def _allowed_categories(raw: Any) -> dict[str, str | None]:
-    """Return the accepted categories of blocking calls, each with its reason or None."""
-    if not raw:
-        return {}
-    from .model import CATEGORIES  # as above
-
-    return _reasons(raw, CATEGORIES, "category")
-
-
-def _categories(raw: Any) -> tuple[str, ...]:
-    if raw == _CALLS_THAT_FAIL:  # in every run: the model is not loaded for it
-        return tuple(_CALLS_THAT_FAIL.split(", "))
-    from .model import CATEGORIES
-
-    names = re.split(r"[\s,]+", raw.strip()) if isinstance(raw, str) else raw
-    known = isinstance(names, (list, tuple, set, frozenset)) and names
-    if not known or not all(name in CATEGORIES for name in names):
-        raise ValueError(f"one or more of {', '.join(CATEGORIES)}")
-    return tuple(name for name in CATEGORIES if name in names)
-
-
-def _guard_calls(raw: Any) -> dict[str, str]:
-    """Return the categories of C functions, by the functions' dotted names."""
-    if not raw:
-        return {}
-    from .model import CATEGORIES
-
-    lines = raw.splitlines() if isinstance(raw, str) else raw
-    if not isinstance(lines, (list, tuple)) or not all(isinstance(one, str) for one in lines):
-        raise ValueError(_GUARD_CALL)
-    found = {}
-    for line in filter(None, map(str.strip, lines)):
-        name, _, category = (part.strip() for part in line.partition(":"))
-        if not re.fullmatch(_DOTTED, name) or (category or "network") not in CATEGORIES:
-            raise ValueError(f"{_GUARD_CALL} (one of {', '.join(CATEGORIES)})")
-        found[name] = category or "network"
-    return found
-
-
-def _one_of(*choices: str) -> Callable[[Any], str]:
-    def parse(raw: Any) -> str:
-        if raw not in choices:
-            raise ValueError(f"one of {', '.join(choices)}")
-        return str(raw)
-
-    return parse
-
-
-def _transport(raw: Any) -> str:
-    name = _one_of("asgi", "uvicorn", "hypercorn")(raw)
-    if name != "asgi" and importlib.util.find_spec(name) is None:
-        raise ValueError(f"asgi while {name} is not installed (pip install {name})")
-    return name
-
-
-def _path(raw: Any) -> str:
-    if not isinstance(raw, str) or not raw.strip():
-        raise ValueError("a file name")
-    return raw.strip()
-
-
-def _app(raw: Any) -> str:
-    if not isinstance(raw, str) or not re.fullmatch(_APP, raw):
-        raise ValueError("module:attribute, such as myapp.main:app or myapp.main:create_app()")
-    return raw
-
-
-def _switch(raw: Any) -> bool:
-    words = {"true": True, "yes": True, "on": True, "1": True}
-    words |= {"false": False, "no": False, "off": False, "0": False}
-    known = words.get(str(raw).strip().lower())
-    if known is None:
-        raise ValueError("true or false")
-    return known
-
-
-def _lines(raw: Any, must_be: str = "text or a list of text") -> tuple[str, ...]:
-    lines = raw.splitlines() if isinstance(raw, str) else raw
-    if not isinstance(lines, (list, tuple)) or not all(isinstance(one, str) for one in lines):
-        raise ValueError(must_be)
-    return tuple(line.strip() for line in lines if line.strip())
-
-
-def _paths(raw: Any) -> tuple[str, ...]:
-    return _lines(raw, "a file name or a list of file names")
-
-
-def _methods(raw: Any) -> tuple[str, ...]:
-    words = re.split(r"[\s,]+", raw.strip()) if isinstance(raw, str) else raw
-    named = isinstance(words, (list, tuple)) and words
-    if not named or not all(isinstance(word, str) and word.upper() in METHODS for word in words):
-        raise ValueError(f"one or more of {', '.join(METHODS)}")
-    return tuple(word.upper() for word in words)
-
-
-def _operations(raw: Any) -> tuple[str, ...]:
-    lines = _lines(raw)
-    for line in lines:
-        method, _, path = line.rpartition(" ")
-        if not path.startswith("/") or (method and len(_methods(method)) != 1):
-            raise ValueError("paths, each after an optional method, such as 'GET /health'")
-    return lines
-
-
-def _limits_by_pattern(raw: Any) -> dict[str, dict[str, str]]:
-    """Return raw settings by the patterns of operations."""
-    found: dict[str, dict[str, str]] = {}
-    for line in _lines(raw):
-        pattern, colon, rest = line.rpartition(": ")
-        pairs = [one.partition("=") for one in rest.split(",")]
-        if not colon or not all(name.strip() and equals for name, equals, _ in pairs):
-            raise ValueError(
-                "lines such as 'GET /reports/*: max_serial_fraction=0.3, max_lag=50ms'"
-            )
-        found[pattern.strip()] = {name.strip(): value.strip() for name, _, value in pairs}
-    return found
 
 
 class Option(NamedTuple):
@@ -272,42 +46,42 @@ OPTIONS = (
     Option(
         "concurrency",
         50,
-        _whole_number(2, _MOST_COPIES),
+        accepts.whole_number(2, _MOST_COPIES),
         "N",
         "number of copies in the largest burst",
     ),
     Option(
         "max_serial_fraction",
         0.1,
-        _fraction,
+        accepts.fraction,
         "F",
         "share of a single request's latency that each additional concurrent request may add",
     ),
     Option(
         "max_lag",
         "20ms",
-        _positive_duration,
+        accepts.positive_duration,
         "TIME",
         "maximum time one callback may hold the loop, noise excluded",
     ),
     Option(
         "max_blocked",
         "5ms",
-        _positive_duration,
+        accepts.positive_duration,
         "TIME",
         "maximum time one callback may be blocked",
     ),
     Option(
         "cpu_allowance",
         "5ms",
-        parse_duration,
+        accepts.duration,
         "TIME",
         "CPU time per request on the loop that never counts against scaling",
     ),
     Option(
         "allow",
         (),
-        _allowances,
+        accepts.allowances,
         "CAUSE[: REASON]",
         "causes to accept, each with an optional reason; those found are reported as notes",
         repeated=True,
@@ -315,49 +89,49 @@ OPTIONS = (
     Option(
         "timeout",
         "30s",
-        _positive_duration,
+        accepts.positive_duration,
         "TIME",
         "maximum duration of a burst; a longer one fails and reports where its copies wait",
     ),
     Option(
         "mode",
         "enforce",
-        _one_of("enforce", "report", "off"),
+        accepts.one_of("enforce", "report", "off"),
         "MODE",
         "enforce, report (measure, but never fail a test) or off",
     ),
     Option(
         "transport",
         "asgi",
-        _transport,
+        accepts.transport,
         "NAME",
         "how nonblocking_client reaches the app: asgi (in process), uvicorn or hypercorn",
     ),
     Option(
         "app",
         None,
-        _app,
+        accepts.app,
         "MODULE:ATTRIBUTE",
         "the ASGI application under test, such as myapp.main:app or myapp.main:create_app()",
     ),
     Option(
         "inconclusive",
         "warn",
-        _one_of("warn", "fail"),
+        accepts.one_of("warn", "fail"),
         "WHAT",
         "what to do with a test whose verdict is inconclusive: warn or fail",
     ),
     Option(
         "guard",
         "note",
-        _one_of("note", "fail", "off"),
+        accepts.one_of("note", "fail", "off"),
         "MODE",
         "calls that block the loop, however fast they are here: note, fail or off",
     ),
     Option(
         "guard_categories",
-        _CALLS_THAT_FAIL,
-        _categories,
+        accepts.CALLS_THAT_FAIL,
+        accepts.categories,
         "CATEGORIES",
         "categories of calls that fail a test with guard=fail, of network, database, sleep, file, "
         "process, lock and dns; the others are notes",
@@ -365,7 +139,7 @@ OPTIONS = (
     Option(
         "guard_allow",
         (),
-        _allowed_categories,
+        accepts.allowed_categories,
         "CATEGORY[: REASON]",
         "categories of calls to accept, each with an optional reason; those found are reported "
         "as notes",
@@ -374,7 +148,7 @@ OPTIONS = (
     Option(
         "guard_calls",
         (),
-        _guard_calls,
+        accepts.guard_calls,
         "FUNCTION[: CATEGORY]",
         "further functions that block, such as mylib._native.Client.fetch: network",
         marker=False,
@@ -383,7 +157,7 @@ OPTIONS = (
     Option(
         "watch",
         False,
-        _switch,
+        accepts.switch,
         "",
         "run each unmarked async test once and fail it if a callback holds the loop too long",
         marker=False,
@@ -392,7 +166,7 @@ OPTIONS = (
     Option(
         "report",
         (),
-        _paths,
+        accepts.file_names,
         "FILE",
         "report file to write; the extension selects the format (.json, .html, .md or .sarif), and "
         "- prints JSON",
@@ -402,7 +176,7 @@ OPTIONS = (
     Option(
         "baseline",
         None,
-        _path,
+        accepts.file_name,
         "FILE",
         "accept the known failures listed in this file; fail new and worse ones",
         marker=False,
@@ -410,7 +184,7 @@ OPTIONS = (
     Option(
         "update_baseline",
         False,
-        _switch,
+        accepts.switch,
         "",
         "accept all failures of this run and write them to the baseline file",
         marker=False,
@@ -419,7 +193,7 @@ OPTIONS = (
     Option(
         "history",
         None,
-        _path,
+        accepts.file_name,
         "FILE",
         "file to which each run adds its figures as a line of JSON (.jsonl); the HTML report draws "
         "the trend of each test",
@@ -428,7 +202,7 @@ OPTIONS = (
     Option(
         "require",
         None,
-        _whole_number(0),
+        accepts.whole_number(0),
         "N",
         "fail the run if fewer than N measurements produced a verdict (unset: if there are tests "
         "to measure and none was measured)",
@@ -437,7 +211,7 @@ OPTIONS = (
     Option(
         "scan",
         False,
-        _switch,
+        accepts.switch,
         "",
         "collect a test for each operation of the app",
         marker=False,
@@ -445,8 +219,8 @@ OPTIONS = (
     ),
     Option(
         "scan_methods",
-        ", ".join(SAFE_METHODS),
-        _methods,
+        ", ".join(accepts.SAFE_METHODS),
+        accepts.methods,
         "METHODS",
         "methods that a scan may use; POST, PUT, PATCH and DELETE change the app's data",
         marker=False,
@@ -454,7 +228,7 @@ OPTIONS = (
     Option(
         "scan_include",
         (),
-        _lines,
+        accepts.texts,
         "PATTERN",
         "operations to scan, such as 'GET /users/*'; all if there is none",
         marker=False,
@@ -463,7 +237,7 @@ OPTIONS = (
     Option(
         "scan_exclude",
         (),
-        _lines,
+        accepts.texts,
         "PATTERN",
         "operations not to scan",
         marker=False,
@@ -472,7 +246,7 @@ OPTIONS = (
     Option(
         "scan_paths",
         (),
-        _operations,
+        accepts.operations,
         "PATH",
         "operations that the app does not describe, such as 'GET /health'",
         marker=False,
@@ -481,7 +255,7 @@ OPTIONS = (
     Option(
         "scan_limits",
         (),
-        _limits_by_pattern,
+        accepts.limits_by_pattern,
         "PATTERN: SETTING=VALUE",
         "settings of scanned operations, such as 'GET /reports/*: max_serial_fraction=0.3'",
         marker=False,

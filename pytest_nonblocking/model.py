@@ -129,6 +129,8 @@ class Frame:
     line: int
     function: str
     module: str
+    is_async: bool = False
+    """Whether the function is a coroutine function or an async generator."""
 
 
 Stack = tuple[Frame, ...]

@@ -242,7 +242,9 @@ class TestRun:
                 end_profile(profile, self.sentinel)
         wall = seconds_since(began)
         if self.sentinel.running:
-            evidence = scenario.watched(self.sentinel, self._clients.transports, wall, profile)
+            evidence = scenario.watched(
+                self.sentinel, self._clients.transports, wall, place, profile
+            )
         self._conclude(evidence, self.settings, place, wall)
 
     async def _measure_test(self, body: Body, place: Place | None) -> None:

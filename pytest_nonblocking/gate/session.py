@@ -78,15 +78,15 @@ def _of_baseline(baseline: Baseline, records: Sequence[Record]) -> list[Line]:
     name = baseline.name
     if baseline.updating:
         updated = baseline.updated(records)
-        before, after = set(baseline.known), set(updated.known)
+        before, after = ({(one.test, one.cause) for one in b.known} for b in (baseline, updated))
         try:
             updated.write()
         except OSError as error:
             return [Line(f"nonblocking: cannot write the baseline {name}: {error}", FAULT)]
         return [
             Line(
-                f"nonblocking: wrote {plural(len(after), 'known failure')} to {name}: "
-                f"{len(after - before)} new or changed, {len(before - after)} removed or changed",
+                f"nonblocking: wrote {plural(len(updated.known), 'known failure')} to {name}: "
+                f"{len(after - before)} added, {len(before - after)} removed",
                 "green",
             )
         ]

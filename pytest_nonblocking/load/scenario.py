@@ -9,11 +9,11 @@ import sys
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 
-from ..analysis.places import is_lifespan
+from ..analysis.places import Place, is_lifespan
 from ..asgi.door import Door
 from ..clocks import CLOCKS
 from ..guard import CallProfile
-from ..model import Budget, Calibration, Evidence, Limits, Run, Sample, Stack
+from ..model import Budget, Calibration, Evidence, Limits, Run, Sample, Stack, Step
 from ..sentinel import (
     LoopUnreachableError,
     NoDescriptorLeftError,
@@ -28,6 +28,8 @@ from .burst import Body, Transport, run_burst
 from .guarded import Guard, guarded_run
 from .machine import slowdown
 from .schedule import Progress, replicate
+
+_CALLER = "pytest_nonblocking.runner"
 
 
 class CannotMeasureError(Exception):
@@ -238,24 +240,47 @@ def watched(
     sentinel: Sentinel,
     transports: Sequence[Transport],
     took: float,
+    place: Place | None = None,
     profile: CallProfile | None = None,
 ) -> Evidence:
     """Return the evidence of a test that ran once, for ``took`` seconds, under ``sentinel``.
 
-    ``profile`` is the guard's of that run, if there is one. Python is 2 to 16 times slower with it,
-    by the code, so the CPU time of the callbacks is left out.
+    CPU time that the test function at ``place`` uses itself, such as to build what it sends, is
+    none of the app's and is left out. ``profile`` is the guard's of that run, if there is one.
+    Python is 2 to 16 times slower with it, by the code, so the CPU time of all callbacks is left
+    out.
     """
     sentinel.probe.take_reading()  # accounts for the callback that is still running
     exchanges = tuple(e for transport in transports for e in transport.drain())
     run = dataclasses.replace(single_run([sentinel], took), exchanges=exchanges)
-    if profile is not None:
-        steps = tuple(dataclasses.replace(step, cpu=0.0) for step in run.steps)
-        run = dataclasses.replace(run, steps=steps)
+    steps = tuple(
+        dataclasses.replace(step, cpu=0.0 if profile else step.cpu * _share_of_app(step, place))
+        for step in run.steps
+    )
+    run = dataclasses.replace(run, steps=steps)
     if sentinel.fault is not None:
         return Evidence(unmeasured=describe_fault(sentinel.fault))
     calibration = Calibration(slowdown(), clock=clock_name(), loop=sentinel.probe.loop_name)
     guarded = None if profile is None else profile.guarded(len(exchanges))
     return Evidence(calibration=calibration, singles=(run,), watched=True, guarded=guarded)
+
+
+def _share_of_app(step: Step, place: Place | None) -> float:
+    """Return the share of ``step`` that its samples do not find in the test function itself."""
+    total = sum(sample.weight for sample in step.samples)
+    own = sum(sample.weight for sample in step.samples if _is_tests_own(sample.stack, place))
+    return 1 - own / total if own else 1.0
+
+
+def _is_tests_own(stack: Stack, place: Place | None) -> bool:
+    """Return whether the innermost coroutine on ``stack`` is the test at ``place``, or its caller.
+
+    A look that comes late finds the caller, to which the test has just returned.
+    """
+    innermost = next((frame for frame in reversed(stack) if frame.is_async), None)
+    if innermost is None:
+        return False
+    return innermost.module == _CALLER or (innermost.file, innermost.function) == place
 
 
 def describe_fault(fault: BaseException) -> str:

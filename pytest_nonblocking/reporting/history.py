@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -11,8 +10,8 @@ from typing import ClassVar, Literal
 
 from ..model import Verdict
 from .keys import Key, keyed
-from .loading import BadFileError
-from .plain import DoesNotFitError, compact_text, from_plain
+from .loading import BadFileError, NewerError, parsed
+from .plain import DoesNotFitError, compact_text
 from .record import Measurement, NotNegative, Past, Session
 
 SCHEMA_VERSION = 1
@@ -73,23 +72,15 @@ def _lines(path: Path) -> list[_Line]:
         if not line.strip():
             continue
         try:
-            plain = json.loads(line)
-            _refuse_newer(plain)
-            lines.append(from_plain(_Line, plain))
-        except (DoesNotFitError, ValueError, RecursionError) as error:
+            lines.append(parsed(line, _Line, SCHEMA_VERSION))
+        except NewerError as error:
+            raise BadFileError(f"{path}, line {number}, has {error}") from None
+        except DoesNotFitError as error:
             raise BadFileError(
                 f"{path}, line {number}, is no line of a pytest-nonblocking history ({error}): "
                 "remove the line, or give another file"
             ) from None
     return lines
-
-
-def _refuse_newer(plain: object) -> None:
-    found = plain.get("schema_version") if isinstance(plain, dict) else None
-    if isinstance(found, int) and found > SCHEMA_VERSION:
-        raise DoesNotFitError(
-            f"its schema_version is {found}, this pytest-nonblocking reads up to {SCHEMA_VERSION}"
-        )
 
 
 def append(path: Path, measurements: Sequence[Measurement], session: Session) -> None:

@@ -19,6 +19,10 @@ class BadFileError(Exception):
         super().__init__(escaped.line(text))
 
 
+class NewerError(DoesNotFitError):
+    """The text was written by a newer version."""
+
+
 def load(path: Path, kind: type[T], name: str, version: int) -> T:
     """Return what is in ``path``, a file of the schema version given.
 
@@ -34,21 +38,31 @@ def load(path: Path, kind: type[T], name: str, version: int) -> T:
         why = getattr(error, "strerror", None) or error
         raise BadFileError(f"cannot read {path}: {why}") from None
     try:
+        return parsed(text, kind, version)
+    except NewerError as error:
+        raise BadFileError(f"{path} has {error}") from None
+    except DoesNotFitError as error:
+        raise BadFileError(f"{what}: {error}") from None
+
+
+def parsed(text: str, kind: type[T], version: int) -> T:
+    """Return what ``text`` holds, JSON of the schema version given.
+
+    Raises DoesNotFitError for anything else, as NewerError if a newer version wrote it.
+    """
+    try:
         loaded = json.loads(text)
         json.dumps(loaded, ensure_ascii=False).encode()  # refuses halves of surrogate pairs
     except (ValueError, RecursionError) as error:
-        raise BadFileError(f"{what}: it is not JSON ({error})") from None
+        raise DoesNotFitError(f"it is not JSON ({error})") from None
     if not isinstance(loaded, dict) or "schema_version" not in loaded:
-        raise BadFileError(f"{what}: it has no schema_version")
+        raise DoesNotFitError("it has no schema_version")
     found = loaded["schema_version"]
     if isinstance(found, bool) or not isinstance(found, int) or found < 1:
-        raise BadFileError(f"{what}: its schema_version is {found!r}")
+        raise DoesNotFitError(f"its schema_version is {found!r}")
     if found > version:
-        raise BadFileError(
-            f"{path} has schema_version {found}, this pytest-nonblocking reads up to {version}: "
+        raise NewerError(
+            f"schema_version {found}, this pytest-nonblocking reads up to {version}: "
             "upgrade pytest-nonblocking"
         )
-    try:
-        return from_plain(kind, loaded)
-    except DoesNotFitError as error:
-        raise BadFileError(f"{what}: {error}") from None
+    return from_plain(kind, loaded)

@@ -9,8 +9,9 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from ..accepts import SAFE_METHODS
 from ..asgi import apps
-from ..config import SAFE_METHODS, Settings
+from ..config import Settings
 from ..measuring import Nonblocking
 from ..model import Limit
 from . import inputs

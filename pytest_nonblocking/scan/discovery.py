@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from ..config import METHODS
+from ..accepts import METHODS
 from .document import BrokenDocumentError, operations_in
 from .operation import WEBSOCKET, Operation, path_parameters, plain_path
 from .published import Published

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 from urllib.parse import unquote
 
-from ..config import METHODS
+from ..accepts import METHODS
 from .operation import Body, Link, Operation, Parameter, Schema, names_in
 
 _DEEPEST = 12

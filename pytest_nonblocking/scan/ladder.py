@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
-from ..config import SAFE_METHODS
+from ..accepts import SAFE_METHODS
 from ..load.scenario import CannotMeasureError
 from . import answers, links, mcp
 from .operation import Link, Operation, Parameter, names_in

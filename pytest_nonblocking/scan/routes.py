@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any, NamedTuple
 
-from ..config import METHODS
+from ..accepts import METHODS
 from .operation import WEBSOCKET, Operation, Parameter, path_parameters, plain_path
 
 _DEEPEST = 20

@@ -9,14 +9,17 @@ import gc
 import itertools
 import operator
 import sys
-from collections.abc import Callable, Iterable, Iterator
-from types import CodeType, FrameType
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from inspect import CO_ASYNC_GENERATOR, CO_COROUTINE, CO_ITERABLE_COROUTINE
+from types import CodeType, CoroutineType, FrameType
 from typing import Any, NamedTuple
 
 from ..model import Frame, Stack
 
 DEEPEST = 200
 """Frames of a stack that are read."""
+_ASYNC = CO_COROUTINE | CO_ITERABLE_COROUTINE | CO_ASYNC_GENERATOR
 _AWAITS = {"cr": "cr_await", "gi": "gi_yieldfrom", "ag": "ag_await"}
 
 
@@ -29,6 +32,8 @@ class _Look(NamedTuple):
 
 
 _look_at = operator.attrgetter("f_code", "f_lineno", "f_globals")
+_code_of = operator.attrgetter("f_code")
+_instruction_of = operator.attrgetter("f_lasti")
 
 
 def _described(look: _Look) -> Frame:
@@ -38,6 +43,7 @@ def _described(look: _Look) -> Frame:
         look.line or code.co_firstlineno or 1,  # generated code may have no lines
         getattr(code, "co_qualname", code.co_name),  # CPython 3.11+
         str(look.namespace.get("__name__", "")),
+        bool(code.co_flags & _ASYNC),
     )
 
 
@@ -135,6 +141,11 @@ def _kind(awaitable: Any) -> str | None:
 def suspended_frames(awaitable: Any) -> Iterator[FrameType]:
     """Yield the frames of a suspended coroutine and of what it awaits, outermost first."""
     for _ in range(DEEPEST):
+        if type(awaitable) is CoroutineType:  # fast: 50 copies have 2,000 of them
+            if (frame := awaitable.cr_frame) is not None:
+                yield frame
+            awaitable = awaitable.cr_await
+            continue
         kind = _kind(awaitable)
         if kind is None:
             # The step of an async generator, or the wrapper of a Cython coroutine, exposes what it
@@ -152,5 +163,25 @@ def suspended_frames(awaitable: Any) -> Iterator[FrameType]:
 
 def suspended_stack(coroutine: Any) -> Stack:
     """Return the stack of a suspended coroutine, outermost frame first."""
-    frames = suspended_frames(coroutine)
+    return _stack_through(suspended_frames(coroutine))
+
+
+def _stack_through(frames: Iterable[FrameType]) -> Stack:
     return tuple(_described(_Look(*_look_at(frame))) for frame in frames)
+
+
+def count_stacks(walks: Iterable[Sequence[FrameType]]) -> Counter[Stack]:
+    """Return how often each stack occurs in ``walks``, the frames of suspended coroutines.
+
+    A stack is described once: most copies of a burst wait at the same place.
+    """
+    places: dict[tuple[int, ...], Sequence[FrameType]] = {}
+    counts: Counter[tuple[int, ...]] = Counter()
+    for walk in walks:
+        place = (*map(id, map(_code_of, walk)), *map(_instruction_of, walk))
+        places[place] = walk
+        counts[place] += 1
+    found: Counter[Stack] = Counter()
+    for place, walk in places.items():
+        found[_stack_through(walk)] += counts[place]
+    return found

@@ -8,14 +8,15 @@ import os
 import sys
 import threading
 from collections import Counter, defaultdict
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import replace
+from types import FrameType
 from typing import Any, NamedTuple
 
 from ..clocks import CLOCKS
 from ..model import FOR_THREADS, Pool, Sample, Stack, Waiters
 from .probes.probe import Probe
-from .stacks import is_in, suspended_frames, suspended_stack, thread_stack
+from .stacks import count_stacks, is_in, suspended_frames, thread_stack
 from .system.thread_state import Witness
 
 _PLACES_KEPT = 16
@@ -118,10 +119,11 @@ class WaitSampler:
 
     def _look(self) -> _Look:
         coroutines = [c for c in self._probe.coroutines() if c is not self._own]
-        places = Counter(suspended_stack(c) for c in coroutines)
+        walks = [tuple(suspended_frames(coroutine)) for coroutine in coroutines]
+        places = count_stacks(walks)
         for stack in [stack for stack in places if _is_held(stack)]:
             del places[stack]
-        limiters = _limiters(coroutines, self._limiter)
+        limiters = _limiters(walks, self._limiter)
         pools = [*limiters, *_executors(self._probe.default_executor)]
         return _Look(places, pools, range(len(self.workers), self._look_at_workers()))
 
@@ -178,11 +180,10 @@ def _default_limiter() -> Any:
     return None if module is None else module.current_default_thread_limiter()
 
 
-def _limiters(coroutines: list[Any], default: Any) -> list[tuple[str, Pool]]:
+def _limiters(walks: Iterable[Sequence[FrameType]], default: Any) -> list[tuple[str, Pool]]:
     """Return anyio's thread limiters in use: the default one, and those that tasks wait for."""
     limiters = set() if default is None else {default}
-    for coroutine in coroutines:
-        frames = list(suspended_frames(coroutine))
+    for frames in walks:
         if any(f.f_code.co_name in FOR_THREADS for f in frames):
             limiters |= {
                 f.f_locals["self"] for f in frames if f.f_code.co_name == "acquire_on_behalf_of"

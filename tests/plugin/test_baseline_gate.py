@@ -60,11 +60,20 @@ def test_a_known_failure_passes_and_is_told(gate):
     assert "accepted by known.json" in (gate.path / "out.xml").read_text("utf-8")
 
 
+def test_a_failure_that_an_update_measures_again_is_neither_added_nor_removed(pytester):
+    pytester.makepyfile(test_it=SUITE)
+    pytester.runpytest(FLAG, UPDATE)
+    result = pytester.runpytest(FLAG, UPDATE)
+    result.stdout.fnmatch_lines(["nonblocking: wrote 1 known failure to *: 0 added, 0 removed"])
+
+
 def test_an_update_writes_an_entry_that_names_the_function_and_no_line(pytester):
     pytester.makepyfile(test_it=SUITE)
     result = pytester.runpytest(FLAG, UPDATE)
     result.assert_outcomes(passed=2)
-    result.stdout.fnmatch_lines(["nonblocking: wrote 1 known failure to known.json: 1 new*"])
+    result.stdout.fnmatch_lines(
+        ["nonblocking: wrote 1 known failure to known.json: 1 added, 0 removed"]
+    )
     (entry,) = entries(pytester)
     assert min(entry["serial_ms"], entry["max_lag_ms"]) > 20
     measured = {name: entry[name] for name in ("serial_ms", "max_lag_ms")}

@@ -63,8 +63,8 @@ def test_a_line_without_its_end_is_left_alone(suite):
     ("text", "why"),
     [
         ("{", "Expecting property name"),
-        ("[]", "it must be an object"),
-        ('{"schema_version": 9}', "its schema_version is 9, this pytest-nonblocking reads up to 1"),
+        ("[]", "it has no schema_version"),
+        ('{"schema_version": 0}', "its schema_version is 0"),
         ('{"schema_version": 1}', "it has no 'started'"),
     ],
 )
@@ -75,6 +75,15 @@ def test_a_line_that_cannot_be_read_is_a_usage_error_that_names_it(suite, text, 
     result.stderr.fnmatch_lines(["*--nonblocking-history: *past.jsonl, line 2, is no line of a *"])
     assert why in result.stderr.str()
     assert lines(suite) == ["", text]
+
+
+def test_a_line_of_a_newer_version_asks_for_that_version(suite):
+    (suite.path / "past.jsonl").write_text('{"schema_version": 9}\n', encoding="utf-8")
+    result = suite.runpytest(FLAG)
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(
+        ["*past.jsonl, line 1, has schema_version 9, * reads up to 1: upgrade pytest-nonblocking"]
+    )
 
 
 def test_a_folder_and_a_shared_path_are_usage_errors(suite):

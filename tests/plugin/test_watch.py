@@ -48,6 +48,64 @@ def test_a_block_before_the_first_await_fails(project):
     result.stdout.fnmatch_lines(["*blocking-call: * ms off the CPU in one callback*"])
 
 
+COMPUTES = """
+import pytest
+
+def build():
+    return sum(number * number for number in range(3_000_000))
+
+class Service:
+    async def find(self):
+        return build()
+
+@pytest.mark.asyncio
+async def test_it():
+    {body}
+"""
+
+
+def test_what_a_test_computes_itself_is_none_of_the_apps(project):
+    project.makepyfile(COMPUTES.format(body="build()"))
+    project.runpytest("--nonblocking-watch").assert_outcomes(passed=1)
+
+
+def test_what_a_coroutine_computes_that_a_test_awaits_fails_it(project):
+    project.makepyfile(COMPUTES.format(body="await Service().find()"))
+    result = project.runpytest("--nonblocking-watch")
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(
+        ["*cpu-on-loop: * of CPU time in one callback*", "*where*in build*"]
+    )
+
+
+def test_mocks_among_the_fixtures_of_a_test_are_not_searched_for_an_app(project):
+    project.makepyfile(
+        """
+        import asyncio, pytest
+        from unittest import mock
+
+        class Counting(mock.AsyncMock):
+            made = 0
+
+            def _get_child_mock(self, **more):
+                Counting.made += 1
+                return super()._get_child_mock(**more)
+
+        @pytest.fixture
+        def service():
+            return Counting()
+
+        @pytest.mark.asyncio
+        async def test_it(service):
+            await asyncio.sleep(0)
+
+        def test_few_were_made():
+            assert Counting.made < 5
+        """
+    )
+    project.runpytest("--nonblocking-watch", "-p", "no:randomly").assert_outcomes(passed=2)
+
+
 def test_the_ini_file_switches_it_on_and_the_limits_hold(project):
     project.makepyfile(TESTS)
     project.makeini(

@@ -14,7 +14,8 @@ PACKAGE = Path(pytest_nonblocking.__file__).parent
 LAYERS = [
     {"categories", "clocks", "giving_up", "model", "threads"},
     {"tasks"},
-    {"config", "causes", "ctrl_c", "sentinel"},
+    {"accepts", "causes", "ctrl_c", "sentinel"},
+    {"config"},
     {"guard"},
     {"analysis"},
     {"asgi"},
@@ -146,11 +147,12 @@ def loaded(pytester, *flags):
     return set(done.stdout.partition("LOADED ")[2].splitlines()[0].split())
 
 
-def test_a_run_that_does_not_use_the_plugin_loads_five_small_modules(pytester):
+def test_a_run_that_does_not_use_the_plugin_loads_six_small_modules(pytester):
     pytester.makepyfile(MODULES)
     added = loaded(pytester) - loaded(pytester, "-p", "no:nonblocking")
     assert {name for name in added if name.startswith("pytest_nonblocking")} == {
         "pytest_nonblocking",
+        "pytest_nonblocking.accepts",
         "pytest_nonblocking.categories",
         "pytest_nonblocking.clocks",
         "pytest_nonblocking.plugin",

@@ -4,6 +4,7 @@ import dataclasses
 
 import pytest
 
+from pytest_nonblocking import accepts
 from pytest_nonblocking import config as settings
 from pytest_nonblocking.model import Limits
 
@@ -22,7 +23,7 @@ from pytest_nonblocking.model import Limits
     ],
 )
 def test_durations_have_units_or_are_seconds(raw, seconds):
-    assert settings.parse_duration(raw) == pytest.approx(seconds)
+    assert accepts.duration(raw) == pytest.approx(seconds)
 
 
 @pytest.mark.parametrize(
@@ -35,7 +36,7 @@ def test_durations_have_units_or_are_seconds(raw, seconds):
 )
 def test_other_durations_are_refused(raw):
     with pytest.raises(ValueError, match="20ms"):
-        settings.parse_duration(raw)
+        accepts.duration(raw)
 
 
 def test_every_option_has_a_field_and_every_limit_an_option():

@@ -1,5 +1,6 @@
 """Looking at stacks harms nothing."""
 
+import asyncio
 import gc
 import sys
 import threading
@@ -9,8 +10,10 @@ import types
 import pytest
 
 from pytest_nonblocking.sentinel.stacks import (
+    count_stacks,
     is_in,
     other_thread_stacks,
+    suspended_frames,
     suspended_stack,
     thread_stack,
 )
@@ -147,3 +150,27 @@ def test_a_frame_of_code_without_lines_is_at_line_1():
     coroutine.send(None)
     assert suspended_stack(coroutine)[0].line == 1
     coroutine.close()
+
+
+async def outer(event, first):
+    if first:
+        await event.wait()
+    else:
+        await event.wait()
+
+
+def test_tasks_are_counted_by_the_line_at_which_they_wait():
+    async def main():
+        event = asyncio.Event()
+        tasks = [asyncio.create_task(outer(event, first)) for first in (True, True, False)]
+        await asyncio.sleep(0)
+        coroutines = [task.get_coro() for task in tasks]
+        counted = count_stacks([tuple(suspended_frames(one)) for one in coroutines])
+        singly = [suspended_stack(one) for one in coroutines]
+        event.set()
+        await asyncio.gather(*tasks)
+        return counted, singly
+
+    counted, singly = asyncio.run(main())
+    assert counted == {singly[0]: 2, singly[2]: 1}
+    assert [frame.function.rpartition(".")[2] for frame in singly[0]] == ["outer", "wait"]
