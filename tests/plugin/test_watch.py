@@ -106,6 +106,31 @@ def test_mocks_among_the_fixtures_of_a_test_are_not_searched_for_an_app(project)
     project.runpytest("--nonblocking-watch", "-p", "no:randomly").assert_outcomes(passed=2)
 
 
+def test_a_test_that_leaves_a_cancel_scope_open_ends_as_without_the_plugin(pytester):
+    pytester.makepyfile(
+        """
+        import anyio, pytest
+
+        @pytest.fixture
+        def anyio_backend():
+            return "asyncio"
+
+        @pytest.mark.anyio
+        async def test_passes():
+            anyio.CancelScope().__enter__()
+
+        @pytest.mark.anyio
+        async def test_fails():
+            anyio.CancelScope().__enter__()
+            raise LookupError("its own failure")
+        """
+    )
+    result = pytester.runpytest("--nonblocking-watch")
+    result.assert_outcomes(passed=1, failed=1)
+    result.stdout.fnmatch_lines(["E*LookupError: its own failure"])
+    result.stdout.no_fnmatch_line("*RuntimeError*")
+
+
 def test_the_ini_file_switches_it_on_and_the_limits_hold(project):
     project.makepyfile(TESTS)
     project.makeini(
