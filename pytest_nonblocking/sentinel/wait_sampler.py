@@ -62,6 +62,22 @@ class WaitSampler:
         self._turn = 0
         self.workers: list[Sample] = []
         self._queued: list[float] = []
+        self._waiting_before: dict[int, Stack] = {}
+        self._working_before: dict[int, Stack] = {}
+        self._queued_before: dict[str, int] = {}
+
+    def note_before(self) -> None:
+        """Note what waits and works before the release; it counts only once it moves.
+
+        It has nothing to do with the copies: a task of the app that waits for its next job, or
+        threads that an earlier test left in a deadlock, with the calls that they keep waiting.
+        """
+        coroutines = self._probe.coroutines()
+        self._waiting_before = {id(one): suspended_stack(one) for one in coroutines}
+        idents = [thread.ident or 0 for thread in threading.enumerate() if _is_worker(thread)]
+        self._working_before = {one: thread_stack(one) for one in idents[:_THREADS_COUNTED]}
+        pools = [*_limiters(coroutines, self._limiter), *_executors(self._probe.default_executor)]
+        self._queued_before = {key: pool.waiting for key, pool in pools}
 
     @property
     def waiters(self) -> tuple[Waiters, ...]:
@@ -118,7 +134,9 @@ class WaitSampler:
 
     def _look(self) -> _Look:
         coroutines = [c for c in self._probe.coroutines() if c is not self._own]
-        places = Counter(suspended_stack(c) for c in coroutines)
+        waiting = [(id(one), suspended_stack(one)) for one in coroutines]
+        before = self._waiting_before
+        places = Counter(stack for task, stack in waiting if before.get(task) != stack)
         for stack in [stack for stack in places if _is_held(stack)]:
             del places[stack]
         limiters = _limiters(coroutines, self._limiter)
@@ -144,8 +162,11 @@ class WaitSampler:
         self._witness.close()
 
     def _note_pools(self, pools: list[tuple[str, Pool]], stands: float) -> None:
-        for key, pool in pools:
-            seen = self._pools.get(key)
+        for key, found in pools:
+            before = self._queued_before.get(key, 0)
+            if before and found.waiting <= before:
+                continue
+            pool, seen = replace(found, waiting=found.waiting - before), self._pools.get(key)
             waited = pool.waiting * stands + (seen.waited if seen else 0.0)
             fuller = pool if seen is None or pool.waiting > seen.waiting else seen
             self._pools[key] = replace(fuller, waited=waited)
@@ -158,8 +179,9 @@ class WaitSampler:
         self._turn = (self._turn + _WORKERS_A_LOOK) % max(1, len(workers))
         turned = (*workers[self._turn :], *workers[: self._turn])
         for thread in turned[:_WORKERS_A_LOOK]:
-            state = self._witness.state(thread.native_id or 0)
-            if len(self.workers) < _WORKERS_KEPT and (stack := thread_stack(thread.ident or 0)):
+            state, ident = self._witness.state(thread.native_id or 0), thread.ident or 0
+            stack = thread_stack(ident) if len(self.workers) < _WORKERS_KEPT else ()
+            if stack and self._working_before.get(ident) != stack:
                 self.workers.append(Sample(stack, state, 0.0))
         return len(self.workers)
 
