@@ -16,6 +16,9 @@ _WORKER_MODULES = ("concurrent.futures.thread", "anyio._backends")
 _POOL_PACKAGES = frozenset(("threading", "queue", "concurrent", "anyio", "asyncio", "selectors"))
 _RESULTS = frozenset(("result", "_wait_for_tstate_lock", "join", "start"))
 """Functions in which a thread waits for another to start or finish, not for a contended lock."""
+_OF_FUTURES = "concurrent.futures."
+_FROM_THREAD = "task_wrapper"
+"""The coroutine in which anyio runs what a worker thread calls with ``anyio.from_thread``."""
 
 
 def fullest_pool(runs: Iterable[Run]) -> Pool | None:
@@ -95,10 +98,35 @@ def waits_for_lock(sample: Sample) -> bool:
 
 
 def workers_wait_for_locks(runs: Sequence[Run]) -> bool:
-    """Return whether worker threads spend more than half of their work waiting for locks."""
+    """Return whether worker threads spend more than half of their work waiting for locks.
+
+    If they wait for what queues for a thread itself, the queue is the pool, not a lock.
+    """
     workers = [sample for run in runs for sample in run.workers if works_in_a_pool(sample)]
-    waiting = sum(sample.weight for sample in workers if waits_for_lock(sample))
-    return waiting > sum(sample.weight for sample in workers) / 2
+    waiting = [sample for sample in workers if waits_for_lock(sample)]
+    if _results_need_a_thread(runs):
+        waiting = [sample for sample in waiting if not _waits_for_result(sample)]
+    return sum(s.weight for s in waiting) > sum(s.weight for s in workers) / 2
+
+
+def _waits_for_result(sample: Sample) -> bool:
+    """Return whether a thread was seen waiting for futures."""
+    outwards = reversed(sample.stack)
+    above = itertools.dropwhile(lambda frame: frame.module == "threading", outwards)
+    return next(above, sample.stack[-1]).module.startswith(_OF_FUTURES)
+
+
+def _results_need_a_thread(runs: Sequence[Run]) -> bool:
+    """Return whether calls that worker threads wait for queue for a thread themselves."""
+    executors = (pool for run in runs for pool in run.pools if pool.name != "anyio limiter")
+    if any(pool.waited > 0 for pool in executors):
+        return True
+    stacks = (waiters.stack for run in runs for waiters in run.waiters if waiters.waited > 0)
+    return any(
+        any(frame.function.rpartition(".")[2] == _FROM_THREAD for frame in stack)
+        and any(map(is_for_a_thread, stack))
+        for stack in stacks
+    )
 
 
 def works_in_a_pool(sample: Sample) -> bool:
