@@ -109,11 +109,18 @@ def _sliced(slices: Sequence[Seen], brief: Sequence[Seen]) -> list[Seen]:
     """Merge ``slices`` into ``brief``, the samples of callbacks that are as short.
 
     A slice shows only where its task yielded to the loop. Samples within the same function show
-    what it did before.
+    what it did before. If that is a framework's function, which sends what a generator of the
+    user's yields, samples within it show the generator.
     """
+    callers = {_caller(sample) for sample in brief if sample.users} - {None}
 
     def before(one: Seen, sample: Seen) -> bool:
-        return bool(one.users) and place_of(one.users[-1]) in map(place_of, sample.users)
+        if one.users:
+            return place_of(one.users[-1]) in map(place_of, sample.users)
+        inside = callers.intersection(map(place_of, one.frames))
+        if sample.users:
+            return _caller(sample) in inside
+        return not inside.isdisjoint(map(place_of, sample.frames))
 
     return _merged(slices, brief, before)
 

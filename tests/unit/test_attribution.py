@@ -484,6 +484,25 @@ def test_a_slice_is_placed_by_the_samples_of_slices_within_its_function():
     assert place(culprit) == ("helper", 30)
 
 
+SENDS = library("starlette.responses:StreamingResponse.stream_response")
+
+
+def test_a_slice_that_ends_as_a_framework_sends_is_placed_by_the_generator_that_it_runs():
+    sent = (*APP, *SENDS, *library("starlette.middleware.wrap:send", "starlette.errors:_send"))
+    made = Sample((*APP, *SENDS, frame("chunks:31")), "running", 0.006)
+    sending = Sample(sent, "running", 0.002)
+    culprit = found("cpu-on-loop", run(yields=((sent, 0.3),), samples=(made, sending)))
+    assert place(culprit) == ("chunks", 31)
+
+
+def test_a_slice_of_a_framework_that_hardly_runs_the_users_code_is_its_own():
+    sent = (*APP, *SENDS, *library("starlette.middleware.gzip:send", "gzip:compress"))
+    made = Sample((*APP, *SENDS, frame("chunks:31")), "running", 0.002)
+    sending = Sample(sent, "running", 0.006)
+    culprit = found("cpu-on-loop", run(yields=((sent, 0.3),), samples=(made, sending)))
+    assert culprit.library
+
+
 def test_a_long_step_beside_its_slices_does_not_place_them():
     sliced, helper = (*ROUTE, frame("sliced:62")), frame("helper:30")
     sample = Sample((*ROUTE, frame("sliced:70"), helper), "running", 0.007)
