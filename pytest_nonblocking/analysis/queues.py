@@ -116,6 +116,13 @@ def _waits_for_result(sample: Sample) -> bool:
     return next(above, sample.stack[-1]).module.startswith(_OF_FUTURES)
 
 
+def threads_wait_for_threads(runs: Sequence[Run]) -> bool:
+    """Return whether worker threads mostly wait for calls that queue for a thread themselves."""
+    workers = [sample for run in runs for sample in run.workers if works_in_a_pool(sample)]
+    waiting = sum(s.weight for s in workers if waits_for_lock(s) and _waits_for_result(s))
+    return _results_need_a_thread(runs) and 2 * waiting > sum(s.weight for s in workers)
+
+
 def _results_need_a_thread(runs: Sequence[Run]) -> bool:
     """Return whether calls that worker threads wait for queue for a thread themselves."""
     executors = (pool for run in runs for pool in run.pools if pool.name != "anyio limiter")
