@@ -195,14 +195,20 @@ def _voted(seen: Sequence[Seen], route: _Routes) -> Culprit | None:
 def _queue(runs: Sequence[Run], reader: Reader, route: _Routes) -> Culprit | None:
     """Return the line at which most tasks wait, or where their worker threads wait for a lock."""
     tasks = _waiting_tasks(runs, reader)
-    if workers_wait_for_locks(runs):
-        # Tasks wait for threads, which wait for a lock: the lock is the end of the chain.
-        locked = (s for run in runs for s in run.workers if waits_for_lock(s))
-        threads = _working_in_pools(locked, reader)
-        if length(threads) >= length(_at_locks(_users(tasks))) and (vote := longest(threads)):
-            return _culprit(vote, [seen for seen, _ in threads], "threads")
+    locked = (s for run in runs for s in run.workers if waits_for_lock(s))
+    threads = _working_in_pools(locked, reader)
+    # Tasks wait for threads, which wait for a lock: the lock is the end of the chain.
+    is_chain = workers_wait_for_locks(runs)
+    is_chain = is_chain and length(threads) >= length(_at_locks(_users(tasks)))
+    if is_chain and (vote := longest(threads)):
+        return _culprit(vote, [seen for seen, _ in threads], "threads")
     # Beside a queue in the user's code, a task that waits for a thread is being served.
     others = [one for one in tasks if not any(map(is_for_a_thread, one.frames))]
+    if len(others) < len(tasks) and not any(one.users for one in tasks if one.side != "test"):
+        # `def` handlers: a queue may be too short for most threads to wait in it.
+        working = _working_in_pools((s for run in runs for s in run.workers), reader)
+        if vote := longest(working, threads):
+            return _culprit(vote, [seen for seen, _ in working], "threads")
     is_queue = any(one.users and waits_in_a_queue(one.frames) for one in others)
     return _of_tasks(others if is_queue else tasks, runs, route)
 

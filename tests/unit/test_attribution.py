@@ -583,6 +583,21 @@ def test_the_end_of_a_chain_is_named_where_workers_wait_for_a_lock():
     assert (culprit.samples, culprit.of, culprit.counted) == (2, 2, "threads")
 
 
+@pytest.mark.parametrize(("locked", "named"), [(0.4, ("connect", 31)), (0.1, ("handler", 12))])
+def test_def_handlers_are_named_by_what_their_threads_do(locked, named):
+    # Of 8 threads and 2 connections, half of the time is not spent waiting.
+    asking = (
+        *ROUTE[:-1],
+        *library("starlette.concurrency:run_in_threadpool"),
+        *library("anyio._backends._asyncio:run_sync_in_worker_thread"),
+    )
+    waiting = Sample((*WORKER, frame("handler:11"), frame("connect:31")), "lock", locked)
+    holding = Sample((*WORKER, frame("handler:12"), *library("time:sleep")), "blocked", 0.5)
+    waits = queueing((asking, 8, 1.0), workers=(waiting, holding))
+    culprit = found("serialised-wait", waits)
+    assert (place(culprit), culprit.counted) == (named, "threads")
+
+
 def test_a_longer_queue_of_tasks_goes_before_the_lock_of_a_few_threads():
     waiting = Sample((*WORKER, frame("locked:31")), "lock", 0.1)
     culprit = found(
