@@ -20,6 +20,7 @@ from .queues import (
     waiting_frame,
     waits_for_lock,
     waits_in_a_queue,
+    was_held,
     workers_wait_for_locks,
     works_in_a_pool,
 )
@@ -60,7 +61,8 @@ def find(
     bursts = evidence.bursts or evidence.singles
     if "timeout" in judgement.reasons:
         late = [run for run in evidence.runs if run.timed_out]
-        if (stuck := late[0].stuck) is not None:
+        stuck = late[0].stuck
+        if stuck is not None and was_held(late[0]):
             return _voted(reader.read_all([Sample(stuck, "unknown", 1.0)]), route)
         return _queue(late, reader, route)
     if judgement.cause == "thread-pool":

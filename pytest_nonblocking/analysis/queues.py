@@ -16,6 +16,8 @@ _WORKER_MODULES = ("concurrent.futures.thread", "anyio._backends")
 _POOL_PACKAGES = frozenset(("threading", "queue", "concurrent", "anyio", "asyncio", "selectors"))
 _RESULTS = frozenset(("result", "_wait_for_tstate_lock", "join", "start"))
 """Functions in which a thread waits for another to start or finish, not for a contended lock."""
+_IDLE = 0.9
+"""Share of a run that timed out above which its loop was idle."""
 _OF_FUTURES = "concurrent.futures."
 _FROM_THREAD = "task_wrapper"
 """The coroutine in which anyio runs what a worker thread calls with ``anyio.from_thread``."""
@@ -81,6 +83,14 @@ def waits_for(runs: Sequence[Run]) -> tuple[Cause, Pool | None]:
     """Return the cause to which idle time is charged, and the pool if that is the cause."""
     pool = pool_waited_for(runs)
     return ("serialised-wait", None) if pool is None else ("thread-pool", pool)
+
+
+def was_held(run: Run) -> bool:
+    """Return whether the loop of a run that timed out was held, not only seen within a callback.
+
+    Its own looks and other short callbacks are seen as well in a run that waits idly.
+    """
+    return run.stuck is not None and run.budget.idle <= _IDLE * run.makespan
 
 
 def hangs_alone(evidence: Evidence) -> bool:

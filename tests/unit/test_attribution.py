@@ -68,7 +68,7 @@ WORKER = (*THREAD, *library("anyio._backends._asyncio:WorkerThread.run"))
 
 
 def run(concurrency=8, **facts):
-    return Run(concurrency, makespan=1.0, latencies=(), budget=Budget(), **facts)
+    return Run(concurrency, 1.0, (), **{"budget": Budget()} | facts)
 
 
 def found(cause, *runs, reasons=("scaling",), packages=(), body=(BODY.file, BODY.function)):
@@ -668,6 +668,16 @@ def test_a_hang_is_told_by_the_line_at_which_the_copies_wait():
 def test_a_step_that_never_ends_is_told_by_its_line():
     stuck = run(stuck=(*HANDLER, *library("requests.api:get")), timed_out=True)
     assert place(found("blocking-call", stuck, reasons=("timeout",))) == ("handler", 12)
+
+
+def test_a_callback_in_which_a_hang_was_looked_at_is_not_where_it_hangs():
+    waits = queueing(
+        ((*HANDLER, *library("asyncio.locks:Event.wait")), 1),
+        timed_out=True,
+        budget=Budget(idle=0.95),
+        stuck=(*ROUTE, frame("other:9")),
+    )
+    assert place(found("serialised-wait", waits, reasons=("timeout",))) == ("handler", 12)
 
 
 def test_a_hang_for_the_clients_next_message_is_told_by_its_line():
