@@ -92,10 +92,9 @@ CAUSE_TEXTS: Mapping[Cause, CauseText] = {
         title="Requests queue for a worker thread",
         explanation="More calls need a worker thread at once than the pool has threads, so the "
         "other calls queue.",
-        fix="raise the limiter's total_tokens (the executor's max_workers) to the concurrency you "
-        "serve, or await an async client",
+        fix="raise the number of threads to the concurrency you serve, or await an async client",
         per_request=_ADDS,
-        in_burst=Measure("all {threads} were busy and {calls} waited for one", "idle"),
+        in_burst=Measure("{threads} busy and {calls} waited for one", "idle"),
     ),
     "serialised-wait": CauseText(
         headline="makes requests wait for one another",
@@ -109,6 +108,21 @@ CAUSE_TEXTS: Mapping[Cause, CauseText] = {
         ),
     ),
 }
+
+THREADS_OF = {
+    "anyio limiter": "raise the limiter's total_tokens",
+    "asyncio default executor": "install a larger executor with loop.set_default_executor()",
+    "thread pool executor": "raise the executor's max_workers",
+}
+"""How each kind of thread pool is enlarged."""
+ONE_THREAD_FIX = (
+    "pass thread_sensitive=False to sync_to_async where the code allows it (asgiref runs other "
+    "calls one at a time), or await an async client"
+)
+NESTED_FIX = (
+    "call the function directly, or give it threads of its own: threads that wait for another "
+    "thread of their own pool can all wait for ever"
+)
 
 # A single run that never ended while its loop was idle has no queue to wait in, whatever its cause.
 HANGS_HEADLINE = "does not finish, even alone"

@@ -20,6 +20,7 @@ from .queues import (
     waiting_frame,
     waits_for_lock,
     waits_in_a_queue,
+    was_held,
     workers_wait_for_locks,
     works_in_a_pool,
 )
@@ -60,7 +61,8 @@ def find(
     bursts = evidence.bursts or evidence.singles
     if "timeout" in judgement.reasons:
         late = [run for run in evidence.runs if run.timed_out]
-        if (stuck := late[0].stuck) is not None:
+        stuck = late[0].stuck
+        if stuck is not None and was_held(late[0]):
             return _voted(reader.read_all([Sample(stuck, "unknown", 1.0)]), route)
         return _queue(late, reader, route)
     if judgement.cause == "thread-pool":
@@ -109,11 +111,18 @@ def _sliced(slices: Sequence[Seen], brief: Sequence[Seen]) -> list[Seen]:
     """Merge ``slices`` into ``brief``, the samples of callbacks that are as short.
 
     A slice shows only where its task yielded to the loop. Samples within the same function show
-    what it did before.
+    what it did before. If that is a framework's function, which sends what a generator of the
+    user's yields, samples within it show the generator.
     """
+    callers = {_caller(sample) for sample in brief if sample.users} - {None}
 
     def before(one: Seen, sample: Seen) -> bool:
-        return bool(one.users) and place_of(one.users[-1]) in map(place_of, sample.users)
+        if one.users:
+            return place_of(one.users[-1]) in map(place_of, sample.users)
+        inside = callers.intersection(map(place_of, one.frames))
+        if sample.users:
+            return _caller(sample) in inside
+        return not inside.isdisjoint(map(place_of, sample.frames))
 
     return _merged(slices, brief, before)
 
@@ -188,14 +197,20 @@ def _voted(seen: Sequence[Seen], route: _Routes) -> Culprit | None:
 def _queue(runs: Sequence[Run], reader: Reader, route: _Routes) -> Culprit | None:
     """Return the line at which most tasks wait, or where their worker threads wait for a lock."""
     tasks = _waiting_tasks(runs, reader)
-    if workers_wait_for_locks(runs):
-        # Tasks wait for threads, which wait for a lock: the lock is the end of the chain.
-        locked = (s for run in runs for s in run.workers if waits_for_lock(s))
-        threads = _working_in_pools(locked, reader)
-        if length(threads) >= length(_at_locks(_users(tasks))) and (vote := longest(threads)):
-            return _culprit(vote, [seen for seen, _ in threads], "threads")
+    locked = (s for run in runs for s in run.workers if waits_for_lock(s))
+    threads = _working_in_pools(locked, reader)
+    # Tasks wait for threads, which wait for a lock: the lock is the end of the chain.
+    is_chain = workers_wait_for_locks(runs)
+    is_chain = is_chain and length(threads) >= length(_at_locks(_users(tasks)))
+    if is_chain and (vote := longest(threads)):
+        return _culprit(vote, [seen for seen, _ in threads], "threads")
     # Beside a queue in the user's code, a task that waits for a thread is being served.
     others = [one for one in tasks if not any(map(is_for_a_thread, one.frames))]
+    if len(others) < len(tasks) and not any(one.users for one in tasks if one.side != "test"):
+        # `def` handlers: a queue may be too short for most threads to wait in it.
+        working = _working_in_pools((s for run in runs for s in run.workers), reader)
+        if vote := longest(working, threads):
+            return _culprit(vote, [seen for seen, _ in working], "threads")
     is_queue = any(one.users and waits_in_a_queue(one.frames) for one in others)
     return _of_tasks(others if is_queue else tasks, runs, route)
 

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from ..model import (
     BlockingCall,
+    Category,
     Culprit,
     Exemption,
     Finding,
@@ -25,6 +26,10 @@ from .user_code import leaf, package_of
 _IMPORTS = ("_frozen_importlib", "importlib._bootstrap", "zipimport")
 _RUNS_CALLBACKS = "pytest_nonblocking.sentinel.probes"
 _RUNS_TEST = ("pytest_nonblocking.load", "pytest_nonblocking.runner")
+COMPUTING_CALLS: tuple[Category, ...] = ("database", "file")
+"""Categories with calls that compute: queries of SQLite, copies of files."""
+_MOST = 0.5
+"""Share of a callback's CPU time from which a call is what computes."""
 _SHARE = 0.25
 """Least share of the longest blocked callback that a call must take in the guarded run to be named
 as its cause: concurrent copies may wait for longer than a single one."""
@@ -181,19 +186,29 @@ def named(
 ) -> Culprit | None:
     """Return the culprit of a blocking call with the function that blocks there, if it is known.
 
-    Where no line has most of the samples, the line of the slowest finding is the culprit.
+    Where no line has most of the samples, the line of the slowest finding is the culprit. A call of
+    the table that computes, such as a query of SQLite, is named as what is to be awaited.
     """
-    if judgement.cause != "blocking-call" or "timeout" in judgement.reasons:
+    if "timeout" in judgement.reasons:
+        return culprit
+    if judgement.cause == "cpu-on-loop" and culprit is not None:
+        computing = [one for one in findings if one.category in COMPUTING_CALLS]
+        return _with_call(culprit, computing, _MOST * judgement.max_lag)
+    if judgement.cause != "blocking-call":
         return culprit
     if judgement.reasons == ("guard",):
         return _culprit(next(one for one in findings if one.is_accused(limits)))
     slow = [one for one in findings if one.seconds >= _SHARE * judgement.max_blocked]
     if culprit is None or culprit.is_route:
         return _culprit(slow[0]) if slow else culprit
-    there = (one for one in slow if (one.file, one.line) == (culprit.file, culprit.line))
-    if (finding := next(there, None)) is None:
-        return culprit
-    return replace(culprit, blocks_in=finding.functions[0])
+    return _with_call(culprit, slow, 0.0)
+
+
+def _with_call(culprit: Culprit, findings: Sequence[Finding], least: float) -> Culprit:
+    """Return ``culprit`` with the call at its line, if that takes ``least`` seconds."""
+    there = (one for one in findings if (one.file, one.line) == (culprit.file, culprit.line))
+    finding = next((one for one in there if one.seconds >= least), None)
+    return culprit if finding is None else replace(culprit, blocks_in=finding.functions[0])
 
 
 def _culprit(finding: Finding) -> Culprit:

@@ -16,6 +16,11 @@ _WORKER_MODULES = ("concurrent.futures.thread", "anyio._backends")
 _POOL_PACKAGES = frozenset(("threading", "queue", "concurrent", "anyio", "asyncio", "selectors"))
 _RESULTS = frozenset(("result", "_wait_for_tstate_lock", "join", "start"))
 """Functions in which a thread waits for another to start or finish, not for a contended lock."""
+_IDLE = 0.9
+"""Share of a run that timed out above which its loop was idle."""
+_OF_FUTURES = "concurrent.futures."
+_FROM_THREAD = "task_wrapper"
+"""The coroutine in which anyio runs what a worker thread calls with ``anyio.from_thread``."""
 
 
 def fullest_pool(runs: Iterable[Run]) -> Pool | None:
@@ -80,6 +85,14 @@ def waits_for(runs: Sequence[Run]) -> tuple[Cause, Pool | None]:
     return ("serialised-wait", None) if pool is None else ("thread-pool", pool)
 
 
+def was_held(run: Run) -> bool:
+    """Return whether the loop of a run that timed out was held, not only seen within a callback.
+
+    Its own looks and other short callbacks are seen as well in a run that waits idly.
+    """
+    return run.stuck is not None and run.budget.idle <= _IDLE * run.makespan
+
+
 def hangs_alone(evidence: Evidence) -> bool:
     """Return whether a single run timed out while its loop was idle: it waits for no other copy."""
     late = next((run for run in evidence.runs if run.timed_out), None)
@@ -95,10 +108,42 @@ def waits_for_lock(sample: Sample) -> bool:
 
 
 def workers_wait_for_locks(runs: Sequence[Run]) -> bool:
-    """Return whether worker threads spend more than half of their work waiting for locks."""
+    """Return whether worker threads spend more than half of their work waiting for locks.
+
+    If they wait for what queues for a thread itself, the queue is the pool, not a lock.
+    """
     workers = [sample for run in runs for sample in run.workers if works_in_a_pool(sample)]
-    waiting = sum(sample.weight for sample in workers if waits_for_lock(sample))
-    return waiting > sum(sample.weight for sample in workers) / 2
+    waiting = [sample for sample in workers if waits_for_lock(sample)]
+    if _results_need_a_thread(runs):
+        waiting = [sample for sample in waiting if not _waits_for_result(sample)]
+    return sum(s.weight for s in waiting) > sum(s.weight for s in workers) / 2
+
+
+def _waits_for_result(sample: Sample) -> bool:
+    """Return whether a thread was seen waiting for futures."""
+    outwards = reversed(sample.stack)
+    above = itertools.dropwhile(lambda frame: frame.module == "threading", outwards)
+    return next(above, sample.stack[-1]).module.startswith(_OF_FUTURES)
+
+
+def threads_wait_for_threads(runs: Sequence[Run]) -> bool:
+    """Return whether worker threads mostly wait for calls that queue for a thread themselves."""
+    workers = [sample for run in runs for sample in run.workers if works_in_a_pool(sample)]
+    waiting = sum(s.weight for s in workers if waits_for_lock(s) and _waits_for_result(s))
+    return _results_need_a_thread(runs) and 2 * waiting > sum(s.weight for s in workers)
+
+
+def _results_need_a_thread(runs: Sequence[Run]) -> bool:
+    """Return whether calls that worker threads wait for queue for a thread themselves."""
+    executors = (pool for run in runs for pool in run.pools if pool.name != "anyio limiter")
+    if any(pool.waited > 0 for pool in executors):
+        return True
+    stacks = (waiters.stack for run in runs for waiters in run.waiters if waiters.waited > 0)
+    return any(
+        any(frame.function.rpartition(".")[2] == _FROM_THREAD for frame in stack)
+        and any(map(is_for_a_thread, stack))
+        for stack in stacks
+    )
 
 
 def works_in_a_pool(sample: Sample) -> bool:

@@ -10,7 +10,7 @@ from dataclasses import replace
 from ..model import Cause, Evidence, Judged, Judgement, Limits, Reason, Run, Step, Verdict
 from .bounds import Excess, limit_at
 from .levels import Level, corroborated, level_at
-from .queues import pool_waited_for
+from .queues import pool_waited_for, was_held
 from .stalls import Stalls, bursts_convict, singles_convict, stall_of, stalls_of
 from .tolerances import BLIND, LEAST_EXCESS, SINGLES
 
@@ -106,7 +106,7 @@ def _near_step(stalls: Stalls) -> str:
 
 def _judge_timeout(run: Run, evidence: Evidence) -> Judgement:
     cause: Cause
-    if run.stuck is not None:
+    if was_held(run):
         cause = "blocking-call" if run.budget.blocked >= run.budget.cpu else "cpu-on-loop"
     else:
         cause = "thread-pool" if pool_waited_for([run]) else "serialised-wait"

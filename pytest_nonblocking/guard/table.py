@@ -5,7 +5,7 @@ The guard recognises C functions by it, and every fix line comes from it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -56,8 +56,11 @@ _JOIN = Instead(
 )
 _QUEUE = Instead("use asyncio.Queue", "use trio.open_memory_channel(…)")
 _FUTURE = Instead(
-    "await asyncio.wrap_future(…) instead of calling result()",
+    "await loop.run_in_executor(…) or asyncio.wrap_future(…) instead of waiting for the future",
     "await trio.to_thread.run_sync(future.result)",
+)
+_LOGGING = _everywhere(
+    "log through a logging.handlers.QueueHandler: its QueueListener runs slow handlers in a thread"
 )
 _NAMES = Instead(
     "await asyncio.get_running_loop().getaddrinfo(…)", "await trio.socket.getaddrinfo(…)"
@@ -476,10 +479,13 @@ TABLE: tuple[Known, ...] = (
         shown="multiprocessing.Semaphore",
     ),
     Known("lock", "fcntl", ("flock", "lockf"), None),
+    _library("logging", "network", _LOGGING),
     _library("concurrent", "lock", _FUTURE),
     _library("threading", "lock", _THREADS),
     _library("asyncio", "lock", _everywhere("await the future instead of waiting for its result")),
 )
+
+_WITH_LOCK = Known("lock", "", (), _LOCK)
 
 RUNTIMES: tuple[Exemption, ...] = (
     *map(Exemption, ("asyncio", "uvloop", "trio", "anyio", "sniffio")),
@@ -519,13 +525,20 @@ def instead_of(
 
 
 def _row_of(calls: Iterable[str], code: str, category: Category | None) -> Known | None:
+    calls = tuple(calls)
     for call in calls:
-        package = call.partition(".")[0].partition(" ")[0]
-        for row in TABLE:
-            if row.package == package and row.instead is not None:
-                return row
         for row in TABLE:
             is_same = category in (None, row.category)
             if is_same and any(row.public(name) == call for name in row.names):
                 return row
-    return next((row for row in TABLE for text in row.spelled if text in code), None)
+        package = call.partition(".")[0].partition(" ")[0]
+        for row in TABLE:
+            if row.package == package and row.instead is not None:
+                return row
+    spelled = (row for row in TABLE for text in row.spelled if text in code)
+    return next(spelled, _WITH_LOCK if _takes_a_lock(calls, code) else None)
+
+
+def _takes_a_lock(calls: Sequence[str], code: str) -> bool:
+    """Return whether ``code`` enters a context manager in C: of those, only locks wait."""
+    return not calls and code.startswith("with ")

@@ -5,15 +5,22 @@ from __future__ import annotations
 import os
 import statistics
 from collections import Counter
+from collections.abc import Iterator
 
-from ..analysis.queues import fullest_pool, hangs_alone
-from ..analysis.user_code import is_user_code
+from ..analysis.findings import COMPUTING_CALLS
+from ..analysis.queues import (
+    fullest_pool,
+    hangs_alone,
+    pool_waited_for,
+    threads_wait_for_threads,
+)
+from ..analysis.user_code import is_framework, is_user_code, package_of
 from ..analysis.verdict import is_blind, machine_share
-from ..causes import CAUSE_TEXTS, HANGS_FIX
-from ..guard import advice_for, counterpart
+from ..causes import CAUSE_TEXTS, HANGS_FIX, NESTED_FIX, ONE_THREAD_FIX, THREADS_OF
+from ..guard import advice_for, counterpart, instead_of
 from ..model import Cause, Culprit, Evidence, Judgement, Limit, Stack
 from .offloading import joined, offload
-from .units import milliseconds, plural, rate, setting_text
+from .units import busy_threads, milliseconds, plural, rate, setting_text
 
 
 def fix_for(cause: Cause, culprit: Culprit | None, evidence: Evidence) -> str:
@@ -21,19 +28,73 @@ def fix_for(cause: Cause, culprit: Culprit | None, evidence: Evidence) -> str:
     if hangs_alone(evidence):
         return HANGS_FIX
     general = CAUSE_TEXTS[cause].fix
+    loop = evidence.calibration.loop
     if cause == "blocking-call":
-        loop = evidence.calibration.loop
+        if culprit is not None and _logs(culprit, evidence):
+            return instead_of(["logging"], loop=loop) or general
         known = None if culprit is None else counterpart(culprit, loop)
-        return joined(known or _ANY_ASYNC, offload(evidence, _handler_of(culprit)))
+        return joined(known or _ANY_ASYNC, offload(evidence, _handler_of(culprit, evidence)))
     if cause == "cpu-on-loop":
-        advice = advice_for("" if culprit is None else culprit.code, evidence)
+        advice = _awaited(culprit, loop) or advice_for(culprit, evidence)
         return general if advice is None else f"{advice}; or {general}"
+    if cause == "thread-pool":
+        return _more_threads(evidence) or general
     return general
 
 
-def _handler_of(culprit: Culprit | None) -> str | None:
-    """Return the function of the user's that is or is below a handler of the user's, or None."""
+def _awaited(culprit: Culprit | None, loop: str) -> str | None:
+    """Return what to await in place of a call that computes: SQLite's, or the copy of a file."""
+    if culprit is None or culprit.blocks_in is None:
+        return None
+    calls = (*culprit.calls, culprit.blocks_in)
+    found = (instead_of(calls, culprit.code, kind, loop) for kind in COMPUTING_CALLS)
+    return next(filter(None, found), None)
+
+
+def _more_threads(evidence: Evidence) -> str | None:
+    """Return what to do about the thread pool that requests queue for, None if it is not known."""
+    runs = evidence.bursts or evidence.singles
+    pool = pool_waited_for(runs)
+    if pool is None:
+        return None
+    if any(run.timed_out for run in runs) and threads_wait_for_threads(runs):
+        return NESTED_FIX
+    stacks = (waiters.stack for run in runs for waiters in run.waiters)
+    if pool.size == 1 and any(frame.module == "asgiref.sync" for s in stacks for frame in s):
+        return ONE_THREAD_FIX
+    return f"{THREADS_OF[pool.name]} to the concurrency you serve, or await an async client"
+
+
+def _above(culprit: Culprit, evidence: Evidence) -> Iterator[Stack]:
+    """Yield the frames that lead to ``culprit``, of each sample that shows it."""
+    for run in evidence.runs:
+        for sample in (*run.samples, *(one for step in run.steps for one in step.samples)):
+            for number, frame in enumerate(sample.stack):
+                if (frame.file, frame.function) == (culprit.file, culprit.function):
+                    yield sample.stack[:number]
+                    break
+
+
+def _logs(culprit: Culprit, evidence: Evidence) -> bool:
+    """Return whether ``culprit`` logs, or is what a logger calls."""
+    above = _above(culprit, evidence)
+    return any(call.startswith("logging.") for call in culprit.calls[:1]) or any(
+        package_of(frame) == "logging" for stack in above for frame in stack
+    )
+
+
+def _handler_of(culprit: Culprit | None, evidence: Evidence) -> str | None:
+    """Return the function of the user's that is or is below a handler of the user's, or None.
+
+    A task of the app's own is below none, and a handler of a WebSocket cannot be `def`.
+    """
     if culprit is None or (culprit.library and culprit.route is None):
+        return None
+    asked = [exchange.method for run in evidence.runs for exchange in run.exchanges]
+    if asked and set(asked) == {"WEBSOCKET"}:
+        return None
+    above = [*_above(culprit, evidence)]
+    if above and not any(is_framework(frame) for stack in above for frame in stack):
         return None
     if culprit.route is None:
         return culprit.function
@@ -135,7 +196,7 @@ def _pool_notes(judgement: Judgement, evidence: Evidence) -> list[str]:
     if judgement.verdict == "pass" and judged and judged.fraction < _NEAR_ENOUGH * judged.limit:
         return []
     return [
-        f"all {pool.size} threads of the {pool.name} were busy and "
+        f"{busy_threads(pool)} busy and "
         f"{plural(pool.waiting, 'call')} waited for one: latency grows beyond {pool.size} "
         "concurrent requests"
     ]

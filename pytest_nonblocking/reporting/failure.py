@@ -21,7 +21,7 @@ from .figures import (
     slowdown_of,
 )
 from .places import relative, route_text
-from .units import duration, milliseconds, plural, rate, setting_text, times
+from .units import busy_threads, duration, milliseconds, plural, rate, setting_text, times
 
 _WORTH_FIXING = 0.1
 _WORTH_SAYING = 0.001
@@ -183,7 +183,7 @@ def _described(measure: Measure, seconds: float, outcome: Outcome) -> str:
     if "{threads}" in measure.text:
         # A timeout may come before the pools have been looked at.
         pool = pool_waited_for(outcome.evidence.bursts or outcome.evidence.singles)
-        facts["threads"] = f"{pool.size} threads of the {pool.name}" if pool else "worker threads"
+        facts["threads"] = busy_threads(pool) if pool else "all worker threads were"
         facts["calls"] = plural(pool.waiting, "call") if pool else "calls"
     return measure.text.format(**facts)
 

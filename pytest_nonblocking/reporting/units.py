@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..model import Limit
+from ..model import Limit, Pool
 
 
 def milliseconds(seconds: float) -> str:
@@ -28,6 +28,13 @@ def rate(per_second: float) -> str:
 def plural(number: int, one: str, many: str | None = None) -> str:
     """Return the number with its noun."""
     return f"{number} {one if number == 1 else many or one + 's'}"
+
+
+def busy_threads(pool: Pool) -> str:
+    """Return the threads of a full pool, up to the verb: "all 4 threads of the … were"."""
+    if pool.size == 1:
+        return f"the only thread of the {pool.name} was"
+    return f"all {pool.size} threads of the {pool.name} were"
 
 
 def times(factor: float) -> str:

@@ -380,8 +380,14 @@ class Sentinel:
         return self.own_threads(), self._always_busy
 
     def wait_sampler(self) -> WaitSampler:
-        """Return a new sampler of waiting tasks."""
-        return self.on_loop(lambda: WaitSampler(self.probe, self.own_threads))
+        """Return a new sampler of waiting tasks, for copies that are yet to start."""
+
+        def made() -> WaitSampler:
+            sampler = WaitSampler(self.probe, self.own_threads)
+            sampler.note_before()
+            return sampler
+
+        return self.on_loop(made)
 
     async def learn_background(self) -> None:
         """Exclude child processes that are busy without any request.

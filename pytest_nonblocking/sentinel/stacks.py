@@ -170,6 +170,11 @@ def _stack_through(frames: Iterable[FrameType]) -> Stack:
     return tuple(_described(_Look(*_look_at(frame))) for frame in frames)
 
 
+def spot_of(walk: Sequence[FrameType]) -> tuple[int, ...]:
+    """Return the instructions at which the frames of a suspended coroutine wait, as numbers."""
+    return (*map(id, map(_code_of, walk)), *map(_instruction_of, walk))
+
+
 def count_stacks(walks: Iterable[Sequence[FrameType]]) -> Counter[Stack]:
     """Return how often each stack occurs in ``walks``, the frames of suspended coroutines.
 
@@ -178,7 +183,7 @@ def count_stacks(walks: Iterable[Sequence[FrameType]]) -> Counter[Stack]:
     places: dict[tuple[int, ...], Sequence[FrameType]] = {}
     counts: Counter[tuple[int, ...]] = Counter()
     for walk in walks:
-        place = (*map(id, map(_code_of, walk)), *map(_instruction_of, walk))
+        place = spot_of(walk)
         places[place] = walk
         counts[place] += 1
     found: Counter[Stack] = Counter()

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 from ..clocks import CLOCKS
 from ..model import FOR_THREADS, Pool, Sample, Stack, Waiters
 from .probes.probe import Probe
-from .stacks import count_stacks, is_in, suspended_frames, thread_stack
+from .stacks import count_stacks, is_in, spot_of, suspended_frames, thread_stack
 from .system.thread_state import Witness
 
 _PLACES_KEPT = 16
@@ -63,6 +63,25 @@ class WaitSampler:
         self._turn = 0
         self.workers: list[Sample] = []
         self._queued: list[float] = []
+        self._waiting_before: dict[int, tuple[int, ...]] = {}
+        self._working_before: dict[int, Stack] = {}
+        self._queued_before: dict[str, int] = {}
+
+    def note_before(self) -> None:
+        """Note what waits and works before the release; it counts only once it moves.
+
+        It has nothing to do with the copies: a task of the app that waits for its next job, or
+        threads that an earlier test left in a deadlock, with the calls that they keep waiting.
+        """
+        walks = {id(one): tuple(suspended_frames(one)) for one in self._probe.coroutines()}
+        self._waiting_before = {one: spot_of(walk) for one, walk in walks.items()}
+        idents = [thread.ident or 0 for thread in threading.enumerate() if _is_worker(thread)]
+        self._working_before = {one: thread_stack(one) for one in idents[:_THREADS_COUNTED]}
+        pools = [
+            *_limiters(walks.values(), self._limiter),
+            *_executors(self._probe.default_executor),
+        ]
+        self._queued_before = {key: pool.waiting for key, pool in pools}
 
     @property
     def waiters(self) -> tuple[Waiters, ...]:
@@ -120,7 +139,13 @@ class WaitSampler:
     def _look(self) -> _Look:
         coroutines = [c for c in self._probe.coroutines() if c is not self._own]
         walks = [tuple(suspended_frames(coroutine)) for coroutine in coroutines]
-        places = count_stacks(walks)
+        before = self._waiting_before
+        moved = [
+            walk
+            for coroutine, walk in zip(coroutines, walks, strict=True)
+            if before.get(id(coroutine)) != spot_of(walk)
+        ]
+        places = count_stacks(moved)
         for stack in [stack for stack in places if _is_held(stack)]:
             del places[stack]
         limiters = _limiters(walks, self._limiter)
@@ -146,8 +171,11 @@ class WaitSampler:
         self._witness.close()
 
     def _note_pools(self, pools: list[tuple[str, Pool]], stands: float) -> None:
-        for key, pool in pools:
-            seen = self._pools.get(key)
+        for key, found in pools:
+            before = self._queued_before.get(key, 0)
+            if before and found.waiting <= before:
+                continue
+            pool, seen = replace(found, waiting=found.waiting - before), self._pools.get(key)
             waited = pool.waiting * stands + (seen.waited if seen else 0.0)
             fuller = pool if seen is None or pool.waiting > seen.waiting else seen
             self._pools[key] = replace(fuller, waited=waited)
@@ -160,8 +188,9 @@ class WaitSampler:
         self._turn = (self._turn + _WORKERS_A_LOOK) % max(1, len(workers))
         turned = (*workers[self._turn :], *workers[: self._turn])
         for thread in turned[:_WORKERS_A_LOOK]:
-            state = self._witness.state(thread.native_id or 0)
-            if len(self.workers) < _WORKERS_KEPT and (stack := thread_stack(thread.ident or 0)):
+            state, ident = self._witness.state(thread.native_id or 0), thread.ident or 0
+            stack = thread_stack(ident) if len(self.workers) < _WORKERS_KEPT else ()
+            if stack and self._working_before.get(ident) != stack:
                 self.workers.append(Sample(stack, state, 0.0))
         return len(self.workers)
 

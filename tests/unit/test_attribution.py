@@ -68,7 +68,7 @@ WORKER = (*THREAD, *library("anyio._backends._asyncio:WorkerThread.run"))
 
 
 def run(concurrency=8, **facts):
-    return Run(concurrency, makespan=1.0, latencies=(), budget=Budget(), **facts)
+    return Run(concurrency, 1.0, (), **{"budget": Budget()} | facts)
 
 
 def found(cause, *runs, reasons=("scaling",), packages=(), body=(BODY.file, BODY.function)):
@@ -484,6 +484,25 @@ def test_a_slice_is_placed_by_the_samples_of_slices_within_its_function():
     assert place(culprit) == ("helper", 30)
 
 
+SENDS = library("starlette.responses:StreamingResponse.stream_response")
+
+
+def test_a_slice_that_ends_as_a_framework_sends_is_placed_by_the_generator_that_it_runs():
+    sent = (*APP, *SENDS, *library("starlette.middleware.wrap:send", "starlette.errors:_send"))
+    made = Sample((*APP, *SENDS, frame("chunks:31")), "running", 0.006)
+    sending = Sample(sent, "running", 0.002)
+    culprit = found("cpu-on-loop", run(yields=((sent, 0.3),), samples=(made, sending)))
+    assert place(culprit) == ("chunks", 31)
+
+
+def test_a_slice_of_a_framework_that_hardly_runs_the_users_code_is_its_own():
+    sent = (*APP, *SENDS, *library("starlette.middleware.gzip:send", "gzip:compress"))
+    made = Sample((*APP, *SENDS, frame("chunks:31")), "running", 0.002)
+    sending = Sample(sent, "running", 0.006)
+    culprit = found("cpu-on-loop", run(yields=((sent, 0.3),), samples=(made, sending)))
+    assert culprit.library
+
+
 def test_a_long_step_beside_its_slices_does_not_place_them():
     sliced, helper = (*ROUTE, frame("sliced:62")), frame("helper:30")
     sample = Sample((*ROUTE, frame("sliced:70"), helper), "running", 0.007)
@@ -564,6 +583,21 @@ def test_the_end_of_a_chain_is_named_where_workers_wait_for_a_lock():
     assert (culprit.samples, culprit.of, culprit.counted) == (2, 2, "threads")
 
 
+@pytest.mark.parametrize(("locked", "named"), [(0.4, ("connect", 31)), (0.1, ("handler", 12))])
+def test_def_handlers_are_named_by_what_their_threads_do(locked, named):
+    # Of 8 threads and 2 connections, half of the time is not spent waiting.
+    asking = (
+        *ROUTE[:-1],
+        *library("starlette.concurrency:run_in_threadpool"),
+        *library("anyio._backends._asyncio:run_sync_in_worker_thread"),
+    )
+    waiting = Sample((*WORKER, frame("handler:11"), frame("connect:31")), "lock", locked)
+    holding = Sample((*WORKER, frame("handler:12"), *library("time:sleep")), "blocked", 0.5)
+    waits = queueing((asking, 8, 1.0), workers=(waiting, holding))
+    culprit = found("serialised-wait", waits)
+    assert (place(culprit), culprit.counted) == (named, "threads")
+
+
 def test_a_longer_queue_of_tasks_goes_before_the_lock_of_a_few_threads():
     waiting = Sample((*WORKER, frame("locked:31")), "lock", 0.1)
     culprit = found(
@@ -634,6 +668,16 @@ def test_a_hang_is_told_by_the_line_at_which_the_copies_wait():
 def test_a_step_that_never_ends_is_told_by_its_line():
     stuck = run(stuck=(*HANDLER, *library("requests.api:get")), timed_out=True)
     assert place(found("blocking-call", stuck, reasons=("timeout",))) == ("handler", 12)
+
+
+def test_a_callback_in_which_a_hang_was_looked_at_is_not_where_it_hangs():
+    waits = queueing(
+        ((*HANDLER, *library("asyncio.locks:Event.wait")), 1),
+        timed_out=True,
+        budget=Budget(idle=0.95),
+        stuck=(*ROUTE, frame("other:9")),
+    )
+    assert place(found("serialised-wait", waits, reasons=("timeout",))) == ("handler", 12)
 
 
 def test_a_hang_for_the_clients_next_message_is_told_by_its_line():

@@ -217,6 +217,15 @@ def test_another_line_a_short_call_and_another_cause_name_none(where, judgement)
     assert named(where, judgement, FOUND, STRICT) is where
 
 
+QUERY = findings(call(HANDLER, function="sqlite3.Connection.execute", category="database"))
+
+
+@pytest.mark.parametrize(("max_lag", "named_as"), [(0.0015, QUERY[0].functions[0]), (0.1, None)])
+def test_a_query_that_computes_for_most_of_a_callback_is_named(max_lag, named_as):
+    judged = Judgement("fail", ("lag",), "cpu-on-loop", max_lag=max_lag)
+    assert named(culprit(), judged, QUERY, STRICT).blocks_in == named_as
+
+
 def test_where_no_sample_fell_the_slowest_call_is_the_culprit():
     for nowhere in (None, culprit(route=HANDLER)):
         found = named(nowhere, BLOCKED, FOUND, STRICT)

@@ -237,3 +237,53 @@ async def test_what_workers_do_is_told_with_the_time_for_which_it_stands(wall, f
     at_work = [s for s in waits.workers if any(f.function.endswith("work") for f in s.stack)]
     assert [worker.weight for worker in at_work] == [pytest.approx(0.625), pytest.approx(0.375)]
     waits.close()
+
+
+async def test_a_task_of_the_app_that_waits_for_its_next_job_is_in_no_queue(wall):
+    jobs, event = asyncio.Queue(), asyncio.Event()
+    worker = asyncio.ensure_future(jobs.get())
+    await asyncio.sleep(0)
+    waits = sampler()
+    waits.note_before()
+    tasks = await start(event.wait)
+    await look_at(wall, waits, 1.0)
+    (queue,) = waits.waiters
+    assert queue.count == COPIES
+    waits.close()
+    event.set()
+    worker.cancel()
+    await asyncio.gather(*tasks)
+
+
+async def test_a_task_that_was_there_before_is_in_a_queue_once_it_moves(wall):
+    jobs, lock = asyncio.Queue(), asyncio.Lock()
+    await lock.acquire()
+
+    async def work():
+        await jobs.get()
+        await lock.acquire()
+
+    worker = asyncio.ensure_future(work())
+    await asyncio.sleep(0)
+    waits = sampler()
+    waits.note_before()
+    jobs.put_nowait("a job")
+    await asyncio.sleep(0)
+    await look_at(wall, waits, 1.0)
+    (queue,) = waits.waiters
+    assert queue.stack[-1].function.rpartition(".")[2] == "acquire"
+    waits.close()
+    worker.cancel()
+
+
+async def test_threads_and_calls_that_an_earlier_test_left_are_in_no_queue(wall, full_pool):
+    waits = sampler()
+    waits.note_before()
+    waits.look_at_pools()
+    await look_at(wall, waits, 1.0)
+    assert not waits.pools
+    assert not [s for s in waits.workers if any(f.function.endswith("work") for f in s.stack)]
+    full_pool.submit(int)
+    waits.look_at_pools()
+    assert [pool.waiting for pool in waits.pools] == [1]
+    waits.close()

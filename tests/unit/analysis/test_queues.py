@@ -163,3 +163,29 @@ def test_a_thread_of_no_pool_does_not_count():
     assert not workers_wait_for_locks([burst(workers=[other])])
     anyio = Sample((inside("anyio._backends._asyncio", "run"), HANDLER), "lock", 1.0)
     assert workers_wait_for_locks([burst(workers=[anyio])])
+
+
+def waits_for_a_result(*frames):
+    # As `executor.submit(work).result()`.
+    waits = (inside("concurrent.futures._base", "Future.result"), inside("threading"))
+    return worker("lock", HANDLER, *frames, *waits)
+
+
+def test_threads_that_wait_for_a_call_that_waits_for_a_thread_are_no_queue_for_a_lock():
+    full = pool(waited=0.9)
+    stuck = burst(waited=[1.0], pools=[full], workers=[waits_for_a_result()])
+    assert waits_for([stuck]) == ("thread-pool", full)
+
+
+def test_threads_that_wait_for_a_process_are_not_helped_by_more_threads():
+    full = Pool("anyio limiter", 40, 40, 10, waited=0.9)
+    seen = burst(waited=[1.0], pools=[full], workers=[waits_for_a_result()])
+    assert waits_for([seen]) == ("serialised-wait", None)
+
+
+def test_threads_that_wait_for_a_coroutine_that_waits_for_a_thread_wait_for_the_pool():
+    full = Pool("anyio limiter", 40, 40, 50, waited=0.9)
+    from_thread = inside("anyio._backends._asyncio", "run_async_from_thread.<locals>.task_wrapper")
+    nested = Waiters((from_thread, *FOR_A_THREAD), 40, 1.0)
+    seen = run(50, idle=500, waiters=(nested,), pools=(full,), workers=(waits_for_a_result(),))
+    assert waits_for([seen]) == ("thread-pool", full)

@@ -730,6 +730,9 @@ def test_a_time_out_fails_at_once_and_names_the_kind_of_wait():
     assert judge(ASYNC, stuck).cause == "blocking-call"
     computing = run(8, cpu=30_000, blocked=1, timed_out=True, stuck=())
     assert judge(ASYNC, computing).cause == "cpu-on-loop"
+    # The look at the time-out fell into a short callback.
+    looked_at = run(8, cpu=200, idle=30_000, timed_out=True, stuck=())
+    assert judge(ASYNC, looked_at).cause == "serialised-wait"
     full = Pool("anyio limiter", size=4, busy=4, waiting=4)
     asking = run(8, cpu=1, idle=30_000, timed_out=True, pools=(full,))
     judgement = judge(ASYNC, asking)

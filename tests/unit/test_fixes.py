@@ -1,0 +1,131 @@
+"""What to do about a failure, from literal evidence."""
+
+from dataclasses import replace
+
+import pytest
+
+from pytest_nonblocking.causes import NESTED_FIX, ONE_THREAD_FIX
+from pytest_nonblocking.model import (
+    Budget,
+    Culprit,
+    Evidence,
+    Exchange,
+    Frame,
+    Pool,
+    Run,
+    Sample,
+    Waiters,
+)
+from pytest_nonblocking.reporting.advice import fix_for
+from pytest_nonblocking.reporting.units import busy_threads
+
+
+def frame(module, function):
+    return Frame(f"/lib/{module}.py", 1, function, module)
+
+
+ROUTE = (frame("asyncio.events", "Handle._run"), frame("fastapi.routing", "app"))
+HANDLER = frame("shop", "handler")
+CULPRIT = Culprit(HANDLER.file, 4, "handler", "call()", (), 5, 5)
+
+
+def evidence(*stacks, method="GET", **facts):
+    samples = tuple(Sample(stack, "running", 0.01) for stack in stacks)
+    asked = Exchange(method, "/", 200, 0, 1, 1, 1)
+    run = Run(8, 0.1, (0.1,), Budget(), requests=8, exchanges=(asked,), samples=samples, **facts)
+    return Evidence(bursts=(run,))
+
+
+# blocking-call
+
+
+def test_a_handler_may_become_def():
+    assert "`def`" in fix_for("blocking-call", CULPRIT, evidence((*ROUTE, HANDLER)))
+
+
+def test_a_task_of_the_apps_own_and_a_websocket_cannot():
+    for seen in (evidence((ROUTE[0], HANDLER)), evidence((*ROUTE, HANDLER), method="WEBSOCKET")):
+        assert "`def`" not in fix_for("blocking-call", CULPRIT, seen)
+
+
+def test_a_slow_log_handler_runs_in_a_thread_of_its_own():
+    calls_logger = replace(CULPRIT, calls=("logging.info", "socket.sendall"))
+    assert "QueueHandler" in fix_for("blocking-call", calls_logger, evidence((*ROUTE, HANDLER)))
+    called_by_logger = evidence((*ROUTE, frame("logging", "callHandlers"), HANDLER))
+    assert "QueueHandler" in fix_for("blocking-call", CULPRIT, called_by_logger)
+
+
+@pytest.mark.parametrize(
+    ("code", "calls", "instead"),
+    [
+        ("with inventory_lock:", (), "asyncio.Lock"),
+        ("with vendor.session():", ("vendor.enter",), "an async equivalent"),
+        ("n = len(getaddrinfo(host, 80))", ("socket.getaddrinfo",), "getaddrinfo(…)"),
+    ],
+)
+def test_what_is_awaited_instead(code, calls, instead):
+    found = replace(CULPRIT, code=code, calls=calls)
+    assert instead in fix_for("blocking-call", found, evidence((*ROUTE, HANDLER)))
+
+
+# cpu-on-loop
+
+
+@pytest.mark.parametrize(
+    ("code", "blocks_in", "instead"),
+    [
+        ("db.execute(query)", "sqlite3.Connection.execute", "await aiosqlite"),
+        ("data = path.read_bytes()", "FileIO.readall", "anyio.Path(…).read_bytes()"),
+        ("data = file.read()", "BufferedReader.read", "anyio.open_file"),
+        ("body = await request.json()", None, "parse less"),
+        ("text = json.dumps(rows)", None, "dump less"),
+    ],
+)
+def test_what_computes_less_or_elsewhere(code, blocks_in, instead):
+    found = replace(CULPRIT, code=code, blocks_in=blocks_in)
+    assert instead in fix_for("cpu-on-loop", found, evidence((*ROUTE, HANDLER)))
+
+
+def test_a_new_client_for_each_request_is_shared_instead():
+    loads = (*ROUTE, HANDLER, frame("httpx", "__init__"), frame("ssl", "create_default_context"))
+    assert "share it" in fix_for("cpu-on-loop", CULPRIT, evidence(loads))
+
+
+def test_the_library_that_calls_a_validator_is_not_what_computes():
+    validates = frame("pydantic.main", "BaseModel.__init__")
+    above = evidence((*ROUTE, validates, HANDLER))
+    below = evidence((*ROUTE, HANDLER, validates))
+    assert "validate" not in fix_for("cpu-on-loop", CULPRIT, above)
+    assert "validate" in fix_for("cpu-on-loop", CULPRIT, below)
+
+
+# thread-pool
+
+
+@pytest.mark.parametrize(
+    ("name", "instead"),
+    [
+        ("anyio limiter", "total_tokens"),
+        ("thread pool executor", "max_workers"),
+        ("asyncio default executor", "set_default_executor"),
+    ],
+)
+def test_each_kind_of_pool_is_enlarged_in_its_own_way(name, instead):
+    assert instead in fix_for("thread-pool", None, evidence(pools=(Pool(name, 4, 4, 9),)))
+
+
+def test_the_one_thread_of_asgiref_is_no_pool_to_enlarge():
+    one = Pool("thread pool executor", 1, 1, 9)
+    waits = Waiters((HANDLER, frame("asgiref.sync", "SyncToAsync.__call__")), 8, 0.0)
+    assert fix_for("thread-pool", None, evidence(pools=(one,), waiters=(waits,))) == ONE_THREAD_FIX
+    assert busy_threads(one) == "the only thread of the thread pool executor was"
+
+
+def test_threads_that_wait_for_each_other_are_not_helped_by_more_of_them():
+    full = Pool("thread pool executor", 4, 4, 8, waited=0.9)
+    stack = (frame("concurrent.futures.thread", "_worker"), HANDLER)
+    result = (frame("concurrent.futures._base", "Future.result"), frame("threading", "wait"))
+    stuck = Sample((*stack, *result), "lock", 1.0)
+    waits = Waiters((HANDLER,), 8, 1.0)
+    seen = evidence(pools=(full,), workers=(stuck,), waiters=(waits,), timed_out=True)
+    assert fix_for("thread-pool", None, seen) == NESTED_FIX
