@@ -427,6 +427,11 @@ class Evidence:
         """The single runs, then the bursts."""
         return (*self.singles, *self.bursts)
 
+    @property
+    def late(self) -> Run | None:
+        """The run that timed out, None if none did."""
+        return next((run for run in self.runs if run.timed_out), None)
+
     def bursts_of(self, concurrency: int) -> tuple[Run, ...]:
         """Return the bursts of ``concurrency`` copies."""
         return tuple(run for run in self.bursts if run.concurrency == concurrency)

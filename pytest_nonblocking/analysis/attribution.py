@@ -60,11 +60,11 @@ def find(
     route = _Routes(evidence, reader)
     bursts = evidence.bursts or evidence.singles
     if "timeout" in judgement.reasons:
-        late = [run for run in evidence.runs if run.timed_out]
-        stuck = late[0].stuck
-        if stuck is not None and was_held(late[0]):
-            return _voted(reader.read_all([Sample(stuck, "unknown", 1.0)]), route)
-        return _queue(late, reader, route)
+        late = evidence.late
+        assert late is not None
+        if late.stuck is not None and was_held(late):
+            return _voted(reader.read_all([Sample(late.stuck, "unknown", 1.0)]), route)
+        return _queue([late], reader, route)
     if judgement.cause == "thread-pool":
         return _pool(bursts, reader, route)
     if judgement.cause == "serialised-wait":

@@ -95,7 +95,7 @@ def was_held(run: Run) -> bool:
 
 def hangs_alone(evidence: Evidence) -> bool:
     """Return whether a single run timed out while its loop was idle: it waits for no other copy."""
-    late = next((run for run in evidence.runs if run.timed_out), None)
+    late = evidence.late
     return late is not None and late.concurrency == 1 and late.stuck is None
 
 

@@ -25,7 +25,7 @@ def next_level(evidence: Evidence, limits: Limits) -> int | None:
     Three single runs come first, then a small burst. A fail there is replicated there, so that a
     blocking handler never pays for the largest burst; everything else is measured at the top level.
     """
-    if evidence.unmeasured or any(run.timed_out for run in evidence.runs):
+    if evidence.unmeasured or evidence.late is not None:
         return None
     if len(evidence.singles) < SINGLES:
         return 1

@@ -75,6 +75,10 @@ MOST, LONGEST, MOST_SHORT = 5, 2.0, 25
 25 bursts of 30 ms beside four busy processes, some fall into a moment in which the loop has a core
 to itself."""
 
+MOSTLY_TAKEN = 0.5
+"""Share of a run that timed out which the machine took, above which it may only have been slow. A
+copy that never ends does not compete for cores: the share is then 0.05, even beside busy ones."""
+
 # Attribution
 
 UNSEEN = 0.005

@@ -9,10 +9,11 @@ from dataclasses import replace
 
 from ..model import Cause, Evidence, Judged, Judgement, Limits, Reason, Run, Step, Verdict
 from .bounds import Excess, limit_at
+from .growth import stolen_in
 from .levels import Level, corroborated, level_at
 from .queues import pool_waited_for, was_held
 from .stalls import Stalls, bursts_convict, singles_convict, stall_of, stalls_of
-from .tolerances import BLIND, LEAST_EXCESS, SINGLES
+from .tolerances import BLIND, LEAST_EXCESS, MOSTLY_TAKEN, SINGLES
 
 
 def machine_share(evidence: Evidence) -> float:
@@ -35,9 +36,8 @@ def judge(evidence: Evidence, limits: Limits) -> Judgement:
     """Return the judgement that ``evidence`` supports under ``limits``."""
     if evidence.unmeasured:
         return Judgement("not-measured")
-    late = [run for run in evidence.runs if run.timed_out]
-    if late:
-        return _judge_timeout(late[0], evidence)
+    if evidence.late is not None:
+        return _judge_timeout(evidence.late, evidence)
     if evidence.watched or evidence.scaling_unmeasured:
         return _judge_single_runs(evidence, limits)
     if len(evidence.singles) < SINGLES or not evidence.bursts:
@@ -104,8 +104,22 @@ def _near_step(stalls: Stalls) -> str:
     return f"the longest callback is within {abs(nearest - 1):.0%} of {' and '.join(names)}"
 
 
+def share_taken(run: Run) -> float:
+    """Return the share of ``run`` that the machine or this plugin took from its loop, 0 to 1."""
+    taken = run.budget.descheduled + run.budget.own + stolen_in(run)
+    return min(1.0, taken / run.budget.wall) if run.budget.wall > 0 else 0.0
+
+
+def _is_one_callback(run: Run) -> bool:
+    """Return whether one callback used most of the time that the loop had."""
+    had = run.budget.wall * (1 - share_taken(run))
+    return max((step.loop_time for step in run.steps), default=0.0) > had / 2
+
+
 def _judge_timeout(run: Run, evidence: Evidence) -> Judgement:
     cause: Cause
+    if share_taken(run) > MOSTLY_TAKEN and not _is_one_callback(run):
+        return Judgement("inconclusive", judged_runs=1)
     if was_held(run):
         cause = "blocking-call" if run.budget.blocked >= run.budget.cpu else "cpu-on-loop"
     else:

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 
 from ..analysis.places import Place, is_lifespan
+from ..analysis.user_code import package_of
 from ..asgi.door import Door
 from ..clocks import CLOCKS
 from ..guard import CallProfile
@@ -29,7 +30,8 @@ from .guarded import Guard, guarded_run
 from .machine import slowdown
 from .schedule import Progress, replicate
 
-_CALLER = "pytest_nonblocking.runner"
+_CALLERS = frozenset(("pytest_nonblocking", "pytest_asyncio", "anyio", "asyncio", "unittest"))
+"""Packages whose coroutines run a test."""
 
 
 class CannotMeasureError(Exception):
@@ -102,7 +104,7 @@ async def measure(
 
 def _is_whole(evidence: Evidence) -> bool:
     """Return whether all runs were measured and ended in time."""
-    return evidence.unmeasured is None and not any(run.timed_out for run in evidence.runs)
+    return evidence.unmeasured is None and evidence.late is None
 
 
 def _wait_for_loop(sentinel: Sentinel, limits: Limits) -> None:
@@ -275,12 +277,12 @@ def _share_of_app(step: Step, place: Place | None) -> float:
 def _is_tests_own(stack: Stack, place: Place | None) -> bool:
     """Return whether the innermost coroutine on ``stack`` is the test at ``place``, or its caller.
 
-    A look that comes late finds the caller, to which the test has just returned.
+    A look that comes late finds a caller, to which the test has just returned.
     """
     innermost = next((frame for frame in reversed(stack) if frame.is_async), None)
     if innermost is None:
         return False
-    return innermost.module == _CALLER or (innermost.file, innermost.function) == place
+    return package_of(innermost) in _CALLERS or (innermost.file, innermost.function) == place
 
 
 def describe_fault(fault: BaseException) -> str:

@@ -15,12 +15,12 @@ from ..analysis.queues import (
     threads_wait_for_threads,
 )
 from ..analysis.user_code import is_framework, is_user_code, package_of
-from ..analysis.verdict import is_blind, machine_share
+from ..analysis.verdict import is_blind, machine_share, share_taken
 from ..causes import CAUSE_TEXTS, HANGS_FIX, NESTED_FIX, ONE_THREAD_FIX, THREADS_OF
 from ..guard import advice_for, counterpart, instead_of
 from ..model import Cause, Culprit, Evidence, Judgement, Limit, Stack
 from .offloading import joined, offload
-from .units import busy_threads, milliseconds, plural, rate, setting_text
+from .units import busy_threads, duration, milliseconds, plural, rate, setting_text
 
 
 def fix_for(cause: Cause, culprit: Culprit | None, evidence: Evidence) -> str:
@@ -217,6 +217,12 @@ def _why_inconclusive(judgement: Judgement, evidence: Evidence, limits: dict[str
         return (
             f"the machine took {machine_share(evidence):.0%} of the time, and this OS cannot say "
             "why, so the wait may be noise; rerun on a quieter machine, or on Linux"
+        )
+    if (late := evidence.late) is not None:
+        limit = setting_text("timeout", duration(limits["timeout"].value), limits["timeout"])
+        return (
+            f"the burst did not finish within {limit}, of which the machine took "
+            f"{share_taken(late):.0%}: rerun on a quieter machine, or raise the limit"
         )
     burst = max(evidence.bursts or evidence.singles, key=lambda run: run.concurrency)
     budget = burst.budget

@@ -83,11 +83,12 @@ def _row(label: str, text: str) -> str:
 
 def _measured(outcome: Outcome) -> list[str]:
     judgement, evidence = outcome.judgement, outcome.evidence
-    late = next((r for r in (*evidence.singles, *evidence.bursts) if r.timed_out), None)
-    if late is not None:
+    if (late := evidence.late) is not None:
         limit = outcome.limits["timeout"]
         within = setting_text("timeout", duration(limit.value), limit)
         copies = plural(late.concurrency, "copy", "copies")
+        if len(late.latencies) == late.concurrency:
+            return [f"  {copies} finished only after {within}"]
         return [f"  {len(late.latencies)} of {copies} finished within {within}"]
     if judgement.serial is None:
         single = plural(len(evidence.singles), "single run")

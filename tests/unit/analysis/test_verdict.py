@@ -18,7 +18,7 @@ from budgets import (
 
 from pytest_nonblocking.analysis import stopping, verdict
 from pytest_nonblocking.analysis.tolerances import CPU_SPREAD, MARGIN
-from pytest_nonblocking.model import Calibration, Evidence, Limits, Pool, Pressure, Waiters
+from pytest_nonblocking.model import Calibration, Evidence, Limits, Pool, Pressure, Step, Waiters
 
 ASYNC = run(cpu=0.5, idle=20)
 ASYNC_8 = run(8, cpu=4, idle=16)
@@ -737,6 +737,16 @@ def test_a_time_out_fails_at_once_and_names_the_kind_of_wait():
     asking = run(8, cpu=1, idle=30_000, timed_out=True, pools=(full,))
     judgement = judge(ASYNC, asking)
     assert (judgement.cause, judgement.causes) == ("thread-pool", (("thread-pool", 1.0),))
+
+
+def test_a_burst_from_which_the_machine_took_most_of_the_time_until_its_time_out_is_undecided():
+    late = run(8, cpu=400, idle=1_000, descheduled=2_600, timed_out=True)
+    assert judge(ASYNC, late).verdict == "inconclusive"
+    hung = run(8, cpu=400, idle=3_000, descheduled=600, timed_out=True)
+    assert judge(ASYNC, hung).verdict == "fail"
+    held = Step(4.0, 1.0, 0.0, 0.0, 0, (), True)
+    computing = run(8, cpu=1_400, descheduled=2_600, timed_out=True, stuck=(), steps=(held,))
+    assert judge(ASYNC, computing).verdict == "fail"
 
 
 def test_what_was_not_measured_is_never_a_pass():
