@@ -57,7 +57,7 @@ def _more_threads(evidence: Evidence) -> str | None:
     pool = pool_waited_for(runs)
     if pool is None:
         return None
-    if any(run.timed_out for run in runs) and threads_wait_for_threads(runs):
+    if evidence.late is not None and threads_wait_for_threads(runs):
         return NESTED_FIX
     stacks = (waiters.stack for run in runs for waiters in run.waiters)
     if pool.size == 1 and any(frame.module == "asgiref.sync" for s in stacks for frame in s):
@@ -126,6 +126,11 @@ def notes_for(
         )
     if given_up := [stack for run in evidence.runs for stack in run.given_up]:
         notes.append(_what_ignores_cancellation(given_up))
+    if evidence.late is not None and threads_wait_for_threads([evidence.late]):
+        notes.append(
+            "the threads of this deadlock never end, and Python waits for them at exit: pytest may "
+            "hang after its summary"
+        )
     if judgement.one_off:
         notes.append(
             f"one callback held the loop for {judgement.one_off * 1000:.1f} ms, but not in most "

@@ -11,12 +11,14 @@ from pytest_nonblocking.model import (
     Evidence,
     Exchange,
     Frame,
+    Judgement,
+    Limit,
     Pool,
     Run,
     Sample,
     Waiters,
 )
-from pytest_nonblocking.reporting.advice import fix_for
+from pytest_nonblocking.reporting.advice import fix_for, notes_for
 from pytest_nonblocking.reporting.units import busy_threads
 
 
@@ -129,3 +131,6 @@ def test_threads_that_wait_for_each_other_are_not_helped_by_more_of_them():
     waits = Waiters((HANDLER,), 8, 1.0)
     seen = evidence(pools=(full,), workers=(stuck,), waiters=(waits,), timed_out=True)
     assert fix_for("thread-pool", None, seen) == NESTED_FIX
+    failed = Judgement("fail", reasons=("timeout",), cause="thread-pool")
+    (note,) = notes_for(failed, seen, {"cpu_allowance": Limit(0.005, "default")})
+    assert note.endswith("pytest may hang after its summary")
