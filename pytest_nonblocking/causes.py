@@ -12,6 +12,7 @@ from typing import Literal
 from .model import Cause
 
 TO_THREAD = "await anyio.to_thread.run_sync(…)"
+ACCEPT_QUEUE = 'or accept the queue with allow="serialised-wait"'
 OFFLOAD = f"make the handler `def`, or {TO_THREAD}"
 
 
@@ -100,8 +101,7 @@ CAUSE_TEXTS: Mapping[Cause, CauseText] = {
         headline="makes requests wait for one another",
         title="Requests queue for a lock, a pool or a single worker",
         explanation="Requests queue for a shared resource and get it one after another.",
-        fix="hold the lock for a shorter time, enlarge the pool, or accept the queue with "
-        'allow="serialised-wait"',
+        fix=f"hold the lock for a shorter time, enlarge the pool, {ACCEPT_QUEUE}",
         per_request=_ADDS,
         in_burst=Measure(
             "requests queued for a lock, a pool or a single worker (loop idle for {idle})", "idle"
@@ -115,6 +115,14 @@ THREADS_OF = {
     "thread pool executor": "raise the executor's max_workers",
 }
 """How each kind of thread pool is enlarged."""
+QUEUE_FIXES = {
+    "lock": "hold the lock for a shorter time or use one for each key",
+    "semaphore": "raise the semaphore's value to the concurrency you serve",
+    "limiter": "raise the limiter's total_tokens to the concurrency you serve",
+    "queue": "let more workers serve the queue, or put more entries into the pool",
+    "connections": "enlarge the connection pool or hold a connection for a shorter time",
+}
+"""How each kind of queue gets shorter."""
 ONE_THREAD_FIX = (
     "pass thread_sensitive=False to sync_to_async where the code allows it (asgiref runs other "
     "calls one at a time), or await an async client"

@@ -4,11 +4,32 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
+from typing import Literal
 
 from ..model import FOR_THREADS, Cause, Evidence, Frame, Pool, Run, Sample, Stack
 
 QUEUES = ("asyncio.locks", "asyncio.queues", "anyio._backends", "anyio._core._sync", "trio._sync")
 """Modules in which a task waits for a lock or in a queue."""
+QueueKind = Literal["lock", "semaphore", "limiter", "queue", "connections"]
+_KINDS: dict[str, QueueKind] = {
+    "Lock": "lock",
+    "Semaphore": "semaphore",
+    "CapacityLimiter": "limiter",
+    "Queue": "queue",
+}
+"""Parts of the names of classes of asyncio, anyio and trio."""
+_CONNECTION_POOLS = (
+    "sqlalchemy.pool",
+    "sqlalchemy.util.queue",
+    "asyncpg.pool",
+    "psycopg_pool",
+    "aiomysql.pool",
+    "asyncmy.pool",
+    "redis.asyncio.connection",
+    "pymongo.asynchronous.pool",
+    "httpcore._async.connection_pool",
+    "aiohttp.connector",
+)
 _TRAPS = "trio._core."
 _PASS_ON = ("anyio.from_thread", "anyio.streams", "starlette.middleware", "asgiref")
 _SERVES = ("pytest_nonblocking.", "uvicorn.", "hypercorn.")
@@ -60,6 +81,22 @@ def waiting_frame(stack: Stack) -> Frame:
 def is_for_a_thread(frame: Frame) -> bool:
     """Return whether ``frame`` runs a function in a thread and waits for it."""
     return frame.function.rpartition(".")[2] in FOR_THREADS
+
+
+def kind_of_queue(stack: Stack) -> QueueKind | None:
+    """Return what kind of resource a task waits for, None if it is not known.
+
+    CPython 3.10 does not name the class whose method waits.
+    """
+    if any(frame.module.startswith(_CONNECTION_POOLS) for frame in stack):
+        return "connections"
+    for frame in above_traps(stack):
+        if not frame.module.startswith(QUEUES):
+            return None
+        for name, kind in _KINDS.items():
+            if name in frame.function.partition(".")[0]:
+                return kind
+    return None
 
 
 def waits_in_a_queue(stack: Stack) -> bool:

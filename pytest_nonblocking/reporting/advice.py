@@ -9,14 +9,24 @@ from collections.abc import Iterator
 
 from ..analysis.findings import COMPUTING_CALLS
 from ..analysis.queues import (
+    QueueKind,
     fullest_pool,
     hangs_alone,
+    kind_of_queue,
     pool_waited_for,
     threads_wait_for_threads,
 )
 from ..analysis.user_code import is_framework, is_user_code, package_of
 from ..analysis.verdict import is_blind, machine_share, share_taken
-from ..causes import CAUSE_TEXTS, HANGS_FIX, NESTED_FIX, ONE_THREAD_FIX, THREADS_OF
+from ..causes import (
+    ACCEPT_QUEUE,
+    CAUSE_TEXTS,
+    HANGS_FIX,
+    NESTED_FIX,
+    ONE_THREAD_FIX,
+    QUEUE_FIXES,
+    THREADS_OF,
+)
 from ..guard import advice_for, counterpart, instead_of
 from ..model import Cause, Culprit, Evidence, Judgement, Limit, Stack
 from .offloading import joined, offload
@@ -39,7 +49,25 @@ def fix_for(cause: Cause, culprit: Culprit | None, evidence: Evidence) -> str:
         return general if advice is None else f"{advice}; or {general}"
     if cause == "thread-pool":
         return _more_threads(evidence) or general
+    kind = _queue_at(culprit, evidence)
+    if cause == "serialised-wait" and kind is not None:
+        return f"{QUEUE_FIXES[kind]}, {ACCEPT_QUEUE}"
     return general
+
+
+def _queue_at(culprit: Culprit | None, evidence: Evidence) -> QueueKind | None:
+    """Return the kind of queue in which most tasks wait at ``culprit``, None if it is not known."""
+    if culprit is None:
+        return None
+    place = (culprit.file, culprit.line)
+    waits = [
+        waiters
+        for run in evidence.runs
+        for waiters in run.waiters
+        if any((frame.file, frame.line) == place for frame in waiters.stack)
+    ]
+    longest = max(waits, key=lambda waiters: waiters.waited, default=None)
+    return None if longest is None else kind_of_queue(longest.stack)
 
 
 def _awaited(culprit: Culprit | None, loop: str) -> str | None:

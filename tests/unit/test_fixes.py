@@ -116,6 +116,28 @@ def test_each_kind_of_pool_is_enlarged_in_its_own_way(name, instead):
     assert instead in fix_for("thread-pool", None, evidence(pools=(Pool(name, 4, 4, 9),)))
 
 
+@pytest.mark.parametrize(
+    ("below", "instead"),
+    [
+        ([("asyncio.locks", "Lock.acquire")], "hold the lock"),
+        ([("asyncio.locks", "_ContextManagerMixin.__aenter__"),
+          ("asyncio.locks", "Semaphore.acquire")], "raise the semaphore's value"),
+        ([("anyio._backends._asyncio", "CapacityLimiter.acquire")], "total_tokens"),
+        ([("asyncio.queues", "Queue.get")], "let more workers serve the queue"),
+        ([("psycopg_pool.pool_async", "AsyncConnectionPool.getconn"),
+          ("asyncio.locks", "Condition.wait")], "enlarge the connection pool"),
+        ([("asyncio.locks", "Event.wait")], "hold the lock for a shorter time, enlarge the pool"),
+    ],
+)  # fmt: skip
+def test_each_kind_of_queue_gets_shorter_in_its_own_way(below, instead):
+    line = replace(HANDLER, line=CULPRIT.line)
+    other = Waiters((HANDLER, frame("asyncio.locks", "Lock.acquire")), 9, 9.0)
+    waits = Waiters((line, *(frame(*one) for one in below)), 7, 0.5)
+    fix = fix_for("serialised-wait", CULPRIT, evidence(waiters=(other, waits)))
+    assert instead in fix.partition(", or accept")[0]
+    assert fix.endswith(', or accept the queue with allow="serialised-wait"')
+
+
 def test_the_one_thread_of_asgiref_is_no_pool_to_enlarge():
     one = Pool("thread pool executor", 1, 1, 9)
     waits = Waiters((HANDLER, frame("asgiref.sync", "SyncToAsync.__call__")), 8, 0.0)
