@@ -121,11 +121,13 @@ async def test_what_a_set_up_opens_is_not_of_the_burst(measure, nonblocking, ser
 
     async def ask():
         async with nonblocking.setup():
-            opened.append(await asyncio.open_connection("127.0.0.1", server.port))
+            reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+            opened.append(writer)
+            await reader.readline()  # the server's end is in this process, and open now
         await asyncio.sleep(0.01)
 
     outcome = await measure(ask)
-    for _, writer in opened:
+    for writer in opened:
         writer.close()
         await writer.wait_closed()
     assert len(opened) > 8
