@@ -90,13 +90,14 @@ def kind_of_queue(stack: Stack) -> QueueKind | None:
     """
     if any(frame.module.startswith(_CONNECTION_POOLS) for frame in stack):
         return "connections"
+    kind: QueueKind | None = None
     for frame in above_traps(stack):
         if not frame.module.startswith(QUEUES):
-            return None
-        for name, kind in _KINDS.items():
-            if name in frame.function.partition(".")[0]:
-                return kind
-    return None
+            # SQLAlchemy's pool waits in a greenlet, whose frames a task does not show.
+            return "connections" if kind and frame.module.startswith("sqlalchemy.") else kind
+        named = (kind for name, kind in _KINDS.items() if name in frame.function.partition(".")[0])
+        kind = kind or next(named, None)
+    return kind
 
 
 def waits_in_a_queue(stack: Stack) -> bool:

@@ -126,6 +126,8 @@ def test_each_kind_of_pool_is_enlarged_in_its_own_way(name, instead):
         ([("asyncio.queues", "Queue.get")], "let more workers serve the queue"),
         ([("psycopg_pool.pool_async", "AsyncConnectionPool.getconn"),
           ("asyncio.locks", "Condition.wait")], "enlarge the connection pool"),
+        ([("sqlalchemy.ext.asyncio.session", "AsyncSession.execute"),
+          ("asyncio.queues", "Queue.get")], "enlarge the connection pool"),
         ([("asyncio.locks", "Event.wait")], "hold the lock for a shorter time, enlarge the pool"),
     ],
 )  # fmt: skip
