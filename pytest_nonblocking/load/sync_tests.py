@@ -28,6 +28,7 @@ from ..sentinel import (
     cpu_of_other_thread,
     tracers,
 )
+from ..tasks import PATIENCE
 from ..threads import raise_in, snapshot
 from . import scenario
 from .burst import BodyFailedError
@@ -143,6 +144,7 @@ class SyncTest:
                         return timed_out(dataclasses.replace(run, exchanges=exchanges))
                 return _with_waits(future.result(), copies)
             except BodyFailedError as failure:
+                copies.wait()
                 if isinstance(failure.error, NoThreadLeftError):  # the body has not even begun
                     return Evidence(unmeasured=str(failure.error))
                 raise
@@ -255,7 +257,7 @@ class _CopyThreads:
     def __init__(self) -> None:
         self._ended_ns = 0
         self._running: dict[int, int] = {}  # idents by native ids
-        self._lock = threading.Lock()
+        self._lock = threading.Condition()
 
     def ids(self) -> tuple[int, ...]:
         """Return the native ids of the running threads."""
@@ -272,6 +274,15 @@ class _CopyThreads:
             idents = tuple(self._running.values())
         places = Counter(stack for ident in idents for stack in waits_of_body(ident))
         return tuple(Waiters(stack, times, times * seconds) for stack, times in places.items())
+
+    def wait(self) -> None:
+        """Wait a moment for the copies that still run to end by themselves.
+
+        One that is interrupted within its client leaves the client's streams open, of which a later
+        test of the user's would be warned.
+        """
+        with self._lock:
+            self._lock.wait_for(lambda: not self._running, PATIENCE)
 
     def interrupt(self) -> None:
         """Interrupt the copies that still run, unless they wait in C."""
@@ -323,4 +334,5 @@ class _CopyThreads:
         finally:
             with self._lock:
                 del self._running[thread]
+                self._lock.notify_all()
                 self._ended_ns += CLOCKS.thread_cpu_ns()

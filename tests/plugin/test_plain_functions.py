@@ -423,7 +423,6 @@ def test_copies_for_which_there_is_no_thread_fail_no_test(webapp):
         """
     )
     webapp.makepyfile(SHARED.format(paths=["/healthy"]))
-    # In a process of its own: the streams of the requests whose copies are gone stay open.
-    result = webapp.runpytest_subprocess("-v", "-W", "ignore")
+    result = webapp.runpytest("-v", "-W", "ignore")
     result.assert_outcomes(passed=1)
     result.stdout.fnmatch_lines(["*no thread could be started*"])
