@@ -134,7 +134,7 @@ def was_held(run: Run) -> bool:
 def hangs_alone(evidence: Evidence) -> bool:
     """Return whether a single run timed out while its loop was idle: it waits for no other copy."""
     late = evidence.late
-    return late is not None and late.concurrency == 1 and late.stuck is None
+    return late is not None and late.concurrency == 1 and not was_held(late)
 
 
 def waits_for_lock(sample: Sample) -> bool:

@@ -274,6 +274,7 @@ class Door:
     async def enter(self, copy: int | None) -> Visit:
         """Wait until a request of ``copy`` may enter; None for requests outside of any copy."""
         burst = self._burst if self._is_shut else None
+        # The private one is None on trio, where the public one raises.
         if burst is None or copy is None or asyncio._get_running_loop() is not self.loop:
             return Visit()
         return await burst.enter(copy)

@@ -49,8 +49,7 @@ def fix_for(cause: Cause, culprit: Culprit | None, evidence: Evidence) -> str:
         return general if advice is None else f"{advice}; or {general}"
     if cause == "thread-pool":
         return _more_threads(evidence) or general
-    kind = _queue_at(culprit, evidence)
-    if cause == "serialised-wait" and kind is not None:
+    if cause == "serialised-wait" and (kind := _queue_at(culprit, evidence)) is not None:
         return f"{QUEUE_FIXES[kind]}, {ACCEPT_QUEUE}"
     return general
 
@@ -154,7 +153,8 @@ def notes_for(
         )
     if given_up := [stack for run in evidence.runs for stack in run.given_up]:
         notes.append(_what_ignores_cancellation(given_up))
-    if evidence.late is not None and threads_wait_for_threads([evidence.late]):
+    hung = None if judgement.verdict != "fail" else evidence.late
+    if hung is not None and threads_wait_for_threads([hung]):
         notes.append(
             "the threads of this deadlock never end, and Python waits for them at exit: pytest may "
             "hang after its summary"
@@ -254,7 +254,7 @@ def _why_inconclusive(judgement: Judgement, evidence: Evidence, limits: dict[str
     if (late := evidence.late) is not None:
         limit = setting_text("timeout", duration(limits["timeout"].value), limits["timeout"])
         return (
-            f"the burst did not finish within {limit}, of which the machine took "
+            f"a run did not finish within {limit}, of which the machine took "
             f"{share_taken(late):.0%}: rerun on a quieter machine, or raise the limit"
         )
     burst = max(evidence.bursts or evidence.singles, key=lambda run: run.concurrency)

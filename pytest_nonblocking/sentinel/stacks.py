@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 
 from ..model import Frame, Stack
 
+Spot = tuple[int, ...]
 DEEPEST = 200
 """Frames of a stack that are read."""
 _ASYNC = CO_COROUTINE | CO_ITERABLE_COROUTINE | CO_ASYNC_GENERATOR
@@ -170,23 +171,23 @@ def _stack_through(frames: Iterable[FrameType]) -> Stack:
     return tuple(_described(_Look(*_look_at(frame))) for frame in frames)
 
 
-def spot_of(walk: Sequence[FrameType]) -> tuple[int, ...]:
+def spot_of(walk: Sequence[FrameType]) -> Spot:
     """Return the instructions at which the frames of a suspended coroutine wait, as numbers."""
     return (*map(id, map(_code_of, walk)), *map(_instruction_of, walk))
 
 
-def count_stacks(walks: Iterable[Sequence[FrameType]]) -> Counter[Stack]:
+def count_stacks(walks: Iterable[tuple[Spot, Sequence[FrameType]]]) -> Counter[Stack]:
     """Return how often each stack occurs in ``walks``, the frames of suspended coroutines.
 
-    A stack is described once: most copies of a burst wait at the same place.
+    Each comes with its spot. A stack is described once: most copies of a burst wait at the same
+    place.
     """
-    places: dict[tuple[int, ...], Sequence[FrameType]] = {}
-    counts: Counter[tuple[int, ...]] = Counter()
-    for walk in walks:
-        place = spot_of(walk)
-        places[place] = walk
-        counts[place] += 1
+    walk_at: dict[Spot, Sequence[FrameType]] = {}
+    counts: Counter[Spot] = Counter()
+    for spot, walk in walks:
+        walk_at[spot] = walk
+        counts[spot] += 1
     found: Counter[Stack] = Counter()
-    for place, walk in places.items():
-        found[_stack_through(walk)] += counts[place]
+    for spot, walk in walk_at.items():
+        found[_stack_through(walk)] += counts[spot]
     return found

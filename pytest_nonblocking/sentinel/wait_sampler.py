@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 from ..clocks import CLOCKS
 from ..model import FOR_THREADS, Pool, Sample, Stack, Waiters
 from .probes.probe import Probe
-from .stacks import count_stacks, is_in, spot_of, suspended_frames, thread_stack
+from .stacks import Spot, count_stacks, is_in, spot_of, suspended_frames, thread_stack
 from .system.thread_state import Witness
 
 _PLACES_KEPT = 16
@@ -63,7 +63,7 @@ class WaitSampler:
         self._turn = 0
         self.workers: list[Sample] = []
         self._queued: list[float] = []
-        self._waiting_before: dict[int, tuple[int, ...]] = {}
+        self._waiting_before: dict[int, Spot] = {}
         self._working_before: dict[int, Stack] = {}
         self._queued_before: dict[str, int] = {}
 
@@ -140,12 +140,12 @@ class WaitSampler:
         coroutines = [c for c in self._probe.coroutines() if c is not self._own]
         walks = [tuple(suspended_frames(coroutine)) for coroutine in coroutines]
         before = self._waiting_before
-        moved = [
-            walk
-            for coroutine, walk in zip(coroutines, walks, strict=True)
-            if before.get(id(coroutine)) != spot_of(walk)
-        ]
-        places = count_stacks(moved)
+        spots = map(spot_of, walks)
+        places = count_stacks(
+            (spot, walk)
+            for coroutine, spot, walk in zip(coroutines, spots, walks, strict=True)
+            if before.get(id(coroutine)) != spot
+        )
         for stack in [stack for stack in places if _is_held(stack)]:
             del places[stack]
         limiters = _limiters(walks, self._limiter)

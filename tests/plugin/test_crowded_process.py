@@ -74,9 +74,7 @@ def idle_children():
 )
 def test_idle_threads_and_children_cost_the_test_nothing(report, fixture, source):
     test = report(fixture, source)
-    # A healthy callback took 2.8 ms of CPU beside other tests.
-    assert test["verdict"] == "pass"
-    assert test["max_lag_ms"] < 10
+    assert (test["verdict"], test["max_lag_ms"]) == ("pass", 0)
     for level in test["levels"]:
         own = level["budget_ms"]["own"]
         assert own < level["makespan_ms"] / 2, level

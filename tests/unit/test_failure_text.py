@@ -7,7 +7,7 @@ from pathlib import Path
 import jsonschema
 import pytest
 
-from pytest_nonblocking.causes import CAUSE_TEXTS
+from pytest_nonblocking.causes import CAUSE_TEXTS, HANGS_FIX
 from pytest_nonblocking.model import (
     CAUSES,
     Budget,
@@ -27,7 +27,7 @@ from pytest_nonblocking.model import (
     Sample,
 )
 from pytest_nonblocking.reporting import guard_words, json_report
-from pytest_nonblocking.reporting.advice import notes_for
+from pytest_nonblocking.reporting.advice import fix_for, notes_for
 from pytest_nonblocking.reporting.failure import failure_text
 
 ROOT = Path(__file__).parent
@@ -502,6 +502,21 @@ NEAR_STEP = "the longest callback is within 1% of max_blocked"
 def test_a_figure_too_close_to_its_limit_says_what_to_change(near, limit):
     (note,) = notes_for(Judgement("inconclusive", near=near), outcome().evidence, LIMITS)
     assert note == (f"{near}: too close to decide; rerun on a quieter machine, or change {limit}")
+
+
+def test_a_time_out_that_is_undecided_says_how_much_the_machine_took():
+    taken = Run(8, 4.0, (), Budget(idle=1.0, descheduled=3.0), timed_out=True)
+    limits = LIMITS | {"timeout": Limit(4.0, "marker")}
+    (note,) = notes_for(Judgement("inconclusive"), Evidence(bursts=(taken,)), limits)
+    assert note == (
+        "a run did not finish within timeout=4 s (from marker), of which the machine took 75%: "
+        "rerun on a quieter machine, or raise the limit"
+    )
+
+
+def test_a_single_run_that_waits_hangs_alone_even_if_a_short_callback_ran_at_its_time_out():
+    waits = Run(1, 30.0, (), Budget(idle=29.9), timed_out=True, stuck=())
+    assert fix_for("serialised-wait", None, Evidence(singles=(waits,))) == HANGS_FIX
 
 
 @pytest.mark.parametrize(

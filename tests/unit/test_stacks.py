@@ -13,6 +13,7 @@ from pytest_nonblocking.sentinel.stacks import (
     count_stacks,
     is_in,
     other_thread_stacks,
+    spot_of,
     suspended_frames,
     suspended_stack,
     thread_stack,
@@ -165,7 +166,8 @@ def test_tasks_are_counted_by_the_line_at_which_they_wait():
         tasks = [asyncio.create_task(outer(event, first)) for first in (True, True, False)]
         await asyncio.sleep(0)
         coroutines = [task.get_coro() for task in tasks]
-        counted = count_stacks([tuple(suspended_frames(one)) for one in coroutines])
+        walks = [tuple(suspended_frames(one)) for one in coroutines]
+        counted = count_stacks((spot_of(walk), walk) for walk in walks)
         singly = [suspended_stack(one) for one in coroutines]
         event.set()
         await asyncio.gather(*tasks)
