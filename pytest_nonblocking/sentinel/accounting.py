@@ -209,8 +209,9 @@ def _divided(off: int, other_cpu: int, seen: _Weights, noise: int) -> _Off:
     off, held = off - unseen, held - unseen
     waits, gil = int(off * seen.waits / whole), int(off * seen.gil / whole)
     # The watchdog itself holds the GIL if a wait ends during its look: next to a wait, only what
-    # other threads computed counts as a wait for the GIL.
-    sure_gil = min(gil, held) if waits else gil
+    # other threads computed counts as a wait for the GIL. Without one, it lasted as long as looks
+    # saw it: they may have missed a sleep after it.
+    sure_gil = min(gil, held if waits else int(seen.gil * 1e9))
     handed = off - waits - gil
     held_up = min(handed, held - min(held, sure_gil))
     return _Off(

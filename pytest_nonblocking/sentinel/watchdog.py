@@ -12,13 +12,13 @@ import threading
 from collections.abc import Callable
 from dataclasses import replace
 from math import ceil
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from ..clocks import CLOCKS
 from ..model import Looks, Sample, Stack, State
 from .helper_thread import HelperThread
 from .stacks import thread_stack
-from .system.clock import FallbackThreadClock, ThreadClock, thread_clock
+from .system.clock import FallbackThreadClock, RunnableTime, ThreadClock, thread_clock
 from .system.crowd import Count, Crowd
 from .system.thread_state import Witness
 
@@ -37,6 +37,10 @@ class Watched(Protocol):
     thread_id: int
 
     @property
+    def step_runnable_ns(self) -> int:
+        """For how long the loop's thread was runnable up to the start of the callback."""
+
+    @property
     def clock(self) -> object:
         """The clock of the sampled thread."""
 
@@ -48,6 +52,29 @@ class Watched(Protocol):
 
     def waits_for_files(self) -> bool:
         """Return whether the loop waits for a file descriptor other than its own."""
+
+
+class _Wake(NamedTuple):
+    """How the watchdog woke up, in nanoseconds: after a sleep, late for either reason.
+
+    ``runnable_before`` and ``runnable`` are the time for which the loop's thread was runnable, up
+    to the previous look and up to this one.
+    """
+
+    now: int
+    slept: int
+    by_process: int
+    machine_late: int
+    runnable_before: int
+    runnable: int
+
+    @property
+    def gil_late(self) -> int:
+        """The time for which other threads than the loop's kept the GIL from the watchdog.
+
+        A loop that computes holds the GIL itself until the watchdog asks for it.
+        """
+        return self.by_process - (self.runnable - self.runnable_before)
 
 
 class Watchdog:
@@ -111,15 +138,20 @@ class Watchdog:
             opened.callback(clock.close)
             witness = Witness()
             opened.callback(witness.close)
-            self._watch(clock, witness)
+            loop = RunnableTime(self._probe.thread_id)
+            opened.callback(loop.close)
+            self._watch(clock, witness, loop)
 
-    def _watch(self, clock: ThreadClock | FallbackThreadClock, witness: Witness) -> None:
+    def _watch(
+        self, clock: ThreadClock | FallbackThreadClock, witness: Witness, loop: RunnableTime
+    ) -> None:
         crowd = None
         if witness.works:
             crowd = Crowd(witness, self._probe.thread_id, self._excluded)
         wall_ns = CLOCKS.wall_ns
         canary = self._probe.clock if isinstance(self._probe.clock, FallbackThreadClock) else None
         nap, used = self._interval_ns, 0
+        runnable = loop.read_ns()
         while True:
             before = wall_ns()
             delay_before = clock.read().delay
@@ -130,45 +162,46 @@ class Watchdog:
             late = max(0, now - before - nap)
             if canary is not None:
                 # Late while this process used the CPU: that part was a wait for the GIL.
-                by_process = CLOCKS.process_cpu_ns() - cpu_before
-                machine = max(0, late - by_process - _GIL_LATE_NS)
+                used_by_all = CLOCKS.process_cpu_ns() - cpu_before
+                machine = max(0, late - used_by_all - _GIL_LATE_NS)
                 canary.late(machine)
             else:
                 machine = clock.read().delay - delay_before
-            nap = self._look(witness, crowd, now, now - before, late - machine, machine)
+            runnable, runnable_before = loop.read_ns(), runnable
+            wake = _Wake(now, now - before, late - machine, machine, runnable_before, runnable)
+            nap = self._look(witness, crowd, wake)
             used, used_before = CLOCKS.thread_cpu_ns(), used
             self._probe.helper_used(used - used_before)
 
-    def _look(
-        self,
-        witness: Witness,
-        crowd: Crowd | None,
-        now: int,
-        slept: int,
-        gil_late: int,
-        machine_late: int,
-    ) -> int:
+    def _look(self, witness: Witness, crowd: Crowd | None, wake: _Wake) -> int:
         """Take one look; return the nanoseconds to sleep before the next."""
-        probe, before = self._probe, self._looks
-        self._looks = replace(before, wakes=before.wakes + 1, late=before.late + machine_late / 1e9)
+        probe, before, slept = self._probe, self._looks, wake.slept / 1e9
+        late = before.late + wake.machine_late / 1e9
+        self._looks = replace(before, wakes=before.wakes + 1, late=late)
         if probe.idle:
             count = Count(0, 0) if crowd is None else crowd.look(self._cores)
-            held = count.wanting > 0 or gil_late >= _GIL_LATE_NS
-            self._note(count, slept / 1e9, held, crowd is not None)
+            held = count.wanting > 0 or wake.gil_late >= _GIL_LATE_NS
+            self._note(count, slept, held, crowd is not None)
             if held:
-                self._sample_threads(witness, slept / 1e9)
+                self._sample_threads(witness, slept)
             return self._interval_ns
         step_ns = probe.step_ns
+        age = wake.now - step_ns
+        stands = min(max(age, 0), wake.slept)
         state = witness.state(probe.thread_id)
-        weight = min(max(now - step_ns, 0), slept) / 1e9
-        probe.sampled(step_ns, state, thread_stack(probe.thread_ident), weight)
+        if state == "gil":
+            ran = max(0, wake.runnable - max(wake.runnable_before, probe.step_runnable_ns))
+            if ran > stands / 2:
+                state = "running"  # until the watchdog asked for the GIL
+            else:
+                stands -= ran
+        probe.sampled(step_ns, state, thread_stack(probe.thread_ident), stands / 1e9)
         if state not in ("running", "unknown"):
             # The loop's thread is off the CPU: if the GIL is held, another thread holds it.
-            held = state == "gil" or gil_late >= _GIL_LATE_NS
-            self._tried(slept / 1e9, held)
+            held = state == "gil" or wake.gil_late >= _GIL_LATE_NS
+            self._tried(slept, held)
             if held:
-                self._sample_threads(witness, weight)
-        age = now - step_ns
+                self._sample_threads(witness, stands / 1e9)
         return min(max(age, self._interval_ns), _LONGEST_NAP_NS)
 
     def _tried(self, stands: float, held: bool) -> None:

@@ -122,6 +122,21 @@ def test_a_wait_seen_on_the_gil_is_not_blocked(machine, probe):
     assert parts(probe) == {"cpu": 1, "gil": 20, "gil_cpu": 20, "gil_seen": 20}
 
 
+def test_a_sleep_after_the_last_look_is_no_wait_for_the_gil(machine, probe):
+    see(probe, "gil", ("app", "handler"), weight=0.002)
+    machine.spend(cpu=9, off=6)
+    probe.tick(machine.wall, None)
+    assert parts(probe) == {"cpu": 9, "gil": 2, "blocked": 4, "unwitnessed": 4}
+
+
+def test_the_start_of_a_callback_is_known_in_runnable_time(machine, probe):
+    machine.spend(cpu=7, delay=3)
+    probe.tick(machine.wall, None)
+    machine.spend(cpu=0.5)
+    probe.step_ns = machine.wall  # a quick callback has no reading of its own
+    assert probe.step_runnable_ns == 10.5 * MS
+
+
 def test_an_unseen_wait_is_for_the_gil_as_far_as_other_threads_computed(machine, probe):
     machine.spend(cpu=1, off=20, others=15)
     probe.tick(machine.wall, None)

@@ -296,6 +296,15 @@ class Probe(abc.ABC):
 
     # From the threads of the watchdog and the alarms
 
+    @property
+    def step_runnable_ns(self) -> int:
+        """For how long the loop's thread was runnable up to the start of the current callback.
+
+        It assumes that the quick callbacks since the last reading were on the CPU.
+        """
+        before = self._before
+        return before.cpu + before.delay + max(0, self.step_ns - before.wall)
+
     def helper_used(self, cpu_ns: int) -> None:
         """Exclude CPU time of the plugin's own threads from all measurements."""
         with self._helpers:

@@ -148,6 +148,30 @@ def cpu_of_other_thread(thread_id: int) -> int:
         return 0
 
 
+class RunnableTime:
+    """The time for which another thread of this process was runnable: its CPU and its delay."""
+
+    def __init__(self, thread_id: int) -> None:
+        self._thread_id = thread_id
+        self._file = opened(f"{_TASKS}/{thread_id}/schedstat") if has_schedstat() else -1
+        self._read = reader()
+
+    def read_ns(self) -> int:
+        """Return it in nanoseconds; 0 if the thread is gone, or the system does not report it.
+
+        A delay that still goes on is not included.
+        """
+        fields = self._read(self._file).split() if self._file >= 0 else ()
+        delay = int(fields[1]) if len(fields) > 1 else 0
+        return cpu_of_other_thread(self._thread_id) + delay
+
+    def close(self) -> None:
+        """Close the descriptor; may be called twice."""
+        file, self._file = self._file, -1
+        if file >= 0:
+            os.close(file)
+
+
 def cpu_of_process(pid: int) -> int:
     """Return the CPU time of a process in nanoseconds; raises OSError if it is gone.
 
