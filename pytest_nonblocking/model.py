@@ -202,8 +202,9 @@ class Looks:
     GIL, and ``maybe_saturated`` the same counting the holder of the GIL. ``free`` is the number of
     threads runnable without the GIL, capped at the number of cores, integrated over time. ``held``
     is the time in which another thread held the GIL. ``active`` is the time in which at least one
-    thread or process was runnable or wanted the GIL. ``late`` is the run-queue delay of the
-    watchdog itself. Without thread states, ``states`` is False and only ``held`` and ``late`` are
+    thread or process was runnable or wanted the GIL, and ``quiet`` that in which certainly none was:
+    while the watchdog itself was late, nobody looked. ``late`` is the run-queue delay of the
+    watchdog. Without thread states, ``states`` is False and only ``held`` and ``late`` are
     meaningful.
     """
 
@@ -213,6 +214,7 @@ class Looks:
     maybe_saturated: float = 0.0
     free: float = 0.0
     active: float = 0.0
+    quiet: float = 0.0
     held: float = 0.0
     tried: float = 0.0
     wakes: int = 0
@@ -230,6 +232,7 @@ class Looks:
             self.maybe_saturated - before.maybe_saturated,
             self.free - before.free,
             self.active - before.active,
+            self.quiet - before.quiet,
             self.held - before.held,
             self.tried - before.tried,
             self.wakes - before.wakes,
@@ -247,6 +250,7 @@ class Looks:
             self.maybe_saturated + other.maybe_saturated,
             self.free + other.free,
             self.active + other.active,
+            self.quiet + other.quiet,
             self.held + other.held,
             self.tried + other.tried,
             self.wakes + other.wakes,

@@ -67,13 +67,23 @@ def step(*, cpu=0.0, blocked=0.0, witnessed=True, state="blocked"):
 
 
 def looks(
-    watched, *, full=0.0, maybe=None, free=0.0, active=0.0, held=0.0, tried=None, late=0.0, **others
+    watched,
+    *,
+    full=0.0,
+    maybe=None,
+    free=0.0,
+    active=0.0,
+    quiet=0.0,
+    held=0.0,
+    tried=None,
+    late=0.0,
+    **others,
 ):
     """Looks every 2.5 ms over ``watched`` milliseconds of idle time.
 
     ``full`` and ``maybe`` are the shares of it in which all cores were wanted, certainly and
-    perhaps, ``active`` that in which any thread was runnable; ``free`` is how many ran without the
-    GIL on average, ``held`` the share of ``tried`` in which the GIL was held.
+    perhaps, ``active`` that in which any thread was runnable and ``quiet`` that in which certainly
+    none was; ``free`` is how many ran without the GIL on average, ``held`` the share of ``tried`` in which the GIL was held.
     """
     tried = watched if tried is None else tried
     count = max(1, int(watched / 2.5))
@@ -84,6 +94,7 @@ def looks(
         maybe_saturated=watched * (full if maybe is None else maybe) * MS,
         free=watched * max(free, CORES * full) * MS,
         active=watched * active * MS,
+        quiet=watched * quiet * MS,
         held=tried * held * MS,
         tried=tried * MS,
         wakes=count,

@@ -181,6 +181,7 @@ class SimulatedMachine:
             maybe_saturated=budget.idle * max(full, 0.1 * python),
             free=budget.idle * (CORES * full if full else one),
             active=active,
+            quiet=(budget.idle - active) * _LOOK_EVERY / (_LOOK_EVERY + self._noise.delay),
             held=watched * held,
             tried=watched,
             wakes=count,

@@ -354,12 +354,17 @@ def _wait(
     takes C / c if all of them run; while fewer are, the delay is what holds them up. Work done
     while fewer than c of them are runnable takes as long on any machine.
 
+    While nothing of this process is runnable, every unfinished copy waits, and so does the one that
+    ends last. Its own waits are those of a request alone: more than that is a queue, however few
+    cores there are.
+
     While the loop is descheduled or read, timers and responses come nearer: that time hides idle
     time if copies are seen waiting (it made a pool of 5 look like 0.10 instead of 0.14).
     """
     # Only the time spent waiting for another process can be such a process's lateness.
     served = looks.external / looks.count if looks.count else 0.0
-    noise = growth.delay + min(served * server_lateness(looks), growth.pressure) + growth.stolen
+    elsewhere = min(served * server_lateness(looks), growth.pressure) + growth.stolen
+    noise = growth.delay + elsewhere
     starved = zip(singles, _starved(singles, growth), strict=True)
     alone = statistics.median(run.budget.idle - lost for run, lost in starved)
     least = statistics.median(max(0.0, run.budget.idle - _delay(run)) for run in singles)
@@ -370,7 +375,9 @@ def _wait(
     perhaps_gil = min(left, idle.gil.upper - idle.gil.lower)
     seen = min(unexplained(idle.cores_upper, alone), growth.middle_idle)
     proved = max(seen - noise, min(seen, idle.worked))
-    lower = proved - idle.gil.lower - perhaps_gil
+    quiet, _ = share_between(looks.quiet, looks.watched, looks.count if looks.states else 0)
+    in_quiet = max(0.0, (burst.budget.idle * quiet - alone) / (burst.concurrency - 1))
+    lower = max(proved - idle.gil.lower - perhaps_gil, min(seen, in_quiet) - elsewhere)
     between = unexplained((idle.cores_lower + idle.cores_upper) / 2, alone)
     upper = unexplained(idle.cores_lower, least) - idle.gil.lower
     hidden = (growth.descheduled + growth.own) * burst.queued * (1 - idle.cores_lower)

@@ -181,7 +181,7 @@ class Watchdog:
         if probe.idle:
             count = Count(0, 0) if crowd is None else crowd.look(self._cores)
             held = count.wanting > 0 or wake.gil_late >= _GIL_LATE_NS
-            self._note(count, slept, held, crowd is not None)
+            self._note(count, wake, held, crowd is not None)
             if held:
                 self._sample_threads(witness, slept)
             return self._interval_ns
@@ -208,8 +208,10 @@ class Watchdog:
         before = self._looks
         self._looks = replace(before, held=before.held + held * stands, tried=before.tried + stands)
 
-    def _note(self, count: Count, stands: float, held: bool, states: bool) -> None:
-        before, cores = self._looks, self._cores
+    def _note(self, count: Count, wake: _Wake, held: bool, states: bool) -> None:
+        before, cores, stands = self._looks, self._cores, wake.slept / 1e9
+        active = count.free + count.wanting > 0
+        in_time = max(0, wake.slept - wake.machine_late - wake.by_process) / 1e9
         full = count.free >= cores
         maybe = full or (count.free > 0 and count.free + (count.wanting > 0) >= cores)
         self._looks = replace(
@@ -219,7 +221,8 @@ class Watchdog:
             saturated=before.saturated + full * stands,
             maybe_saturated=before.maybe_saturated + maybe * stands,
             free=before.free + min(count.free, cores) * stands,
-            active=before.active + (count.free + count.wanting > 0) * stands,
+            active=before.active + active * stands,
+            quiet=before.quiet + (states and not active and not held) * in_time,
             held=before.held + held * stands,
             tried=before.tried + stands,
             external=before.external + self._probe.waits_for_files(),

@@ -9,6 +9,7 @@ import pytest
 from pytest_nonblocking.sentinel import watchdog as module
 from pytest_nonblocking.sentinel.system import clock
 from pytest_nonblocking.sentinel.system.clock import FallbackThreadClock, thread_clock
+from pytest_nonblocking.sentinel.system.crowd import Count
 from pytest_nonblocking.sentinel.system.procfs import NoDescriptorLeftError
 from pytest_nonblocking.sentinel.watchdog import Watchdog, _Wake
 
@@ -122,6 +123,31 @@ def seen(watchdog, watched):
         return [*watched.samples, (tried.held * 1e3, tried.tried * 1e3)]
 
     return seen
+
+
+class Around:
+    """The other threads and processes, as counted."""
+
+    def __init__(self, free=0, wanting=0):
+        self._count = Count(free, wanting)
+
+    def look(self, cores):
+        return self._count
+
+
+@pytest.mark.parametrize(
+    ("around", "late", "quiet"),
+    [
+        (Around(), 0, 8),
+        (Around(), 3, 5),  # while the watchdog was late, nobody looked
+        (Around(free=1), 0, 0),
+        (Around(wanting=1), 0, 0),
+        (None, 0, 0),  # the states of threads are not known here
+    ],
+)
+def test_the_time_in_which_certainly_none_of_ours_could_run(watchdog, around, late, quiet):
+    watchdog._look(Waiting(), around, wake(slept=8, late=late, runnable=late))
+    assert watchdog.looks().quiet * 1e3 == pytest.approx(quiet)
 
 
 def test_a_loop_that_computes_until_the_watchdog_asks_for_the_gil_does_not_wait_for_it(seen):

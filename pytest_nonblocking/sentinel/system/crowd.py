@@ -115,11 +115,12 @@ class _Recent:
         """Return the recently active ones, latest first; ``used`` holds the CPU times of all.
 
         Recent activity counts because a thread that waits for a core uses none, for many
-        milliseconds beside busy neighbours.
+        milliseconds beside busy neighbours. One that has just started may wait for its first.
         """
         now = CLOCKS.wall_ns()
         for one, cpu in used.items():
-            if cpu - self.used.get(one, 0) >= _ACTIVE_NS:
+            is_new = bool(self.used) and one not in self.used
+            if is_new or cpu - self.used.get(one, 0) >= _ACTIVE_NS:
                 self._last[one] = now
         self._last = {
             one: seen

@@ -203,6 +203,25 @@ def test_the_wait_of_own_threads_for_a_processor_is_taken_from_the_lower_bound_o
     assert high == pytest.approx(quiet[2])
 
 
+def test_a_wait_while_none_of_ours_could_run_is_a_queue_however_late_its_threads_are():
+    # A lock held for 7 ms beside threads that wait for a core was undecided: 8 ms of delay.
+    busy = {"other_delay": 1000, "first": 20}
+    assert wait(threads(50, 500, 20, looks=looks(500), **busy), WORK)[0] == 0
+    low, _, _ = wait(threads(50, 500, 20, looks=looks(500, quiet=0.9), **busy), WORK)
+    assert 500 * 0.75 / 49 < low < 500 * 0.9 / 49
+
+
+def test_what_one_request_waits_for_is_no_queue_of_a_burst():
+    late = {"other_delay": 1000, "looks": looks(500, quiet=0.9)}
+    assert wait(threads(50, 500, 20, **late), run(cpu=0.5, idle=450))[0] == 0
+
+
+def test_a_server_of_another_process_may_be_late_while_none_of_ours_could_run():
+    seen = looks(500, quiet=0.9, late=1.0, external=200)
+    low, _, _ = wait(threads(50, 500, 20, other_delay=1000, pressure=500, looks=seen), WORK)
+    assert low == pytest.approx(500 * 0.82 / 49 - 20 / 49 - 4, abs=0.3)
+
+
 def test_looks_that_see_all_cores_wanted_explain_the_wait_beside_busy_neighbours():
     busy = threads(50, 2000, 1000, other_delay=3000, looks=looks(2000, full=0.99))
     low, _, high = wait(busy, WORK)

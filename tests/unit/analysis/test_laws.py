@@ -86,7 +86,8 @@ def run_of(demand, copies, delay=0.0):
         saturated=saturated,
         maybe_saturated=saturated,
         free=min(CORES * idle, hashed + demand.free * copies),
-        active=idle - demand.wait - hold * (not demand.hashes),
+        active=idle - demand.wait - hold * (1 - demand.hashes),
+        quiet=demand.wait + hold * (1 - demand.hashes),
         held=held,
         tried=idle + gil,
     )
@@ -426,7 +427,7 @@ INPUTS = [
 ]
 INPUTS += [
     ("looks", name)
-    for name in ("saturated", "maybe_saturated", "free", "active", "held", "tried", "late")
+    for name in ("saturated", "maybe_saturated", "free", "active", "quiet", "held", "tried", "late")
 ]
 
 
