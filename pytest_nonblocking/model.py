@@ -202,10 +202,9 @@ class Looks:
     GIL, and ``maybe_saturated`` the same counting the holder of the GIL. ``free`` is the number of
     threads runnable without the GIL, capped at the number of cores, integrated over time. ``held``
     is the time in which another thread held the GIL. ``active`` is the time in which at least one
-    thread or process was runnable or wanted the GIL, and ``quiet`` that in which certainly none was:
-    while the watchdog itself was late, nobody looked. ``late`` is the run-queue delay of the
-    watchdog. Without thread states, ``states`` is False and only ``held`` and ``late`` are
-    meaningful.
+    thread or process was runnable or wanted the GIL, and ``quiet`` that in which certainly none
+    was. ``late`` is the run-queue delay of the watchdog itself. Without thread states, ``states``
+    is False and only ``held`` and ``late`` are meaningful.
     """
 
     count: int = 0

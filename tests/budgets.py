@@ -83,7 +83,8 @@ def looks(
 
     ``full`` and ``maybe`` are the shares of it in which all cores were wanted, certainly and
     perhaps, ``active`` that in which any thread was runnable and ``quiet`` that in which certainly
-    none was; ``free`` is how many ran without the GIL on average, ``held`` the share of ``tried`` in which the GIL was held.
+    none was; ``free`` is how many ran without the GIL on average, ``held`` the share of ``tried``
+    in which the GIL was held.
     """
     tried = watched if tried is None else tried
     count = max(1, int(watched / 2.5))

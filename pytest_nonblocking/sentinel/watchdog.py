@@ -69,6 +69,14 @@ class _Wake(NamedTuple):
     runnable: int
 
     @property
+    def in_time(self) -> int:
+        """The time before the watchdog was late: for the rest, nobody knows what was runnable.
+
+        Unless no other thread ran at all: one that is runnable stays so until it runs.
+        """
+        return max(0, self.slept - self.by_process - self.machine_late)
+
+    @property
     def gil_late(self) -> int:
         """The time for which other threads than the loop's kept the GIL from the watchdog.
 
@@ -211,7 +219,7 @@ class Watchdog:
     def _note(self, count: Count, wake: _Wake, held: bool, states: bool) -> None:
         before, cores, stands = self._looks, self._cores, wake.slept / 1e9
         active = count.free + count.wanting > 0
-        in_time = max(0, wake.slept - wake.machine_late - wake.by_process) / 1e9
+        quiet = states and not active and not (held and count.ran)
         full = count.free >= cores
         maybe = full or (count.free > 0 and count.free + (count.wanting > 0) >= cores)
         self._looks = replace(
@@ -222,7 +230,7 @@ class Watchdog:
             maybe_saturated=before.maybe_saturated + maybe * stands,
             free=before.free + min(count.free, cores) * stands,
             active=before.active + active * stands,
-            quiet=before.quiet + (states and not active and not held) * in_time,
+            quiet=before.quiet + quiet * (wake.in_time if count.ran else wake.slept) / 1e9,
             held=before.held + held * stands,
             tried=before.tried + stands,
             external=before.external + self._probe.waits_for_files(),

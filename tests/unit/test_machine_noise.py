@@ -245,14 +245,14 @@ def test_threads_that_run_or_want_the_gil_are_counted(machine, looker):
     for tid, state in [(10, "running"), (11, "running"), (12, "gil"), (13, "blocked")]:
         machine.add(tid, state)
     looker()
-    assert looker(thread_10=5, thread_11=5, thread_12=5, thread_13=5) == (2, 1)
+    assert looker(thread_10=5, thread_11=5, thread_12=5, thread_13=5) == (2, 1, True)
 
 
 def test_the_loop_and_the_watching_thread_are_not_counted(machine, looker):
     machine.states[LOOP] = "running"
     machine.add(10, "blocked")
     looker()
-    assert looker(thread_1=5, thread_2=5, thread_10=5) == (0, 0)
+    assert looker(thread_1=5, thread_2=5, thread_10=5) == (0, 0, True)
 
 
 def test_a_thread_that_has_not_used_the_processor_is_not_looked_at(machine, looker):
@@ -278,8 +278,29 @@ def test_a_thread_that_has_had_no_processor_for_long_is_forgotten(machine, looke
     machine.add(11, "gil")
     looker()
     looker(thread_10=5)
-    assert looker(after=600, thread_11=5) == (0, 1)
+    assert looker(after=600, thread_11=5) == (0, 1, True)
     assert machine.looked_at == [11]
+
+
+def test_a_look_tells_whether_any_other_thread_has_run_since_the_one_before(machine, looker):
+    machine.add(10, "blocked")
+    looker()
+    assert not looker(thread_1=5, thread_2=5).ran
+    assert looker(thread_10=0.02).ran
+    assert not looker().ran
+
+
+def test_while_there_is_a_child_process_nobody_knows_whether_it_has_run(machine, looker):
+    looker()
+    machine.children = {55: 0}
+    assert looker().ran
+
+
+def test_a_thread_that_has_just_started_may_wait_for_its_first_core(machine, looker):
+    machine.add(10, "blocked")
+    looker()
+    machine.add(11, "running")
+    assert looker(thread_10=5).free == 1
 
 
 def test_a_thread_that_has_ended_is_let_go(machine, looker):

@@ -109,7 +109,7 @@ class Waiting:
 
 def wake(*, slept, late=0, runnable):
     """Return how the watchdog wakes up 10 ms after a callback has begun; in milliseconds."""
-    return _Wake(10 * MS, slept * MS, late * MS, 0, 0, runnable * MS)
+    return _Wake(10 * MS, slept * MS, int(late * MS), 0, 0, int(runnable * MS))
 
 
 @pytest.fixture
@@ -128,8 +128,8 @@ def seen(watchdog, watched):
 class Around:
     """The other threads and processes, as counted."""
 
-    def __init__(self, free=0, wanting=0):
-        self._count = Count(free, wanting)
+    def __init__(self, free=0, wanting=0, ran=True):
+        self._count = Count(free, wanting, ran)
 
     def look(self, cores):
         return self._count
@@ -139,14 +139,16 @@ class Around:
     ("around", "late", "quiet"),
     [
         (Around(), 0, 8),
-        (Around(), 3, 5),  # while the watchdog was late, nobody looked
+        (Around(), 0.5, 7.5),  # while the watchdog was late, nobody looked
+        (Around(ran=False), 3, 8),  # and what was to run would have
+        (Around(), 3, 0),  # another thread had the GIL
         (Around(free=1), 0, 0),
         (Around(wanting=1), 0, 0),
         (None, 0, 0),  # the states of threads are not known here
     ],
 )
 def test_the_time_in_which_certainly_none_of_ours_could_run(watchdog, around, late, quiet):
-    watchdog._look(Waiting(), around, wake(slept=8, late=late, runnable=late))
+    watchdog._look(Waiting(), around, wake(slept=8, late=late, runnable=0))
     assert watchdog.looks().quiet * 1e3 == pytest.approx(quiet)
 
 

@@ -17,6 +17,8 @@ from .thread_state import Witness
 
 _ACTIVE_NS = 50_000
 """CPU time since the last search from which a thread counts as active; a wake-up takes less."""
+_NONE_NS = 5_000
+"""CPU time within which no thread wakes up; the clocks are read one after the other."""
 _MOST = 64
 """Largest number of threads in one look; each takes 1 us."""
 _SEARCH_EVERY_NS = 10_000_000
@@ -27,10 +29,14 @@ _DUTY = 50
 
 
 class Count(NamedTuple):
-    """Threads and processes that run without the GIL, and threads waiting for it."""
+    """Threads and processes that run without the GIL, and threads waiting for it.
+
+    ``ran`` is False if certainly none has run since the look before.
+    """
 
     free: int
     wanting: int
+    ran: bool = True
 
 
 class Crowd:
@@ -49,12 +55,14 @@ class Crowd:
         self._witness = witness
         self._loop_thread = loop_thread
         self._others_cpu = -_ACTIVE_NS
+        self._others_cpu_at_look = -_ACTIVE_NS
         self._excluded = excluded
         self._threads = _Recent()
         self._processes = _Recent()
         self._active: list[int] = []
         self._workers: list[str] = []
         self._search_at = 0
+        self._children_run = False
 
     def look(self, cores: int) -> Count:
         """Count the runnable threads and processes; stops once ``cores`` of them run."""
@@ -63,23 +71,30 @@ class Crowd:
             self._search()
             ended = CLOCKS.wall_ns()
             self._search_at = ended + max(_SEARCH_EVERY_NS, _DUTY * (ended - now))
+        others = self._cpu_of_others()
+        ran = others - self._others_cpu_at_look > _NONE_NS or self._children_run
+        self._others_cpu_at_look = others
         free = wanting = 0
         for key in self._workers:
             free += is_runnable(key)
             if free >= cores:
-                return Count(free, wanting)
+                return Count(free, wanting, ran)
         for tid in self._active:
             state = self._witness.state(tid)
             free += state == "running"
             wanting += state == "gil"
             if free >= cores:
                 break
-        return Count(free, wanting)
+        return Count(free, wanting, ran)
+
+    def _cpu_of_others(self) -> int:
+        own = CLOCKS.thread_cpu_ns() + cpu_of_thread(self._loop_thread)
+        return CLOCKS.process_cpu_ns() - own
 
     def _search(self) -> None:
-        others = CLOCKS.process_cpu_ns() - CLOCKS.thread_cpu_ns() - cpu_of_thread(self._loop_thread)
-        children_run = any_child()
-        if others - self._others_cpu < _ACTIVE_NS and not children_run:
+        others = self._cpu_of_others()
+        self._children_run = any_child()
+        if others - self._others_cpu < _ACTIVE_NS and not self._children_run:
             return
         self._others_cpu = others
         threads, children = self._excluded()
@@ -88,7 +103,7 @@ class Crowd:
             self._witness.forget(tid)
         self._active = self._threads.active(used)
         self._workers = []
-        if children_run:
+        if self._children_run:
             for pid in self._processes.active(_used(cpu_of_process, descendants())):
                 keys = (f"{pid}/{tid}" for tid in names_in(f"/proc/{pid}/task"))
                 self._workers += [key for key in keys if key not in children]
