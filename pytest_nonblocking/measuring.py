@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from .load.burst import Body, set_up
 from .model import Outcome
 from .runner import TestRun
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from .options import Keywords
 
 _Hook = TypeVar("_Hook", bound=Callable[[], object])
 
@@ -19,7 +24,7 @@ class Nonblocking:
     def __init__(self, run: TestRun) -> None:
         self._run = run
 
-    async def measure(self, scenario: Body, **settings: Any) -> Outcome:
+    async def measure(self, scenario: Body, **settings: Unpack[Keywords]) -> Outcome:
         """Run ``scenario`` alone and in bursts, and return the outcome; a fail is not raised.
 
         ``scenario`` is a callable without arguments that returns an awaitable; ``settings`` are

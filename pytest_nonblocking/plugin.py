@@ -10,6 +10,7 @@ import pytest
 
 from . import clocks as clocks  # bind the clocks before a test can freeze them
 from . import config as _settings
+from . import options as _options
 
 if TYPE_CHECKING:
     from .gate.session import Ending
@@ -32,13 +33,13 @@ _MARKER = (
 
 def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginManager) -> None:
     """Register flags and ini options, and what must be configured before other plugins."""
-    _settings.add_options(parser)
+    _options.add_options(parser)
     pluginmanager.register(_First(), "nonblocking-first")
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """Read and validate the settings, so that a bad one is a usage error before any test runs."""
-    keywords = ", ".join(f"{name}=…" for name in _settings.MARKER_KEYWORDS)
+    keywords = ", ".join(f"{name}=…" for name in _options.MARKER_KEYWORDS)
     config.addinivalue_line("markers", _MARKER.format(keywords))
     settings = config.stash[SETTINGS] = _settings.from_config(config)
     config.stash[TEXTS] = {}

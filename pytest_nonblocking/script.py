@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, nullcontext
 from contextvars import ContextVar
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import anyio
 import pytest
@@ -26,13 +26,18 @@ from .outcomes import Subject, limits_of, place_of
 from .reporting.places import relative
 from .sentinel import Sentinel
 
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from .options import ScenarioKeywords
+
 _OF_A_RUN = ("mode", "transport", "app", "inconclusive")
 """Settings of tests, which have no effect here."""
 _MEASURES: RunVar[bool] = RunVar("nonblocking_measures")  # one of each event loop
 _CLIENTS: ContextVar[Clients | None] = ContextVar("nonblocking_clients", default=None)
 
 
-async def measure(scenario: Body, **settings: Any) -> Outcome:
+async def measure(scenario: Body, **settings: Unpack[ScenarioKeywords]) -> Outcome:
     """Run ``scenario`` alone and in bursts on the running loop, and return the outcome.
 
     It needs no pytest session, and reads no ini file. ``scenario`` is a callable without arguments
@@ -104,7 +109,7 @@ async def app_client(app: Any) -> AsyncIterator[Any]:
     clients.raise_failure()
 
 
-def _held(settings: dict[str, Any]) -> Settings:
+def _held(settings: ScenarioKeywords) -> Settings:
     held = defaults().overlay(settings, "measure()")
     if unused := sorted(set(settings) & set(_OF_A_RUN)):
         raise pytest.UsageError(

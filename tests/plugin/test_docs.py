@@ -44,7 +44,7 @@ def test_links_to_files_and_headings_of_ours_lead_somewhere(page):
 
 @pytest.mark.parametrize("page", PAGES)
 def test_flags_in_the_docs_exist(page):
-    from pytest_nonblocking.config import OPTIONS
+    from pytest_nonblocking.options import OPTIONS
 
     flags = set(re.findall(r"--nonblocking-[a-z-]*[a-z]", read(page)))
     assert flags <= {option.flag for option in OPTIONS}
@@ -72,13 +72,13 @@ def table_below(page, heading):
 
 
 def test_the_reference_lists_every_setting_with_its_default_and_its_meaning():
-    from pytest_nonblocking.config import OPTIONS
+    from pytest_nonblocking.options import OPTIONS
 
     assert table_below("docs/reference/settings.md", "keyword /") == [*map(row_of, OPTIONS)]
 
 
 def test_the_readme_repeats_rows_of_the_reference():
-    from pytest_nonblocking.config import OPTIONS
+    from pytest_nonblocking.options import OPTIONS
 
     assert {*table_below("README.md", "keyword /")} <= {*map(row_of, OPTIONS)}
 

@@ -42,7 +42,7 @@ def test_a_snippet_keeps_to_its_published_schema(name, schema, tmp_path):
 
 @pytest.mark.parametrize("name", sorted(path.name for path in SNIPPETS.iterdir()))
 def test_a_snippet_uses_flags_that_exist(name):
-    from pytest_nonblocking.config import OPTIONS
+    from pytest_nonblocking.options import OPTIONS
 
     flags = set(re.findall(r"--nonblocking-[a-z-]*[a-z]", (SNIPPETS / name).read_text("utf-8")))
     assert flags <= {option.flag for option in OPTIONS}

@@ -15,6 +15,7 @@ LAYERS = [
     {"categories", "clocks", "giving_up", "model", "threads"},
     {"tasks"},
     {"accepts", "causes", "ctrl_c", "sentinel"},
+    {"options"},
     {"config"},
     {"guard"},
     {"analysis"},
@@ -147,7 +148,7 @@ def loaded(pytester, *flags):
     return set(done.stdout.partition("LOADED ")[2].splitlines()[0].split())
 
 
-def test_a_run_that_does_not_use_the_plugin_loads_six_small_modules(pytester):
+def test_a_run_that_does_not_use_the_plugin_loads_seven_small_modules(pytester):
     pytester.makepyfile(MODULES)
     added = loaded(pytester) - loaded(pytester, "-p", "no:nonblocking")
     assert {name for name in added if name.startswith("pytest_nonblocking")} == {
@@ -155,7 +156,8 @@ def test_a_run_that_does_not_use_the_plugin_loads_six_small_modules(pytester):
         "pytest_nonblocking.accepts",
         "pytest_nonblocking.categories",
         "pytest_nonblocking.clocks",
-        "pytest_nonblocking.plugin",
         "pytest_nonblocking.config",
+        "pytest_nonblocking.options",
+        "pytest_nonblocking.plugin",
     }
     assert not {"httpx", "httpx2", "anyio", "asyncio"} & {name.partition(".")[0] for name in added}

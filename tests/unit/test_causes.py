@@ -8,8 +8,8 @@ import pytest
 
 from pytest_nonblocking import causes
 from pytest_nonblocking.causes import CAUSE_TEXTS
-from pytest_nonblocking.config import OPTIONS
 from pytest_nonblocking.model import CAUSES, Budget
+from pytest_nonblocking.options import OPTIONS
 
 FACTS = {
     "amount": "20 ms",

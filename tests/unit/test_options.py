@@ -7,6 +7,7 @@ import pytest
 from pytest_nonblocking import accepts
 from pytest_nonblocking import config as settings
 from pytest_nonblocking.model import Limits
+from pytest_nonblocking.options import MARKER_KEYWORDS, OPTIONS, Keywords
 
 
 @pytest.mark.parametrize(
@@ -41,14 +42,18 @@ def test_other_durations_are_refused(raw):
 
 def test_every_option_has_a_field_and_every_limit_an_option():
     fields = {field.name for field in dataclasses.fields(settings.Settings)} - {"origins"}
-    names = {option.name for option in settings.OPTIONS}
+    names = {option.name for option in OPTIONS}
     assert fields == names
     assert {field.name for field in dataclasses.fields(Limits)} < names
 
 
+def test_type_checkers_know_every_keyword_of_the_marker():
+    assert Keywords.__annotations__.keys() == set(MARKER_KEYWORDS)
+
+
 def test_the_defaults_of_the_limits_are_the_defaults_of_the_options():
     limits = Limits()
-    for option in settings.OPTIONS:
+    for option in OPTIONS:
         if hasattr(limits, option.name):
             default = option.parse(option.default)
             default = tuple(default) if isinstance(default, dict) else default
@@ -69,7 +74,7 @@ def test_the_defaults_of_the_limits_are_the_defaults_of_the_options():
     ],
 )
 def test_bad_values_are_refused(name, bad):
-    option = next(option for option in settings.OPTIONS if option.name == name)
+    option = next(option for option in OPTIONS if option.name == name)
     for raw in bad:
         with pytest.raises(ValueError, match=r"\w"):
             option.parse(raw)

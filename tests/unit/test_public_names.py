@@ -82,7 +82,8 @@ async def test_it(
     async def scenario() -> int:
         return 1
 
-    result = await nonblocking.measure(scenario, concurrency=8)
+    result = await nonblocking.measure(scenario, concurrency=8, max_lag="10ms", app="main:app")
+    await nonblocking.measure(scenario, max_lag=None)  # type: ignore[arg-type]
     nonblocking.check(result)
     nonblocking.note("seen")
     judgement, culprit = result.judgement, result.culprit
@@ -106,6 +107,7 @@ def test_warnings() -> None:
 async def a_script(app: object) -> None:
     async with app_client(app) as client:
         outcome = await measure(lambda: client.get("/"), concurrency=8)
+        await measure(lambda: client.get("/"), concurency=8)  # type: ignore[call-arg]
     assert_type(outcome.message, str | None)
     assert_type(virtual_user(), int)
     with LoopSentinel(max_lag=0.01) as sentinel:

@@ -98,7 +98,7 @@ def test_the_citation_and_the_changelog_are_of_this_version():
 
 
 def test_the_action_asks_for_reports_and_flags_that_exist():
-    from pytest_nonblocking.config import OPTIONS
+    from pytest_nonblocking.options import OPTIONS
     from pytest_nonblocking.reporting.files import WRITERS
 
     action = text("action.yml")
