@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import concurrent.futures.thread as executors
 import itertools
-import os
-import sys
 import threading
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import replace
 from types import FrameType
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from ..clocks import CLOCKS
-from ..model import FOR_THREADS, Pool, Sample, Stack, Waiters
+from ..model import Pool, Sample, Stack, Waiters
 from .probes.probe import Probe
-from .stacks import Spot, count_stacks, is_in, spot_of, suspended_frames, thread_stack
+from .stacks import Spot, count_stacks, spot_of, suspended_frames, thread_stack
 from .system.thread_state import Witness
+from .thread_pools import default_limiter, is_worker, pools_in_use
 
 _PLACES_KEPT = 16
 _WORKERS_A_LOOK = 16
@@ -26,7 +24,6 @@ _THREADS_COUNTED = 64
 _IN_FIRST_PASS = 1e-9
 """Seconds for which a look in the first pass counts."""
 _HELD = ("pytest_nonblocking.asgi.door", "pytest_nonblocking.load.sync_tests")
-_RUN = executors._WorkItem.run.__code__
 
 
 class _Look(NamedTuple):
@@ -53,7 +50,7 @@ class WaitSampler:
         self._own_threads = own_threads
         self._own = probe.running()
         # It can only be looked up from within a task.
-        self._limiter = _default_limiter()
+        self._limiter = default_limiter()
         self._witness = Witness()
         self.from_ns = CLOCKS.wall_ns()
         self._fullest: Counter[Stack] = Counter()
@@ -75,12 +72,9 @@ class WaitSampler:
         """
         walks = {id(one): tuple(suspended_frames(one)) for one in self._probe.coroutines()}
         self._waiting_before = {one: spot_of(walk) for one, walk in walks.items()}
-        idents = [thread.ident or 0 for thread in threading.enumerate() if _is_worker(thread)]
+        idents = [thread.ident or 0 for thread in threading.enumerate() if is_worker(thread)]
         self._working_before = {one: thread_stack(one) for one in idents[:_THREADS_COUNTED]}
-        pools = [
-            *_limiters(walks.values(), self._limiter),
-            *_executors(self._probe.default_executor),
-        ]
+        pools = self._pools_in_use(walks.values())
         self._queued_before = {key: pool.waiting for key, pool in pools}
 
     @property
@@ -148,8 +142,7 @@ class WaitSampler:
         )
         for stack in [stack for stack in places if _is_held(stack)]:
             del places[stack]
-        limiters = _limiters(walks, self._limiter)
-        pools = [*limiters, *_executors(self._probe.default_executor)]
+        pools = self._pools_in_use(walks)
         return _Look(places, pools, range(len(self.workers), self._look_at_workers()))
 
     def _add(self, look: _Look, stands: float) -> None:
@@ -163,8 +156,10 @@ class WaitSampler:
 
     def look_at_pools(self) -> None:
         """Sample only the pools that can be found without walking the tasks, which is cheap."""
-        found = [*_limiters([], self._limiter), *_executors(self._probe.default_executor)]
-        self._note_pools(found, 0.0)
+        self._note_pools(self._pools_in_use([]), 0.0)
+
+    def _pools_in_use(self, walks: Iterable[Sequence[FrameType]]) -> list[tuple[str, Pool]]:
+        return pools_in_use(walks, self._limiter, self._probe.default_executor)
 
     def close(self) -> None:
         """Close all descriptors; may be called twice."""
@@ -184,7 +179,7 @@ class WaitSampler:
         """Sample up to 16 worker threads, others each time (one takes 30 us); return the total."""
         threads = [t for t in threading.enumerate() if t.ident != threading.get_ident()]
         # Prefer pools' threads: a process may have hundreds of others that only wait.
-        workers = [t for t in threads if _is_worker(t)] or threads
+        workers = [t for t in threads if is_worker(t)] or threads
         self._turn = (self._turn + _WORKERS_A_LOOK) % max(1, len(workers))
         turned = (*workers[self._turn :], *workers[: self._turn])
         for thread in turned[:_WORKERS_A_LOOK]:
@@ -198,66 +193,3 @@ class WaitSampler:
 def _is_held(stack: Stack) -> bool:
     """Return whether a task waits for other copies or for a client, not for the app."""
     return not stack or stack[-1].module in _HELD
-
-
-def _is_worker(thread: threading.Thread) -> bool:
-    return thread in executors._threads_queues or thread.name.startswith("AnyIO worker")
-
-
-def _default_limiter() -> Any:
-    module = sys.modules.get("anyio.to_thread")
-    return None if module is None else module.current_default_thread_limiter()
-
-
-def _limiters(walks: Iterable[Sequence[FrameType]], default: Any) -> list[tuple[str, Pool]]:
-    """Return anyio's thread limiters in use: the default one, and those that tasks wait for."""
-    limiters = set() if default is None else {default}
-    for frames in walks:
-        if any(f.f_code.co_name in FOR_THREADS for f in frames):
-            limiters |= {
-                f.f_locals["self"] for f in frames if f.f_code.co_name == "acquire_on_behalf_of"
-            }
-    pools = []
-    for limiter in limiters:
-        use = limiter.statistics()
-        if use.borrowed_tokens:
-            size = int(min(use.total_tokens, 1 << 30))
-            pool = Pool("anyio limiter", size, use.borrowed_tokens, use.tasks_waiting)
-            pools.append((f"limiter {id(limiter)}", pool))
-    return pools
-
-
-def _threads_and_queues() -> list[tuple[Any, Any]]:
-    """Return the workers of every ThreadPoolExecutor with their queues."""
-    while True:
-        try:
-            return list(executors._threads_queues.items())
-        except RuntimeError:  # another thread has just started a worker
-            continue
-
-
-def _executors(default: Any) -> list[tuple[str, Pool]]:
-    """Return the ThreadPoolExecutors with queued work; ``default`` is the loop's own."""
-    # This mapping holds the workers of every ThreadPoolExecutor: thread -> work queue.
-    workers: defaultdict[Any, list[int]] = defaultdict(list)
-    for thread, queue in _threads_and_queues():
-        workers[queue].append(thread.ident or 0)
-    default = getattr(default, "_work_queue", None)
-    pools = []
-    for queue, idents in workers.items():
-        # Work that an idle worker is about to take is not queued.
-        if (
-            queue.qsize()
-            and (waiting := queue.qsize() - sum(not is_in(_RUN, ident) for ident in idents)) > 0
-        ):
-            size = len(idents)
-            is_default = queue is default
-            pool = Pool(
-                "asyncio default executor" if is_default else "thread pool executor",
-                size,
-                size,
-                waiting,
-                sized_by_cpu_count=is_default and size == min(32, (os.cpu_count() or 1) + 4),
-            )
-            pools.append((f"executor {id(queue)}", pool))
-    return pools
