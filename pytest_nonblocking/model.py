@@ -194,17 +194,18 @@ class Pool:
 class Looks:
     """The watchdog's looks at the other threads and processes while the loop was idle.
 
-    Durations are seconds that the looks stand for. ``wakes`` and ``late`` cover all looks, ``held``
-    and ``tried`` those in which the loop was off the CPU, the other fields those in which it was
-    idle.
+    Durations are seconds that the looks stand for. ``wakes`` and ``late`` cover all looks,
+    ``held``, ``maybe_held`` and ``tried`` those in which the loop was off the CPU, the other fields
+    those in which it was idle.
 
     ``saturated`` is the time in which at least as many threads as cores were runnable without the
     GIL, and ``maybe_saturated`` the same counting the holder of the GIL. ``free`` is the number of
     threads runnable without the GIL, capped at the number of cores, integrated over time. ``held``
-    is the time in which another thread held the GIL. ``active`` is the time in which at least one
-    thread or process was runnable or wanted the GIL, and ``quiet`` that in which certainly none
-    was. ``late`` is the run-queue delay of the watchdog itself. Without thread states, ``states``
-    is False and only ``held`` and ``late`` are meaningful.
+    is the time in which a thread other than the loop's held the GIL, and ``maybe_held`` that in
+    which one may have. ``active`` is the time in which at least one thread or process was runnable
+    or wanted the GIL, and ``quiet`` that in which nothing was, neither the loop's thread nor the
+    test's clients. ``late`` is the run-queue delay of the watchdog itself. Without thread states,
+    ``states`` is False and only ``held``, ``maybe_held`` and ``late`` are meaningful.
     """
 
     count: int = 0
@@ -215,11 +216,12 @@ class Looks:
     active: float = 0.0
     quiet: float = 0.0
     held: float = 0.0
+    maybe_held: float = 0.0
     tried: float = 0.0
     wakes: int = 0
     late: float = 0.0
     external: int = 0
-    """The number of looks that found the loop waiting for a file descriptor."""
+    """The number of looks that found the loop, or a thread, waiting for a file descriptor."""
     states: bool = True
 
     def since(self, before: Looks) -> Looks:
@@ -233,6 +235,7 @@ class Looks:
             self.active - before.active,
             self.quiet - before.quiet,
             self.held - before.held,
+            self.maybe_held - before.maybe_held,
             self.tried - before.tried,
             self.wakes - before.wakes,
             self.late - before.late,
@@ -251,6 +254,7 @@ class Looks:
             self.active + other.active,
             self.quiet + other.quiet,
             self.held + other.held,
+            self.maybe_held + other.maybe_held,
             self.tried + other.tried,
             self.wakes + other.wakes,
             self.late + other.late,

@@ -1,7 +1,7 @@
 """Runs made of literal budgets in milliseconds, and what the analysis makes of them."""
 
 from pytest_nonblocking.analysis import stopping, verdict
-from pytest_nonblocking.analysis.bounds import excess_of
+from pytest_nonblocking.analysis.bounds import excess_of, together
 from pytest_nonblocking.analysis.queues import waits_for
 from pytest_nonblocking.model import (
     Budget,
@@ -97,6 +97,7 @@ def looks(
         active=watched * active * MS,
         quiet=watched * quiet * MS,
         held=tried * held * MS,
+        maybe_held=tried * held * MS,
         tried=tried * MS,
         wakes=count,
         late=count * late * MS,
@@ -108,7 +109,14 @@ def blind_looks(watched, *, held=0.0):
     """Looks where the system tells the state of no thread."""
     count = max(1, int(watched / 2.5))
     spent = watched * MS
-    return Looks(count=count, watched=spent, held=spent * held, tried=spent, states=False)
+    return Looks(
+        count=count,
+        watched=spent,
+        held=spent * held,
+        maybe_held=spent * held,
+        tried=spent,
+        states=False,
+    )
 
 
 def evidence(single, *bursts, **calibration):
@@ -126,13 +134,13 @@ def next_level(single, *bursts, limits=LIMITS, **calibration):
     return stopping.next_level(evidence(single, *bursts, **calibration), limits)
 
 
-def excess(single, burst, *, limits=LIMITS, **calibration):
-    """Return the excess that one burst shows."""
+def excess(single, burst, *, limits=LIMITS, others=(), **calibration):
+    """Return the excess that one burst shows, beside the looks of ``others``."""
     known = evidence(single, burst, **calibration)
     return excess_of(
         burst,
         known.singles,
-        burst.looks,
+        together(run.looks for run in (burst, *others)),
         burst.after_looks,
         limits,
         known.calibration,

@@ -183,6 +183,7 @@ class SimulatedMachine:
             active=active,
             quiet=(budget.idle - active) * _LOOK_EVERY / (_LOOK_EVERY + self._noise.delay),
             held=watched * held,
+            maybe_held=watched * held,
             tried=watched,
             wakes=count,
             late=count * self._random.uniform(0.5, 1.5) * self._noise.delay,

@@ -23,6 +23,7 @@ from .tolerances import (
     RESIDUAL_SECONDS,
     RESIDUAL_SHARE,
     RESOLUTION,
+    ROUND,
     SERVER_WAKEUPS,
 )
 
@@ -375,9 +376,11 @@ def _wait(
     perhaps_gil = min(left, idle.gil.upper - idle.gil.lower)
     seen = min(unexplained(idle.cores_upper, alone), growth.middle_idle)
     proved = max(seen - noise, min(seen, idle.worked))
-    quiet, _ = share_between(looks.quiet, looks.watched, looks.count if looks.states else 0)
-    in_quiet = max(0.0, (burst.budget.idle * quiet - alone) / (burst.concurrency - 1))
-    lower = max(proved - idle.gil.lower - perhaps_gil, min(seen, in_quiet) - elsewhere)
+    in_quiet = max(
+        0.0, (burst.budget.idle * _quiet(burst, looks) - alone) / (burst.concurrency - 1)
+    )
+    in_quiet = min(seen - idle.gil.lower, in_quiet) - elsewhere
+    lower = max(proved - idle.gil.lower - perhaps_gil, in_quiet)
     between = unexplained((idle.cores_lower + idle.cores_upper) / 2, alone)
     upper = unexplained(idle.cores_lower, least) - idle.gil.lower
     hidden = (growth.descheduled + growth.own) * burst.queued * (1 - idle.cores_lower)
@@ -386,6 +389,18 @@ def _wait(
         max(0.0, lower, min(between - idle.gil.estimate, upper)),
         max(0.0, lower, upper + hidden),
     )
+
+
+def _quiet(burst: Run, looks: Looks) -> float:
+    """Return the lower bound of the share of the idle time in which nothing was runnable.
+
+    ``looks`` are those of all bursts at its level; ``burst`` may have been the busiest of them.
+    """
+    if not looks.states:
+        return 0.0
+    quiet, _ = share_between(looks.quiet, looks.watched, int(looks.watched / ROUND))
+    own = burst.looks.quiet / burst.looks.watched if burst.looks.watched > 0 else 0.0
+    return min(quiet, own)
 
 
 def _due_to_few_cores(pool: Pool | None, alone: Bounds) -> float:

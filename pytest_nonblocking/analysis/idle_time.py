@@ -94,7 +94,7 @@ def _gil_while_idle(
     held = looks.held / looks.tried if looks.tried > 0 else 0.0
     estimate = max(lower, min(growth.idle_cpu * held, most))
     samples = int(looks.tried / calibration.switch_interval)
-    _, most_held = share_between(looks.held, looks.tried, samples)
+    _, most_held = share_between(looks.maybe_held, looks.tried, samples)
     most_held = min(growth.idle_cpu, most_held * run.budget.idle / (run.concurrency - 1))
     return Bounds(lower, estimate, max(estimate, min(most_held, most)))
 

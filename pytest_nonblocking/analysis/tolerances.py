@@ -25,6 +25,10 @@ per request beside four busy processes on two cores, 20 ms beside ten."""
 CONFIDENCE = 3.0
 """Standard deviations of the bounds of a sampled share: 1 in 740 on each side."""
 
+ROUND = 0.01
+"""Seconds of one round of the scheduler: three tasks a core with slices of 3 ms. Looks within one
+may see the same threads wait, so they count as one sample."""
+
 SERVER_WAKEUPS, LONGEST_WAKEUPS = 4, 18
 """Wake-ups of another process's server per request (accept, read, a worker, write), each as late as
 the watchdog was on average; and the same for the longest of 50 requests. The sum of four

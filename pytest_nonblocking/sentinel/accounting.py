@@ -120,7 +120,7 @@ def slice_of_steps(
         descheduled=delay + off_parts.machine,
         idle=idle,
         gil_cpu=min(off_parts.gil, others),
-        gil_seen=min(off_parts.gil, others) if off_parts.gil_seen else 0,
+        gil_seen=min(off_parts.gil_seen, others),
         idle_cpu=idle_cpu,
         unwitnessed=off_parts.unwitnessed,
     )
@@ -165,13 +165,17 @@ def _was_preempted(before: Reading, after: Reading, used: int, off: int) -> bool
 
 
 class _Off(NamedTuple):
-    """How the time off the CPU divides; ``unwitnessed`` is the unconfirmed part of ``blocked``."""
+    """How the time off the CPU divides.
+
+    ``unwitnessed`` is the unconfirmed part of ``blocked``, and ``gil_seen`` the confirmed part of
+    ``gil``.
+    """
 
     blocked: int
     gil: int
     machine: int = 0
     unwitnessed: int = 0
-    gil_seen: bool = False
+    gil_seen: int = 0
 
 
 class _Weights(NamedTuple):
@@ -202,16 +206,21 @@ def _divided(off: int, other_cpu: int, seen: _Weights, noise: int) -> _Off:
     whole = seen.waits + seen.gil + seen.handover
     if whole <= 0:
         unwitnessed = 0 if seen.unknown > 0 and off > noise else off - held
-        return _Off(off - held, held, 0, unwitnessed, seen.unknown > 0)
+        return _Off(off - held, held, 0, unwitnessed, held if seen.unknown > 0 else 0)
     # After the last look others may have held the GIL: a sleep of 3 ms ends 20 ms later beside
     # Python in a thread, which keeps the watchdog from looking, too.
     unseen = min(max(0, off - int(whole * 1e9)), held)
     off, held = off - unseen, held - unseen
     waits, gil = int(off * seen.waits / whole), int(off * seen.gil / whole)
-    # The watchdog itself holds the GIL if a wait ends during its look: next to a wait, only what
-    # other threads computed counts as a wait for the GIL. Without one, it lasted as long as looks
-    # saw it: they may have missed a sleep after it.
-    sure_gil = min(gil, held if waits else int(seen.gil * 1e9))
+    if waits:
+        # The watchdog itself holds the GIL if a wait ends during its look: beside a wait, only what
+        # other threads computed counts as a wait for the GIL.
+        sure_gil = min(gil, held)
+    else:
+        # Looks miss a sleep after the last of them: the more of the time they saw, the more of the
+        # rest is like it.
+        looked_at = min(gil, int(seen.gil * 1e9))
+        sure_gil = looked_at + (gil - looked_at) * looked_at // max(1, off)
     handed = off - waits - gil
     held_up = min(handed, held - min(held, sure_gil))
     return _Off(
@@ -219,5 +228,5 @@ def _divided(off: int, other_cpu: int, seen: _Weights, noise: int) -> _Off:
         gil=unseen + sure_gil + held_up,
         machine=handed - held_up,
         unwitnessed=gil - sure_gil,
-        gil_seen=sure_gil > 0,
+        gil_seen=sure_gil,
     )

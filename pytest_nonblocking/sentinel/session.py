@@ -27,6 +27,7 @@ from .stacks import thread_stack
 from .stretches import Mark, Stretch, Stretches
 from .system.children import child_processes, is_runnable, reaped_cpu
 from .system.clock import Usage, cores, other_threads
+from .system.crowd import Excluded
 from .system.pressure import Counters, Gauge
 from .wait_sampler import WaitSampler
 from .watchdog import Watchdog
@@ -376,8 +377,8 @@ class Sentinel:
         own = {self.probe.thread_id, self.watchdog.thread_id, self.alarms.thread_id}
         return own | {*self.driver.threads()}
 
-    def _not_the_apps(self) -> tuple[set[int], set[str]]:
-        return self.own_threads(), self._always_busy
+    def _not_the_apps(self) -> Excluded:
+        return Excluded(self.own_threads(), self._always_busy, {*self.driver.threads()})
 
     def wait_sampler(self) -> WaitSampler:
         """Return a new sampler of waiting tasks, for copies that are yet to start."""

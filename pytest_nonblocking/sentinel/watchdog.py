@@ -19,11 +19,13 @@ from ..model import Looks, Sample, Stack, State
 from .helper_thread import HelperThread
 from .stacks import thread_stack
 from .system.clock import FallbackThreadClock, RunnableTime, ThreadClock, thread_clock
-from .system.crowd import Count, Crowd
+from .system.crowd import Count, Crowd, Excluded
 from .system.thread_state import Witness
 
 _LONGEST_NAP_NS = 20_000_000
 _GIL_LATE_NS = 1_000_000
+_ON_TIME_NS = 200_000
+"""Lateness that a timer and a wake-up explain: the watchdog did not wait for the GIL or a core."""
 _SAMPLES_KEPT = 512
 _STACKS_A_LOOK = 8
 
@@ -55,10 +57,11 @@ class Watched(Protocol):
 
 
 class _Wake(NamedTuple):
-    """How the watchdog woke up, in nanoseconds: after a sleep, late for either reason.
+    """How the watchdog woke up after a sleep, in nanoseconds.
 
-    ``runnable_before`` and ``runnable`` are the time for which the loop's thread was runnable, up
-    to the previous look and up to this one.
+    It was late because of the machine, or because of this process. ``runnable_before`` and
+    ``runnable`` are the time for which the loop's thread was runnable, up to the start of the sleep
+    and up to now.
     """
 
     now: int
@@ -69,20 +72,23 @@ class _Wake(NamedTuple):
     runnable: int
 
     @property
-    def in_time(self) -> int:
-        """The time before the watchdog was late: for the rest, nobody knows what was runnable.
-
-        Unless no other thread ran at all: one that is runnable stays so until it runs.
-        """
-        return max(0, self.slept - self.by_process - self.machine_late)
+    def is_on_time(self) -> bool:
+        """Whether it did not wait for the GIL or a core."""
+        return self.by_process + self.machine_late < _ON_TIME_NS
 
     @property
-    def gil_late(self) -> int:
-        """The time for which other threads than the loop's kept the GIL from the watchdog.
+    def by_others(self) -> bool:
+        """Whether it certainly waited for the GIL while another thread than the loop's held it.
 
         A loop that computes holds the GIL itself until the watchdog asks for it.
         """
-        return self.by_process - (self.runnable - self.runnable_before)
+        loops = max(0, self.runnable - self.runnable_before)
+        return self.by_process - loops >= _GIL_LATE_NS
+
+    @property
+    def by_any(self) -> bool:
+        """Whether it waited for the GIL, whoever held it."""
+        return self.by_process >= _GIL_LATE_NS
 
 
 class Watchdog:
@@ -90,7 +96,7 @@ class Watchdog:
 
     Within one callback the interval doubles, up to 20 ms. ``thread_samples`` are stacks of other
     threads, taken while one of them held the GIL and the loop was idle or waited for it.
-    ``excluded`` returns the thread ids and child processes that do not belong to the app.
+    ``excluded`` returns what does not belong to the app.
     """
 
     def __init__(
@@ -98,7 +104,7 @@ class Watchdog:
         probe: Watched,
         interval: float,
         cores: float = 1.0,
-        excluded: Callable[[], tuple[set[int], set[str]]] = lambda: (set(), set()),
+        excluded: Callable[[], Excluded] = lambda: Excluded(set(), set(), set()),
     ) -> None:
         self._probe = probe
         self._interval_ns = int(interval * 1e9)
@@ -159,11 +165,11 @@ class Watchdog:
         wall_ns = CLOCKS.wall_ns
         canary = self._probe.clock if isinstance(self._probe.clock, FallbackThreadClock) else None
         nap, used = self._interval_ns, 0
-        runnable = loop.read_ns()
         while True:
+            runnable_before = loop.read_ns()
             before = wall_ns()
             delay_before = clock.read().delay
-            cpu_before = CLOCKS.process_cpu_ns()
+            cpu_before = 0 if canary is None else CLOCKS.process_cpu_ns()
             if self._stop.acquire(True, nap / 1e9):
                 return
             now = wall_ns()
@@ -175,7 +181,7 @@ class Watchdog:
                 canary.late(machine)
             else:
                 machine = clock.read().delay - delay_before
-            runnable, runnable_before = loop.read_ns(), runnable
+            runnable = loop.read_ns()
             wake = _Wake(now, now - before, late - machine, machine, runnable_before, runnable)
             nap = self._look(witness, crowd, wake)
             used, used_before = CLOCKS.thread_cpu_ns(), used
@@ -183,43 +189,62 @@ class Watchdog:
 
     def _look(self, witness: Witness, crowd: Crowd | None, wake: _Wake) -> int:
         """Take one look; return the nanoseconds to sleep before the next."""
-        probe, before, slept = self._probe, self._looks, wake.slept / 1e9
+        probe, before = self._probe, self._looks
         late = before.late + wake.machine_late / 1e9
         self._looks = replace(before, wakes=before.wakes + 1, late=late)
+        age = max(0, wake.now - probe.step_ns)
+        stands = min(age, wake.slept)
         if probe.idle:
-            count = Count(0, 0) if crowd is None else crowd.look(self._cores)
-            held = count.wanting > 0 or wake.gil_late >= _GIL_LATE_NS
-            self._note(count, wake, held, crowd is not None)
-            if held:
-                self._sample_threads(witness, slept)
+            state = witness.state(probe.thread_id)
+            self._look_around(witness, crowd, wake, stands, is_awake=state in ("running", "gil"))
             return self._interval_ns
-        step_ns = probe.step_ns
-        age = wake.now - step_ns
-        stands = min(max(age, 0), wake.slept)
-        state = witness.state(probe.thread_id)
-        if state == "gil":
-            ran = max(0, wake.runnable - max(wake.runnable_before, probe.step_runnable_ns))
-            if ran > stands / 2:
-                state = "running"  # until the watchdog asked for the GIL
-            else:
-                stands -= ran
-        probe.sampled(step_ns, state, thread_stack(probe.thread_ident), stands / 1e9)
-        if state not in ("running", "unknown"):
-            # The loop's thread is off the CPU: if the GIL is held, another thread holds it.
-            held = state == "gil" or wake.gil_late >= _GIL_LATE_NS
-            self._tried(slept, held)
-            if held:
-                self._sample_threads(witness, stands / 1e9)
+        self._look_at_step(witness, wake, stands)
         return min(max(age, self._interval_ns), _LONGEST_NAP_NS)
 
-    def _tried(self, stands: float, held: bool) -> None:
-        before = self._looks
-        self._looks = replace(before, held=before.held + held * stands, tried=before.tried + stands)
+    def _look_at_step(self, witness: Witness, wake: _Wake, stands: int) -> None:
+        """Sample the loop's thread in a callback; the look stands for ``stands`` nanoseconds."""
+        probe = self._probe
+        step_ns, state = probe.step_ns, witness.state(probe.thread_id)
+        stack = thread_stack(probe.thread_ident)
+        if state == "gil":
+            # It ran, or was to run, until the watchdog asked for the GIL.
+            ran = min(stands, wake.runnable - max(wake.runnable_before, probe.step_runnable_ns))
+            if ran > 0:
+                probe.sampled(step_ns, "running", stack, ran / 1e9)
+                stands -= ran
+        probe.sampled(step_ns, state, stack, stands / 1e9)
+        if state in ("running", "unknown"):
+            return
+        # The loop's thread is off the CPU: if the GIL is held, another thread holds it.
+        held = state == "gil"
+        self._tried(stands, held or wake.by_others, held or wake.by_any)
+        if (held and stands >= _GIL_LATE_NS) or wake.by_others:
+            self._sample_threads(witness, stands / 1e9)
 
-    def _note(self, count: Count, wake: _Wake, held: bool, states: bool) -> None:
-        before, cores, stands = self._looks, self._cores, wake.slept / 1e9
-        active = count.free + count.wanting > 0
-        quiet = states and not active and not (held and count.ran)
+    def _look_around(
+        self, witness: Witness, crowd: Crowd | None, wake: _Wake, stands: int, *, is_awake: bool
+    ) -> None:
+        """Look at the other threads while the loop is idle; ``is_awake``: it is about to run."""
+        count = Count(0, 0) if crowd is None else crowd.look(self._cores)
+        held = count.wanting > 0 or (count.ran and wake.by_others)
+        self._tried(stands, held, count.wanting > 0 or (count.ran and wake.by_any))
+        # A thread that is runnable stays so until it runs: if none did, a late look shows as much.
+        quiet = count.quiet and not is_awake and (wake.is_on_time or not count.ran)
+        self._note(count, stands / 1e9, quiet, crowd is not None)
+        if held:
+            self._sample_threads(witness, stands / 1e9)
+
+    def _tried(self, stands: int, held: bool, maybe: bool) -> None:
+        before, seconds = self._looks, stands / 1e9
+        self._looks = replace(
+            before,
+            held=before.held + held * seconds,
+            maybe_held=before.maybe_held + maybe * seconds,
+            tried=before.tried + seconds,
+        )
+
+    def _note(self, count: Count, stands: float, quiet: bool, states: bool) -> None:
+        before, cores = self._looks, self._cores
         full = count.free >= cores
         maybe = full or (count.free > 0 and count.free + (count.wanting > 0) >= cores)
         self._looks = replace(
@@ -229,11 +254,9 @@ class Watchdog:
             saturated=before.saturated + full * stands,
             maybe_saturated=before.maybe_saturated + maybe * stands,
             free=before.free + min(count.free, cores) * stands,
-            active=before.active + active * stands,
-            quiet=before.quiet + quiet * (wake.in_time if count.ran else wake.slept) / 1e9,
-            held=before.held + held * stands,
-            tried=before.tried + stands,
-            external=before.external + self._probe.waits_for_files(),
+            active=before.active + (count.free + count.wanting > 0) * stands,
+            quiet=before.quiet + quiet * stands,
+            external=before.external + (count.blocked or self._probe.waits_for_files()),
             states=states,
         )
 

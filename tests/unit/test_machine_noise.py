@@ -202,7 +202,7 @@ class Machine:
         self.states[tid], self.cpu[tid] = state, cpu
 
 
-LOOP, WATCHDOG = 1, 2
+LOOP, WATCHDOG, CLIENT = 1, 2, 3
 MS = 1_000_000
 
 
@@ -211,10 +211,13 @@ def machine(monkeypatch):
     machine = Machine()
     machine.add(LOOP, "blocked")
     machine.add(WATCHDOG, "running")
+    machine.add(CLIENT, "blocked")
     monkeypatch.setattr(CLOCKS, "wall_ns", lambda: machine.wall)
     monkeypatch.setattr(CLOCKS, "process_cpu_ns", lambda: sum(machine.cpu.values()))
     monkeypatch.setattr(CLOCKS, "thread_cpu_ns", lambda: machine.cpu[WATCHDOG])
     monkeypatch.setattr(crowd, "cpu_of_thread", machine.cpu_of)
+    monkeypatch.setattr(crowd, "cpu_of_other_thread", machine.cpu_of)
+    monkeypatch.setattr(crowd, "number_of_threads", lambda: len(machine.states))
     monkeypatch.setattr(crowd, "cpu_of_process", lambda pid: machine.children[pid])
     monkeypatch.setattr(crowd, "thread_ids", lambda: list(machine.states))
     monkeypatch.setattr(crowd, "any_child", lambda: bool(machine.children))
@@ -227,7 +230,9 @@ def machine(monkeypatch):
 @pytest.fixture
 def looker(machine):
     """Look after some time in which threads have computed; all in milliseconds."""
-    looking = crowd.Crowd(machine, LOOP, lambda: ({LOOP, WATCHDOG}, {"66/66"}))
+    looking = crowd.Crowd(
+        machine, LOOP, lambda: crowd.Excluded({LOOP, WATCHDOG, CLIENT}, {"66/66"}, {CLIENT})
+    )
 
     def look(cores=8, after=20, **computed):
         machine.wall += after * MS
@@ -245,14 +250,14 @@ def test_threads_that_run_or_want_the_gil_are_counted(machine, looker):
     for tid, state in [(10, "running"), (11, "running"), (12, "gil"), (13, "blocked")]:
         machine.add(tid, state)
     looker()
-    assert looker(thread_10=5, thread_11=5, thread_12=5, thread_13=5) == (2, 1, True)
+    assert looker(thread_10=5, thread_11=5, thread_12=5, thread_13=5)[:2] == (2, 1)
 
 
 def test_the_loop_and_the_watching_thread_are_not_counted(machine, looker):
     machine.states[LOOP] = "running"
     machine.add(10, "blocked")
     looker()
-    assert looker(thread_1=5, thread_2=5, thread_10=5) == (0, 0, True)
+    assert looker(thread_1=5, thread_2=5, thread_10=5)[:2] == (0, 0)
 
 
 def test_a_thread_that_has_not_used_the_processor_is_not_looked_at(machine, looker):
@@ -278,11 +283,11 @@ def test_a_thread_that_has_had_no_processor_for_long_is_forgotten(machine, looke
     machine.add(11, "gil")
     looker()
     looker(thread_10=5)
-    assert looker(after=600, thread_11=5) == (0, 1, True)
+    assert looker(after=600, thread_11=5)[:2] == (0, 1)
     assert machine.looked_at == [11]
 
 
-def test_a_look_tells_whether_any_other_thread_has_run_since_the_one_before(machine, looker):
+def test_a_look_knows_whether_any_other_thread_has_run_since_the_one_before(machine, looker):
     machine.add(10, "blocked")
     looker()
     assert not looker(thread_1=5, thread_2=5).ran
@@ -290,17 +295,91 @@ def test_a_look_tells_whether_any_other_thread_has_run_since_the_one_before(mach
     assert not looker().ran
 
 
-def test_while_there_is_a_child_process_nobody_knows_whether_it_has_run(machine, looker):
+def test_with_a_child_process_nobody_knows_whether_it_has_run(machine, looker):
     looker()
     machine.children = {55: 0}
     assert looker().ran
 
 
+def test_clocks_that_were_not_read_at_once_say_nothing(machine, looker, monkeypatch):
+    looker()
+    looker()
+
+    def late():
+        machine.wall += MS
+        return sum(machine.cpu.values())
+
+    monkeypatch.setattr(CLOCKS, "process_cpu_ns", late)
+    assert looker().ran
+
+
 def test_a_thread_that_has_just_started_may_wait_for_its_first_core(machine, looker):
-    machine.add(10, "blocked")
     looker()
     machine.add(11, "running")
-    assert looker(thread_10=5).free == 1
+    assert looker().free == 1
+
+
+def test_a_first_child_process_may_wait_for_its_first_core(machine, looker):
+    looker()
+    machine.children = {55: 0}
+    looker()
+    machine.children[56] = 0
+    machine.runnable = {"56/56"}
+    assert looker().free == 1
+
+
+@pytest.fixture
+def quiet(machine, looker):
+    """Look at threads that all wait; they were active before."""
+    for tid in (10, 11):
+        machine.add(tid, "lock")
+    looker()
+    looker(thread_10=5, thread_11=5)
+    return lambda **options: looker(**options).quiet
+
+
+def test_it_is_quiet_while_nothing_is_runnable(quiet):
+    assert quiet()
+
+
+@pytest.mark.parametrize("state", ["running", "gil"])
+def test_it_is_not_quiet_while_a_thread_that_was_idle_for_long_is_runnable(machine, quiet, state):
+    assert quiet(after=600)
+    machine.states[11] = state
+    assert not quiet(after=600)
+
+
+def test_it_is_not_quiet_while_a_client_of_the_test_is_runnable(machine, quiet):
+    machine.states[CLIENT] = "running"
+    assert not quiet()
+
+
+def test_it_is_not_quiet_while_a_thread_is_not_in_the_list(machine, quiet):
+    assert quiet()
+    machine.add(12, "running")
+    assert not quiet(after=0)  # before the next search
+
+
+def test_it_is_not_quiet_if_there_are_more_threads_than_a_look_can_see(machine, looker):
+    tids = range(100, 170)
+    for tid in tids:
+        machine.add(tid, "lock")
+    looker()
+    looker(**{f"thread_{tid}": 5 for tid in tids})
+    assert not looker().quiet
+
+
+def test_it_is_not_quiet_while_the_list_of_child_processes_is_old(machine, looker, monkeypatch):
+    def slow(path):
+        machine.wall += MS
+        return [path.split("/")[2]]
+
+    monkeypatch.setattr(crowd, "names_in", slow)
+    machine.children = {55: 0}
+    looker()
+    assert looker(child_55=5).quiet  # the search took 1 ms, and the next one is due after 50
+    assert looker(after=10).quiet
+    assert not looker(after=15).quiet
 
 
 def test_a_thread_that_has_ended_is_let_go(machine, looker):

@@ -116,17 +116,31 @@ def test_what_was_seen_of_another_step_is_no_witness(machine, probe):
 
 
 def test_a_wait_seen_on_the_gil_is_not_blocked(machine, probe):
-    see(probe, "gil", ("app", "handler"))
+    see(probe, "gil", ("app", "handler"), weight=0.020)
     machine.spend(cpu=1, off=20, others=20)
     probe.tick(machine.wall, None)
     assert parts(probe) == {"cpu": 1, "gil": 20, "gil_cpu": 20, "gil_seen": 20}
 
 
-def test_a_sleep_after_the_last_look_is_no_wait_for_the_gil(machine, probe):
-    see(probe, "gil", ("app", "handler"), weight=0.002)
-    machine.spend(cpu=9, off=6)
+def test_of_a_wait_for_the_gil_that_part_is_proved_which_was_seen(machine, probe):
+    see(probe, "gil", ("app", "handler"), weight=0.005)
+    machine.spend(cpu=1, off=20, others=20)
     probe.tick(machine.wall, None)
-    assert parts(probe) == {"cpu": 9, "gil": 2, "blocked": 4, "unwitnessed": 4}
+    assert parts(probe) == {"cpu": 1, "gil": 20, "gil_cpu": 20, "gil_seen": 5}
+
+
+def test_a_sleep_after_the_last_look_is_no_wait_for_the_gil(machine, probe):
+    see(probe, "gil", ("app", "handler"), weight=0.0005)
+    machine.spend(cpu=9, off=5)
+    probe.tick(machine.wall, None)
+    assert parts(probe) == {"cpu": 9, "gil": 0.95, "blocked": 4.05, "unwitnessed": 4.05}
+
+
+def test_a_wait_for_the_gil_that_was_seen_for_most_of_the_time_is_one(machine, probe):
+    see(probe, "gil", ("app", "handler"), weight=0.008)
+    machine.spend(cpu=9, off=10)
+    probe.tick(machine.wall, None)
+    assert parts(probe) == {"cpu": 9, "gil": 9.6, "blocked": 0.4, "unwitnessed": 0.4}
 
 
 def test_the_start_of_a_callback_is_known_in_runnable_time(machine, probe):
@@ -200,7 +214,7 @@ def test_a_collection_that_another_thread_begins_delays_the_loop_by_the_gil(mach
     thread = threading.Thread(target=collect, args=(probe, machine), kwargs={"off": 90})
     thread.start()
     thread.join()
-    see(probe, "gil", ("app", "handler"))
+    see(probe, "gil", ("app", "handler"), weight=0.090)
     machine.process += 90 * MS
     machine.spend(cpu=1)
     probe.tick(machine.wall, None)

@@ -1,4 +1,4 @@
-"""A fault in a look ends the watchdog, and is kept for the verdict."""
+"""What each look of the watchdog shows; a fault in one ends it, and is kept for the verdict."""
 
 import threading
 import time
@@ -98,7 +98,7 @@ def test_a_watchdog_that_finds_no_descriptor_keeps_none(watchdog, monkeypatch):
 
 
 class Waiting:
-    """A witness to whom every thread waits for the GIL, or does something else."""
+    """A witness to whom the loop's thread waits for the GIL, or does something else."""
 
     def __init__(self, state="gil"):
         self._state = state
@@ -107,61 +107,101 @@ class Waiting:
         return self._state
 
 
-def wake(*, slept, late=0, runnable):
-    """Return how the watchdog wakes up 10 ms after a callback has begun; in milliseconds."""
-    return _Wake(10 * MS, slept * MS, int(late * MS), 0, 0, int(runnable * MS))
+def wake(*, slept, late=0, runnable=0):
+    """Return how the watchdog wakes up 10 ms after a callback, or a sleep, has begun; in ms."""
+    return _Wake(10 * MS, slept * MS, int(late * MS), 0, 0, runnable * MS)
 
 
 @pytest.fixture
 def seen(watchdog, watched):
+    """Look at a callback; return its samples, and how long the GIL was held, or may have been."""
     watched.idle = False
 
-    def seen(witness=None, **times):
-        before = watchdog.looks()
-        watchdog._look(witness or Waiting(), None, wake(**times))
-        tried = watchdog.looks().since(before)
-        return [*watched.samples, (tried.held * 1e3, tried.tried * 1e3)]
+    def seen(state="gil", **times):
+        watchdog._look(Waiting(state), None, wake(**times))
+        looks = watchdog.looks()
+        held = tuple(seconds * 1e3 for seconds in (looks.held, looks.maybe_held, looks.tried))
+        return watched.samples, pytest.approx(held)
 
     return seen
+
+
+def test_a_loop_that_computes_until_the_watchdog_asks_for_the_gil_does_not_wait_for_it(seen):
+    # Its callback may sleep afterwards, and no look falls on the sleep.
+    assert seen(slept=8, late=5, runnable=7) == ([("running", 7), ("gil", 1)], (1, 1, 1))
+
+
+def test_a_loop_that_neither_ran_nor_waited_for_a_core_waits_for_the_gil(seen):
+    assert seen(slept=8, late=5) == ([("gil", 8)], (8, 8, 8))
+
+
+def test_only_what_the_loop_did_within_the_callback_counts(seen, watched):
+    watched.step_runnable_ns = 5 * MS  # when the callback began
+    assert seen(slept=12, late=5, runnable=9)[0] == [("running", 4), ("gil", 6)]
+
+
+def test_the_gil_is_held_by_others_beyond_the_time_for_which_the_loop_ran(seen):
+    assert seen("sleep", slept=8, late=5, runnable=2)[1] == (8, 8, 8)
+
+
+def test_it_may_be_held_by_others_while_the_loop_ran(seen):
+    assert seen("sleep", slept=8, late=5, runnable=5)[1] == (0, 8, 8)
+
+
+def test_the_figures_of_a_loop_whose_thread_has_ended_say_nothing(watchdog):
+    assert not _Wake(10 * MS, 8 * MS, 0, 0, runnable_before=900 * MS, runnable=0).by_others
 
 
 class Around:
     """The other threads and processes, as counted."""
 
-    def __init__(self, free=0, wanting=0, ran=True):
-        self._count = Count(free, wanting, ran)
+    def __init__(self, **count):
+        self._count = Count(**{"free": 0, "wanting": 0, "quiet": True} | count)
 
     def look(self, cores):
         return self._count
 
 
+def looked(watchdog, around, state="blocked", **times):
+    """Return the figure of an idle loop's look, in milliseconds, beside those it stands for."""
+    watchdog._look(Waiting(state), around, wake(**{"slept": 8} | times))
+    return watchdog.looks()
+
+
 @pytest.mark.parametrize(
     ("around", "late", "quiet"),
     [
-        (Around(), 0, 8),
-        (Around(), 0.5, 7.5),  # while the watchdog was late, nobody looked
-        (Around(ran=False), 3, 8),  # and what was to run would have
-        (Around(), 3, 0),  # another thread had the GIL
-        (Around(free=1), 0, 0),
-        (Around(wanting=1), 0, 0),
+        (Around(), 0.1, 8),
+        (Around(), 0.5, 0),  # a thread may have run, and just stopped
+        (Around(ran=False), 3, 8),  # what was runnable would have run
+        (Around(quiet=False), 0, 0),
         (None, 0, 0),  # the states of threads are not known here
     ],
 )
-def test_the_time_in_which_certainly_none_of_ours_could_run(watchdog, around, late, quiet):
-    watchdog._look(Waiting(), around, wake(slept=8, late=late, runnable=0))
-    assert watchdog.looks().quiet * 1e3 == pytest.approx(quiet)
+def test_a_look_in_time_or_without_a_thread_that_ran_shows_that_it_was_quiet(
+    watchdog, around, late, quiet
+):
+    assert looked(watchdog, around, late=late).quiet * 1e3 == pytest.approx(quiet)
 
 
-def test_a_loop_that_computes_until_the_watchdog_asks_for_the_gil_does_not_wait_for_it(seen):
-    # A callback of 9 ms of CPU and 4 ms of sleep counted as 4 ms of waiting for the GIL.
-    assert seen(slept=8, late=5, runnable=8) == [("running", 8), (0, 0)]
+@pytest.mark.parametrize("state", ["running", "gil"])
+def test_it_is_not_quiet_while_the_loop_is_about_to_run(watchdog, state):
+    assert looked(watchdog, Around(), state).quiet == 0
 
 
-def test_only_what_the_loop_did_within_the_callback_counts(seen, watched):
-    watched.step_runnable_ns = 5 * MS  # when the callback began
-    assert seen(slept=12, late=5, runnable=9)[0] == ("gil", 6)
-    watched.step_runnable_ns = 3 * MS
-    assert seen(slept=12, late=5, runnable=9)[1] == ("running", 10)
+def test_a_look_stands_for_no_time_before_the_loop_went_to_sleep(watchdog, watched):
+    watched.step_ns = 7 * MS
+    assert looked(watchdog, Around()).watched * 1e3 == pytest.approx(3)
+
+
+def test_a_thread_in_a_system_call_may_wait_for_another_process(watchdog):
+    assert looked(watchdog, Around(blocked=True)).external == 1
+    assert looked(watchdog, Around()).external == 1  # and this one does not
+
+
+def test_a_pause_in_which_no_thread_ran_is_no_wait_for_the_gil(watchdog):
+    assert looked(watchdog, Around(ran=False), late=3).maybe_held == 0
+    assert looked(watchdog, Around(), late=3).held * 1e3 == pytest.approx(8)
 
 
 def test_a_thread_that_waits_for_a_core_is_runnable(monkeypatch):
@@ -172,16 +212,19 @@ def test_a_thread_that_waits_for_a_core_is_runnable(monkeypatch):
     assert clock.RunnableTime(1).read_ns() == 800
 
 
-def test_a_loop_that_neither_ran_nor_waited_for_a_core_waits_for_the_gil(seen):
-    assert seen(slept=8, late=5, runnable=2) == [("gil", 6), (8, 8)]
+def test_a_thread_that_has_ended_was_never_runnable():
+    thread = threading.Thread(target=lambda: None)
+    thread.start()
+    runnable = clock.RunnableTime(thread.native_id)
+    thread.join()
+    assert runnable.read_ns() == 0
+    runnable.close()
+    runnable.close()
+    assert runnable.read_ns() == 0
 
 
-def test_the_gil_is_not_held_by_others_while_the_loop_computes_and_then_sleeps(seen):
-    assert seen(Waiting("sleep"), slept=8, late=5, runnable=6)[-1] == (0, 8)
-    assert seen(Waiting("sleep"), slept=8, late=5, runnable=2)[-1] == (8, 8)
-
-
-def test_an_idle_loop_that_has_computed_before_the_look_is_not_held_up_by_others(seen, watched):
-    watched.idle = True
-    assert seen(slept=8, late=5, runnable=6)[-1] == (0, 8)
-    assert seen(slept=8, late=5, runnable=2)[-1] == (8, 8)
+@pytest.mark.skipif(not DESCRIPTORS.exists(), reason="there is no list of threads")
+def test_the_number_of_threads_is_that_of_the_system(watchdog):
+    before = clock.number_of_threads()
+    watchdog.start()
+    assert clock.number_of_threads() == before + 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import os
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,6 +16,7 @@ if sys.platform == "linux":
     import resource
 
 _TASKS = "/proc/self/task"
+_TASK_FOLDER = Path(_TASKS)
 
 _FALLBACK = os.environ.get("PYTEST_NONBLOCKING_CLOCK") == "fallback"
 """A switch for tests: measure as on systems without scheduler statistics."""
@@ -157,12 +159,15 @@ class RunnableTime:
         self._read = reader()
 
     def read_ns(self) -> int:
-        """Return it in nanoseconds; 0 if the thread is gone, or the system does not report it.
+        """Return the time so far in nanoseconds, without a delay that still goes on.
 
-        A delay that still goes on is not included.
+        Of a thread that has ended, or on a system that reports neither, it is 0.
         """
-        fields = self._read(self._file).split() if self._file >= 0 else ()
-        delay = int(fields[1]) if len(fields) > 1 else 0
+        delay = 0
+        if self._file >= 0:
+            with suppress(OSError):
+                fields = self._read(self._file).split()
+                delay = int(fields[1]) if len(fields) > 1 else 0
         return cpu_of_other_thread(self._thread_id) + delay
 
     def close(self) -> None:
@@ -192,6 +197,14 @@ def schedstat(path: str) -> Usage:
 def thread_ids() -> list[int]:
     """Return the native ids of all threads of this process."""
     return [int(name) for name in names_in(_TASKS)]
+
+
+def number_of_threads() -> int:
+    """Return the number of threads of this process, Python's or not; 0 if it is not known."""
+    try:
+        return _TASK_FOLDER.stat().st_nlink - 2
+    except OSError:
+        return 0
 
 
 def other_threads(excluded: set[int]) -> dict[str, Usage]:

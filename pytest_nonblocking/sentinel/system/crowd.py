@@ -11,7 +11,13 @@ from typing import NamedTuple
 
 from ...clocks import CLOCKS
 from .children import any_child, descendants, is_runnable
-from .clock import cpu_of_process, cpu_of_thread, thread_ids
+from .clock import (
+    cpu_of_other_thread,
+    cpu_of_process,
+    cpu_of_thread,
+    number_of_threads,
+    thread_ids,
+)
 from .procfs import names_in
 from .thread_state import Witness
 
@@ -24,6 +30,8 @@ _MOST = 64
 _SEARCH_EVERY_NS = 10_000_000
 _RECENT_NS = 500_000_000
 """Age of a thread's last activity up to which it is inspected: several rounds of the scheduler."""
+_FRESH_NS = 2 * _SEARCH_EVERY_NS
+"""Age up to which a list of child processes is complete; that of threads shows in their number."""
 _DUTY = 50
 """Pause after a search, as a multiple of its duration: searches take at most 2 % of the time."""
 
@@ -31,82 +39,120 @@ _DUTY = 50
 class Count(NamedTuple):
     """Threads and processes that run without the GIL, and threads waiting for it.
 
-    ``ran`` is False if certainly none has run since the look before.
+    ``blocked`` is whether a thread waits in a system call. ``quiet`` is whether nothing is
+    runnable: no thread that was ever active, no client of the test, no child process. ``ran`` is
+    False if no other thread has used the CPU since the look before.
     """
 
     free: int
     wanting: int
+    blocked: bool = False
+    quiet: bool = False
     ran: bool = True
+
+
+class Excluded(NamedTuple):
+    """What does not belong to the app: native thread ids, those of the test's clients included.
+
+    ``children`` are keys "process/thread" of child processes.
+    """
+
+    threads: set[int]
+    children: set[str]
+    clients: set[int]
 
 
 class Crowd:
     """The threads and child processes of this process, except those that ``excluded`` returns.
 
-    ``excluded`` returns native thread ids, and keys "process/thread" of child processes. Use it
-    from the watchdog's thread only.
+    Use it from the watchdog's thread only.
     """
 
     def __init__(
-        self,
-        witness: Witness,
-        loop_thread: int,
-        excluded: Callable[[], tuple[set[int], set[str]]],
+        self, witness: Witness, loop_thread: int, excluded: Callable[[], Excluded]
     ) -> None:
         self._witness = witness
         self._loop_thread = loop_thread
         self._others_cpu = -_ACTIVE_NS
-        self._others_cpu_at_look = -_ACTIVE_NS
+        self._others_cpu_at_look: int | None = None
         self._excluded = excluded
         self._threads = _Recent()
         self._processes = _Recent()
         self._active: list[int] = []
+        self._seldom: list[int] = []
         self._workers: list[str] = []
         self._search_at = 0
-        self._children_run = False
+        self._searched_ns = 0
+        self._number = -1
 
     def look(self, cores: int) -> Count:
         """Count the runnable threads and processes; stops once ``cores`` of them run."""
         now = CLOCKS.wall_ns()
+        has_children = any_child()
         if now >= self._search_at:
-            self._search()
+            self._search(has_children)
             ended = CLOCKS.wall_ns()
             self._search_at = ended + max(_SEARCH_EVERY_NS, _DUTY * (ended - now))
-        others = self._cpu_of_others()
-        ran = others - self._others_cpu_at_look > _NONE_NS or self._children_run
+        others, before = self._cpu_of_others(), self._others_cpu_at_look
         self._others_cpu_at_look = others
+        known = others is not None and before is not None and not has_children
+        ran = not known or others - before > _NONE_NS  # type: ignore[operator]  # both are known
         free = wanting = 0
         for key in self._workers:
             free += is_runnable(key)
             if free >= cores:
-                return Count(free, wanting, ran)
+                return Count(free, wanting, ran=ran)
+        blocked = False
         for tid in self._active:
             state = self._witness.state(tid)
             free += state == "running"
             wanting += state == "gil"
+            blocked |= state == "blocked"
             if free >= cores:
                 break
-        return Count(free, wanting, ran)
+        quiet = not (free or wanting) and self._knows_all(has_children) and not self._others_run()
+        return Count(free, wanting, blocked, quiet, ran)
 
-    def _cpu_of_others(self) -> int:
-        own = CLOCKS.thread_cpu_ns() + cpu_of_thread(self._loop_thread)
-        return CLOCKS.process_cpu_ns() - own
+    def _knows_all(self, has_children: bool) -> bool:
+        """Return whether no thread or child process can be missing in the lists."""
+        if has_children and CLOCKS.wall_ns() - self._searched_ns > _FRESH_NS:
+            return False
+        return (
+            len(self._active) + len(self._seldom) <= _MOST and self._number == number_of_threads()
+        )
 
-    def _search(self) -> None:
-        others = self._cpu_of_others()
-        self._children_run = any_child()
-        if others - self._others_cpu < _ACTIVE_NS and not self._children_run:
+    def _others_run(self) -> bool:
+        """Return whether a client's thread, or one that was active long ago, is runnable."""
+        return any(self._witness.state(tid) in ("running", "gil") for tid in self._seldom)
+
+    def _cpu_of_others(self) -> int | None:
+        """Return the CPU time of all other threads; None if the clocks were not read at once."""
+        began = CLOCKS.wall_ns()
+        own = CLOCKS.thread_cpu_ns() + cpu_of_other_thread(self._loop_thread)
+        others = CLOCKS.process_cpu_ns() - own
+        return others if CLOCKS.wall_ns() - began < _ACTIVE_NS else None
+
+    def _search(self, has_children: bool) -> None:
+        others, number = self._cpu_of_others(), number_of_threads()
+        is_same = others is not None and others - self._others_cpu < _ACTIVE_NS
+        if is_same and number == self._number and not has_children:
             return
-        self._others_cpu = others
-        threads, children = self._excluded()
-        used = _used(cpu_of_thread, (tid for tid in thread_ids() if tid not in threads))
-        for tid in self._threads.used.keys() - used.keys():
+        self._others_cpu = self._others_cpu if others is None else others
+        self._number = number
+        excluded = self._excluded()
+        ids = [tid for tid in thread_ids() if tid not in excluded.threads]
+        before = self._threads.used or {}
+        used = _used(cpu_of_thread, ids)
+        for tid in before.keys() - used.keys():
             self._witness.forget(tid)
         self._active = self._threads.active(used)
+        self._seldom = [*self._threads.inactive(), *excluded.clients]
         self._workers = []
-        if self._children_run:
+        if has_children:
             for pid in self._processes.active(_used(cpu_of_process, descendants())):
                 keys = (f"{pid}/{tid}" for tid in names_in(f"/proc/{pid}/task"))
-                self._workers += [key for key in keys if key not in children]
+                self._workers += [key for key in keys if key not in excluded.children]
+        self._searched_ns = CLOCKS.wall_ns()
 
 
 def _used(clock: Callable[[int], int], ids: Iterable[int]) -> dict[int, int]:
@@ -120,11 +166,12 @@ def _used(clock: Callable[[int], int], ids: Iterable[int]) -> dict[int, int]:
 
 
 class _Recent:
-    """The threads or processes that used the CPU recently."""
+    """The threads or processes that used the CPU, recently or ever."""
 
     def __init__(self) -> None:
-        self.used: dict[int, int] = {}
+        self.used: dict[int, int] | None = None
         self._last: dict[int, int] = {}
+        self._recent: list[int] = []
 
     def active(self, used: dict[int, int]) -> list[int]:
         """Return the recently active ones, latest first; ``used`` holds the CPU times of all.
@@ -133,14 +180,17 @@ class _Recent:
         milliseconds beside busy neighbours. One that has just started may wait for its first.
         """
         now = CLOCKS.wall_ns()
+        before = used if self.used is None else self.used
         for one, cpu in used.items():
-            is_new = bool(self.used) and one not in self.used
-            if is_new or cpu - self.used.get(one, 0) >= _ACTIVE_NS:
+            if one not in before or cpu - before[one] >= _ACTIVE_NS:
                 self._last[one] = now
-        self._last = {
-            one: seen
-            for one, seen in self._last.items()
-            if one in used and now - seen <= _RECENT_NS
-        }
+        self._last = {one: seen for one, seen in self._last.items() if one in used}
         self.used = used
-        return sorted(self._last, key=lambda one: -self._last[one])[:_MOST]
+        recent = (one for one, seen in self._last.items() if now - seen <= _RECENT_NS)
+        self._recent = sorted(recent, key=lambda one: -self._last[one])[:_MOST]
+        return self._recent
+
+    def inactive(self) -> list[int]:
+        """Return those that were active once, and not recently or not among the latest."""
+        recent = {*self._recent}
+        return [one for one in self._last if one not in recent]

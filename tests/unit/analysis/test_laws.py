@@ -89,6 +89,7 @@ def run_of(demand, copies, delay=0.0):
         active=idle - demand.wait - hold * (1 - demand.hashes),
         quiet=demand.wait + hold * (1 - demand.hashes),
         held=held,
+        maybe_held=held,
         tried=idle + gil,
     )
     first = min(spent.wall, demand.wait + (spent.wall - demand.wait) / copies)
@@ -427,7 +428,17 @@ INPUTS = [
 ]
 INPUTS += [
     ("looks", name)
-    for name in ("saturated", "maybe_saturated", "free", "active", "quiet", "held", "tried", "late")
+    for name in (
+        "saturated",
+        "maybe_saturated",
+        "free",
+        "active",
+        "quiet",
+        "held",
+        "maybe_held",
+        "tried",
+        "late",
+    )
 ]
 
 
