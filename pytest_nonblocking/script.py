@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from .options import ScenarioKeywords
 
-_OF_A_RUN = ("mode", "transport", "app", "inconclusive")
+SETTINGS_OF_TESTS = ("mode", "transport", "app", "inconclusive")
 """Settings of tests, which have no effect here."""
 _MEASURES: RunVar[bool] = RunVar("nonblocking_measures")  # one of each event loop
 _CLIENTS: ContextVar[Clients | None] = ContextVar("nonblocking_clients", default=None)
@@ -111,7 +111,7 @@ async def app_client(app: Any) -> AsyncIterator[Any]:
 
 def _held(settings: ScenarioKeywords) -> Settings:
     held = defaults().overlay(settings, "measure()")
-    if unused := sorted(set(settings) & set(_OF_A_RUN)):
+    if unused := sorted(set(settings) & set(SETTINGS_OF_TESTS)):
         raise pytest.UsageError(
             f"measure(): {', '.join(unused)} has no effect outside of a pytest run; leave it out"
         )

@@ -138,10 +138,11 @@ def as_pattern(line: str) -> str:
     """Return a printed line as a pattern in which each number stands for any number."""
     if line.lstrip().startswith("machine "):
         return r" *machine +excluded: .* run-queue delay.*; CPU .*reference.*"
-    pattern = re.escape(line.removesuffix("…"))
+    pattern = re.escape(line.removesuffix("…").replace("under 0.1 ms", "0.1 ms"))
     pattern = re.sub(r"\\?\d+(\\?\.\d+)?", r"[\\d.]+", pattern)
     pattern = re.sub(r"(,\\ \[\\d\.\]\+\\ ms\\ of\\ noise)", r"(\1)?", pattern)
     pattern = re.sub(r"={3,}", "=+", pattern)
     pattern = re.sub(r"(\\ ){2,}", r"\\ +", pattern)  # the columns of a table
     pattern = pattern.replace(r"\(default\)", rf"\(default\){_SLOWER}")
+    pattern = pattern.replace(r"[\d.]+\ ms", r"(under )?[\d.]+\ ms")
     return pattern + ".*" * line.endswith("…")

@@ -7,7 +7,8 @@ import pytest
 from pytest_nonblocking import accepts
 from pytest_nonblocking import config as settings
 from pytest_nonblocking.model import Limits
-from pytest_nonblocking.options import MARKER_KEYWORDS, OPTIONS, Keywords
+from pytest_nonblocking.options import MARKER_KEYWORDS, OPTIONS, Keywords, ScenarioKeywords
+from pytest_nonblocking.script import SETTINGS_OF_TESTS
 
 
 @pytest.mark.parametrize(
@@ -47,8 +48,9 @@ def test_every_option_has_a_field_and_every_limit_an_option():
     assert {field.name for field in dataclasses.fields(Limits)} < names
 
 
-def test_type_checkers_know_every_keyword_of_the_marker():
+def test_type_checkers_know_every_keyword():
     assert Keywords.__annotations__.keys() == set(MARKER_KEYWORDS)
+    assert ScenarioKeywords.__annotations__.keys() == set(MARKER_KEYWORDS) - set(SETTINGS_OF_TESTS)
 
 
 def test_the_defaults_of_the_limits_are_the_defaults_of_the_options():
