@@ -382,6 +382,13 @@ def test_it_is_not_quiet_while_the_list_of_child_processes_is_old(machine, looke
     assert not looker(after=15).quiet
 
 
+def test_it_is_not_quiet_while_a_child_that_was_active_is_not_looked_at(machine, looker):
+    machine.children = {55: 0}
+    looker()
+    assert looker(child_55=5).quiet
+    assert not looker(after=600).quiet
+
+
 def test_a_thread_that_has_ended_is_let_go(machine, looker):
     machine.add(10, "running")
     machine.add(11, "running")

@@ -37,6 +37,24 @@ class Usage(NamedTuple):
     sleeps: int | None = None
 
 
+class _Delay:
+    """The run-queue delay of a thread of this process, from an open schedstat file."""
+
+    def __init__(self, thread_id: int) -> None:
+        self._file = opened(f"{_TASKS}/{thread_id}/schedstat")
+        self._read = reader()
+
+    def read_ns(self) -> int:
+        """Return the delay so far; raises IndexError or OSError if the thread is gone."""
+        return int(self._read(self._file).split()[1])
+
+    def close(self) -> None:
+        """Close the descriptor; may be called twice."""
+        file, self._file = self._file, -1
+        if file >= 0:
+            os.close(file)
+
+
 class ThreadClock:
     """Exact CPU time and run-queue delay of the calling thread, on Linux.
 
@@ -50,25 +68,18 @@ class ThreadClock:
     worst_ns = 0
 
     def __init__(self, thread_id: int) -> None:
-        self._file = opened(f"{_TASKS}/{thread_id}/schedstat")
+        self._delay = _Delay(thread_id)
         self._cpu_ns = CLOCKS.thread_cpu_ns
-        self._read = reader()
         self._getrusage = resource.getrusage
         self._who = resource.RUSAGE_THREAD
 
     def read(self) -> Usage:
         """Return the usage so far; on the clock's thread only."""
-        return Usage(
-            self._cpu_ns(),
-            int(self._read(self._file).split()[1]),
-            self._getrusage(self._who).ru_nvcsw,
-        )
+        return Usage(self._cpu_ns(), self._delay.read_ns(), self._getrusage(self._who).ru_nvcsw)
 
     def close(self) -> None:
         """Close the descriptor; may be called twice. The clock cannot be read any more."""
-        file, self._file = self._file, -1
-        if file >= 0:
-            os.close(file)
+        self._delay.close()
 
 
 class FallbackThreadClock:
@@ -155,8 +166,7 @@ class RunnableTime:
 
     def __init__(self, thread_id: int) -> None:
         self._thread_id = thread_id
-        self._file = opened(f"{_TASKS}/{thread_id}/schedstat") if has_schedstat() else -1
-        self._read = reader()
+        self._delay = _Delay(thread_id) if has_schedstat() else None
 
     def read_ns(self) -> int:
         """Return the time so far in nanoseconds, without a delay that still goes on.
@@ -164,17 +174,15 @@ class RunnableTime:
         Of a thread that has ended, or on a system that reports neither, it is 0.
         """
         delay = 0
-        if self._file >= 0:
-            with suppress(OSError):
-                fields = self._read(self._file).split()
-                delay = int(fields[1]) if len(fields) > 1 else 0
+        if self._delay is not None:
+            with suppress(IndexError, OSError):
+                delay = self._delay.read_ns()
         return cpu_of_other_thread(self._thread_id) + delay
 
     def close(self) -> None:
         """Close the descriptor; may be called twice."""
-        file, self._file = self._file, -1
-        if file >= 0:
-            os.close(file)
+        if self._delay is not None:
+            self._delay.close()
 
 
 def cpu_of_process(pid: int) -> int:
