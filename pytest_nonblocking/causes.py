@@ -121,6 +121,8 @@ QUEUE_FIXES = {
     "limiter": "raise the limiter's total_tokens to the concurrency you serve",
     "queue": "let more workers serve the queue, or put more entries into the pool",
     "connections": "enlarge the connection pool or hold a connection for a shorter time",
+    "rate": "raise the limiter's rate to what you serve",
+    "processes": "raise the process pool's max_workers, up to the number of cores",
 }
 """How each kind of queue gets shorter."""
 ONE_THREAD_FIX = (

@@ -10,7 +10,7 @@ from ..model import FOR_THREADS, Cause, Evidence, Frame, Pool, Run, Sample, Stac
 
 QUEUES = ("asyncio.locks", "asyncio.queues", "anyio._backends", "anyio._core._sync", "trio._sync")
 """Modules in which a task waits for a lock or in a queue."""
-QueueKind = Literal["lock", "semaphore", "limiter", "queue", "connections"]
+QueueKind = Literal["lock", "semaphore", "limiter", "queue", "connections", "rate", "processes"]
 _KINDS: dict[str, QueueKind] = {
     "Lock": "lock",
     "Semaphore": "semaphore",
@@ -30,6 +30,8 @@ _CONNECTION_POOLS = (
     "httpcore._async.connection_pool",
     "aiohttp.connector",
 )
+_RATE_LIMITERS = ("aiolimiter", "asynciolimiter", "pyrate_limiter")
+_TO_EXECUTOR = "run_in_executor"
 _TRAPS = "trio._core."
 _PASS_ON = ("anyio.from_thread", "anyio.streams", "starlette.middleware", "asgiref")
 _SERVES = ("pytest_nonblocking.", "uvicorn.", "hypercorn.")
@@ -90,6 +92,8 @@ def kind_of_queue(stack: Stack) -> QueueKind | None:
     """
     if any(frame.module.startswith(_CONNECTION_POOLS) for frame in stack):
         return "connections"
+    if any(frame.module.startswith(_RATE_LIMITERS) for frame in stack):
+        return "rate"
     kind: QueueKind | None = None
     for frame in above_traps(stack):
         if not frame.module.startswith(QUEUES):
@@ -98,6 +102,14 @@ def kind_of_queue(stack: Stack) -> QueueKind | None:
         named = (kind for name, kind in _KINDS.items() if name in frame.function.partition(".")[0])
         kind = kind or next(named, None)
     return kind
+
+
+def waits_for_processes(code: str, runs: Iterable[Run]) -> bool:
+    """Return whether tasks at ``code`` wait for a process pool: child processes compute for them.
+
+    Such a task waits for a future, which has no frame; of thread pools, the queue is known.
+    """
+    return _TO_EXECUTOR in code and any(run.budget.child_cpu > 0 for run in runs)
 
 
 def waits_in_a_queue(stack: Stack) -> bool:

@@ -15,6 +15,7 @@ from ..analysis.queues import (
     kind_of_queue,
     pool_waited_for,
     threads_wait_for_threads,
+    waits_for_processes,
 )
 from ..analysis.user_code import is_framework, is_user_code, package_of
 from ..analysis.verdict import is_blind, machine_share, share_taken
@@ -66,7 +67,10 @@ def _queue_at(culprit: Culprit | None, evidence: Evidence) -> QueueKind | None:
         if any((frame.file, frame.line) == place for frame in waiters.stack)
     ]
     longest = max(waits, key=lambda waiters: waiters.waited, default=None)
-    return None if longest is None else kind_of_queue(longest.stack)
+    kind = None if longest is None else kind_of_queue(longest.stack)
+    if kind is None and waits_for_processes(culprit.code, evidence.bursts):
+        return "processes"
+    return kind
 
 
 def _awaited(culprit: Culprit | None, loop: str) -> str | None:

@@ -128,6 +128,7 @@ def test_each_kind_of_pool_is_enlarged_in_its_own_way(name, instead):
           ("asyncio.locks", "Condition.wait")], "enlarge the connection pool"),
         ([("sqlalchemy.ext.asyncio.session", "AsyncSession.execute"),
           ("asyncio.queues", "Queue.get")], "enlarge the connection pool"),
+        ([("aiolimiter.leakybucket", "AsyncLimiter.acquire")], "raise the limiter's rate"),
         ([("asyncio.locks", "Event.wait")], "hold the lock for a shorter time, enlarge the pool"),
     ],
 )  # fmt: skip
@@ -138,6 +139,14 @@ def test_each_kind_of_queue_gets_shorter_in_its_own_way(below, instead):
     fix = fix_for("serialised-wait", CULPRIT, evidence(waiters=(other, waits)))
     assert instead in fix.partition(", or accept")[0]
     assert fix.endswith(', or accept the queue with allow="serialised-wait"')
+
+
+@pytest.mark.parametrize(("used", "fix"), [(0.3, "max_workers"), (0.0, "enlarge the pool")])
+def test_a_process_pool_gets_more_workers(used, fix):
+    culprit = replace(CULPRIT, code="await loop.run_in_executor(pool, compute)")
+    (run,) = evidence(waiters=(Waiters((replace(HANDLER, line=CULPRIT.line),), 7, 0.5),)).bursts
+    seen = Evidence(bursts=(replace(run, budget=Budget(child_cpu=used)),))
+    assert fix in fix_for("serialised-wait", culprit, seen)
 
 
 def test_the_one_thread_of_asgiref_is_no_pool_to_enlarge():
