@@ -200,12 +200,15 @@ class Looks:
 
     ``saturated`` is the time in which at least as many threads as cores were runnable without the
     GIL, and ``maybe_saturated`` the same counting the holder of the GIL. ``free`` is the number of
-    threads runnable without the GIL, capped at the number of cores, integrated over time. ``held``
-    is the time in which a thread other than the loop's held the GIL, and ``maybe_held`` that in
-    which one may have. ``active`` is the time in which at least one thread or process was runnable
-    or wanted the GIL, and ``quiet`` that in which nothing was, neither the loop's thread nor the
-    test's clients. ``late`` is the run-queue delay of the watchdog itself. Without thread states,
-    ``states`` is False and only ``held``, ``maybe_held`` and ``late`` are meaningful.
+    threads runnable without the GIL, capped at the number of cores, integrated over time. ``used``
+    is the CPU time of other threads, and ``used_alone`` the part of it in which one computed
+    without the GIL while a core was free: between two looks that found fewer than cores and none
+    that wanted the GIL. ``held`` is the time in which a thread other than the loop's held the GIL,
+    and ``maybe_held`` that in which one may have. ``active`` is the time in which at least one
+    thread or process was runnable or wanted the GIL, and ``quiet`` that in which nothing was,
+    neither the loop's thread nor the test's clients. ``late`` is the run-queue delay of the
+    watchdog itself. Without thread states, ``states`` is False and only ``held``, ``maybe_held``
+    and ``late`` are meaningful.
     """
 
     count: int = 0
@@ -213,6 +216,8 @@ class Looks:
     saturated: float = 0.0
     maybe_saturated: float = 0.0
     free: float = 0.0
+    used: float = 0.0
+    used_alone: float = 0.0
     active: float = 0.0
     quiet: float = 0.0
     held: float = 0.0
@@ -232,6 +237,8 @@ class Looks:
             self.saturated - before.saturated,
             self.maybe_saturated - before.maybe_saturated,
             self.free - before.free,
+            self.used - before.used,
+            self.used_alone - before.used_alone,
             self.active - before.active,
             self.quiet - before.quiet,
             self.held - before.held,
@@ -251,6 +258,8 @@ class Looks:
             self.saturated + other.saturated,
             self.maybe_saturated + other.maybe_saturated,
             self.free + other.free,
+            self.used + other.used,
+            self.used_alone + other.used_alone,
             self.active + other.active,
             self.quiet + other.quiet,
             self.held + other.held,

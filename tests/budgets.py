@@ -74,6 +74,7 @@ def looks(
     free=0.0,
     active=0.0,
     quiet=0.0,
+    alone=0.0,
     held=0.0,
     tried=None,
     late=0.0,
@@ -83,8 +84,8 @@ def looks(
 
     ``full`` and ``maybe`` are the shares of it in which all cores were wanted, certainly and
     perhaps, ``active`` that in which any thread was runnable and ``quiet`` that in which certainly
-    none was; ``free`` is how many ran without the GIL on average, ``held`` the share of ``tried``
-    in which the GIL was held.
+    none was; ``free`` is how many ran without the GIL on average, ``alone`` the share of their CPU
+    time in which a core was free, ``held`` the share of ``tried`` in which the GIL was held.
     """
     tried = watched if tried is None else tried
     count = max(1, int(watched / 2.5))
@@ -94,6 +95,8 @@ def looks(
         saturated=watched * full * MS,
         maybe_saturated=watched * (full if maybe is None else maybe) * MS,
         free=watched * max(free, CORES * full) * MS,
+        used=1.0,
+        used_alone=alone,
         active=watched * active * MS,
         quiet=watched * quiet * MS,
         held=tried * held * MS,

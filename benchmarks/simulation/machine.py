@@ -180,6 +180,8 @@ class SimulatedMachine:
             saturated=budget.idle * full,
             maybe_saturated=budget.idle * max(full, 0.1 * python),
             free=budget.idle * (CORES * full if full else one),
+            used=budget.other_cpu,
+            used_alone=budget.other_cpu * 0.9 if free and not full else 0.0,
             active=active,
             quiet=(budget.idle - active) * _LOOK_EVERY / (_LOOK_EVERY + self._noise.delay),
             held=watched * held,

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from ..model import Calibration, Looks, Run
 from .growth import Growth, pace_of, pace_spread
 from .intervals import Bounds, share_between
-from .tolerances import FREELY_HELD, PART_OF_A_CORE
+from .tolerances import FREELY_HELD, PART_OF_A_CORE, ROUND
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +76,9 @@ def _seen(run: Run, growth: Growth, looks: Looks, calibration: Calibration) -> _
     _, upper = share_between(looks.maybe_saturated, looks.watched, looks.count)
     _, free = share_between(looks.free, cores * looks.watched, looks.count)
     idle = run.budget.idle
-    worked = max(0.0, growth.idle_cpu - cores * upper * idle / (run.concurrency - 1))
+    alone, _ = share_between(looks.used_alone, looks.used, int(looks.watched / ROUND))
+    worked = growth.idle_cpu - cores * upper * idle / (run.concurrency - 1)
+    worked = max(0.0, worked, growth.idle_cpu * alone)
     worked /= pace_of(run, calibration) * (1 + pace_spread(run))
     gil = growth.idle_cpu - cores * free * idle / (run.concurrency - 1)
     return _Seen(lower, upper, worked, gil)

@@ -114,6 +114,7 @@ class Watchdog:
         self._stop.acquire()
         self._thread = HelperThread("watchdog", self._run)
         self._looks = Looks()
+        self._has_core = False
         self._turn = 0
         self.thread_samples: list[Sample] = []
 
@@ -247,9 +248,14 @@ class Watchdog:
         before, cores = self._looks, self._cores
         full = count.free >= cores
         maybe = full or (count.free > 0 and count.free + (count.wanting > 0) >= cores)
+        has_core, self._has_core = self._has_core, count.free < cores and count.wanting == 0
+        is_alone = has_core and self._has_core and count.free > 0
+        used = count.used_ns / 1e9
         self._looks = replace(
             before,
             count=before.count + 1,
+            used=before.used + used,
+            used_alone=before.used_alone + used * is_alone,
             watched=before.watched + stands,
             saturated=before.saturated + full * stands,
             maybe_saturated=before.maybe_saturated + maybe * stands,

@@ -291,7 +291,8 @@ def test_a_look_knows_whether_any_other_thread_has_run_since_the_one_before(mach
     machine.add(10, "blocked")
     looker()
     assert not looker(thread_1=5, thread_2=5).ran
-    assert looker(thread_10=0.02).ran
+    seen = looker(thread_10=0.02)
+    assert (seen.ran, seen.used_ns) == (True, 20_000)
     assert not looker().ran
 
 

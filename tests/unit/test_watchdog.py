@@ -194,6 +194,25 @@ def test_a_look_stands_for_no_time_before_the_loop_went_to_sleep(watchdog, watch
     assert looked(watchdog, Around()).watched * 1e3 == pytest.approx(3)
 
 
+@pytest.mark.parametrize(
+    ("first", "second", "alone"),
+    [
+        ({"free": 1}, {"free": 1}, 7),
+        ({}, {"free": 1}, 7),
+        ({"free": 1}, {}, 0),  # who used it may have had the GIL
+        ({"free": 2}, {"free": 1}, 0),  # both cores were in use
+        ({"free": 1}, {"free": 2}, 0),
+        ({"wanting": 1}, {"free": 1}, 0),
+        ({"free": 1}, {"free": 1, "wanting": 1}, 0),
+    ],
+)
+def test_cpu_that_a_thread_used_while_a_core_was_free(watched, first, second, alone):
+    watchdog = Watchdog(watched, 0.001, cores=2)
+    looked(watchdog, Around(used_ns=5 * MS, **first))
+    looks = looked(watchdog, Around(used_ns=7 * MS, **second))
+    assert (looks.used * 1e3, looks.used_alone * 1e3) == pytest.approx((12, alone))
+
+
 def test_a_thread_in_a_system_call_may_wait_for_another_process(watchdog):
     assert looked(watchdog, Around(blocked=True)).external == 1
     assert looked(watchdog, Around()).external == 1  # and this one does not
@@ -212,11 +231,16 @@ def test_a_thread_that_waits_for_a_core_is_runnable(monkeypatch):
     assert clock.RunnableTime(1).read_ns() == 800
 
 
+@pytest.mark.skipif(not DESCRIPTORS.exists(), reason="there is no clock of other threads")
 def test_a_thread_that_has_ended_was_never_runnable():
-    thread = threading.Thread(target=lambda: None)
+    over = threading.Event()
+    thread = threading.Thread(target=over.wait)
     thread.start()
     runnable = clock.RunnableTime(thread.native_id)
-    thread.join()
+    assert runnable.read_ns() > 0
+    over.set()
+    while thread.native_id in clock.thread_ids():
+        time.sleep(0.001)
     assert runnable.read_ns() == 0
     runnable.close()
     runnable.close()

@@ -42,7 +42,8 @@ class Count(NamedTuple):
 
     ``blocked`` is whether a thread waits in a system call. ``quiet`` is whether nothing is
     runnable: no thread that was ever active, no client of the test, no child process. ``ran`` is
-    False if no other thread has used the CPU since the look before.
+    False if no other thread has used the CPU since the look before; ``used_ns`` is how much they
+    have used.
     """
 
     free: int
@@ -50,6 +51,7 @@ class Count(NamedTuple):
     blocked: bool = False
     quiet: bool = False
     ran: bool = True
+    used_ns: int = 0
 
 
 class Excluded(NamedTuple):
@@ -94,12 +96,13 @@ class Crowd:
             self._search(has_children)
             ended = CLOCKS.wall_ns()
             self._search_at = ended + max(_SEARCH_EVERY_NS, _DUTY * (ended - now))
-        ran = self._ran(has_children)
+        used = self._used_by_others()
+        ran = used is None or used > _NONE_NS or has_children
         free = wanting = 0
         for key in self._workers:
             free += is_runnable(key)
             if free >= cores:
-                return Count(free, wanting, ran=ran)
+                return Count(free, wanting, ran=ran, used_ns=used or 0)
         blocked = False
         for tid in self._active:
             state = self._witness.state(tid)
@@ -109,15 +112,13 @@ class Crowd:
             if free >= cores:
                 break
         quiet = not (free or wanting) and self._knows_all(has_children) and not self._others_run()
-        return Count(free, wanting, blocked, quiet, ran)
+        return Count(free, wanting, blocked, quiet, ran, used or 0)
 
-    def _ran(self, has_children: bool) -> bool:
-        """Return whether another thread, or a child process, may have run since the last time."""
-        others, before = self._cpu_of_others(), self._others_cpu_at_look
-        self._others_cpu_at_look = others
-        if others is None or before is None or has_children:
-            return True
-        return others - before > _NONE_NS
+    def _used_by_others(self) -> int | None:
+        """Return the CPU time that other threads have used since the last time, None if unknown."""
+        now, before = self._cpu_of_others(), self._others_cpu_at_look
+        self._others_cpu_at_look = now
+        return None if now is None or before is None else max(0, now - before)
 
     def _knows_all(self, has_children: bool) -> bool:
         """Return whether a look misses no thread or child process that may be runnable."""

@@ -215,6 +215,16 @@ def test_a_wait_while_nothing_could_run_is_a_queue_however_late_the_threads_are(
     assert (500 * 0.7 - 20) / 49 < low < (500 * 0.9 - 20) / 49
 
 
+def test_work_behind_a_lock_takes_its_time_on_any_machine():
+    # A thread computes for 20 ms at a time, and waits for 40 ms for a core; so do others.
+    busy = {"other_delay": 50 * 60, "first": 60}
+    one = run(cpu=0.5, idle=60, other_cpu=20, idle_cpu=20, other_delay=40)
+    seen = {"full": 0.05, "maybe": 0.15, "free": 1.0}
+    assert wait(threads(50, 3000, 1000, looks=looks(3000, **seen), **busy), one)[0] == 0
+    low, _, _ = wait(threads(50, 3000, 1000, looks=looks(3000, alone=0.95, **seen), **busy), one)
+    assert 12 < low < 20
+
+
 def test_what_one_request_waits_for_is_no_queue_of_a_burst():
     burst = threads(50, 500, 20, looks=looks(500, quiet=0.9), **STARVED)
     assert wait(burst, run(cpu=0.5, idle=450))[0] == 0
