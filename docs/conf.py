@@ -22,5 +22,5 @@ autodoc_member_order = "bysource"
 nitpicky = True
 # Types of the standard library and of results, which have no page of their own.
 nitpick_ignore_regex = [
-    ("py:class", r"(collections\.abc|contextlib|pytest_nonblocking\.model)\..*|Before|.*\._Hook"),
+    ("py:class", r"(collections\.abc|contextlib|pytest_nonblocking\.(model|options))\..*|Before|.*\._Hook"),
 ]

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
 from .load.burst import Body, set_up
 from .model import Outcome
+from .options import Keywords
 from .runner import TestRun
 
-if TYPE_CHECKING:
+if sys.version_info >= (3, 11):
+    from typing import Unpack
+else:
     from typing_extensions import Unpack
-
-    from .options import Keywords
 
 _Hook = TypeVar("_Hook", bound=Callable[[], object])
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, nullcontext
 from contextvars import ContextVar
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import anyio
 import pytest
@@ -22,14 +23,15 @@ from .load.burst import Body, BodyFailedError
 from .load.gathering import gather, only_in_a_burst
 from .load.guarded import guard_of
 from .model import Outcome
+from .options import ScenarioKeywords
 from .outcomes import Subject, limits_of, place_of
 from .reporting.places import relative
 from .sentinel import Sentinel
 
-if TYPE_CHECKING:
+if sys.version_info >= (3, 11):
+    from typing import Unpack
+else:
     from typing_extensions import Unpack
-
-    from .options import ScenarioKeywords
 
 SETTINGS_OF_TESTS = ("mode", "transport", "app", "inconclusive")
 """Settings of tests, which have no effect here."""
