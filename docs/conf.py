@@ -20,7 +20,8 @@ myst_heading_anchors = 4  # links to headings work here as they do on the reposi
 autodoc_typehints = "description"
 autodoc_member_order = "bysource"
 nitpicky = True
-# Types of the standard library and of results, which have no page of their own.
+# Types of the standard library, of results and of keywords, which have no page of their own.
+_OURS = r"pytest_nonblocking\.(model|options)"
 nitpick_ignore_regex = [
-    ("py:class", r"(collections\.abc|contextlib|pytest_nonblocking\.(model|options))\..*|Before|.*\._Hook"),
+    ("py:class", rf"(collections\.abc|contextlib|{_OURS})\..*|Before|.*\._Hook"),
 ]
