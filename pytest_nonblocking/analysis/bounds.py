@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 from ..model import Calibration, Cause, Evidence, Limits, Looks, Pool, Run, Sample
 from .growth import Growth, growth_of, pace_of, pace_spread
-from .idle_time import Idle, divided_idle, gil_bottleneck
+from .idle_time import Idle, divided_idle, gil_bottleneck, least_share
 from .intervals import Bounds, share_between
 from .tolerances import (
     CPU_SPREAD,
@@ -23,7 +23,6 @@ from .tolerances import (
     RESIDUAL_SECONDS,
     RESIDUAL_SHARE,
     RESOLUTION,
-    ROUND,
     SERVER_WAKEUPS,
 )
 
@@ -376,11 +375,9 @@ def _wait(
     perhaps_gil = min(left, idle.gil.upper - idle.gil.lower)
     seen = min(unexplained(idle.cores_upper, alone), growth.middle_idle)
     proved = max(seen - noise, min(seen, idle.worked))
-    in_quiet = max(
-        0.0, (burst.budget.idle * _quiet(burst, looks) - alone) / (burst.concurrency - 1)
-    )
-    in_quiet = min(seen - idle.gil.lower, in_quiet) - elsewhere
-    lower = max(proved - idle.gil.lower - perhaps_gil, in_quiet)
+    quiet = burst.budget.idle * least_share("quiet", "watched", burst, looks)
+    in_quiet = min(seen - idle.gil.lower, (quiet - alone) / (burst.concurrency - 1))
+    lower = max(proved - idle.gil.lower - perhaps_gil, in_quiet - elsewhere)
     between = unexplained((idle.cores_lower + idle.cores_upper) / 2, alone)
     upper = unexplained(idle.cores_lower, least) - idle.gil.lower
     hidden = (growth.descheduled + growth.own) * burst.queued * (1 - idle.cores_lower)
@@ -389,18 +386,6 @@ def _wait(
         max(0.0, lower, min(between - idle.gil.estimate, upper)),
         max(0.0, lower, upper + hidden),
     )
-
-
-def _quiet(burst: Run, looks: Looks) -> float:
-    """Return the lower bound of the share of the idle time in which nothing was runnable.
-
-    ``looks`` are those of all bursts at its level; ``burst`` may have been the busiest of them.
-    """
-    if not looks.states:
-        return 0.0
-    quiet, _ = share_between(looks.quiet, looks.watched, int(looks.watched / ROUND))
-    own = burst.looks.quiet / burst.looks.watched if burst.looks.watched > 0 else 0.0
-    return min(quiet, own)
 
 
 def _due_to_few_cores(pool: Pool | None, alone: Bounds) -> float:

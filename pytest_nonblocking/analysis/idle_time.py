@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from ..model import Calibration, Looks, Run
 from .growth import Growth, pace_of, pace_spread
@@ -76,12 +76,27 @@ def _seen(run: Run, growth: Growth, looks: Looks, calibration: Calibration) -> _
     _, upper = share_between(looks.maybe_saturated, looks.watched, looks.count)
     _, free = share_between(looks.free, cores * looks.watched, looks.count)
     idle = run.budget.idle
-    alone, _ = share_between(looks.used_alone, looks.used, int(looks.watched / ROUND))
+    alone = least_share("used_alone", "used", run, looks)
     worked = growth.idle_cpu - cores * upper * idle / (run.concurrency - 1)
     worked = max(0.0, worked, growth.idle_cpu * alone)
     worked /= pace_of(run, calibration) * (1 + pace_spread(run))
     gil = growth.idle_cpu - cores * free * idle / (run.concurrency - 1)
     return _Seen(lower, upper, worked, gil)
+
+
+def least_share(
+    part: Literal["quiet", "used_alone"], whole: Literal["watched", "used"], run: Run, looks: Looks
+) -> float:
+    """Return the lower bound of a share of what the looks stand for, from 0 to 1.
+
+    ``looks`` are those of all bursts at the level of ``run``, which may have been the busiest.
+    """
+    if not looks.states:
+        return 0.0
+    count = int(looks.watched / ROUND)
+    least, _ = share_between(getattr(looks, part), getattr(looks, whole), count)
+    of = getattr(run.looks, whole)
+    return min(least, getattr(run.looks, part) / of) if of > 0 else 0.0
 
 
 def _gil_while_idle(

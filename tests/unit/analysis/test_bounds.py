@@ -223,6 +223,9 @@ def test_work_behind_a_lock_takes_its_time_on_any_machine():
     assert wait(threads(50, 3000, 1000, looks=looks(3000, **seen), **busy), one)[0] == 0
     low, _, _ = wait(threads(50, 3000, 1000, looks=looks(3000, alone=0.95, **seen), **busy), one)
     assert 12 < low < 20
+    full = threads(50, 3000, 1000, looks=looks(3000, **seen), **busy)
+    calm = replace(full, looks=looks(3000, alone=0.95, **seen))
+    assert wait(full, one, others=[calm] * 4)[0] == 0  # the calm of other bursts is not its own
 
 
 def test_what_one_request_waits_for_is_no_queue_of_a_burst():
