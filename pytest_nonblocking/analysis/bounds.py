@@ -192,10 +192,13 @@ def excess_of(
     cpu_excess, gil_excess = _beyond(allowance, cpu, gil)
     wait = _wait(burst, singles, growth, idle, looks, _left(allowance, cpu, gil))
     wait_cause, pool = waits_for
+    # What nobody saw is as likely a wait for the GIL as others hold it: its holder may itself wait
+    # for a core, and then uses no CPU.
+    likely_gil = bottleneck * growth.unwitnessed
     parts: dict[Cause, Bounds] = {
         "cpu-on-loop": cpu_excess,
-        "blocking-call": _blocked(burst, growth, looks),
-        "gil-contention": gil_excess,
+        "blocking-call": _shifted(_blocked(burst, growth, looks), -likely_gil),
+        "gil-contention": _shifted(gil_excess, likely_gil),
         wait_cause: _less(wait, _due_to_few_cores(pool, alone)),
     }
     return Excess(
@@ -386,6 +389,11 @@ def _wait(
         max(0.0, lower, min(between - idle.gil.estimate, upper)),
         max(0.0, lower, upper + hidden),
     )
+
+
+def _shifted(bounds: Bounds, by: float) -> Bounds:
+    """Return ``bounds`` with another estimate between them."""
+    return Bounds(bounds.lower, bounds.estimate + by, bounds.upper).in_order()
 
 
 def _due_to_few_cores(pool: Pool | None, alone: Bounds) -> float:

@@ -363,6 +363,15 @@ def test_where_the_state_of_threads_is_unknown_the_watching_threads_own_wait_tel
     assert gil(free, WORK)[0] == 0
 
 
+def test_what_nobody_saw_is_a_wait_for_the_gil_as_far_as_others_held_it():
+    burst = run(8, cpu=4, blocked=40, unwitnessed=40, idle=200, first=20, looks=looks(200, held=1))
+    low, likely, high = part(ASYNC, burst, "blocking-call")
+    assert (low, high) == pytest.approx((0, 40 / 7))
+    assert likely < high / 2
+    free = replace(burst, looks=looks(200))
+    assert part(ASYNC, free, "blocking-call") == pytest.approx((0, 40 / 7, 40 / 7))
+
+
 def test_python_in_a_thread_after_the_response_holds_up_the_next_request():
     after = budget(idle=1000, idle_cpu=1000)
     burst = run(50, idle=20, after=after, after_looks=looks(1000, held=0.98, free=0.02))
