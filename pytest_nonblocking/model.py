@@ -6,7 +6,7 @@ unit.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, Literal
 
 Verdict = Literal["pass", "fail", "inconclusive", "not-measured"]
@@ -231,45 +231,16 @@ class Looks:
 
     def since(self, before: Looks) -> Looks:
         """Return the difference to an earlier total."""
-        return Looks(
-            self.count - before.count,
-            self.watched - before.watched,
-            self.saturated - before.saturated,
-            self.maybe_saturated - before.maybe_saturated,
-            self.free - before.free,
-            self.used - before.used,
-            self.used_alone - before.used_alone,
-            self.active - before.active,
-            self.quiet - before.quiet,
-            self.held - before.held,
-            self.maybe_held - before.maybe_held,
-            self.tried - before.tried,
-            self.wakes - before.wakes,
-            self.late - before.late,
-            self.external - before.external,
-            self.states,
-        )
+        sums = {name: getattr(self, name) - getattr(before, name) for name in _TOTALS_OF_LOOKS}
+        return Looks(**sums, states=self.states)
 
     def plus(self, other: Looks) -> Looks:
         """Return the sum of both."""
-        return Looks(
-            self.count + other.count,
-            self.watched + other.watched,
-            self.saturated + other.saturated,
-            self.maybe_saturated + other.maybe_saturated,
-            self.free + other.free,
-            self.used + other.used,
-            self.used_alone + other.used_alone,
-            self.active + other.active,
-            self.quiet + other.quiet,
-            self.held + other.held,
-            self.maybe_held + other.maybe_held,
-            self.tried + other.tried,
-            self.wakes + other.wakes,
-            self.late + other.late,
-            self.external + other.external,
-            other.states,
-        )
+        sums = {name: getattr(self, name) + getattr(other, name) for name in _TOTALS_OF_LOOKS}
+        return Looks(**sums, states=other.states)
+
+
+_TOTALS_OF_LOOKS = tuple(field.name for field in fields(Looks) if field.name != "states")
 
 
 @dataclass(frozen=True, slots=True)

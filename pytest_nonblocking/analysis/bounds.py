@@ -195,10 +195,11 @@ def excess_of(
     # What nobody saw is as likely a wait for the GIL as others hold it: its holder may itself wait
     # for a core, and then uses no CPU.
     likely_gil = bottleneck * growth.unwitnessed
+    more_likely, less_likely = Bounds(0.0, likely_gil, 0.0), Bounds(0.0, -likely_gil, 0.0)
     parts: dict[Cause, Bounds] = {
         "cpu-on-loop": cpu_excess,
-        "blocking-call": _shifted(_blocked(burst, growth, looks), -likely_gil),
-        "gil-contention": _shifted(gil_excess, likely_gil),
+        "blocking-call": _blocked(burst, growth, looks) + less_likely,
+        "gil-contention": gil_excess + more_likely,
         wait_cause: _less(wait, _due_to_few_cores(pool, alone)),
     }
     return Excess(
@@ -389,11 +390,6 @@ def _wait(
         max(0.0, lower, min(between - idle.gil.estimate, upper)),
         max(0.0, lower, upper + hidden),
     )
-
-
-def _shifted(bounds: Bounds, by: float) -> Bounds:
-    """Return ``bounds`` with another estimate between them."""
-    return Bounds(bounds.lower, bounds.estimate + by, bounds.upper).in_order()
 
 
 def _due_to_few_cores(pool: Pool | None, alone: Bounds) -> float:

@@ -141,7 +141,6 @@ def as_pattern(line: str) -> str:
     pattern = re.escape(line.removesuffix("…").replace("under 0.1 ms", "0.1 ms"))
     pattern = re.sub(r"\\?\d+(\\?\.\d+)?", r"[\\d.]+", pattern)
     pattern = re.sub(r"(,\\ \[\\d\.\]\+\\ ms\\ of\\ noise)", r"(\1)?", pattern)
-    pattern = re.sub(r";\\ not\\ counted.*", "(; not counted.*)?", pattern)
     pattern = re.sub(r"={3,}", "=+", pattern)
     pattern = re.sub(r"(\\ ){2,}", r"\\ +", pattern)  # the columns of a table
     pattern = pattern.replace(r"\(default\)", rf"\(default\){_SLOWER}")

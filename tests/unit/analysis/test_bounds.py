@@ -372,6 +372,13 @@ def test_what_nobody_saw_is_a_wait_for_the_gil_as_far_as_others_held_it():
     assert part(ASYNC, free, "blocking-call") == pytest.approx((0, 40 / 7, 40 / 7))
 
 
+def test_while_others_may_have_held_the_gil_less_of_a_wait_is_a_queue():
+    seen = looks(1000, free=1.0)
+    certain = wait(threads(50, 1000, 200, looks=seen), WORK)[0]
+    perhaps = replace(seen, maybe_held=seen.tried)
+    assert wait(threads(50, 1000, 200, looks=perhaps), WORK)[0] < certain - 2
+
+
 def test_python_in_a_thread_after_the_response_holds_up_the_next_request():
     after = budget(idle=1000, idle_cpu=1000)
     burst = run(50, idle=20, after=after, after_looks=looks(1000, held=0.98, free=0.02))
