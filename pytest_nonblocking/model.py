@@ -205,7 +205,8 @@ class Looks:
     without the GIL while a core was free: between two looks that found fewer than cores and none
     that wanted the GIL. ``held`` is the time in which a thread other than the loop's held the GIL,
     and ``maybe_held`` that in which one may have. ``active`` is the time in which at least one
-    thread or process was runnable or wanted the GIL, and ``quiet`` that in which nothing was,
+    thread or process was runnable or wanted the GIL, ``several`` that in which two or more could
+    run at once if there were cores for them, and ``quiet`` that in which nothing was runnable,
     neither the loop's thread nor the test's clients. ``late`` is the run-queue delay of the
     watchdog itself. Without thread states, ``states`` is False and only ``held``, ``maybe_held``
     and ``late`` are meaningful.
@@ -219,6 +220,7 @@ class Looks:
     used: float = 0.0
     used_alone: float = 0.0
     active: float = 0.0
+    several: float = 0.0
     quiet: float = 0.0
     held: float = 0.0
     maybe_held: float = 0.0

@@ -73,6 +73,7 @@ def looks(
     maybe=None,
     free=0.0,
     active=0.0,
+    several=None,
     quiet=0.0,
     alone=0.0,
     held=0.0,
@@ -83,21 +84,25 @@ def looks(
     """Looks every 2.5 ms over ``watched`` milliseconds of idle time.
 
     ``full`` and ``maybe`` are the shares of it in which all cores were wanted, certainly and
-    perhaps, ``active`` that in which any thread was runnable and ``quiet`` that in which certainly
-    none was; ``free`` is how many ran without the GIL on average, ``alone`` the share of their CPU
-    time in which a core was free, ``held`` the share of ``tried`` in which the GIL was held.
+    perhaps, ``active`` that in which any thread was runnable, ``several`` that in which two were,
+    and ``quiet`` that in which certainly none was; ``free`` is how many ran without the GIL on
+    average, ``alone`` the share of their CPU time in which a core was free, ``held`` the share of
+    ``tried`` in which the GIL was held.
     """
     tried = watched if tried is None else tried
+    maybe = full if maybe is None else maybe
+    several = maybe if several is None else several
     count = max(1, int(watched / 2.5))
     return Looks(
         count=count,
         watched=watched * MS,
         saturated=watched * full * MS,
-        maybe_saturated=watched * (full if maybe is None else maybe) * MS,
+        maybe_saturated=watched * maybe * MS,
         free=watched * max(free, CORES * full) * MS,
         used=1.0,
         used_alone=alone,
         active=watched * active * MS,
+        several=watched * several * MS,
         quiet=watched * quiet * MS,
         held=tried * held * MS,
         maybe_held=tried * held * MS,

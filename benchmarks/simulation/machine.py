@@ -183,6 +183,7 @@ class SimulatedMachine:
             used=budget.other_cpu,
             used_alone=budget.other_cpu * 0.9 if free and not full else 0.0,
             active=active,
+            several=budget.idle * max(full, 0.1 * python),
             quiet=(budget.idle - active) * _LOOK_EVERY / (_LOOK_EVERY + self._noise.delay),
             held=watched * held,
             maybe_held=watched * held,

@@ -12,7 +12,14 @@ from dataclasses import dataclass, replace
 
 from ..model import Calibration, Cause, Evidence, Limits, Looks, Pool, Run, Sample
 from .growth import Growth, growth_of, pace_of, pace_spread
-from .idle_time import Idle, divided_idle, gil_bottleneck, least_share
+from .idle_time import (
+    Idle,
+    computed_while_idle,
+    divided_idle,
+    gil_bottleneck,
+    least_share,
+    most_at_once,
+)
 from .intervals import Bounds, share_between
 from .tolerances import (
     CPU_SPREAD,
@@ -42,13 +49,13 @@ def alone_bounds(singles: Sequence[Run], growth: Growth, calibration: Calibratio
 
     Its CPU is divided by the slowdown, like the excess that is compared with it. Worker threads'
     wait for a core is part of the loop's idle time: with busy neighbours, 20 ms of work in a thread
-    took up to 200 ms. The lower bound excludes all of it, the upper bound what is proved.
+    took up to 200 ms. The lower bound leaves out all that may be such a wait, the upper bound
+    what certainly is one.
     """
     taken = [_undisturbed(run, pace_of(run, calibration)) for run in singles]
-    lower = [
-        max(1e-6, whole - min(run.budget.idle, _delay(run)))
-        for whole, run in zip(taken, singles, strict=True)
-    ]
+    certain = zip(singles, _certain_idle(singles, growth, calibration), strict=True)
+    waits = [run.budget.idle - idle for run, idle in certain]
+    lower = [max(1e-6, whole - wait) for whole, wait in zip(taken, waits, strict=True)]
     starved = _starved(singles, growth)
     upper = [max(least, t - s) for least, t, s in zip(lower, taken, starved, strict=True)]
     usual = statistics.median(lower)
@@ -60,12 +67,38 @@ def _delay(run: Run) -> float:
     return run.budget.other_delay + run.budget.child_delay
 
 
+def _requests_share(run: Run, growth: Growth) -> float:
+    """Return the share of the CPU time of threads and child processes that the requests used.
+
+    Threads whose CPU time does not grow with the requests have nothing to do with them.
+    """
+    cpu = run.budget.other_cpu + run.budget.child_cpu
+    return min(1.0, growth.offloaded / cpu) if cpu > 0 else 0.0
+
+
+def _certain_idle(singles: Sequence[Run], growth: Growth, calibration: Calibration) -> list[float]:
+    """Return the seconds for which the loop of each single run is idle on any machine.
+
+    Its threads and child processes compute for their CPU time, as many at once as the looks show;
+    while nothing is runnable, no core is missing. The rest may be their wait for a core.
+    """
+    looks = together(run.looks for run in singles)
+    at_once = most_at_once(looks, calibration)
+    least = []
+    for run in singles:
+        idle, share = run.budget.idle, _requests_share(run, growth)
+        pace = pace_of(run, calibration) * (1 + pace_spread(run))
+        work = computed_while_idle(run, calibration) * share / at_once / pace
+        quiet = idle * least_share("quiet", "watched", run, looks)
+        least.append(max(idle - _delay(run), min(idle, quiet + work)))
+    return least
+
+
 def _starved(singles: Sequence[Run], growth: Growth) -> list[float]:
     """Return the seconds in which certainly no thread of a request got a core and one needed it.
 
     Threads are runnable for a share of the idle time that the looks bound from below, and they run
-    for at most their CPU time: for the rest, the machine gave them no core. Threads whose CPU time
-    does not grow with the requests have nothing to do with them.
+    for at most their CPU time: for the rest, the machine gave them no core.
     """
     looks = together(run.looks for run in singles)
     active, _ = share_between(looks.active, looks.watched, looks.count if looks.states else 0)
@@ -73,9 +106,7 @@ def _starved(singles: Sequence[Run], growth: Growth) -> list[float]:
     for run in singles:
         budget = run.budget
         away = max(0.0, budget.idle * active - budget.idle_cpu - budget.child_cpu)
-        cpu = budget.other_cpu + budget.child_cpu
-        requests = min(1.0, growth.offloaded / cpu) if cpu > 0 else 0.0
-        starved.append(min(_delay(run), away) * requests)
+        starved.append(min(_delay(run), away) * _requests_share(run, growth))
     return starved
 
 
@@ -190,7 +221,7 @@ def excess_of(
     cpu = _spread(growth.paced_cpu, cpu_spread(burst))
     allowance = limits.cpu_allowance * max(1.0, burst.requests / burst.concurrency)
     cpu_excess, gil_excess = _beyond(allowance, cpu, gil)
-    wait = _wait(burst, singles, growth, idle, looks, _left(allowance, cpu, gil))
+    wait = _wait(burst, singles, growth, idle, looks, _left(allowance, cpu, gil), calibration)
     wait_cause, pool = waits_for
     # What nobody saw is as likely a wait for the GIL as others hold it: its holder may itself wait
     # for a core, and then uses no CPU.
@@ -347,7 +378,13 @@ def _left(allowance: float, cpu: Bounds, gil: Bounds) -> float:
 
 
 def _wait(
-    burst: Run, singles: Sequence[Run], growth: Growth, idle: Idle, looks: Looks, left: float
+    burst: Run,
+    singles: Sequence[Run],
+    growth: Growth,
+    idle: Idle,
+    looks: Looks,
+    left: float,
+    calibration: Calibration,
 ) -> Bounds:
     """Return what waiting adds per request while the loop is idle or descheduled.
 
@@ -371,7 +408,7 @@ def _wait(
     noise = growth.delay + elsewhere
     starved = zip(singles, _starved(singles, growth), strict=True)
     alone = statistics.median(run.budget.idle - lost for run, lost in starved)
-    least = statistics.median(max(0.0, run.budget.idle - _delay(run)) for run in singles)
+    least = statistics.median(_certain_idle(singles, growth, calibration))
 
     def unexplained(cores: float, alone: float) -> float:
         return max(0.0, (burst.budget.idle * (1 - cores) - alone) / (burst.concurrency - 1))

@@ -56,15 +56,34 @@ def divided_idle(run: Run, growth: Growth, looks: Looks, calibration: Calibratio
 def _cores_by_cpu(run: Run, calibration: Calibration) -> tuple[float, float]:
     """Bound the share of the idle time in which all cores were in use, from CPU times."""
     budget, cores = run.budget, calibration.cores
-    busy = budget.cpu + budget.gc + budget.own
-    away = budget.blocked + budget.gil + budget.descheduled
-    children = max(0.0, budget.child_cpu - (cores - 1) * busy - cores * away)
-    computed = budget.idle_cpu + children
+    computed = computed_while_idle(run, calibration)
     lower = max(0.0, computed - (math.ceil(cores) - 1) * budget.idle) / budget.idle
     # The bounds of a wait account for workers' run-queue delay. Where it is unknown, they may have
     # had a part of a core only.
     by_all = budget.idle * (cores if calibration.knows_delays else PART_OF_A_CORE)
     return lower, computed / by_all
+
+
+def computed_while_idle(run: Run, calibration: Calibration) -> float:
+    """Return the least CPU seconds that threads and child processes used while the loop was idle.
+
+    While it was not, child processes used at most all cores, or those that it left.
+    """
+    budget, cores = run.budget, calibration.cores
+    busy = budget.cpu + budget.gc + budget.own
+    away = budget.blocked + budget.gil + budget.descheduled
+    return budget.idle_cpu + max(0.0, budget.child_cpu - (cores - 1) * busy - cores * away)
+
+
+def most_at_once(looks: Looks, calibration: Calibration) -> float:
+    """Return how many threads and processes run at once on average while any does, at most."""
+    others = max(0.0, calibration.cores - 1)
+    if not (looks.states and looks.watched > 0):
+        return 1 + others
+    _, several = share_between(
+        looks.several, looks.active, int(looks.count * looks.active / looks.watched)
+    )
+    return 1 + others * several
 
 
 def _seen(run: Run, growth: Growth, looks: Looks, calibration: Calibration) -> _Seen:

@@ -9,8 +9,11 @@ from __future__ import annotations
 import faulthandler
 import gc
 import os
+import threading
 from contextlib import suppress
 from typing import BinaryIO
+
+from .system.clock import thread_ids
 
 
 class LastStacks:
@@ -19,6 +22,8 @@ class LastStacks:
     def __init__(self, descriptor: int | None = None) -> None:
         self._descriptor = descriptor
         self._file: BinaryIO | None = None
+        self.threads: set[int] = set()
+        """The native id of the timer's thread; empty without a timer, or if it is not known."""
 
     def print_after(self, delay: float) -> None:
         """Print the stacks in ``delay`` seconds; replaces an earlier call of this object."""
@@ -29,8 +34,12 @@ class LastStacks:
         # Anything that is wrong with the descriptor or the delay is no reason to fail a test.
         with suppress(OSError, OverflowError, RuntimeError, ValueError):
             file = os.fdopen(self._descriptor, "wb", buffering=0, closefd=False)
+            before = {*thread_ids()}
             faulthandler.dump_traceback_later(delay, file=file)
             self._file = file
+            started = {*thread_ids()} - before - {one.native_id for one in threading.enumerate()}
+            # With more than one, the app has started a thread at the same time.
+            self.threads = started if len(started) == 1 else set()
 
     def announce(self, why: str) -> None:
         """Print ``why`` once, if the stacks will follow or are printed already."""
@@ -43,6 +52,7 @@ class LastStacks:
         if self._is_set:
             faulthandler.cancel_dump_traceback_later()
         self._file = None
+        self.threads = set()
 
     @property
     def _is_set(self) -> bool:

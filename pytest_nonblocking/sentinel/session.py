@@ -375,7 +375,7 @@ class Sentinel:
     def own_threads(self) -> set[int]:
         """Return the native ids of the loop's thread, of the driver's and of our own."""
         own = {self.probe.thread_id, self.watchdog.thread_id, self.alarms.thread_id}
-        return own | {*self.driver.threads()}
+        return own | self.last_stacks.threads | {*self.driver.threads()}
 
     def _not_the_apps(self) -> Excluded:
         return Excluded(self.own_threads(), self._always_busy, {*self.driver.threads()})

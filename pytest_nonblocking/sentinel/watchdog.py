@@ -261,6 +261,7 @@ class Watchdog:
             maybe_saturated=before.maybe_saturated + maybe * stands,
             free=before.free + min(count.free, cores) * stands,
             active=before.active + (count.free + count.wanting > 0) * stands,
+            several=before.several + (count.free + (count.wanting > 0) > 1) * stands,
             quiet=before.quiet + quiet * stands,
             external=before.external + (count.blocked or self._probe.waits_for_files()),
             states=states,

@@ -7,7 +7,8 @@ import time
 
 import pytest
 
-from pytest_nonblocking.sentinel import LastStacks
+from pytest_nonblocking.sentinel import LastStacks, last_stacks
+from pytest_nonblocking.sentinel.system.clock import thread_ids
 
 
 def timers():
@@ -57,6 +58,25 @@ def test_what_is_cancelled_is_not_printed_and_may_be_cancelled_again(written):
     stacks.announce("why not")
     stacks.cancel()
     assert text() == "\nwhy\n"
+
+
+@pytest.mark.skipif(not thread_ids(), reason="threads are not listed here")
+def test_the_thread_of_the_timer_is_known_while_it_is_set(written):
+    stacks, before = LastStacks(written[0]), {*thread_ids()}
+    stacks.print_after(3600)
+    assert len(stacks.threads) == 1
+    assert stacks.threads == {*thread_ids()} - before
+    stacks.cancel()
+    assert stacks.threads == set()
+
+
+def test_a_thread_that_starts_with_the_timer_is_not_taken_for_its_own(written, monkeypatch):
+    listed = iter([[1, 2], [1, 2, 3, 4]])
+    monkeypatch.setattr(last_stacks, "thread_ids", lambda: next(listed))
+    stacks = LastStacks(written[0])
+    stacks.print_after(3600)
+    assert stacks.threads == set()
+    stacks.cancel()
 
 
 def test_a_timer_that_somebody_has_set_is_left_alone(written, tmp_path):

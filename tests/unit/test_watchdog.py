@@ -213,6 +213,20 @@ def test_cpu_that_a_thread_used_while_a_core_was_free(watched, first, second, al
     assert (looks.used * 1e3, looks.used_alone * 1e3) == pytest.approx((12, alone))
 
 
+@pytest.mark.parametrize(
+    ("count", "several"),
+    [
+        ({"free": 1}, 0),
+        ({"wanting": 5}, 0),  # one of them has the GIL
+        ({"free": 1, "wanting": 1}, 8),
+        ({"free": 2}, 8),
+    ],
+)
+def test_the_time_in_which_two_could_run_at_once(watched, count, several):
+    watchdog = Watchdog(watched, 0.001, cores=4)
+    assert looked(watchdog, Around(**count)).several * 1e3 == pytest.approx(several)
+
+
 def test_a_thread_in_a_system_call_may_wait_for_another_process(watchdog):
     assert looked(watchdog, Around(blocked=True)).external == 1
     assert looked(watchdog, Around()).external == 1  # and this one does not

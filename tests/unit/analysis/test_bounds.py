@@ -103,6 +103,32 @@ def test_a_thread_that_gets_no_core_does_not_lengthen_a_lone_request(active, off
     assert alone(starved, offloaded=offloaded) == pytest.approx((20, 20, upper), abs=0.1)
 
 
+@pytest.mark.parametrize(
+    ("seen", "used", "lower"),
+    [
+        (looks(400, active=1.0, several=0.0), 20, 19.0),  # one process at a time
+        (looks(400, active=1.0, several=0.4), 20, 20 / 1.5185),
+        (blind_looks(400), 20, 10),  # two cores at most
+        (looks(400, active=1.0, several=0.0), 10, 9.5),  # half of the CPU time grows with requests
+        (looks(400, active=1.0, several=0.0), 0, 0),
+    ],
+    ids=["one at a time", "partly two", "unknown", "partly by others", "by others"],
+)
+def test_a_lone_request_takes_as_long_as_its_processes_compute(seen, used, lower):
+    starved = run(idle=100, child_cpu=20, child_delay=100, looks=seen)
+    assert alone(starved, offloaded=used, cores=2)[0] == pytest.approx(lower, abs=0.1)
+
+
+def test_on_a_slow_machine_processes_compute_for_longer():
+    starved = run(idle=100, child_cpu=20, child_delay=100, looks=looks(400, active=1.0))
+    assert alone(starved, offloaded=20, factor=2)[0] == pytest.approx(10, abs=0.1)
+
+
+def test_while_nothing_is_runnable_a_lone_request_waits_for_no_core():
+    starved = run(idle=100, other_delay=100, looks=looks(1000, active=0.1, quiet=0.8))
+    assert alone(starved)[0] == pytest.approx(65.8, abs=0.1)
+
+
 def test_pressure_is_a_share_of_the_run():
     assert pressed(run(8, idle=100)) == 0
     assert pressed(run(8, idle=100, pressure=25)) == pytest.approx(0.25)

@@ -89,6 +89,7 @@ def run_of(demand, copies, delay=0.0):
         used=held + hashed + demand.free * copies,
         used_alone=hashed,
         active=idle - demand.wait - hold * (1 - demand.hashes),
+        several=saturated,
         quiet=demand.wait + hold * (1 - demand.hashes),
         held=held,
         maybe_held=held,
@@ -219,6 +220,31 @@ def test_threads_that_wait_for_a_processor_buy_no_pass(demand, delay):
     assume(word_of(quiet) != "pass")
     noisy = evidence(quiet.singles[0], [run_of(demand, TOP, delay)] * 3)
     assert word_of(noisy) != "pass"
+
+
+@law
+@given(ANY, ms(0, 200), ms(0, 200))
+def test_a_lone_request_s_bounds_contain_its_latency_whatever_its_threads_wait_for(
+    demand, away, others
+):
+    # The threads of the request get no core for a part of the idle time; others may for longer.
+    known = evidence_of(demand)
+    alone = known.singles[0]
+    away *= alone.budget.idle_cpu > 0
+    starved = replace(
+        alone,
+        makespan=alone.makespan + away,
+        budget=replace(alone.budget, idle=alone.budget.idle + away, other_delay=away + others),
+        looks=replace(
+            alone.looks,
+            count=int((alone.budget.idle + away) / 0.0025),
+            watched=alone.looks.watched + away,
+            active=alone.looks.active + away,
+        ),
+    )
+    found = excess(replace(known, singles=(starved,) * 3)).alone
+    assert found.lower <= alone.makespan + 1e-6
+    assert found.upper >= alone.makespan - 1e-6
 
 
 # Demand
@@ -435,6 +461,7 @@ INPUTS += [
         "maybe_saturated",
         "free",
         "active",
+        "several",
         "quiet",
         "held",
         "maybe_held",
