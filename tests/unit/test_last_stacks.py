@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from pytest_nonblocking.sentinel import LastStacks, last_stacks
+from pytest_nonblocking.sentinel import LastStacks, Sentinel, last_stacks
 from pytest_nonblocking.sentinel.system.clock import thread_ids
 
 
@@ -68,6 +68,17 @@ def test_the_thread_of_the_timer_is_known_while_it_is_set(written):
     assert stacks.threads == {*thread_ids()} - before
     stacks.cancel()
     assert stacks.threads == set()
+
+
+@pytest.mark.skipif(not thread_ids(), reason="threads are not listed here")
+async def test_the_thread_of_the_timer_is_none_of_the_apps(written):
+    # Its wait for a core counted as the app's: 5 of the 12 ms of a handler that only sleeps.
+    sentinel = Sentinel()
+    sentinel.last_stacks = LastStacks(written[0])
+    with sentinel:
+        before = sentinel.reading().threads.keys()
+        sentinel.last_stacks.print_after(3600)
+        assert sentinel.reading().threads.keys() == before
 
 
 def test_a_thread_that_starts_with_the_timer_is_not_taken_for_its_own(written, monkeypatch):
