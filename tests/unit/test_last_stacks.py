@@ -71,6 +71,7 @@ def test_the_thread_of_the_timer_is_known_while_it_is_set(written):
 
 
 @pytest.mark.skipif(not thread_ids(), reason="threads are not listed here")
+@pytest.mark.asyncio
 async def test_the_thread_of_the_timer_is_none_of_the_apps(written):
     # Its wait for a core counted as the app's: 5 of the 12 ms of a handler that only sleeps.
     sentinel = Sentinel()
