@@ -417,8 +417,9 @@ def _wait(
     seen = min(unexplained(idle.cores_upper, alone), growth.middle_idle)
     proved = max(seen - noise, min(seen, idle.worked))
     quiet = burst.budget.idle * least_share("quiet", "watched", burst, looks)
-    in_quiet = min(seen - idle.gil.lower, (quiet - alone) / (burst.concurrency - 1))
-    lower = max(proved - idle.gil.lower - perhaps_gil, in_quiet - elsewhere)
+    in_quiet = max(0.0, (quiet - alone) / (burst.concurrency - 1))
+    certain = min(seen - idle.gil.lower, in_quiet + idle.worked_freely)
+    lower = max(proved - idle.gil.lower - perhaps_gil, certain - elsewhere)
     between = unexplained((idle.cores_lower + idle.cores_upper) / 2, alone)
     upper = unexplained(idle.cores_lower, least) - idle.gil.lower
     hidden = (growth.descheduled + growth.own) * burst.queued * (1 - idle.cores_lower)

@@ -17,14 +17,16 @@ class Idle:
     """How the idle time of a burst divides between the cores, the GIL and waiting.
 
     ``cores_lower`` and ``cores_upper`` bound the share of it in which all cores were in use.
-    ``gil`` is the part of the GIL and ``worked`` what workers certainly computed while a core was
-    free, both in seconds per additional request.
+    ``gil`` is the part of the GIL, ``worked`` what workers certainly computed while a core was
+    free, and ``worked_freely`` the part of it that certainly needed no GIL, in seconds per
+    additional request.
     """
 
     cores_lower: float
     cores_upper: float
     gil: Bounds
     worked: float
+    worked_freely: float
 
 
 class _Seen(NamedTuple):
@@ -33,6 +35,7 @@ class _Seen(NamedTuple):
     cores_lower: float = 0.0
     cores_upper: float = math.inf
     worked: float = 0.0
+    worked_freely: float = 0.0
     gil: float = 0.0
 
 
@@ -44,13 +47,13 @@ def divided_idle(run: Run, growth: Growth, looks: Looks, calibration: Calibratio
     looks show also holds beside busy neighbours, which keep our threads from running.
     """
     if run.budget.idle <= 0:
-        return Idle(0.0, 1.0, Bounds(0.0, 0.0, 0.0), 0.0)
+        return Idle(0.0, 1.0, Bounds(0.0, 0.0, 0.0), 0.0, 0.0)
     lower, upper = _cores_by_cpu(run, calibration)
     seen = _seen(run, growth, looks, calibration)
     lower = min(1.0, max(lower, seen.cores_lower))
     upper = min(1.0, max(lower, min(upper, seen.cores_upper)))
     gil = _gil_while_idle(run, growth, looks, calibration, seen.gil, growth.idle * (1 - lower))
-    return Idle(lower, upper, gil, seen.worked)
+    return Idle(lower, upper, gil, seen.worked, seen.worked_freely)
 
 
 def _cores_by_cpu(run: Run, calibration: Calibration) -> tuple[float, float]:
@@ -95,12 +98,12 @@ def _seen(run: Run, growth: Growth, looks: Looks, calibration: Calibration) -> _
     _, upper = share_between(looks.maybe_saturated, looks.watched, looks.count)
     _, free = share_between(looks.free, cores * looks.watched, looks.count)
     idle = run.budget.idle
-    alone = least_share("used_alone", "used", run, looks)
-    worked = growth.idle_cpu - cores * upper * idle / (run.concurrency - 1)
-    worked = max(0.0, worked, growth.idle_cpu * alone)
-    worked /= pace_of(run, calibration) * (1 + pace_spread(run))
+    pace = pace_of(run, calibration) * (1 + pace_spread(run))
+    freely = growth.idle_cpu * least_share("used_alone", "used", run, looks) / pace
+    beyond = growth.idle_cpu - cores * upper * idle / (run.concurrency - 1)
+    worked = max(freely, beyond / pace)
     gil = growth.idle_cpu - cores * free * idle / (run.concurrency - 1)
-    return _Seen(lower, upper, worked, gil)
+    return _Seen(lower, upper, worked, freely, gil)
 
 
 def least_share(

@@ -77,6 +77,11 @@ class _Wake(NamedTuple):
         return self.by_process + self.machine_late < _ON_TIME_NS
 
     @property
+    def got_the_gil(self) -> bool:
+        """Whether it did not wait for the GIL: no thread held it when the watchdog woke up."""
+        return self.by_process < _ON_TIME_NS
+
+    @property
     def by_others(self) -> bool:
         """Whether it certainly waited for the GIL while another thread than the loop's held it.
 
@@ -231,7 +236,7 @@ class Watchdog:
         self._tried(stands, held, count.wanting > 0 or (count.ran and wake.by_any))
         # A thread that is runnable stays so until it runs: if none did, a late look shows as much.
         quiet = count.quiet and not is_awake and (wake.is_on_time or not count.ran)
-        self._note(count, stands / 1e9, quiet, crowd is not None)
+        self._note(count, stands / 1e9, wake.got_the_gil, quiet, crowd is not None)
         if held:
             self._sample_threads(witness, stands / 1e9)
 
@@ -244,11 +249,15 @@ class Watchdog:
             tried=before.tried + seconds,
         )
 
-    def _note(self, count: Count, stands: float, quiet: bool, states: bool) -> None:
+    def _note(
+        self, count: Count, stands: float, gil_was_free: bool, quiet: bool, states: bool
+    ) -> None:
         before, cores = self._looks, self._cores
         full = count.free >= cores
         maybe = full or (count.free > 0 and count.free + (count.wanting > 0) >= cores)
-        has_core, self._has_core = self._has_core, count.free < cores and count.wanting == 0
+        # A watchdog that waits for the GIL gets it when a thread goes on without it, and sees that.
+        has_core = count.free < cores and count.wanting == 0 and gil_was_free
+        has_core, self._has_core = self._has_core, has_core
         is_alone = has_core and self._has_core and count.free > 0
         used = count.used_ns / 1e9
         self._looks = replace(

@@ -254,6 +254,15 @@ def test_work_behind_a_lock_takes_its_time_on_any_machine():
     assert wait(full, one, others=[calm] * 4)[0] == 0  # the calm of other bursts is not its own
 
 
+@pytest.mark.parametrize(("held", "quiet", "low"), [(0, 0, 17.9), (0.35, 0, 17.9), (0, 0.5, 42.1)])
+def test_work_without_the_gil_and_quiet_time_add_up_and_are_no_wait_for_the_gil(held, quiet, low):
+    busy = {"other_delay": 50 * 60, "first": 60}
+    one = run(cpu=0.5, idle=60, other_cpu=20, idle_cpu=20, other_delay=40)
+    seen = looks(3000, full=0.05, maybe=0.15, free=1.0, alone=0.95, held=held, quiet=quiet)
+    found, _, _ = wait(threads(50, 3000, 1000, looks=seen, **busy), one)
+    assert found == pytest.approx(low, abs=0.1)
+
+
 def test_what_one_request_waits_for_is_no_queue_of_a_burst():
     burst = threads(50, 500, 20, looks=looks(500, quiet=0.9), **STARVED)
     assert wait(burst, run(cpu=0.5, idle=450))[0] == 0
