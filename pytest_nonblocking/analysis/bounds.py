@@ -207,15 +207,17 @@ def excess_of(
     limits: Limits,
     calibration: Calibration,
     waits_for: tuple[Cause, Pool | None],
+    in_queues: float,
 ) -> Excess:
     """Return the excess of ``burst`` over ``singles``.
 
     ``looks`` and ``later_looks`` are the sums over all bursts of its level, during and after
-    the window. ``waits_for`` is the cause to which idle time is charged, and the pool behind it.
+    the window. ``waits_for`` is the cause to which idle time is charged, and the pool behind it;
+    ``in_queues`` is the share of the waiting that is for something other than a core.
     """
     growth = _without_excess_gil(growth_of(burst, singles, calibration))
     alone = alone_bounds(singles, growth, calibration)
-    idle = divided_idle(burst, growth, looks, calibration)
+    idle = divided_idle(burst, growth, looks, calibration, in_queues)
     bottleneck = gil_bottleneck(looks, later_looks, calibration)
     gil = _paced(_gil(growth, idle, bottleneck, later_looks), burst, calibration)
     cpu = _spread(growth.paced_cpu, cpu_spread(burst))

@@ -39,18 +39,23 @@ class _Seen(NamedTuple):
     gil: float = 0.0
 
 
-def divided_idle(run: Run, growth: Growth, looks: Looks, calibration: Calibration) -> Idle:
+def divided_idle(
+    run: Run, growth: Growth, looks: Looks, calibration: Calibration, in_queues: float
+) -> Idle:
     """Return how the idle time of ``run`` divides.
 
     The machine is a resource too: while as many threads or processes of ours as there are cores
     are runnable, more cores would help. What their CPU time proves holds on any machine; what the
-    looks show also holds beside busy neighbours, which keep our threads from running.
+    looks show also holds beside busy neighbours, which keep our threads from running. They stretch
+    the time in which the cores are wanted, though, and a queue may hide in it (a pool of one thread
+    beside a process pool): the looks explain no more of it than ``in_queues`` leaves, the share of
+    the waiting that is for something other than a core.
     """
     if run.budget.idle <= 0:
         return Idle(0.0, 1.0, Bounds(0.0, 0.0, 0.0), 0.0, 0.0)
     lower, upper = _cores_by_cpu(run, calibration)
     seen = _seen(run, growth, looks, calibration)
-    lower = min(1.0, max(lower, seen.cores_lower))
+    lower = min(1.0, max(lower, seen.cores_lower * (1 - in_queues)))
     upper = min(1.0, max(lower, min(upper, seen.cores_upper)))
     gil = _gil_while_idle(run, growth, looks, calibration, seen.gil, growth.idle * (1 - lower))
     return Idle(lower, upper, gil, seen.worked, seen.worked_freely)

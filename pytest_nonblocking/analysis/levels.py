@@ -17,7 +17,7 @@ from .bounds import (
     together,
 )
 from .growth import pace_of
-from .queues import waits_for
+from .queues import share_in_queues, waits_for
 from .tolerances import CONVICTING, MARGIN, QUIETEST
 
 
@@ -74,9 +74,9 @@ def level_at(concurrency: int, evidence: Evidence, limits: Limits) -> Level:
     most = max(sorted(map(disturbance, runs))[:QUIETEST], default=0.0)
     quietest = [r for r in runs if disturbance(r) <= most]
     looks, later = together(r.looks for r in runs), together(r.after_looks for r in runs)
-    cause = waits_for(usable)
+    queue = waits_for(usable), share_in_queues(usable)
     strict = tuple(
-        excess_of(run, evidence.singles, looks, later, limits, evidence.calibration, cause)
+        excess_of(run, evidence.singles, looks, later, limits, evidence.calibration, *queue)
         for run in quietest
     )
     return Level(tuple(e.without(limits.allow) for e in strict), len(runs), strict)

@@ -112,6 +112,12 @@ def waits_for_processes(code: str, runs: Iterable[Run]) -> bool:
     return _TO_EXECUTOR in code and any(run.budget.child_cpu > 0 for run in runs)
 
 
+def _is_passed_on(stack: Stack) -> bool:
+    """Return whether a task only waits for another one, which is seen itself."""
+    is_in_queue = bool(stack) and waiting_frame(stack).module.startswith(QUEUES)
+    return is_in_queue and not waits_in_a_queue(stack) and not any(map(is_for_a_thread, stack))
+
+
 def waits_in_a_queue(stack: Stack) -> bool:
     """Return whether a task waits for a lock or in a queue, and not for a thread.
 
@@ -133,6 +139,26 @@ def waits_for(runs: Sequence[Run]) -> tuple[Cause, Pool | None]:
     """Return the cause to which idle time is charged, and the pool if that is the cause."""
     pool = pool_waited_for(runs)
     return ("serialised-wait", None) if pool is None else ("thread-pool", pool)
+
+
+def share_in_queues(runs: Sequence[Run]) -> float:
+    """Return the share of the waiting that was seen in queues for something other than a core.
+
+    That is for locks, and for pools whose workers do not compute. More cores would not shorten it.
+    It is between 0 and 1, and 0 if nobody looked after the first pass.
+    """
+    waiters = [one for run in runs for one in run.waiters if not _is_passed_on(one.stack)]
+    waited = sum(one.waited for one in waiters)
+    if not waited:
+        return 0.0
+    in_queues = sum(one.waited for one in waiters if waits_in_a_queue(one.stack))
+    in_pools = sum(pool.waited for run in runs for pool in run.pools)
+    workers = [sample for run in runs for sample in run.workers if works_in_a_pool(sample)]
+    whole = sum(sample.weight for sample in workers) or 1.0
+    computing = sum(s.weight for s in workers if s.state in ("running", "gil")) / whole
+    for_locks = sum(sample.weight for sample in workers if waits_for_lock(sample)) / whole
+    in_threads = (waited - in_queues) * for_locks
+    return min(1.0, (in_queues + in_pools * (1 - computing) + in_threads) / waited)
 
 
 def was_held(run: Run) -> bool:

@@ -17,7 +17,7 @@ from pytest_nonblocking.analysis.tolerances import (
     RESIDUAL_SHARE,
     STEAL_TICK,
 )
-from pytest_nonblocking.model import Calibration, Limits, Pool
+from pytest_nonblocking.model import Calibration, Limits, Pool, Waiters
 
 ASYNC = run(cpu=0.5, idle=20)
 
@@ -217,6 +217,16 @@ def test_work_on_one_core_of_two_explains_half_of_the_wait_at_most():
 def test_looks_that_see_one_thread_at_a_time_tell_that_a_core_is_free():
     low, _, high = wait(threads(50, 1000, 1000, looks=looks(1000, free=1.0)), WORK)
     assert low > 0.93 * high
+
+
+@pytest.mark.parametrize(("waited", "high"), [(0.0, 0.04), (1.0, 10.0), (3.0, 20.0)])
+def test_a_queue_may_hide_in_the_time_in_which_all_cores_are_wanted(waited, high):
+    # A pool of one thread that sleeps, beside a process pool that busy neighbours slow down.
+    full = Pool("thread pool executor", 1, 1, 49, waited=waited)
+    burst = threads(50, 1000, 500, looks=looks(1000, full=1.0))
+    seen = replace(burst, waiters=(Waiters((), 49, 2.0),), pools=(full,))
+    found = part(run(cpu=0.5, idle=20), seen, "thread-pool" if waited else "serialised-wait")
+    assert found[2] == pytest.approx(high, abs=0.1)
 
 
 def test_on_one_core_the_same_work_explains_all_of_it():

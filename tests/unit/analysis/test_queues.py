@@ -6,6 +6,7 @@ from budgets import run
 from pytest_nonblocking.analysis.queues import (
     fullest_pool,
     pool_waited_for,
+    share_in_queues,
     waits_for,
     waits_in_a_queue,
     workers_wait_for_locks,
@@ -189,3 +190,46 @@ def test_threads_that_wait_for_a_coroutine_that_waits_for_a_thread_wait_for_the_
     nested = Waiters((from_thread, *FOR_A_THREAD), 40, 1.0)
     seen = run(50, idle=500, waiters=(nested,), pools=(full,), workers=(waits_for_a_result(),))
     assert waits_for([seen]) == ("thread-pool", full)
+
+
+LOCK = (HANDLER, inside("asyncio.locks", "Lock.acquire"))
+MIDDLEWARE = (inside("starlette.middleware.base"), inside("asyncio.locks", "Event.wait"))
+FUTURE = (HANDLER,)
+
+
+def waiting(*waited, **others):
+    waiters = tuple(Waiters(stack, 40, seconds) for stack, seconds in waited)
+    return run(50, idle=500, waiters=waiters, **others)
+
+
+@pytest.mark.parametrize(
+    ("seen", "share"),
+    [
+        (waiting(), 0),
+        (waiting((FUTURE, 3.0)), 0),
+        (waiting((FUTURE, 3.0), (LOCK, 1.0)), 0.25),
+        (waiting((MIDDLEWARE, 4.0), (FUTURE, 3.0), (LOCK, 1.0)), 0.25),
+        (waiting((FUTURE, 4.0), pools=(pool(waited=3.0),)), 0.75),
+        (
+            waiting((FUTURE, 4.0), pools=(pool(waited=3.0),), workers=(worker("sleep", HANDLER),)),
+            0.75,
+        ),
+        (
+            waiting(
+                (FUTURE, 4.0), pools=(pool(waited=3.0),), workers=(worker("running", HANDLER),)
+            ),
+            0,
+        ),
+        (waiting((FUTURE, 4.0), pools=(pool(waited=3.0),), workers=(worker("gil", HANDLER),)), 0),
+        (waiting((FUTURE, 4.0), workers=(worker("lock", HANDLER),)), 1),
+        (
+            waiting(
+                (FUTURE, 4.0),
+                workers=(worker("lock", HANDLER), worker("running", HANDLER, weight=0.03)),
+            ),
+            0.25,
+        ),
+    ],
+)
+def test_the_share_of_the_waiting_that_more_cores_would_not_shorten(seen, share):
+    assert share_in_queues([seen]) == pytest.approx(share)
