@@ -207,9 +207,9 @@ class Looks:
     the GIL, and ``maybe_held`` that in which one may have. ``active`` is the time in which at least
     one thread or process was runnable or wanted the GIL, ``several`` that in which two or more
     could run at once on enough cores, and ``quiet`` that in which nothing was runnable, neither
-    the loop's thread nor the test's clients. ``late`` is the run-queue delay of the watchdog itself.
-    Without thread states, ``states`` is False and only ``held``, ``maybe_held`` and ``late`` are
-    meaningful.
+    the loop's thread nor the test's clients. ``late`` is the run-queue delay of the
+    watchdog itself. Without thread states, ``states`` is False and only ``held``, ``maybe_held``
+    and ``late`` are meaningful.
     """
 
     count: int = 0
