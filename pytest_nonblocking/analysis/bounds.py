@@ -77,10 +77,10 @@ def _requests_share(run: Run, growth: Growth) -> float:
 
 
 def _certain_idle(singles: Sequence[Run], growth: Growth, calibration: Calibration) -> list[float]:
-    """Return the seconds for which the loop of each single run is idle on any machine.
+    """Return a lower bound on each single run's idle time without busy neighbours, in seconds.
 
-    Its threads and child processes compute for their CPU time, as many at once as the looks show;
-    while nothing is runnable, no core is missing. The rest may be their wait for a core.
+    Its threads and child processes compute for their CPU time, as many at once as the looks show,
+    and while nothing is runnable, no core is missing. The rest may be a wait for a core.
     """
     looks = together(run.looks for run in singles)
     at_once = most_at_once(looks, calibration)

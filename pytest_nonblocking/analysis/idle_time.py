@@ -84,7 +84,7 @@ def computed_while_idle(run: Run, calibration: Calibration) -> float:
 
 
 def most_at_once(looks: Looks, calibration: Calibration) -> float:
-    """Return how many threads and processes run at once on average while any does, at most."""
+    """Return an upper bound on how many threads and processes run at once while any does."""
     others = max(0.0, calibration.cores - 1)
     if not (looks.states and looks.watched > 0):
         return 1 + others

@@ -255,7 +255,8 @@ class Watchdog:
         before, cores = self._looks, self._cores
         full = count.free >= cores
         maybe = full or (count.free > 0 and count.free + (count.wanting > 0) >= cores)
-        # A watchdog that waits for the GIL gets it when a thread goes on without it, and sees that.
+        # A watchdog that waits for the GIL gets it from a thread that goes on without it, and would
+        # count all of that thread's CPU time as computed without it.
         has_core = count.free < cores and count.wanting == 0 and gil_was_free
         has_core, self._has_core = self._has_core, has_core
         is_alone = has_core and self._has_core and count.free > 0

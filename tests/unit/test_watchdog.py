@@ -215,7 +215,7 @@ def test_cpu_that_a_thread_used_while_a_core_was_free(watched, first, second, al
 
 @pytest.mark.parametrize("late", [(0, 3), (3, 0)])
 def test_cpu_beside_a_wait_for_the_gil_may_have_needed_it(watched, late):
-    # A watchdog that waits for the GIL gets it when a thread goes on without it, and sees that.
+    # The thread that releases it for a moment is then seen running without it.
     watchdog = Watchdog(watched, 0.001, cores=2)
     for each in late:
         looks = looked(watchdog, Around(free=1, used_ns=5 * MS), late=each)
