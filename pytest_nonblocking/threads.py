@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-from collections.abc import Callable, Iterable
-from threading import Event, Thread, current_thread
+import itertools
+from collections.abc import Callable, Iterable, Iterator
+from threading import Event, Thread, current_thread, get_ident
 from typing import TypeVar
 
 _T = TypeVar("_T")
@@ -48,10 +49,32 @@ class Timer:
             self._action()
 
 
-def raise_in(thread_ident: int, error: type[BaseException]) -> None:
-    """Raise ``error`` in another thread, before the next bytecode that it runs.
+_set_exception = ctypes.PYFUNCTYPE(ctypes.c_int, ctypes.c_ulong, ctypes.py_object)(
+    ("PyThreadState_SetAsyncExc", ctypes.pythonapi)
+)
 
-    A call into C that never returns is not interrupted.
+
+def raising(threads: Iterable[int], error: type[BaseException]) -> Iterator[int]:
+    """Return an iterator, each step of which raises ``error`` in one of ``threads``, by its ident.
+
+    The thread raises it before the next bytecode that it runs; a call into C that never returns is
+    not interrupted. It is all in C: no other thread runs between what chooses an ident, if that is
+    in C too, and the raise. Otherwise the exception could come when what it ends is over, and would
+    end the loop, or pytest.
     """
-    ident = ctypes.c_ulong(thread_ident)
-    ctypes.pythonapi.PyThreadState_SetAsyncExc(ident, ctypes.py_object(error))
+    return map(_set_exception, threads, itertools.repeat(error))
+
+
+class Interruptible:
+    """Code of the calling thread that other threads may interrupt until it calls ``end``.
+
+    ``end`` is a single call in C, right after which an exception comes at the latest.
+    """
+
+    def __init__(self) -> None:
+        self._threads = [get_ident()]
+        self.end = self._threads.clear
+
+    def interrupt(self, error: type[BaseException]) -> None:
+        """Raise ``error`` in the code, unless it has ended; from any thread."""
+        list(raising(self._threads, error))

@@ -12,7 +12,7 @@ from typing import Any
 from ..model import Stack
 from ..sentinel import LoopStuck
 from ..sentinel.stacks import thread_stack
-from ..threads import raise_in
+from ..threads import Interruptible
 from .observed import News
 
 _FREE_WITHIN = 1.0
@@ -99,7 +99,7 @@ class ServerThread:
             if condition() or self.ended:
                 return
             self.forced = True
-            raise_in(self.ident, LoopStuck)
+            self._running.interrupt(LoopStuck)
             self._post(lambda: None)  # the loop may sleep
             await self.until(condition, _BREAK_EVERY)
 
@@ -110,8 +110,12 @@ class ServerThread:
                 self.loop.call_soon_threadsafe(action)
 
     def _run(self) -> None:
+        self._running = Interruptible()
         try:
-            asyncio.run(self._served())
+            try:
+                asyncio.run(self._served())
+            finally:
+                self._running.end()
         except BaseException as error:
             self.error = error
         finally:

@@ -21,6 +21,7 @@ from ..sentinel import (
     LoopUnreachableError,
     Sentinel,
     suspended_stack,
+    uninterrupted,
 )
 from ..sentinel.system import descriptors
 from ..tasks import PATIENCE, Task, all_ended, ended_in_time, running_tasks, wake
@@ -159,6 +160,7 @@ class _Burst:
         self._descriptors: frozenset[str] = frozenset()
         self._stuck: Stack | None = None
 
+    @uninterrupted
     async def run(self) -> Run:
         """Run the burst; raises BodyFailedError with the exception of the first failing copy."""
         try:
@@ -360,6 +362,7 @@ class _Burst:
         if not self._timed_out:
             self._window.measure_after()
 
+    @uninterrupted
     def _stop(self) -> None:
         wake(self._over)
         self._settling.cancel()

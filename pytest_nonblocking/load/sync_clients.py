@@ -19,10 +19,10 @@ from ..asgi.observed import News, Requests
 from ..clocks import CLOCKS
 from ..model import Budget, Run, Stack, Waiters
 from ..sentinel import COPY, LoopStuck
-from ..sentinel.stacks import is_in, suspended_stack, thread_stack
+from ..sentinel.stacks import is_in, raise_within, suspended_stack, thread_stack
 from ..sentinel.system.thread_state import Witness
 from ..tasks import running_tasks
-from ..threads import raise_in, snapshot
+from ..threads import snapshot
 
 _ENDS_WITHIN_NS = 1_000_000_000
 _GIVEN_UP_NS = 4_000_000_000
@@ -113,7 +113,7 @@ class TestClients:
                 return thread_stack(calls[0].thread_ident)
             for call in calls:
                 call.cancel()
-                if lasts > _ENDS_WITHIN_NS and call.holds_loop:
+                if lasts > _ENDS_WITHIN_NS:
                     call.interrupt()
             pause.wait(_LOOK_EVERY)
         return None
@@ -185,8 +185,8 @@ class Call:
             self._tasks.call_soon_threadsafe(self.scope.cancel)
 
     def interrupt(self) -> None:
-        """Interrupt the callback of the request that runs."""
-        raise_in(self.thread_ident, LoopStuck)
+        """Interrupt the callback of the request, if one runs."""
+        raise_within(_Observed.__call__.__code__, self.thread_ident, LoopStuck)
 
 
 class _Observed:

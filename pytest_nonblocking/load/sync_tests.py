@@ -29,7 +29,7 @@ from ..sentinel import (
     tracers,
 )
 from ..tasks import PATIENCE
-from ..threads import raise_in, snapshot
+from ..threads import raising, snapshot
 from . import scenario
 from .burst import BodyFailedError
 from .guarded import LATE, Guard, why_failed
@@ -286,9 +286,8 @@ class _CopyThreads:
 
     def interrupt(self) -> None:
         """Interrupt the copies that still run, unless they wait in C."""
-        with self._lock:
-            for ident in self._running.values():
-                raise_in(ident, LoopStuck)
+        with self._lock:  # a thread that has ended is not among them
+            list(raising(self._running.values(), LoopStuck))
 
     async def run(self, body: SyncBody) -> None:
         """Run ``body`` in a new thread, in this task's context.

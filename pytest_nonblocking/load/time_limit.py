@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import signal
 import threading
 from collections.abc import Callable
 from threading import Thread
 from types import FrameType, TracebackType
-from typing import Any
+
+from ..sigurg import SIGURG
+from ..threads import Interruptible
 
 _INTERRUPT_EVERY = 0.5
 
@@ -16,9 +17,9 @@ _INTERRUPT_EVERY = 0.5
 class TimeLimit:
     """Calls ``on_late`` if the block lasts longer than ``seconds``, then interrupts it.
 
-    It is interrupted by ``error``, again and again until it ends; only on the main thread, and only
-    where the system has signals. ``on_late`` runs in a thread of its own and may end the block
-    before that; what it raises is ignored. There is no limit where no thread can be started.
+    It is interrupted by ``error``, again and again until it ends; where no signal can be used, not
+    in a call into C. ``on_late`` runs in a thread of its own and may end the block before that;
+    what it raises is ignored. There is no limit where no thread can be started.
     """
 
     def __init__(
@@ -29,15 +30,12 @@ class TimeLimit:
         self._on_late = on_late
         self._over = threading.Event()
         self._thread = Thread(target=self._watch, name="pytest-nonblocking-timeout", daemon=True)
-        self._old_handler: Any = None
         self.passed = False
 
     def __enter__(self) -> TimeLimit:
         self._ident = threading.get_ident()
-        is_main = threading.current_thread() is threading.main_thread()
-        if is_main and hasattr(signal, "SIGURG") and hasattr(signal, "pthread_kill"):
-            # SIGURG is ignored by default, so a late one is harmless.
-            self._old_handler = signal.signal(signal.SIGURG, self._on_signal)
+        self._block = Interruptible()
+        SIGURG.add(self._on_signal)
         with contextlib.suppress(RuntimeError):
             self._thread.start()
         return self
@@ -48,11 +46,19 @@ class TimeLimit:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        try:
+            self._leave()
+        except type(self._error):  # which came just now
+            self._leave()
+        if kind is type(self._error) and self.passed:
+            raise self._error from None  # raised without a signal, it has no message
+
+    def _leave(self) -> None:
+        self._block.end()
         self._over.set()
         if self._thread.ident is not None:
             self._thread.join()
-        if self._old_handler is not None:
-            signal.signal(signal.SIGURG, self._old_handler)
+        SIGURG.discard(self._on_signal)
 
     def _watch(self) -> None:
         if self._over.wait(self._seconds):
@@ -60,10 +66,13 @@ class TimeLimit:
         self.passed = True
         with contextlib.suppress(Exception):  # the block must end all the same
             self._on_late()
-        while self._old_handler is not None and not self._over.wait(_INTERRUPT_EVERY):
-            signal.pthread_kill(self._ident, signal.SIGURG)
+        while not self._over.wait(_INTERRUPT_EVERY):
+            if SIGURG.has(self._on_signal):
+                SIGURG.send(self._ident)
+            else:
+                self._block.interrupt(type(self._error))
 
-    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+    def _on_signal(self, frame: FrameType | None) -> None:
         # Others send it, too: the runtime of Go does, in extension modules that are written in it.
         if self.passed and not self._over.is_set() and not _is_leaving(frame):
             raise self._error

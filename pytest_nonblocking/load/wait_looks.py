@@ -8,7 +8,7 @@ from collections.abc import Callable
 from ..asgi.door import Door
 from ..clocks import CLOCKS
 from ..model import Limits
-from ..sentinel import Sentinel
+from ..sentinel import Sentinel, uninterrupted
 
 _EARLY_LOOKS = 8
 """Loop iterations after the release in which the thread pools are inspected."""
@@ -98,6 +98,7 @@ class WaitLooks:
 
     # On the loop's thread
 
+    @uninterrupted
     def look_at_pools_soon(self) -> None:
         """Inspect the thread pools in the next iterations, while all copies ask for a thread.
 
@@ -110,12 +111,14 @@ class WaitLooks:
         if self._early_looks > 0:
             self._probe.call_soon(self.look_at_pools_soon)
 
+    @uninterrupted
     def look(self) -> None:
         """Inspect all waiting tasks."""
         began = CLOCKS.thread_cpu_ns()
         self._probe.as_own(self.sampler.look)
         self._look_cost = (CLOCKS.thread_cpu_ns() - began) / 1e9
 
+    @uninterrupted
     def _count_queued(self) -> None:
         self._probe.as_own(lambda: self.sampler.count_queued(self._unanswered))
         if not self.sampler.waiters:  # the loop was never idle when a look was due

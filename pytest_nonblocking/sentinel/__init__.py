@@ -3,7 +3,7 @@
 from . import tracers
 from .discovery import LoopsUsed
 from .helper_thread import NoThreadLeftError
-from .interrupt import LoopStuck
+from .interrupt import LoopStuck, uninterrupted
 from .last_stacks import LastStacks
 from .probes.choice import UnsupportedLoopError
 from .probes.probe import COPY
@@ -38,4 +38,5 @@ __all__ = [
     "cpu_of_other_thread",
     "suspended_stack",
     "tracers",
+    "uninterrupted",
 ]

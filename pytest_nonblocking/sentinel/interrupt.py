@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-import signal
+import operator
 import threading
-from types import FrameType
-from typing import Any
+from collections.abc import Callable
+from types import CodeType, FrameType
+from typing import Any, TypeVar
 
 from ..clocks import CLOCKS
-from ..threads import raise_in
+from ..sigurg import SIGURG
 from .probes.probe import Probe
+from .stacks import is_called_by, is_in, raise_within
+
+_F = TypeVar("_F", bound=Callable[..., Any])
 
 _STUCK_NS = 50_000_000
 """Age of a callback from which it may be interrupted."""
-_OWN = "pytest_nonblocking.sentinel."
 
 
 class LoopStuck(BaseException):
@@ -23,11 +26,20 @@ class LoopStuck(BaseException):
     """
 
 
+_OURS: set[CodeType] = set()
+
+
+def uninterrupted(function: _F) -> _F:
+    """Leave callbacks alone in which this function of the plugin's own runs."""
+    _OURS.add(function.__code__)
+    return function
+
+
 class Interrupter:
     """Raises LoopStuck in the running callback of the loop that ``probe`` measures.
 
     It uses a signal handler on the main thread. If pytest runs in another thread, ``tests_thread``,
-    or the system has no signals, calls into C are not interrupted.
+    or the system has no signals, or the app handles the signal, calls into C are not interrupted.
     """
 
     def __init__(self, probe: Probe, tests_thread: int) -> None:
@@ -39,21 +51,19 @@ class Interrupter:
     def arm(self) -> None:
         """Install the signal handler; does nothing for the loop of another thread than pytest's."""
         ident = threading.get_ident()
-        if ident != self._probe.thread_ident:
-            return
-        if ident == threading.main_thread().ident:
-            _HANDLER.add(self)
-        self._without_signal = ident == self._tests_thread and not _HANDLER.has(self)
+        if ident == self._probe.thread_ident:
+            SIGURG.add(self._on_signal)
+            self._without_signal = ident == self._tests_thread
 
     def disarm(self) -> None:
         """Restore the previous signal handler with the last interrupter; may be called twice."""
-        _HANDLER.discard(self)
+        SIGURG.discard(self._on_signal)
         self._without_signal = False
 
     @property
     def armed(self) -> bool:
         """Whether callbacks can be interrupted by a signal."""
-        return _HANDLER.has(self)
+        return SIGURG.has(self._on_signal)
 
     def break_step(self) -> None:
         """Raise LoopStuck in the callback that holds the loop, if it is old; from any thread."""
@@ -63,53 +73,25 @@ class Interrupter:
             return
         if self.armed:
             self._breaks_step = step_ns
-            signal.pthread_kill(self._probe.thread_ident, signal.SIGURG)
-        elif self._without_signal:
-            raise_in(self._probe.thread_ident, LoopStuck)
+            SIGURG.send(self._probe.thread_ident)
+        elif self._without_signal and not any(
+            is_in(code, self._probe.thread_ident) for code in _OURS
+        ):
+            # By the time when it is raised, the callback may have ended.
+            now = map(operator.attrgetter("idle", "step_ns"), (self._probe,))
+            still = map((False, step_ns).__eq__, now)
+            raise_within(self._probe.callback, self._probe.thread_ident, LoopStuck, still)
 
-    def on_signal(self) -> None:
+    def _on_signal(self, frame: FrameType | None) -> None:
         """Raise LoopStuck if the callback to be interrupted still runs."""
-        if not self._probe.idle and self._probe.step_ns == self._breaks_step:
-            self._breaks_step = None
-            raise LoopStuck("a callback held the event loop past the timeout")
-
-
-class _Handler:
-    """The handler of SIGURG, which all interrupters share.
-
-    The signal is ignored by default, so a late one is harmless.
-    """
-
-    def __init__(self) -> None:
-        self._interrupters: tuple[Interrupter, ...] = ()
-        self._before: Any = None
-
-    def has(self, interrupter: Interrupter) -> bool:
-        return interrupter in self._interrupters
-
-    def add(self, interrupter: Interrupter) -> None:
-        if not (hasattr(signal, "SIGURG") and hasattr(signal, "pthread_kill")):
+        if self._probe.idle or self._probe.step_ns != self._breaks_step:
             return
-        if signal.getsignal(signal.SIGURG) != self._on_signal:
-            self._before = signal.signal(signal.SIGURG, self._on_signal)
-        self._interrupters = (*self._interrupters, interrupter)
-
-    def discard(self, interrupter: Interrupter) -> None:
-        before = self._interrupters
-        self._interrupters = tuple(other for other in before if other is not interrupter)
-        if not before or self._interrupters:
+        if frame is not None and not self._may_break(frame):
             return
-        # The system restores it on the main thread only, and another's handler stays.
-        on_main = threading.current_thread() is threading.main_thread()
-        if on_main and signal.getsignal(signal.SIGURG) == self._on_signal:
-            signal.signal(signal.SIGURG, self._before or signal.SIG_DFL)
+        self._breaks_step = None
+        raise LoopStuck("a callback held the event loop past the timeout")
 
-    def _on_signal(self, number: int, frame: FrameType | None) -> None:
-        module = "" if frame is None else frame.f_globals.get("__name__", "")
-        if module.startswith(_OWN):
-            return  # a measurement would break; the signal is sent again
-        for interrupter in self._interrupters:
-            interrupter.on_signal()
-
-
-_HANDLER = _Handler()
+    def _may_break(self, frame: FrameType) -> bool:
+        # The loop's own code, or ours, is slow beside other processes and threads, too.
+        is_ours = any(is_called_by(code, frame) for code in _OURS)
+        return self._probe.is_in_callback(frame) and not is_ours

@@ -5,6 +5,7 @@ Nothing here reads source files, and no reference to a frame outlives the call t
 
 from __future__ import annotations
 
+import functools
 import gc
 import itertools
 import operator
@@ -16,11 +17,12 @@ from types import CodeType, CoroutineType, FrameType
 from typing import Any, NamedTuple
 
 from ..model import Frame, Stack
+from ..threads import raising
 
 Spot = tuple[int, ...]
 DEEPEST = 200
 """Frames of a stack that are read."""
-_ASYNC = CO_COROUTINE | CO_ITERABLE_COROUTINE | CO_ASYNC_GENERATOR
+ASYNC = CO_COROUTINE | CO_ITERABLE_COROUTINE | CO_ASYNC_GENERATOR
 _AWAITS = {"cr": "cr_await", "gi": "gi_yieldfrom", "ag": "ag_await"}
 
 
@@ -44,7 +46,7 @@ def _described(look: _Look) -> Frame:
         look.line or code.co_firstlineno or 1,  # generated code may have no lines
         getattr(code, "co_qualname", code.co_name),  # CPython 3.11+
         str(look.namespace.get("__name__", "")),
-        bool(code.co_flags & _ASYNC),
+        bool(code.co_flags & ASYNC),
     )
 
 
@@ -86,11 +88,27 @@ def _at_once(collect: Callable[[Iterator[Any]], None], looks: Iterator[Any]) -> 
     collect(looks)  # and nothing else: what is allocated here is no part of the walk
 
 
-def _outwards(innermost: Iterable[FrameType | None]) -> Iterator[Any]:
-    """Return an iterator over the data of a frame and of those that called it, in C."""
-    outwards: Iterator[Any] = itertools.repeat("f_back", DEEPEST - 1)
+def _callers(innermost: Iterable[FrameType | None], deepest: int = DEEPEST) -> Iterator[FrameType]:
+    """Return an iterator, in C, over a frame and those that called it."""
+    outwards: Iterator[Any] = itertools.repeat("f_back", deepest - 1)
     frames: Iterator[Any] = itertools.accumulate(itertools.chain(innermost, outwards), getattr)
-    return map(_look_at, itertools.takewhile(operator.truth, frames))
+    return itertools.takewhile(operator.truth, frames)
+
+
+def _frames_of(ident: int, deepest: int) -> Iterator[FrameType]:
+    """Return an iterator, in C, over the frames of a thread, innermost first."""
+    now = itertools.starmap(sys._current_frames, _ONCE)
+    return _callers(map(operator.methodcaller("get", ident), now), deepest)
+
+
+def _calls_of(code: CodeType | None, frames: Iterator[FrameType]) -> Iterator[object]:
+    """Return an iterator, in C, of true for each frame of ``code``, false for each other one.
+
+    Without ``code`` it is true for each.
+    """
+    if code is None:
+        return map(operator.truth, frames)
+    return map(functools.partial(operator.is_, code), map(_code_of, frames))
 
 
 def _thread_frames(ident: int) -> list[_Look]:
@@ -100,11 +118,26 @@ def _thread_frames(ident: int) -> list[_Look]:
     the frames of a running thread in Python crashed CPython 3.11 (once in 5,000 verdicts) or
     returned a wrong object as a frame's code.
     """
-    now = itertools.starmap(sys._current_frames, _ONCE)
-    innermost = map(operator.methodcaller("get", ident), now)
     found: list[tuple[CodeType, int | None, dict[str, Any]]] = []
-    _without_collection(found.extend, _outwards(innermost))
+    _without_collection(found.extend, map(_look_at, _frames_of(ident, DEEPEST)))
     return [_Look(*look) for look in found]
+
+
+def raise_within(
+    code: CodeType | None,
+    thread_ident: int,
+    error: type[BaseException],
+    condition: Iterable[object] = (True,),
+) -> None:
+    """Raise ``error`` in a thread if it is in a call of ``code`` and ``condition`` yields true.
+
+    The look and the raise are one call in C, as is a ``condition`` that is an iterator of C: the
+    call cannot end in between.
+    """
+    calls = _calls_of(code, _frames_of(thread_ident, sys.maxsize))
+    idents = itertools.islice(itertools.compress(itertools.repeat(thread_ident), calls), 1)
+    raised: list[int] = []
+    _without_collection(raised.extend, raising(itertools.compress(idents, condition), error))
 
 
 def _thread_idents() -> set[int]:
@@ -116,7 +149,7 @@ def _thread_idents() -> set[int]:
 
 def stack_of(frame: FrameType) -> Stack:
     """Return the stack that ends with ``frame``, which is one of the calling thread."""
-    looks = [_Look(*look) for look in _outwards((frame,))]
+    looks = [_Look(*look) for look in map(_look_at, _callers((frame,)))]
     return tuple(map(_described, reversed(looks)))
 
 
@@ -132,7 +165,16 @@ def other_thread_stacks(excluded: set[int]) -> list[Stack]:
 
 def is_in(code: CodeType, thread_ident: int) -> bool:
     """Return whether the stack of the thread contains a call of ``code``."""
-    return any(look.code is code for look in _thread_frames(thread_ident))
+    calls: list[object] = []
+    _without_collection(
+        calls.extend, filter(None, _calls_of(code, _frames_of(thread_ident, sys.maxsize)))
+    )
+    return bool(calls)
+
+
+def is_called_by(code: CodeType, frame: FrameType | None) -> bool:
+    """Return whether ``frame``, one of the calling thread, is within a call of ``code``."""
+    return any(_calls_of(code, _callers((frame,), sys.maxsize)))
 
 
 def _kind(awaitable: Any) -> str | None:

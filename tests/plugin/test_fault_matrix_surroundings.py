@@ -87,6 +87,31 @@ def other_threads(monkeypatch):
     monkeypatch.setattr(threading, "Thread", refuse)
     monkeypatch.setattr(threading, "Timer", refuse)
 """
+HANDLES_SIGURG = """
+@pytest.fixture
+def handles_sigurg():
+    calls = []
+    handler = lambda *_: calls.append(1)
+    before = signal.signal(signal.SIGURG, handler)
+    yield
+    assert calls == [1]  # the app's own, and none of ours
+    assert signal.signal(signal.SIGURG, before) is handler
+
+@pytest.fixture
+def dumps_at_sigurg(tmp_path):
+    import faulthandler
+    with open(tmp_path / "stacks", "w+") as file:
+        faulthandler.register(signal.SIGURG, file, all_threads=False)
+        yield
+        faulthandler.unregister(signal.SIGURG)
+        file.seek(0)
+        assert file.read().count("most recent call first") == 1
+"""
+URGENT = """
+    signal.raise_signal(signal.SIGURG)
+    while True:
+        time.sleep(0.05)
+"""
 BY_SIGNAL = ("--timeout=3", "--timeout-method=signal", "-o", "timeout_func_only=true")
 FAULTS = {
     "pytest-timeout-ends-a-wait": Fault(
@@ -117,6 +142,22 @@ FAULTS = {
         ["nonblocking: 1 measured: *"],
         fixtures="nonblocking_client, other_threads",
         fixture=OTHER_THREADS,
+    ),
+    "the-app-handles-sigurg": Fault(
+        {"failed": 1, "passed": 2},
+        ["nonblocking: GET / does not finish*"],
+        fixtures="handles_sigurg, nonblocking_client",
+        fixture=HANDLES_SIGURG,
+        handler=URGENT,
+        timeout="0.5s",
+    ),
+    "faulthandler-handles-sigurg": Fault(
+        {"failed": 1, "passed": 2},
+        ["nonblocking: GET / does not finish*"],
+        fixtures="dumps_at_sigurg, nonblocking_client",
+        fixture=HANDLES_SIGURG,
+        handler=URGENT,
+        timeout="0.5s",
     ),
     "a-shared-loop-goes-on-without-what-spins": Fault(
         {"failed": 1, "passed": 2},
@@ -183,3 +224,38 @@ def test_a_callback_that_never_ends_is_interrupted_where_pytest_runs_in_a_thread
     result = pytester.run(sys.executable, "run.py", timeout=60)
     result.assert_outcomes(failed=1, passed=1)
     result.stdout.fnmatch_lines(["nonblocking: test_it does not finish"])
+
+
+# By kind: the plain test's marker, and what keeps it from ending in its second run.
+OWN_LOOPS = {
+    "waits": "await asyncio.Event().wait()",
+    "blocks": "time.sleep(600)",
+}
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX signals")
+@pytest.mark.parametrize("kind", OWN_LOOPS)
+def test_a_plain_test_that_hangs_in_a_loop_of_its_own_is_a_time_out_in_each_run(pytester, kind):
+    pytester.makepyfile(
+        f"""
+        import asyncio, signal, time, pytest
+
+        runs = []
+
+        async def work():
+            runs.append(1)
+            await asyncio.sleep(0.001)
+            if len(runs) == 3:
+                {OWN_LOOPS[kind]}
+
+        @pytest.mark.nonblocking(timeout="1s")
+        def test_it():
+            asyncio.run(work())
+
+        def test_after():
+            assert signal.getsignal(signal.SIGURG) == signal.SIG_DFL
+        """
+    )
+    result = pytester.runpytest_subprocess("-p", "no:randomly", timeout=60)
+    result.assert_outcomes(failed=1, passed=1)
+    result.stdout.fnmatch_lines(["nonblocking: test_it does not finish*"])

@@ -12,7 +12,7 @@ import pytest_nonblocking
 PACKAGE = Path(pytest_nonblocking.__file__).parent
 # Lower layers first; a module imports from lower layers and from its own folder only.
 LAYERS = [
-    {"categories", "clocks", "giving_up", "model", "threads"},
+    {"categories", "clocks", "giving_up", "model", "sigurg", "threads"},
     {"tasks"},
     {"accepts", "causes", "ctrl_c", "sentinel"},
     {"options"},

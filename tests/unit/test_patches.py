@@ -4,14 +4,18 @@ import asyncio
 import gc
 import signal
 import sys
+import threading
 from asyncio import events
 from types import SimpleNamespace
 
 import pytest
 
+from pytest_nonblocking import sigurg
 from pytest_nonblocking.clocks import CLOCKS
 from pytest_nonblocking.sentinel import LoopClosedError, LoopsUsed, Sentinel, interrupt
+from pytest_nonblocking.sentinel.stacks import raise_within
 from pytest_nonblocking.sentinel.system.pressure import Gauge
+from pytest_nonblocking.threads import Interruptible
 
 RUN = events.Handle._run
 UVLOOP_METHODS = {"call_soon", "call_soon_threadsafe", "call_later", "call_at", "add_reader"}
@@ -257,15 +261,98 @@ def test_a_stop_after_the_plugin_has_ended_the_measurement_is_no_error():
 
 
 def test_a_late_callback_is_not_interrupted_within_the_measurement_itself(monkeypatch):
-    class Stuck:
-        def on_signal(self):
-            raise interrupt.LoopStuck
+    def stuck(frame):
+        raise interrupt.LoopStuck
 
-    monkeypatch.setattr(interrupt._HANDLER, "_interrupters", (Stuck(),))
+    monkeypatch.setattr(sigurg.SIGURG, "_listeners", (stuck,))
     ours = SimpleNamespace(f_globals={"__name__": "pytest_nonblocking.sentinel.probes.probe"})
-    interrupt._HANDLER._on_signal(0, ours)
+    sigurg.SIGURG._on_signal(0, ours)
     with pytest.raises(interrupt.LoopStuck):
-        interrupt._HANDLER._on_signal(0, SimpleNamespace(f_globals={"__name__": "webapp"}))
+        sigurg.SIGURG._on_signal(0, SimpleNamespace(f_globals={"__name__": "webapp"}))
+
+
+def loops_own(frame):
+    while frame.f_code.co_name not in ("_run_once", "unrolled_run"):
+        frame = frame.f_back
+    return frame
+
+
+@pytest.mark.parametrize("library", ["asyncio", "trio"])
+def test_an_interrupt_ends_a_callback_and_neither_its_loop_nor_a_burst(library):
+    module = pytest.importorskip(library, reason=f"{library} is not installed")
+
+    async def main():
+        with Sentinel() as sentinel:
+            interrupter = sentinel._interrupter
+
+            def come(frame):
+                interrupter._breaks_step = sentinel.probe.step_ns
+                interrupter._on_signal(frame)
+
+            @interrupt.uninterrupted
+            def runs_burst():
+                come(sys._getframe())
+
+            come(loops_own(sys._getframe()))
+            runs_burst()
+            with pytest.raises(interrupt.LoopStuck):
+                come(sys._getframe())
+
+    module.run(main() if library == "asyncio" else main)
+
+
+def test_an_exception_for_a_block_of_another_thread_never_comes_after_it():
+    blocks, caught, stop, unharmed = [], [], threading.Event(), []
+
+    def block():
+        blocks[:] = [Interruptible()]
+        try:
+            sum(range(300))
+        finally:
+            blocks[0].end()
+
+    def work():
+        while not stop.is_set():
+            try:
+                block()
+            except interrupt.LoopStuck:
+                caught.append(True)
+            sum(range(300))
+        unharmed.append(True)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    while thread.is_alive() and not caught:
+        for block_of_thread in blocks:
+            block_of_thread.interrupt(interrupt.LoopStuck)
+    stop.set()
+    thread.join()
+    assert unharmed
+
+
+def test_an_exception_for_a_call_in_another_thread_comes_only_while_it_lasts():
+    caught, enter, leave = [], threading.Event(), threading.Event()
+
+    def call():
+        enter.set()
+        leave.wait()
+
+    def work():
+        try:
+            call()
+        except interrupt.LoopStuck:
+            caught.append(True)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    enter.wait()
+    raise_within(loops_own.__code__, thread.ident, interrupt.LoopStuck)
+    raise_within(call.__code__, thread.ident, interrupt.LoopStuck, (False,))
+    assert not caught
+    raise_within(call.__code__, thread.ident, interrupt.LoopStuck, (True,))
+    leave.set()
+    thread.join()
+    assert caught
 
 
 def test_a_loop_that_closes_meanwhile_leaves_no_coroutine_behind(recwarn):

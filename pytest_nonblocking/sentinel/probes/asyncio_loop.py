@@ -40,6 +40,8 @@ class LoopProbe(Probe):
 class AsyncioProbe(LoopProbe):
     """Times the asyncio loop of the calling thread."""
 
+    callback = getattr(events.Handle._run, "__code__", None)
+
     @property
     def loop_name(self) -> str:
         """The name of the library."""

@@ -14,12 +14,13 @@ import heapq
 import threading
 from collections.abc import Callable
 from contextvars import ContextVar
+from types import CodeType, FrameType
 from typing import Any, NamedTuple
 
 from ...clocks import CLOCKS
 from ...model import Frame, Sample, Stack, State, Step
 from ..accounting import Parts, Reading, slice_of_sleep, slice_of_steps
-from ..stacks import suspended_stack
+from ..stacks import is_called_by, suspended_stack
 from ..system.clock import FallbackThreadClock, ThreadClock, thread_clock
 
 COPY: ContextVar[int | None] = ContextVar("nonblocking_copy", default=None)
@@ -73,6 +74,9 @@ class Probe(abc.ABC):
     probe itself never reach the loop: they are kept in ``fault`` and end the accounting. Subclasses
     define how a loop is hooked, who a callback belongs to, and how work is posted to the loop.
     """
+
+    callback: CodeType | None = None
+    """The function in Python within which the loop runs each callback, None if there is none."""
 
     def __init__(self, notice: float) -> None:
         self.thread_ident = threading.get_ident()
@@ -143,6 +147,13 @@ class Probe(abc.ABC):
     def default_executor(self) -> Any:
         """The loop's default thread pool, None if it has none."""
         return None
+
+    def is_in_callback(self, frame: FrameType) -> bool:
+        """Return whether ``frame``, one of this thread, belongs to a callback.
+
+        Otherwise it is the loop's own, which an exception would end.
+        """
+        return self.callback is None or is_called_by(self.callback, frame)
 
     # Installing and removing
 

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable
+from types import FrameType
 from typing import Any
 
 import trio
 from trio.lowlevel import Task
 
 from ...clocks import CLOCKS
+from ..stacks import ASYNC
 from .probe import COPY, Origin, Probe
+
+_RUN = getattr(getattr(trio._core._run, "unrolled_run", None), "__code__", None)
+"""Trio's own loop, which calls all tasks."""
 
 
 class TrioProbe(Probe, trio.abc.Instrument):
@@ -96,6 +101,14 @@ class TrioProbe(Probe, trio.abc.Instrument):
         # that ends just now has closed its socket.
         with contextlib.suppress(trio.RunFinishedError, OSError):
             self._token.run_sync_soon(action)
+
+    def is_in_callback(self, frame: FrameType | None) -> bool:
+        """Return whether ``frame``, one of this thread, belongs to a task's coroutine."""
+        while frame is not None and frame.f_code is not _RUN:
+            if frame.f_code.co_flags & ASYNC:
+                return True
+            frame = frame.f_back
+        return frame is None
 
     def running(self) -> Any:
         """Return the coroutine of the running task."""
