@@ -6,17 +6,13 @@ loop's own code or another task than the test's, in which it is lost or ends the
 
 from __future__ import annotations
 
-import asyncio.runners
 import contextlib
 import functools
-import signal
-import threading
 from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import Any
 
-import anyio
-
+from .originals import anyio, asyncio, signal, threading
 from .tasks import call_later, running_tasks
 
 _CLOSES_WITHIN = 0.5

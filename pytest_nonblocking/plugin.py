@@ -82,7 +82,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
                     f"{item.nodeid}: @pytest.mark.nonblocking and Hypothesis' @given both control "
                     "how often the test runs; measure a single example instead"
                 )
-            from . import runner as runner  # before a fixture patches what it imports
+            # Before a fixture patches what it imports, or the import itself.
+            from . import runner as runner
+            from .reporting import junit as junit
 
             item.stash[MARKED] = marked
 

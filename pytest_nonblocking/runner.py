@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import functools
-import gc
 import inspect
 import itertools
-import signal
-import threading
 import warnings
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -36,6 +33,7 @@ from .load.guarded import end_profile, guard_of
 from .load.schedule import Progress as ProgressOf
 from .load.time_limit import TimeLimit
 from .model import Evidence, Limit, Limits, Outcome
+from .originals import gc, signal, threading
 from .outcomes import Subject, limits_of, place_of
 from .reporting import escaped
 from .reporting.json_report import measurement

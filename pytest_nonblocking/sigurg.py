@@ -7,12 +7,13 @@ own handler, faulthandler, and the runtime of Go in extension modules, which sen
 from __future__ import annotations
 
 import re
-import signal
 from collections.abc import Callable
 from pathlib import Path
 from threading import current_thread, main_thread
 from types import FrameType
 from typing import Any
+
+from .originals import signal
 
 Listener = Callable[[Any], None]
 """Called in the handler with the frame that runs; it may raise an exception there."""

@@ -6,7 +6,6 @@ the time of an ``anyio.Event``, and every request needs some.
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import contextvars
 import sys
@@ -14,6 +13,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterable
 from typing import Any, Protocol
 
 from .giving_up import give_up_on_asyncio, give_up_on_trio
+from .originals import asyncio
 from .threads import Timer
 
 GRACE = 5.0

@@ -25,6 +25,8 @@ try:
 except ImportError:  # only the successor is installed, which has the same interface
     import httpx2 as httpx  # type: ignore[no-redef,import-not-found,unused-ignore]
 
+_AsyncClient = httpx.AsyncClient  # before a test can patch it
+
 
 def _websocket_stream() -> Any:
     """Return the websocket stream class of the client's library; raises ImportError."""
@@ -313,9 +315,7 @@ def make_live_client(
     live = LiveServer(app, server, timeout)
     base_url = f"http://127.0.0.1:{live.port}"
     transport = _MarkingTransport(live.port, recorder)
-    client = httpx.AsyncClient(
-        base_url=base_url, transport=transport, timeout=None, trust_env=False
-    )
+    client = _AsyncClient(base_url=base_url, transport=transport, timeout=None, trust_env=False)
     return client, live
 
 
@@ -328,4 +328,4 @@ def make_client(
 ) -> tuple[httpx.AsyncClient, ASGITransport]:
     """Return an in-process client without timeouts for ``app``, and its transport."""
     transport = ASGITransport(app, timeout=timeout, recorder=recorder)
-    return httpx.AsyncClient(transport=transport, base_url=base_url, timeout=None), transport
+    return _AsyncClient(transport=transport, base_url=base_url, timeout=None), transport

@@ -8,13 +8,13 @@ in between, the clients are idle.
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import Protocol
 
 from ..clocks import CLOCKS
+from ..originals import asyncio
 
 _LONGEST_GAPS = 20
 """Multiple of the longest gap between arrivals for which the door waits for the next one. Gaps of

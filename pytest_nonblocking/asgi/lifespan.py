@@ -6,11 +6,10 @@ from collections import deque
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
-import anyio
-
 from .. import tasks
 from ..analysis.user_code import is_user_code
 from ..model import Limit, Stack
+from ..originals import anyio
 from ..sentinel.stacks import suspended_stack
 from ..tasks import Task, call_later, ended_in_time, running_tasks
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 from ..clocks import CLOCKS
 from ..model import Exchange
+from ..originals import asyncio
 from ..tasks import Signal, Tasks, call_later, running_tasks, wake
 from ..threads import snapshot
 from .door import Door, Visit

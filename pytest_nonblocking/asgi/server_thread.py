@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
-import threading
 from collections.abc import Callable, Coroutine
 from threading import Thread
 from typing import Any
 
 from ..model import Stack
+from ..originals import asyncio, threading
 from ..sentinel import LoopStuck
 from ..sentinel.stacks import thread_stack
 from ..threads import Interruptible

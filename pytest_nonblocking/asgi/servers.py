@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import importlib
-import os
-import socket
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 from .. import tasks
 from ..model import Exchange, Limit
+from ..originals import asyncio, os, socket
 from ..sentinel import COPY
 from ..sentinel.stacks import suspended_stack, thread_stack
 from .door import Door

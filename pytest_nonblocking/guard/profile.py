@@ -5,14 +5,13 @@ Nothing is patched and nothing is raised. A fault ends the profile and never rea
 
 from __future__ import annotations
 
-import sys
-import threading
 from dataclasses import dataclass
 from types import CodeType, FrameType, ModuleType
 from typing import Any, NamedTuple
 
 from ..clocks import CLOCKS
 from ..model import BlockingCall, Guarded, Stack
+from ..originals import sys, threading
 from ..sentinel.stacks import DEEPEST, stack_of
 from .rules import Rule, Rules
 from .sites import Site

@@ -8,12 +8,12 @@ from contextlib import asynccontextmanager
 from contextvars import ContextVar
 from typing import Any, Protocol
 
-import anyio
-import anyio.lowlevel
+from anyio.lowlevel import checkpoint
 
 from ..asgi.door import Door
 from ..clocks import CLOCKS
 from ..model import Exchange, Limits, Run, Stack, Step
+from ..originals import anyio
 from ..sentinel import (
     BREAK_EVERY,
     COPY,
@@ -226,7 +226,7 @@ class _Burst:
         self._copies = [start(self._copy(index)) for index in range(self._concurrency)]
         try:
             while self._ready < self._concurrency:
-                await anyio.lowlevel.checkpoint()
+                await checkpoint()
             self._release()
             await all_ended(self._copies, self._over)
         except self._tasks.cancelled:

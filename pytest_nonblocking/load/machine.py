@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import statistics
 import sys
 from collections.abc import Callable
 
 from ..clocks import CLOCKS
+from ..originals import statistics
 
 _COLD, _ROUNDS = 2, 6
 """Discarded and measured rounds: the first ones run on cold caches and take a third longer."""

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterable
 
 from ..analysis.places import is_lifespan
 from ..analysis.user_code import is_user_code
 from ..model import Stack
+from ..originals import asyncio
 from ..sentinel import suspended_stack
 from ..sentinel.stacks import thread_stack
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import gc
 import sys
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Sequence
@@ -15,6 +14,7 @@ from ..asgi.door import Door
 from ..clocks import CLOCKS
 from ..guard import CallProfile
 from ..model import Budget, Calibration, Evidence, Limits, Run, Sample, Stack, Step
+from ..originals import gc
 from ..sentinel import (
     LoopUnreachableError,
     NoDescriptorLeftError,

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import sys
-import threading
 from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Any
 
-import anyio
 from anyio.from_thread import BlockingPortal
 
 from ..asgi.door import Door
@@ -18,6 +15,7 @@ from ..asgi.lifespan import ASGIApp
 from ..asgi.observed import News, Requests
 from ..clocks import CLOCKS
 from ..model import Budget, Run, Stack, Waiters
+from ..originals import anyio, asyncio, threading
 from ..sentinel import COPY, LoopStuck
 from ..sentinel.stacks import is_in, raise_within, suspended_stack, thread_stack
 from ..sentinel.system.thread_state import Witness

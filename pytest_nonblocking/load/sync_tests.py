@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import concurrent.futures
 import contextlib
 import contextvars
 import dataclasses
-import statistics
-import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
 from threading import Thread
@@ -18,6 +15,7 @@ from ..analysis.tolerances import SINGLES
 from ..clocks import CLOCKS
 from ..guard import CallProfile
 from ..model import Calibration, Evidence, Guarded, Limits, Run, Stack, Waiters
+from ..originals import asyncio, statistics, threading
 from ..sentinel import (
     Driver,
     LoopStuck,

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import threading
 from collections.abc import Callable
 from threading import Thread
 from types import FrameType, TracebackType
 
+from ..originals import threading
 from ..sigurg import SIGURG
 from ..threads import Interruptible
 

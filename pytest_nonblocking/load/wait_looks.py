@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Callable
 
 from ..asgi.door import Door
 from ..clocks import CLOCKS
 from ..model import Limits
+from ..originals import statistics
 from ..sentinel import Sentinel, uninterrupted
 
 _EARLY_LOOKS = 8

@@ -40,6 +40,12 @@ from .record import (
     Tool,
 )
 
+# Read before a test can patch what they are read with.
+_PYTHON = platform.python_version()
+_IMPLEMENTATION = platform.python_implementation()
+_PLATFORM = platform.platform()
+_CPU_COUNT = os.cpu_count()
+
 
 def schema() -> dict[str, Any]:
     """Return the JSON Schema of the report, which is also in ``report.schema.json``."""
@@ -49,10 +55,10 @@ def schema() -> dict[str, Any]:
 def environment(calibration: Calibration) -> Environment:
     """Return where the measurements were made."""
     return Environment(
-        python=platform.python_version(),
-        implementation=platform.python_implementation(),
-        platform=platform.platform(),
-        cpu_count=os.cpu_count(),
+        python=_PYTHON,
+        implementation=_IMPLEMENTATION,
+        platform=_PLATFORM,
+        cpu_count=_CPU_COUNT,
         loop=calibration.loop,
         clock=calibration.clock,
         machine_factor=round(calibration.factor, 3),

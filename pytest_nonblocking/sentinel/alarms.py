@@ -7,10 +7,10 @@ thread waits on a lock, which uses the interpreter's own clock; tests cannot fre
 from __future__ import annotations
 
 import heapq
-import threading
 from collections.abc import Callable
 
 from ..clocks import CLOCKS
+from ..originals import threading
 from .helper_thread import HelperThread
 
 Action = Callable[[], "float | None"]

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from types import TracebackType
 
+from ..originals import asyncio
 from .probes.asyncio_loop import PATCHES
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import sys
-import threading
 from collections.abc import Callable
+
+from ..originals import sys, threading
 
 
 class NoThreadLeftError(RuntimeError):

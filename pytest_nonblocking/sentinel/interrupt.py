@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import operator
-import threading
 from collections.abc import Callable
 from types import CodeType, FrameType
 from typing import Any, TypeVar
 
 from ..clocks import CLOCKS
+from ..originals import threading
 from ..sigurg import SIGURG
 from .probes.probe import Probe
 from .stacks import is_called_by, is_in, raise_within

@@ -7,12 +7,10 @@ process, so one that someone else has set is left alone.
 from __future__ import annotations
 
 import faulthandler
-import gc
-import os
-import threading
 from contextlib import suppress
 from typing import BinaryIO
 
+from ..originals import gc, os, threading
 from .system.clock import thread_ids
 
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 import concurrent.futures
-import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from contextvars import Context
@@ -12,10 +10,9 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import TypeVar
 
-import anyio
-
 from ..clocks import CLOCKS
 from ..model import Budget, Looks, Stack, Step
+from ..originals import anyio, asyncio, threading
 from ..tasks import running_tasks
 from . import tracers
 from .alarms import Alarms

@@ -6,10 +6,8 @@ Nothing here reads source files, and no reference to a frame outlives the call t
 from __future__ import annotations
 
 import functools
-import gc
 import itertools
 import operator
-import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from inspect import CO_ASYNC_GENERATOR, CO_COROUTINE, CO_ITERABLE_COROUTINE
@@ -17,6 +15,7 @@ from types import CodeType, CoroutineType, FrameType
 from typing import Any, NamedTuple
 
 from ..model import Frame, Stack
+from ..originals import gc, sys
 from ..threads import raising
 
 Spot = tuple[int, ...]

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from ..model import Looks, Pressure
+from ..originals import os
 from .system.pressure import Counters, waited
 
 

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import concurrent.futures.thread as executors
-import os
 import sys
-import threading
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from types import FrameType
 from typing import Any
 
 from ..model import FOR_THREADS, Pool
+from ..originals import os, threading
 from .stacks import is_in
 
 _RUN = executors._WorkItem.run.__code__

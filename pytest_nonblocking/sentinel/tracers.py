@@ -6,11 +6,11 @@ them.
 
 from __future__ import annotations
 
-import sys
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
+
+from ..originals import sys, threading
 
 _TOOLS = range(6)  # tool ids of sys.monitoring; 6 and 7 are reserved for settrace and setprofile
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import threading
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import replace
@@ -12,6 +11,7 @@ from typing import NamedTuple
 
 from ..clocks import CLOCKS
 from ..model import Pool, Sample, Stack, Waiters
+from ..originals import threading
 from .probes.probe import Probe
 from .stacks import Spot, count_stacks, spot_of, suspended_frames, thread_stack
 from .system.thread_state import Witness

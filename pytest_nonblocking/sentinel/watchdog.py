@@ -6,9 +6,7 @@ which tests cannot freeze.
 
 from __future__ import annotations
 
-import _thread
 import contextlib
-import threading
 from collections.abc import Callable
 from dataclasses import replace
 from math import ceil
@@ -16,6 +14,7 @@ from typing import NamedTuple, Protocol
 
 from ..clocks import CLOCKS
 from ..model import Looks, Sample, Stack, State
+from ..originals import _thread, threading
 from .helper_thread import HelperThread
 from .stacks import thread_stack
 from .system.clock import FallbackThreadClock, RunnableTime, ThreadClock, thread_clock

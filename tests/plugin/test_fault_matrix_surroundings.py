@@ -112,6 +112,32 @@ URGENT = """
     while True:
         time.sleep(0.05)
 """
+NAMES = """
+anyio.CancelScope anyio.Event anyio.lowlevel.checkpoint asyncio.all_tasks asyncio.get_running_loop
+asyncio.run_coroutine_threadsafe asyncio.shield asyncio.sleep gc.collect gc.disable gc.enable
+gc.freeze gc.get_referents gc.isenabled httpx.AsyncClient os.close os.cpu_count os.getpid
+os.listdir os.open os.read os.readlink os.sched_getaffinity os.waitid platform.platform
+random.random statistics.median subprocess.Popen sys._current_frames sys.getprofile sys.gettrace
+threading.Timer threading.enumerate time.perf_counter_ns time.process_time_ns time.sleep
+time.thread_time_ns
+"""
+OTHER_NAMES = f"""
+NAMES = {NAMES.split()}
+
+@pytest.fixture
+def other_names(monkeypatch):
+    import importlib, httpx
+
+    for name in NAMES:
+        module, _, function = name.rpartition(".")
+
+        def refuse(*arguments, name=name, **more):
+            raise AssertionError(f"{{name}} is the test's own")
+
+        monkeypatch.setattr(importlib.import_module(module), function, refuse, raising=False)
+    yield
+    monkeypatch.undo()
+"""
 BY_SIGNAL = ("--timeout=3", "--timeout-method=signal", "-o", "timeout_func_only=true")
 FAULTS = {
     "pytest-timeout-ends-a-wait": Fault(
@@ -142,6 +168,12 @@ FAULTS = {
         ["nonblocking: 1 measured: *"],
         fixtures="nonblocking_client, other_threads",
         fixture=OTHER_THREADS,
+    ),
+    "names-of-libraries-are-patched": Fault(
+        {"passed": 3},
+        ["nonblocking: 1 measured: *"],
+        fixtures="other_names, nonblocking_client",
+        fixture=OTHER_NAMES,
     ),
     "the-app-handles-sigurg": Fault(
         {"failed": 1, "passed": 2},

@@ -12,8 +12,8 @@ import pytest_nonblocking
 PACKAGE = Path(pytest_nonblocking.__file__).parent
 # Lower layers first; a module imports from lower layers and from its own folder only.
 LAYERS = [
-    {"categories", "clocks", "giving_up", "model", "sigurg", "threads"},
-    {"tasks"},
+    {"categories", "clocks", "giving_up", "model", "originals", "threads"},
+    {"sigurg", "tasks"},
     {"accepts", "causes", "ctrl_c", "sentinel"},
     {"options"},
     {"config"},

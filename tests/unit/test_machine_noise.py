@@ -5,11 +5,13 @@ from pathlib import Path
 
 import pytest
 
+from pytest_nonblocking import originals
 from pytest_nonblocking.analysis.bounds import pressed
 from pytest_nonblocking.clocks import CLOCKS
 from pytest_nonblocking.model import Pressure, Run
 from pytest_nonblocking.sentinel.system import clock, crowd, pressure
 from pytest_nonblocking.sentinel.system.pressure import Counters, Gauge, waited
+from pytest_nonblocking.sentinel.system.procfs import read_small
 
 # Pressure
 
@@ -131,8 +133,10 @@ def quota(tmp_path, monkeypatch):
         file = tmp_path / "cpu.max"
         if text is not None:
             file.write_text(text)
-        monkeypatch.setattr(clock, "Path", lambda path: file)
-        monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(processors)), False)
+        monkeypatch.setattr(clock, "read_small", lambda path: read_small(str(file)))
+        monkeypatch.setattr(
+            originals.os, "sched_getaffinity", lambda pid: set(range(processors)), False
+        )
 
     return set_quota
 
@@ -162,8 +166,8 @@ def test_a_quota_of_nearly_nothing_is_still_a_part_of_a_core(quota):
 
 def test_where_nobody_tells_of_affinity_all_processors_count(monkeypatch, quota):
     quota(None)
-    monkeypatch.delattr(os, "sched_getaffinity")
-    monkeypatch.setattr(os, "cpu_count", lambda: 7)
+    monkeypatch.delattr(originals.os, "sched_getaffinity")
+    monkeypatch.setattr(originals.os, "cpu_count", lambda: 7)
     assert clock.cores() == 7
 
 

@@ -5,6 +5,7 @@ import threading
 
 import pytest
 
+from pytest_nonblocking import originals
 from pytest_nonblocking.sentinel import tracers
 
 
@@ -61,7 +62,7 @@ def test_a_tracer_comes_back_where_it_cannot_be_suspended_for_new_threads(traced
             raise errors.pop()
         original(function)
 
-    monkeypatch.setattr(threading, "settrace", interrupted)
+    monkeypatch.setattr(originals.threading, "settrace", interrupted)
     with pytest.raises(KeyboardInterrupt), tracers.suspended():
         pass
     assert sys.gettrace() is trace
@@ -72,7 +73,7 @@ def test_nothing_is_touched_where_nothing_traces(monkeypatch):
     def refuse(function):
         raise AssertionError("settrace was called")
 
-    monkeypatch.setattr(sys, "settrace", refuse)
+    monkeypatch.setattr(originals.sys, "settrace", refuse)
     with tracers.suspended() as tracer:
         assert tracer is None
 

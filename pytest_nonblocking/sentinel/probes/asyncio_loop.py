@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 from asyncio import events
 from collections.abc import Callable
 from typing import Any
 
 from ...clocks import CLOCKS
+from ...originals import asyncio
 from .probe import COPY, Origin, Probe
 from .shared import Several, SharedHooks, as_one
 

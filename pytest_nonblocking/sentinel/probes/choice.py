@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import sys
 
+from ...originals import asyncio
 from .asyncio_loop import AsyncioProbe
 from .probe import Probe
 

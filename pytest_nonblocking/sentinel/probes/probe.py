@@ -9,9 +9,7 @@ ones before it.
 from __future__ import annotations
 
 import abc
-import gc
 import heapq
-import threading
 from collections.abc import Callable
 from contextvars import ContextVar
 from types import CodeType, FrameType
@@ -19,6 +17,7 @@ from typing import Any, NamedTuple
 
 from ...clocks import CLOCKS
 from ...model import Frame, Sample, Stack, State, Step
+from ...originals import gc, threading
 from ..accounting import Parts, Reading, slice_of_sleep, slice_of_steps
 from ..stacks import is_called_by, suspended_stack
 from ..system.clock import FallbackThreadClock, ThreadClock, thread_clock

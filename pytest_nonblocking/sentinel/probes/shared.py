@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import abc
-import threading
 from typing import Any
 
+from ...originals import threading
 from .probe import Probe
 
 

@@ -6,13 +6,12 @@ includes waits in a protocol's ``data_received``, which libuv calls directly.
 
 from __future__ import annotations
 
-import asyncio
-import gc
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 from ...clocks import CLOCKS
+from ...originals import asyncio, gc
 from .asyncio_loop import LoopProbe, coroutine_of
 from .probe import COPY, Origin, Probe
 from .shared import Several, SharedHooks, as_one

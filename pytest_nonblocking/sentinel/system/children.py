@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import functools
-import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
+from ...originals import os
 from .clock import Usage, cpu_of_process, forced_fallback, has_schedstat, schedstat
 from .procfs import names_in, read_small
 

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import functools
-import os
 import sys
 from contextlib import suppress
-from pathlib import Path
 from typing import NamedTuple
 
 from ...clocks import CLOCKS
+from ...originals import os
 from .procfs import names_in, opened, read_small, reader
 
 if sys.platform == "linux":
     import resource
 
 _TASKS = "/proc/self/task"
-_TASK_FOLDER = Path(_TASKS)
 
 _FALLBACK = os.environ.get("PYTEST_NONBLOCKING_CLOCK") == "fallback"
 """A switch for tests: measure as on systems without scheduler statistics."""
@@ -138,9 +136,9 @@ def cores() -> float:
     except AttributeError:  # not on Linux
         usable = float(os.cpu_count() or 1)
     try:
-        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text("ascii").split()
+        quota, period = read_small("/sys/fs/cgroup/cpu.max").split()
         usable = min(usable, int(quota) / int(period))
-    except (OSError, ValueError):  # no cgroup v2, or no quota
+    except ValueError:  # no cgroup v2, or no quota
         pass
     return max(usable, 0.1)
 
@@ -210,7 +208,7 @@ def thread_ids() -> list[int]:
 def number_of_threads() -> int:
     """Return the number of threads of this process, Python's or not; 0 if it is not known."""
     try:
-        return _TASK_FOLDER.stat().st_nlink - 2
+        return os.stat(_TASKS).st_nlink - 2
     except OSError:
         return 0
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from pathlib import Path
+
+from ...originals import os
 
 _FOLDER = Path("/proc/self/fd" if sys.platform == "linux" else "/dev/fd")
 
@@ -12,7 +13,7 @@ _FOLDER = Path("/proc/self/fd" if sys.platform == "linux" else "/dev/fd")
 def held() -> frozenset[str]:
     """Return the descriptors that are open, none where the system does not list them."""
     try:
-        names = os.listdir(_FOLDER)  # noqa: PTH208  # names, at a tenth of the time
+        names = os.listdir(_FOLDER)  # names, at a tenth of the time
     except OSError:
         return frozenset()
     return frozenset(filter(_is_open, names))
@@ -37,6 +38,6 @@ def opened_since(before: frozenset[str]) -> int:
 
 def _is_own(path: Path) -> bool:
     try:
-        return str(path.readlink()).startswith("/proc/")
+        return os.readlink(path).startswith("/proc/")
     except OSError:  # closed by another thread; elsewhere than on Linux there are no links
         return sys.platform == "linux"

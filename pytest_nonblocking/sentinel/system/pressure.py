@@ -6,10 +6,10 @@ it, the time in which no core was idle is a coarser bound.
 
 from __future__ import annotations
 
-import os
 from typing import NamedTuple
 
 from ...clocks import CLOCKS
+from ...originals import os
 from .clock import forced_fallback
 from .procfs import opened, read_small, reader
 

@@ -8,12 +8,11 @@ arguments. Locks and the GIL are both futexes, but the GIL's address lies inside
 from __future__ import annotations
 
 import contextlib
-import os
 import platform
 import sys
-import threading
 
 from ...model import State
+from ...originals import os, threading
 from .clock import has_schedstat
 from .procfs import check, most_kept, reader
 
