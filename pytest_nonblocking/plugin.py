@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import os
 from collections.abc import Generator, Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -193,6 +194,7 @@ class _Collector:
         self._config = config
         self._ending: Ending | None = None
         self._records: list[Record] = []
+        self._process = os.getpid()
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         known = self._config.stash[TEXTS]
@@ -208,6 +210,8 @@ class _Collector:
         option = config.option
         if hasattr(config, "workerinput") or option.collectonly or getattr(option, "setuponly", 0):
             return
+        if os.getpid() != self._process:
+            return  # a child that a test has forked and let run on
         if exitstatus == pytest.ExitCode.USAGE_ERROR:
             return  # no test ran: keep the files of an earlier run
         if known or settings.report or settings.baseline or settings.require:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 import weakref
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from contextvars import ContextVar
 from typing import Any, Protocol
 
@@ -13,7 +14,7 @@ from anyio.lowlevel import checkpoint
 from ..asgi.door import Door
 from ..clocks import CLOCKS
 from ..model import Exchange, Limits, Run, Stack, Step
-from ..originals import anyio
+from ..originals import anyio, os
 from ..sentinel import (
     BREAK_EVERY,
     COPY,
@@ -159,6 +160,7 @@ class _Burst:
         self._timed_out = self._announced = False
         self._descriptors: frozenset[str] = frozenset()
         self._stuck: Stack | None = None
+        self._process = os.getpid()
 
     @uninterrupted
     async def run(self) -> Run:
@@ -319,7 +321,12 @@ class _Burst:
         self._ready += 1
         await self._gate.wait()
         try:
-            await self._body()
+            try:
+                await self._body()
+            except BaseException as error:
+                self._end_child(error)
+                raise
+            self._end_child(None)
         except self._tasks.cancelled:
             if self._cancelling:
                 raise
@@ -337,6 +344,21 @@ class _Burst:
                 self._close()
             else:
                 self._release_if_set_up()
+
+    def _end_child(self, error: BaseException | None) -> None:
+        """End the process if the body has forked it and runs on in the child.
+
+        The child has the sockets of this loop and none of our threads: it would hang.
+        """
+        if os.getpid() == self._process:
+            return
+        code = error.code if isinstance(error, SystemExit) else error and str(error)
+        with suppress(Exception):  # the app may have replaced or closed them
+            if isinstance(code, str):
+                sys.stderr.write(f"{code}\n")
+            sys.stderr.flush()
+            sys.stdout.flush()
+        os._exit(code if isinstance(code, int) else int(code is not None))
 
     def _close(self) -> None:
         self._window.close(self._timed_out)

@@ -16,6 +16,7 @@ from ..originals import anyio, asyncio, threading
 from ..tasks import running_tasks
 from . import tracers
 from .alarms import Alarms
+from .forks import FORK
 from .interrupt import Interrupter
 from .last_stacks import LastStacks
 from .probes.choice import probe_of_running_loop
@@ -117,6 +118,7 @@ class Sentinel:
         callbacks cannot be timed.
         """
         if self._users == 0:
+            FORK.watch()
             self.probe = self.on_loop(lambda: probe_of_running_loop(self._notice))
             self.watchdog = Watchdog(self.probe, self._notice, cores(), self._not_the_apps)
             self.alarms = Alarms(self.probe.helper_used)

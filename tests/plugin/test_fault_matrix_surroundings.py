@@ -175,6 +175,18 @@ FAULTS = {
         fixtures="other_names, nonblocking_client",
         fixture=OTHER_NAMES,
     ),
+    "a-child-that-is-forked-leaves-its-copy": Fault(
+        {"passed": 3},
+        ["nonblocking: 1 measured: *"],
+        """
+    import os, sys
+    child = os.fork()
+    if not child:
+        sys.exit(3)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 3
+""",
+        "",
+    ),
     "the-app-handles-sigurg": Fault(
         {"failed": 1, "passed": 2},
         ["nonblocking: GET / does not finish*"],
