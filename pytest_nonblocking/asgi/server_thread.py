@@ -18,6 +18,7 @@ _FREE_WITHIN = 1.0
 """Seconds in which the loop must respond before the callback that holds it is interrupted."""
 _BREAK_EVERY = 0.1
 _BREAKS = 30
+_BREAKS_AT_ONCE = 10
 
 
 class ServerThread:
@@ -34,6 +35,7 @@ class ServerThread:
         self._news = news
         self._main: asyncio.Task[None] | None = None
         self._thread = Thread(target=self._run, name=name, daemon=True)
+        self._running: Interruptible | None = None
         self.loop: asyncio.AbstractEventLoop | None = None
         self.ended = False
         self.forced = False
@@ -59,19 +61,32 @@ class ServerThread:
         """Have the server leave within some seconds, then cancel it, then interrupt it.
 
         ``on_late`` is called if it has not left in time. Returns where the thread is if nothing
-        ends it.
+        ends it. Cancelled, it ends the thread at once, if that is possible: while its server prints
+        a traceback, pytest could not print one (CPython 3.11 cannot parse in two threads).
         """
         self._post(leave)
-        if await self._free() and not await self._ends(within):
-            on_late()
-            self.forced = True
-            self._post(self._cancel)
-            if not await self._ends(_FREE_WITHIN):
-                await self._break(lambda: self.ended)
+        try:
+            if await self._free() and not await self._ends(within):
+                on_late()
+                self.forced = True
+                self._post(self._cancel)
+                if not await self._ends(_FREE_WITHIN):
+                    await self._break(lambda: self.ended)
+        except BaseException:
+            self._end_at_once()
+            raise
         if not self.ended:
             return thread_stack(self.ident)
         self._thread.join()
         return None
+
+    def _end_at_once(self) -> None:
+        self._post(self._cancel)
+        for _ in range(_BREAKS_AT_ONCE):
+            self._thread.join(_BREAK_EVERY)
+            if not self._thread.is_alive():
+                return
+            self._interrupt()
 
     async def _ends(self, within: float) -> bool:
         return await self.until(lambda: self.ended, within)
@@ -97,10 +112,14 @@ class ServerThread:
         for _ in range(_BREAKS):
             if condition() or self.ended:
                 return
-            self.forced = True
-            self._running.interrupt(LoopStuck)
-            self._post(lambda: None)  # the loop may sleep
+            self._interrupt()
             await self.until(condition, _BREAK_EVERY)
+
+    def _interrupt(self) -> None:
+        self.forced = True
+        if self._running is not None:
+            self._running.interrupt(LoopStuck)
+        self._post(lambda: None)  # the loop may sleep
 
     def _post(self, action: Callable[[], object]) -> None:
         # The loop may be closed at any time.
@@ -109,12 +128,12 @@ class ServerThread:
                 self.loop.call_soon_threadsafe(action)
 
     def _run(self) -> None:
-        self._running = Interruptible()
+        running = self._running = Interruptible()
         try:
             try:
                 asyncio.run(self._served())
             finally:
-                self._running.end()
+                running.end()
         except BaseException as error:
             self.error = error
         finally:
