@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import itertools
+import weakref
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import replace
 from types import FrameType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from ..clocks import CLOCKS
 from ..model import Pool, Sample, Stack, Waiters
@@ -60,8 +61,8 @@ class WaitSampler:
         self._turn = 0
         self.workers: list[Sample] = []
         self._queued: list[float] = []
-        self._waiting_before: dict[int, Spot] = {}
-        self._working_before: dict[int, Stack] = {}
+        self._waiting_before: dict[int, tuple[Callable[[], Any], Spot]] = {}
+        self._working_before: dict[threading.Thread, Stack] = {}
         self._queued_before: dict[str, int] = {}
 
     def note_before(self) -> None:
@@ -70,11 +71,13 @@ class WaitSampler:
         It has nothing to do with the copies: a task of the app that waits for its next job, or
         threads that an earlier test left in a deadlock, with the calls that they keep waiting.
         """
-        walks = {id(one): tuple(suspended_frames(one)) for one in self._probe.coroutines()}
-        self._waiting_before = {one: spot_of(walk) for one, walk in walks.items()}
-        idents = [thread.ident or 0 for thread in threading.enumerate() if is_worker(thread)]
-        self._working_before = {one: thread_stack(one) for one in idents[:_THREADS_COUNTED]}
-        pools = self._pools_in_use(walks.values())
+        coroutines = self._probe.coroutines()
+        walks = [tuple(suspended_frames(one)) for one in coroutines]
+        for one, walk in zip(coroutines, walks, strict=True):
+            self._waiting_before[id(one)] = _reference(one), spot_of(walk)
+        workers = itertools.islice(filter(is_worker, threading.enumerate()), _THREADS_COUNTED)
+        self._working_before = {one: thread_stack(one.ident or 0) for one in workers}
+        pools = self._pools_in_use(walks)
         self._queued_before = {key: pool.waiting for key, pool in pools}
 
     @property
@@ -133,17 +136,21 @@ class WaitSampler:
     def _look(self) -> _Look:
         coroutines = [c for c in self._probe.coroutines() if c is not self._own]
         walks = [tuple(suspended_frames(coroutine)) for coroutine in coroutines]
-        before = self._waiting_before
         spots = map(spot_of, walks)
         places = count_stacks(
             (spot, walk)
             for coroutine, spot, walk in zip(coroutines, spots, walks, strict=True)
-            if before.get(id(coroutine)) != spot
+            if not self._has_waited(coroutine, spot)
         )
         for stack in [stack for stack in places if _is_held(stack)]:
             del places[stack]
         pools = self._pools_in_use(walks)
         return _Look(places, pools, range(len(self.workers), self._look_at_workers()))
+
+    def _has_waited(self, coroutine: Any, spot: Spot) -> bool:
+        """Return whether it has not moved since before the release; an ended one is another."""
+        reference, before = self._waiting_before.get(id(coroutine), (_nothing, None))
+        return before == spot and reference() is coroutine
 
     def _add(self, look: _Look, stands: float) -> None:
         """Add ``stands`` seconds to the time that ``look`` counts for."""
@@ -185,9 +192,21 @@ class WaitSampler:
         for thread in turned[:_WORKERS_A_LOOK]:
             state, ident = self._witness.state(thread.native_id or 0), thread.ident or 0
             stack = thread_stack(ident) if len(self.workers) < _WORKERS_KEPT else ()
-            if stack and self._working_before.get(ident) != stack:
+            if stack and self._working_before.get(thread) != stack:
                 self.workers.append(Sample(stack, state, 0.0))
         return len(self.workers)
+
+
+def _nothing() -> None:
+    """Refer to nothing."""
+
+
+def _reference(one: Any) -> Callable[[], Any]:
+    """Return what refers to an object, weakly if possible."""
+    try:
+        return weakref.ref(one)
+    except TypeError:
+        return lambda: one
 
 
 def _is_held(stack: Stack) -> bool:

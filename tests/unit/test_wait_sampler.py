@@ -13,6 +13,7 @@ import pytest
 from pytest_nonblocking.clocks import CLOCKS
 from pytest_nonblocking.sentinel import COPY
 from pytest_nonblocking.sentinel.probes.choice import probe_of_running_loop
+from pytest_nonblocking.sentinel.stacks import is_in
 from pytest_nonblocking.sentinel.system.thread_state import Witness
 from pytest_nonblocking.sentinel.wait_sampler import WaitSampler
 
@@ -287,3 +288,55 @@ async def test_threads_and_calls_that_an_earlier_test_left_are_in_no_queue(wall,
     waits.look_at_pools()
     assert [pool.waiting for pool in waits.pools] == [1]
     waits.close()
+
+
+async def test_copies_that_wait_where_ended_ones_have_waited_are_in_a_queue(wall):
+    event = asyncio.Event()
+    ended = await start(event.wait)
+    waits = sampler()
+    waits.note_before()
+    event.set()
+    await asyncio.gather(*ended)
+    event.clear()
+    del ended  # their coroutines' places in memory are some of the next ones'
+    tasks = [task for _ in range(10) for task in await start(event.wait)]
+    await look_at(wall, waits, 1.0)
+    (queue,) = waits.waiters
+    assert queue.count == 10 * COPIES
+    waits.close()
+    event.set()
+    await asyncio.gather(*tasks)
+
+
+async def test_a_thread_that_waits_where_an_ended_one_has_waited_is_seen(wall):
+    def works():
+        return waits_in_thread.wait(60)
+
+    async def worker_of_new_pool():
+        pool, began = ThreadPoolExecutor(1), threading.Event()
+        pool.submit(began.set)
+        call = pool.submit(works)
+        began.wait()
+        await until_in(works.__code__, *pool._threads)
+        return pool, call
+
+    waits_in_thread = threading.Event()
+    pool, call = await worker_of_new_pool()
+    waits = sampler()
+    waits.note_before()
+    waits_in_thread.set()
+    call.result()
+    pool.shutdown()  # the next thread may get its ident
+    waits_in_thread.clear()
+    pool, call = await worker_of_new_pool()
+    await look_at(wall, waits, 1.0)
+    assert [s for s in waits.workers if any(f.function.endswith("works") for f in s.stack)]
+    waits.close()
+    waits_in_thread.set()
+    pool.shutdown()
+
+
+async def until_in(code, thread):
+    while not is_in(code, thread.ident):
+        await asyncio.sleep(0.001)
+    await asyncio.sleep(0.05)  # and in its wait
