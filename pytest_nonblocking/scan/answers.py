@@ -11,7 +11,10 @@ from .operation import Operation, names_in
 _MOST = 5
 _KEYS = ("id", "uuid", "uid", "key", "slug", "name", "identifier", "code", "uri")
 _CONTAINERS = ("items", "results", "data", "records", "objects", "content", "value", "nodes")
-_LISTS = ("", "list", "all", "search", "filter", "index")
+_QUERIES = ("search", "filter", "query", "list", "paginate")
+_LISTS = ("", "all", "index", *_QUERIES)
+_NODES = 500
+"""Parts of an answer in which a name is looked for."""
 
 
 def sources(operation: Operation, name: str, operations: Iterable[Operation]) -> list[Operation]:
@@ -21,31 +24,56 @@ def sources(operation: Operation, name: str, operations: Iterable[Operation]) ->
     after, wherever they are; last the operation that creates one, if it is among ``operations``.
     """
     others = [one for one in operations if one is not operation]
-    reading = [one for one in others if one.method == "GET"]
-    before = operation.path.partition("{" + name + "}")[0].rstrip("/")
-    resource = resource_of(operation, name)
-    at_hand = {*names_in(before)}
+    collections = _collections(operation, name)
+    resource, stem = resource_of(operation, name), _stem(name)
+    follows = not stem or stem == name or _is_plural(resource, stem)
+    at_hand = {*names_in(collections[0])}
     ranked = []
-    for one in reading:
-        if not {*names_in(one.path)} <= at_hand:
+    for one in others:
+        if not reads(one) or not {*names_in(one.path)} <= at_hand:
             continue
         path = one.path.rstrip("/")
-        if before != operation.path.rstrip("/") and path == before:
-            ranked.append((0, one))
-        elif _lists(one, resource) or _lists(one, _stem(name)):
-            ranked.append((1 if path.startswith(before) else 2, one))
+        if one.method == "GET" and path in collections:
+            ranked.append((0 if follows else 2, one))
+        elif _lists(one, resource) or _lists(one, stem):
+            is_below = any(path.startswith(before) for before in collections)
+            ranked.append((1 if is_below or (not follows and _lists(one, stem)) else 3, one))
     ranked.sort(key=lambda pair: (pair[0], len(pair[1].parameters), len(pair[1].path)))
-    creating = []
-    if "{" + name + "}" in operation.path:
-        creating = [o for o in others if o.method == "POST" and o.path.rstrip("/") == before]
-    return [*(one for _, one in ranked[:3]), *creating[:1]]
+    return [*(one for _, one in ranked[:3]), *_creating(operation, name, others)[:1]]
+
+
+def reads(operation: Operation) -> bool:
+    """Return whether an operation lists: a GET, or a POST with a query in its body."""
+    last = operation.path.rstrip("/").rpartition("/")[2]
+    return operation.method == "GET" or (operation.method == "POST" and _plain(last) in _QUERIES)
+
+
+def _creating(operation: Operation, name: str, others: Iterable[Operation]) -> list[Operation]:
+    if "{" + name + "}" not in operation.path:
+        return []
+    collections = _collections(operation, name)
+    words = (_stem(name), resource_of(operation, name))
+    posts = [one for one in others if one.method == "POST" and not reads(one)]
+    found = [one for one in posts if one.path.rstrip("/") in collections]
+    elsewhere = [one for one in posts if not names_in(one.path)]
+    return found or [one for word in words for one in elsewhere if _lists(one, word)]
+
+
+def _collections(operation: Operation, name: str) -> list[str]:
+    """Return the paths of the collection of a parameter: ``/flows`` of ``/flows/name/{name}``."""
+    before = operation.path.partition("{" + name + "}")[0].rstrip("/")
+    if before == operation.path.rstrip("/"):
+        return [""]  # it is no part of the path
+    short = before
+    while (last := short.rpartition("/")[2]) and _plain(last) in {*_KEYS, _plain(name)}:
+        short = short.rpartition("/")[0]
+    return list(dict.fromkeys((before, short or before)))
 
 
 def resource_of(operation: Operation, name: str) -> str:
-    """Return the segment before the parameter in the path, "" if there is none."""
-    before = operation.path.partition("{" + name + "}")[0].rstrip("/")
-    last = before.rpartition("/")[2]
-    return "" if "{" in last or before == operation.path.rstrip("/") else last
+    """Return the collection's segment before the parameter in the path, "" if there is none."""
+    last = _collections(operation, name)[-1].rpartition("/")[2]
+    return "" if "{" in last else last
 
 
 def _lists(operation: Operation, resource: str) -> bool:
@@ -56,7 +84,11 @@ def _lists(operation: Operation, resource: str) -> bool:
     last = segments[-1] if segments else ""
     if _plain(last) in _LISTS and len(segments) > 1:
         last = segments[-2]
-    return _plain(last) in _plurals(_plain(resource))
+    return _is_plural(last, resource)
+
+
+def _is_plural(word: str, of: str) -> bool:
+    return _plain(word) in _plurals(_plain(of))
 
 
 def _plurals(word: str) -> set[str]:
@@ -79,9 +111,38 @@ def _plain(word: str) -> str:
 
 def values_in(answer: Any, name: str, resource: str) -> list[Any]:
     """Return up to 5 different values for the parameter ``name`` from the JSON of ``answer``."""
+    return _usable(_of_record(record, name) for record in _records(answer, name, resource))
+
+
+def named_in(answer: Any, name: str, resource: str) -> list[Any]:
+    """Return up to 5 values that an answer names like the parameter, however deep they are.
+
+    ``flow_run_id`` is what has that name, or the ids of a list ``flow_runs``. For a name that
+    anything may have, such as ``id``, the list is that of the ``resource``.
+    """
+    stem = _stem(name)
+    is_common = stem == name and _plain(name) in _KEYS
+    lists = {_plain(resource if is_common else stem)} - {""}
+    found: list[Any] = []
+    left = [answer]
+    for _ in range(_NODES):
+        if not left:
+            break
+        one = left.pop(0)
+        if isinstance(one, list):
+            left += one
+        for key, value in one.items() if isinstance(one, Mapping) else ():
+            if not is_common and _plain(str(key)) == _plain(name):
+                found.append(value)
+            if isinstance(value, list) and any(_is_plural(str(key), word) for word in lists):
+                found += (_of_record(record, name) for record in value)
+            left.append(value)
+    return _usable(found)
+
+
+def _usable(values: Iterable[Any]) -> list[Any]:
     found: dict[str, Any] = {}
-    for record in _records(answer, resource):
-        value = _of_record(record, name)
+    for value in values:
         if isinstance(value, (str, int)) and not isinstance(value, bool) and value != "":
             found.setdefault(str(value), value)
     return list(found.values())[:_MOST]
@@ -99,8 +160,8 @@ def _of_record(record: Any, name: str) -> Any:
     return None
 
 
-def _records(answer: Any, resource: str) -> Iterator[Any]:
-    """Yield what an answer lists: its elements, or those of the list within it."""
+def _records(answer: Any, name: str, resource: str) -> Iterator[Any]:
+    """Yield what an answer lists: its elements, or those of the list within it, or itself."""
     if isinstance(answer, list):
         yield from answer
         return
@@ -109,25 +170,34 @@ def _records(answer: Any, resource: str) -> Iterator[Any]:
     names = sorted(
         answer,
         key=lambda key: (
-            _plain(str(key)) not in _plurals(_plain(resource)),
+            not _is_plural(str(key), resource),
             _plain(str(key)) not in _CONTAINERS,
         ),
     )
     for key in names:
         inside = answer[key]
+        is_named = _is_plural(str(key), resource) or _plain(str(key)) in _CONTAINERS
+        if not is_named and _has_own(answer, name):
+            break  # a record, which may have lists of its own
         if isinstance(inside, list) and inside:
             yield from inside
             return
-        if isinstance(inside, Mapping) and _plain(str(key)) in _plurals(_plain(resource)):
+        if isinstance(inside, Mapping) and _is_plural(str(key), resource):
             yield from (
                 dict(one, id=name) if isinstance(one, Mapping) else name
                 for name, one in inside.items()
             )
             return
         if isinstance(inside, Mapping) and _plain(str(key)) in _CONTAINERS:
-            yield from _records(inside, resource)
+            yield from _records(inside, name, resource)
             return
     if all(isinstance(one, Mapping) for one in answer.values()):
         yield from answer
     else:
         yield answer
+
+
+def _has_own(record: Mapping[Any, Any], name: str) -> bool:
+    """Return whether ``record`` has the parameter itself: by its name, or as its id."""
+    keys = {_plain(str(key)) for key in record}
+    return bool(keys & {_plain(name), _plain(name).removeprefix(_plain(_stem(name)))})

@@ -150,6 +150,7 @@ class ScanPlugin:
         asked = inputs.Asked(
             scanned.operation,
             scanned.asked,
+            scanned.operations,
             nonblocking_client,
             nonblocking_scan,
             virtual_user,

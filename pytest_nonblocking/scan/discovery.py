@@ -9,7 +9,7 @@ from typing import Any
 
 from ..accepts import METHODS
 from .document import BrokenDocumentError, operations_in
-from .operation import WEBSOCKET, Operation, path_parameters, plain_path
+from .operation import WEBSOCKET, Operation, names_in, path_parameters, plain_path
 from .published import Published
 from .routes import Mounted, inside, routed
 
@@ -99,8 +99,21 @@ def _joined(
         route = by_route.pop((one.method, plain_path(one.path)), None)
         if route is None and (alike := by_shape.get(_shape(one))):
             route = by_route.pop(alike, None)
-        yield replace(one, endpoint=None if route is None else route.endpoint)
+        yield one if route is None else _with_route(one, route)
     yield from by_route.values()
+
+
+def _with_route(one: Operation, route: Operation) -> Operation:
+    """Return a described operation with its handler and the converters that take slashes."""
+    rests = [parameter.takes_slashes for parameter in route.parameters]
+    takes_slashes = dict(zip(names_in(one.path), rests, strict=False))
+    parameters = tuple(
+        replace(parameter, schema={**parameter.schema, "format": "path"})
+        if parameter.where == "path" and takes_slashes.get(parameter.name)
+        else parameter
+        for parameter in one.parameters
+    )
+    return replace(one, parameters=parameters, endpoint=route.endpoint)
 
 
 def _described(app: Any) -> list[Operation]:

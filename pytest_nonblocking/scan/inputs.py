@@ -7,26 +7,33 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from .generated import generated, is_installed
-from .ladder import HOST, OTHER_HOST, Ladder, NeedsInputError, Prepared
+from .ladder import HOST, OTHER_HOST, Answered, Ladder, NeedsInputError, Prepared
 from .operation import Operation
 from .request import ask
+from .seeds import received, seeds_in
 from .setup import Scan
 
 
 class Asked:
-    """Prepares the request of an operation, and sends it."""
+    """Prepares the request of an operation, and sends it.
+
+    ``operations`` may be asked for values; ``known`` are all that the app has.
+    """
 
     def __init__(
         self,
         operation: Operation,
         operations: Sequence[Operation],
+        known: Sequence[Operation],
         client: Any,
         scan: Scan,
         copy: Callable[[], int],
         note: Callable[[str], None],
     ) -> None:
         generate = generated if is_installed() else None
-        self._ladder = Ladder(operation, operations, client, scan, generate)
+        self._answered = Answered()
+        self._ladder = Ladder(operation, operations, client, scan, generate, self._answered)
+        self._known = known
         self._client = client
         self._scan = scan
         self._copy = copy
@@ -43,7 +50,9 @@ class Asked:
         for name, value in self._scan.cookies.items():
             self._client.cookies.set(name, value)
         if self._scan.before is not None:
-            await self._scan.before(self._client)
+            with received(self._client) as responses:
+                await self._scan.before(self._client)
+            self._answered.seed(seeds_in(responses, self._known))
         try:
             self._prepared = await self._ladder.climb()
         except NeedsInputError as error:

@@ -6,21 +6,30 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
+import anyio
+
 from ..accepts import SAFE_METHODS
 from ..load.scenario import CannotMeasureError
 from . import answers, links, mcp
+from .demands import demanded
 from .operation import Link, Operation, Parameter, names_in
 from .request import GIVE_UP, Answer, Request, first_answer, has_cookie, request_for
 from .setup import Scan, for_copy
 from .values import Value, declared, simplest
 
 _ATTEMPTS = 6
-_MISSES_VALUES = (400, 404, 422)
+_OTHER_REASONS = (401, 403, 405, 406, 429)
+"""Statuses below 500 of answers to which other values make no difference."""
 _OR_INSTALL = ", or install pytest-nonblocking[scan], which generates them from their schemas"
 _COPIES = 5
 _FOLLOWS = 2
 _LINKS = 3
 """How many links are followed one after another, and how many for one parameter."""
+_DEMANDS = 4
+"""How often the app may ask for a parameter that it does not describe as required."""
+_AROUND, _AROUND_WITHIN = 15, 2.0
+"""How many other operations are asked for addresses and names, if nothing else answers, and for how
+many seconds: some streams do not end."""
 HOST, OTHER_HOST = "localhost", "testserver"
 """The hosts that apps accept in development and in tests."""
 _GUESS = "made from the schema"
@@ -33,13 +42,16 @@ Generate = Callable[[Operation], Sequence[dict[str, Any]]]
 class Prepared:
     """Requests that the operation answers, for the copies in turn.
 
-    ``sources`` say where their values are from. ``values`` are those of the first, by name.
+    ``sources`` say where their values are from. ``answer`` and ``values``, by name, are those of
+    the first request.
     """
 
     requests: tuple[Request, ...]
     sources: tuple[str, ...]
     answer: Answer
     values: Mapping[str, Any]
+    others: tuple[Prepared, ...] = ()
+    """The other requests, each with its own values and answer."""
     make: Callable[[int], Request] | None = None
     """Makes the request of a copy, if the user gave callables or calls are numbered."""
 
@@ -64,11 +76,45 @@ class _Source(NamedTuple):
     read: Callable[[Prepared], list[Any]]
 
 
+class Answered:
+    """What operations have answered so far: each is asked once for the values of all parameters.
+
+    ``seeded`` are those that a set-up of the user has asked.
+    """
+
+    def __init__(self) -> None:
+        self.seeded: list[Operation] = []
+        self._seeds: dict[str, list[Prepared]] = {}
+        self._kept: dict[tuple[str, int], list[Prepared]] = {}
+
+    def seed(self, answers: Iterable[Prepared]) -> None:
+        """Keep the ``answers`` that a set-up got."""
+        for one in answers:
+            operation = one.requests[0].operation
+            if operation.name not in self._seeds:
+                self.seeded.append(operation)
+            self._seeds.setdefault(operation.name, []).append(one)
+
+    async def of(self, ladder: Ladder) -> list[Prepared]:
+        """Return what the operation of ``ladder`` answers, nothing if it does not."""
+        name = ladder.operation.name
+        if name in self._seeds:
+            return self._seeds[name]
+        key = (name, ladder.follows)
+        if key not in self._kept:
+            try:
+                self._kept[key] = [await ladder.climb()]
+            except NeedsInputError:
+                self._kept[key] = []
+        return self._kept[key]
+
+
 class Ladder:
     """Finds a request for one operation, with a client whose app has started.
 
     ``operations`` are those that may be asked for values. ``follows`` is how many links are
-    followed, one after another.
+    followed, one after another. A ladder that ``looks_around`` asks further operations if nothing
+    else answers.
     """
 
     def __init__(
@@ -78,14 +124,18 @@ class Ladder:
         client: Any,
         scan: Scan,
         generate: Generate | None = None,
+        answered: Answered | None = None,
         follows: int = _FOLLOWS,
+        looks_around: bool = True,
     ) -> None:
-        self._operation = operation
+        self.operation = self._operation = operation
+        self._answered = Answered() if answered is None else answered
         self._operations = operations
         self._client = client
         self._scan = scan
         self._generate = None if operation.tool else generate
-        self._follows = follows
+        self.follows = follows
+        self._looks_around = looks_around and not operation.tool
         self._given: dict[str, Any] = {}
 
     async def climb(self) -> Prepared:
@@ -99,11 +149,20 @@ class Ladder:
         if self._operation.tool:
             refused = await mcp.open_session(self._client, self._operation)
         last = refused or await self._try(self._at_hand(options), options)
-        if last is None or (isinstance(last, Answer) and last.status in _MISSES_VALUES):
+        for _ in range(_DEMANDS):
+            new = demanded(last, self._operation) if isinstance(last, Answer) else []
+            new = [one for one in new if one.name not in (*options, *self._given)]
+            if not new:
+                break
+            options |= {one.name: await self._options(one) for one in new}
+            last = await self._try(self._at_hand(options), options)
+        if self._looks_around and _misses_values(last) and self._guesses(options):
+            last = await self._try_around(options) or last
+        if _misses_values(last) and not (isinstance(last, Answer) and last.status >= 500):
             last = await self._try(self._made(options), options) or last
         if isinstance(last, Prepared):
             return last
-        raise NeedsInputError(self._why(last), self._missing(last, options))
+        raise NeedsInputError(self._why(last, options), self._missing(last, options))
 
     def _wants(self, parameter: Parameter) -> bool:
         """Return whether a request needs a value; not for a cookie that a login has set."""
@@ -113,22 +172,90 @@ class Ladder:
         return parameter.required and not kept
 
     async def _try(
-        self, attempts: Iterable[dict[str, Value]], options: dict[str, list[Value]]
+        self,
+        attempts: Iterable[dict[str, Value]],
+        options: dict[str, list[Value]],
+        alike: Sequence[dict[str, Value]] | None = None,
     ) -> Prepared | Answer | None:
-        """Return the first requests that are answered, or the last answer that is none."""
+        """Return the first requests that are answered, or the last answer that is none.
+
+        ``alike`` are the values of the other copies, by default those of one parameter's options.
+        """
         last = None
         for chosen in attempts:
-            request = self._request({name: one.value for name, one in chosen.items()}, 0)
+            request = self._request(_plain(chosen), 0)
             answer = await self._answer(request)
             if answer is None:
                 raise NeedsInputError(f"no response within {GIVE_UP:g} s")
             if answer.answers:
                 request = replace(request, chunks=answer.chunks)
-                return await self._prepared(request, chosen, answer, options)
+                if alike is None:
+                    alike = self._alike(chosen, options)
+                return await self._prepared(request, chosen, answer, alike)
             last = answer
-            if answer.status in (401, 403):
+            if answer.status in (401, 403) or answer.to_login:
                 break
         return last
+
+    async def _try_around(self, options: dict[str, list[Value]]) -> Prepared | Answer | None:
+        """Try the values in what other operations answer: in addresses, or by their names."""
+        last, missing = None, self._guesses(options)
+        found: dict[str, list[Value]] = {}
+        with anyio.move_on_after(_AROUND_WITHIN):
+            for one in self._around():
+                for prepared in await self._answered.of(self._ladder_of(one)):
+                    if led := self._led(prepared, one.name, options):
+                        last = await self._try(led, options, led)
+                        if isinstance(last, Prepared):
+                            return last
+                    for name in missing - {*found}:
+                        if values := self._named_like(prepared, name):
+                            found[name] = [Value(value, f"from {one.name}") for value in values]
+                if missing and not missing - {*found}:
+                    break
+        if not found:
+            return last
+        options.update({name: [*values, *options[name]] for name, values in found.items()})
+        return await self._try(self._at_hand(options), options) or last
+
+    def _around(self) -> list[Operation]:
+        """Return the operations to ask: first those that need nothing and are close by."""
+        own = self._operation.path.split("/")
+
+        def rank(one: Operation) -> tuple[int, int, int, int]:
+            pairs = list(zip(own, one.path.split("/"), strict=False))
+            shared = next((n for n, (a, b) in enumerate(pairs) if a != b), len(pairs))
+            required = sum(parameter.required for parameter in one.parameters)
+            return len(names_in(one.path)), required, -shared, len(one.path)
+
+        others = [one for one in self._operations if one.method == "GET"]
+        others = [one for one in others if one is not self._operation and one.body is None]
+        return [*self._answered.seeded, *sorted(others, key=rank)[:_AROUND]]
+
+    def _led(
+        self, prepared: Prepared, source: str, options: dict[str, list[Value]]
+    ) -> list[dict[str, Value]]:
+        """Return the values in the addresses of an answer that lead to this operation."""
+        asked = self._address(prepared)
+        found = links.leading(prepared.answer, asked, self._operation, self._operations)
+        first = {name: values[0] for name, values in options.items() if values}
+        given = {name: one for name, one in first.items() if one.source == _GIVEN}
+        return [
+            first | {n: Value(v, f"from {source}") for n, v in values.items()} | given
+            for values in found
+        ]
+
+    def _named_like(self, prepared: Prepared, name: str) -> list[Any]:
+        resource = answers.resource_of(self._operation, name)
+        return answers.named_in(prepared.answer.json(), name, resource)
+
+    def _guesses(self, options: dict[str, list[Value]]) -> set[str]:
+        """Return the names of the parameters for which there are only guesses."""
+        return {
+            name
+            for name, values in options.items()
+            if name != "body" and all(one.source == _GUESS for one in values)
+        }
 
     def _at_hand(self, options: dict[str, list[Value]]) -> Iterator[dict[str, Value]]:
         """Yield values by name: of each parameter the first, then the second, and so on."""
@@ -136,16 +263,29 @@ class Ladder:
             return  # the path would be another one
         longest = max(map(len, options.values()), default=0)
         for number in range(max(1, min(longest, _ATTEMPTS))):
-            yield {name: v[min(number, len(v) - 1)] for name, v in options.items() if v}
+            yield self._consistent(
+                {name: v[min(number, len(v) - 1)] for name, v in options.items() if v}
+            )
+
+    def _consistent(self, chosen: dict[str, Value]) -> dict[str, Value]:
+        """Return ``chosen`` with the values of outer parameters with which an inner one was found.
+
+        The first user may have no posts.
+        """
+        outer = {name: one for value in chosen.values() for name, one in value.along.items()}
+        kept = {name for name, value in chosen.items() if value.source == _GIVEN}
+        return chosen | {n: v for n, v in outer.items() if n in chosen and n not in kept}
 
     def _made(self, options: dict[str, list[Value]]) -> Iterator[dict[str, Value]]:
         """Yield generated values, except where others than guesses are known."""
         if not options or self._generate is None:
             return
-        known = {n: v[0] for n, v in options.items() if v and v[0].source != _GUESS}
+        first = {n: v[0] for n, v in options.items() if v}
+        known = {n: one for n, one in first.items() if one.source != _GUESS}
         for values in self._generate(self._operation):
-            wanted = {n: v for n, v in values.items() if n in options}
-            yield {n: Value(v, "generated from the schema") for n, v in wanted.items()} | known
+            made = {n: v for n, v in values.items() if n in options}
+            made_up = {n: Value(v, "generated from the schema") for n, v in made.items()}
+            yield first | made_up | known
 
     async def _answer(self, request: Request) -> Answer | None:
         """Return the app's answer; an exception that it raises is one with the status 500."""
@@ -154,6 +294,8 @@ class Ladder:
             if self._refuses_host(answer):
                 self._client.base_url = f"http://{OTHER_HOST}"
                 answer = await first_answer(self._client, request)
+            if answer is not None:
+                answer = links.to_login(answer, request.path)
         except Exception as error:
             return Answer(500, {}, f"{type(error).__name__}: {error}".encode())
         return mcp.judged(answer) if answer is not None and self._operation.tool else answer
@@ -177,20 +319,26 @@ class Ladder:
         if not found:
             found += await self._from_answers(parameter)
         if (guess := simplest(parameter.schema)) is not None:
-            if parameter.where == "path" and guess == "string":
+            if parameter.takes_slashes and not self._is_another_without(parameter):
+                found.append(Value("", _GUESS))
+            if guess == "string" and (parameter.where == "path" or not parameter.schema):
                 found.append(Value("1", _GUESS))
             found.append(Value(guess, _GUESS))
         return found
 
+    def _is_another_without(self, parameter: Parameter) -> bool:
+        """Return whether the path without ``parameter``, such as ``/files/``, is another's."""
+        path = self._operation.path.replace("{" + parameter.name + "}", "").rstrip("/")
+        return any(one.path.rstrip("/") == path for one in self._operations)
+
     async def _from_answers(self, parameter: Parameter) -> list[Value]:
         """Return the values for ``parameter`` that the app's other operations answer with."""
         for ladder, source, read in (*self._linked(parameter), *self._named(parameter)):
-            try:
-                found = read(await ladder.climb())
-            except NeedsInputError:
-                continue
+            found: list[Value] = []
+            for prepared in await self._answered.of(ladder):
+                found += _values_of(prepared, source, read)
             if found:
-                return [Value(value, f"from {source}") for value in found]
+                return found
         return []
 
     def _linked(self, parameter: Parameter) -> Iterator[_Source]:
@@ -198,7 +346,7 @@ class Ladder:
         others = {one.name: one for one in self._operations if one is not self._operation}
         known = [one for one in self._operation.links if one.source in others]
         for link in [one for one in known if one.gives(parameter)][:_LINKS]:
-            if not self._follows:
+            if not self.follows:
                 return
 
             def read(prepared: Prepared, link: Link = link) -> list[Any]:
@@ -206,13 +354,14 @@ class Ladder:
                 return [self._part_of(value, prepared, parameter) for value in found]
 
             source = others[link.source]
-            ladder = self._of(source, list(others.values()), self._follows - 1)
+            ladder = self._of(source, list(others.values()), self.follows - 1)
             yield _Source(ladder, f"a link of {source.name}", read)
 
     def _named(self, parameter: Parameter) -> Iterator[_Source]:
         """Yield the operations that seem to list or create what ``parameter`` is named after."""
         name, resource = parameter.name, answers.resource_of(self._operation, parameter.name)
-        for source in answers.sources(self._operation, name, self._operations):
+        known = [one for one in self._answered.seeded if one not in self._operations]
+        for source in answers.sources(self._operation, name, [*self._operations, *known]):
 
             def read(prepared: Prepared) -> list[Any]:
                 asked, answer = self._address(prepared), prepared.answer
@@ -221,12 +370,23 @@ class Ladder:
                     found = links.addressed(answer, asked, self._operation, name, self._operations)
                 return found or answers.values_in(answer.json(), name, resource)
 
-            # Of those with shorter paths only, so that it ends.
-            shorter = [one for one in self._operations if len(one.path) < len(source.path)]
-            yield _Source(self._of(source, shorter, self._follows), source.name, read)
+            yield _Source(self._ladder_of(source), source.name, read)
+
+    def _ladder_of(self, source: Operation) -> Ladder:
+        """Return the ladder of ``source``, which asks those with shorter paths, so that it ends."""
+        shorter = [one for one in self._operations if len(one.path) < len(source.path)]
+        return self._of(source, shorter, self.follows)
 
     def _of(self, source: Operation, operations: Sequence[Operation], follows: int) -> Ladder:
-        return Ladder(source, operations, self._client, self._scan, follows=follows)
+        return Ladder(
+            source,
+            operations,
+            self._client,
+            self._scan,
+            answered=self._answered,
+            follows=follows,
+            looks_around=False,
+        )
 
     def _address(self, prepared: Prepared) -> str:
         return str(self._client.base_url.join(prepared.requests[0].path))
@@ -253,59 +413,72 @@ class Ladder:
         request: Request,
         chosen: dict[str, Value],
         answer: Answer,
-        options: dict[str, list[Value]],
+        alike: Iterable[dict[str, Value]],
     ) -> Prepared:
         sources = tuple(
             f"{name}={_shown(one.value)} ({one.source})" for name, one in chosen.items()
         )
-        values = {name: one.value for name, one in chosen.items()}
+        values = _plain(chosen)
         sent = {**values, **for_copy(self._given, 0)}
         if self._operation.tool or any(callable(value) for value in self._given.values()):
 
             def make(copy: int) -> Request:
                 return replace(self._request(values, copy), chunks=request.chunks)
 
-            return Prepared((request,), sources, answer, sent, make)
-        requests = [request, *await self._others(chosen, answer, options)]
-        return Prepared(tuple(requests), sources, answer, sent)
+            return Prepared((request,), sources, answer, sent, make=make)
+        others = await self._others(chosen, answer, alike)
+        requests = (request, *(one.requests[0] for one in others))
+        return Prepared(requests, sources, answer, sent, tuple(others))
+
+    def _alike(
+        self, chosen: dict[str, Value], options: dict[str, list[Value]]
+    ) -> list[dict[str, Value]]:
+        """Return the same with the other values that the app's answers have for a parameter."""
+        name = next((n for n in reversed(chosen) if chosen[n].source.startswith("from ")), None)
+        if name is None:
+            return []
+        others = [one for one in options[name] if one.source == chosen[name].source]
+        return [self._consistent(chosen | {name: one}) for one in others[:_COPIES]]
 
     async def _others(
-        self, chosen: dict[str, Value], answer: Answer, options: dict[str, list[Value]]
-    ) -> list[Request]:
-        """Return requests with other values of the app's answers that are answered alike."""
-        name = next((n for n in reversed(chosen) if chosen[n].source.startswith("from ")), None)
-        if name is None or self._operation.method not in SAFE_METHODS:
-            return []
-        found = []
-        others = [one for one in options[name] if one.source == chosen[name].source]
-        for one in others[:_COPIES]:
-            if one.value == chosen[name].value:
+        self, chosen: dict[str, Value], answer: Answer, alike: Iterable[dict[str, Value]]
+    ) -> list[Prepared]:
+        """Return requests with other values that are answered alike."""
+        found: list[Prepared] = []
+        sent = _plain(chosen)
+        for one in alike if self._operation.method in SAFE_METHODS else ():
+            values = _plain(one)
+            if values == sent:
                 continue
-            values = {n: v.value for n, v in chosen.items()} | {name: one.value}
             request = self._request(values, 0)
             also = await self._answer(request)
             if also is not None and also.status == answer.status and also.chunks == answer.chunks:
-                found.append(replace(request, chunks=also.chunks))
+                request = replace(request, chunks=also.chunks)
+                found.append(Prepared((request,), (), also, values))
         return found
 
-    def _why(self, answer: Answer | None) -> str:
+    def _why(self, answer: Answer | None, options: Mapping[str, list[Value]]) -> str:
         generates = self._generate is not None or bool(self._operation.tool)
         if answer is None:
             return "no value fits its path: give its inputs" + ("" if generates else _OR_INSTALL)
         shown = f"the app answered {answer.status} {answer.first_line}".strip()
+        if answer.to_login:
+            return f"{shown}: give credentials as headers or cookies, or log in in `before`"
         schemes = ", ".join(self._operation.security)
         if answer.status == 401 or (answer.status == 403 and schemes):
             needs = f"credentials for {schemes}" if schemes else "credentials"
             return f"{shown}: give {needs} as headers or cookies"
         if answer.status == 403:
             return f"{shown}: if it needs credentials, give them as headers or cookies"
-        if answer.status < 500 and (self._operation.parameters or self._operation.body):
-            generates = generates or answer.status == 404
+        if answer.status < 500 and (options or self._operation.parameters or self._operation.body):
+            generates = generates or answer.status == 404 or not options
             return f"{shown}: give its inputs" + ("" if generates else _OR_INSTALL)
+        if options:
+            return f"{shown}: give its inputs, seed the data that it needs, or exclude it"
         return f"{shown}: seed the data that it needs, or exclude it"
 
     def _missing(self, answer: Answer | None, options: dict[str, list[Value]]) -> list[str]:
-        if answer is not None and answer.status in (401, 403):
+        if answer is not None and (answer.status in (401, 403) or answer.to_login):
             return []
         guessed = [n for n, values in options.items() if all(v.source == _GUESS for v in values)]
         return guessed or [
@@ -313,6 +486,34 @@ class Ladder:
             for name, values in options.items()
             if not any(one.source == _GIVEN for one in values)
         ]
+
+
+def _misses_values(last: Prepared | Answer | None) -> bool:
+    """Return whether other values may make a difference."""
+    if isinstance(last, Answer):
+        return last.status not in _OTHER_REASONS and not last.to_login
+    return last is None
+
+
+def _plain(chosen: Mapping[str, Value]) -> dict[str, Any]:
+    return {name: one.value for name, one in chosen.items()}
+
+
+def _values_of(
+    prepared: Prepared, source: str, read: Callable[[Prepared], list[Any]]
+) -> Iterator[Value]:
+    """Yield the values in an answer; if it has none, those in the answers of the other requests.
+
+    These come along with the values that were sent for them.
+    """
+    if found := read(prepared):
+        yield from (Value(value, f"from {source}") for value in found)
+        return
+    for other in prepared.others:
+        along = {name: Value(value, f"from {source}") for name, value in other.values.items()}
+        if found := read(other):
+            yield from (Value(value, f"from {source}", along) for value in found)
+            return
 
 
 def _shown(value: Any) -> str:

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import html
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
-from urllib.parse import unquote, urljoin, urlsplit
+from urllib.parse import parse_qsl, unquote, urljoin, urlsplit
 
 from .document import unescaped
-from .operation import Operation
+from .operation import Operation, names_in
 from .request import Answer
 
 ADDRESS = ("/", "http://", "https://")
 """How a text that is an address begins."""
 _EMBEDDED = re.compile(r"\{(\$[^{}]+)\}")
 _BRACES = re.compile(r"\{[^}]*\}")
+_IN_PAGE = re.compile(r"""\b(?:href|src|action)\s*=\s*["']([^"'#]+)""", re.IGNORECASE)
+_LOGINS = {"login", "signin", "logon", "auth", "authorize", "oauth", "oauth2", "sso", "saml"}
+"""Words in the path of a page to log in."""
 _MOST = 5
 _ENOUGH = 500
 """Values of an answer in which addresses are looked for."""
@@ -89,15 +94,72 @@ def addressed(
 ) -> list[Any]:
     """Return the values of the path's parameter ``name`` in the addresses that an answer contains.
 
-    These are its ``Location`` and all texts of its JSON that are addresses, such as ``self`` and
-    ``href``. ``asked`` is the address of the request. Addresses of other hosts, and those of the
-    operations ``known`` that have no such parameter there, lead elsewhere.
+    ``asked`` is the address of the request. Addresses of other hosts, and those of the operations
+    ``known`` that have no such parameter there, lead elsewhere.
     """
-    location = answer.headers.get("location")
-    texts = [urljoin(asked, location)] if location else []
-    texts += [one for one in _texts(answer.json()) if one.startswith(ADDRESS)]
-    values = (parameter_in(one, asked, operation, name, known) for one in texts)
-    return _usable(values)
+    found = _addresses(answer, asked)
+    return _usable(parameter_in(one, asked, operation, name, known) for one in found)
+
+
+def leading(
+    answer: Answer, asked: str, operation: Operation, known: Sequence[Operation]
+) -> list[dict[str, str]]:
+    """Return the values by name in the addresses of an answer that lead to ``operation``.
+
+    Up to 5, with the values of its query. An address is left out if another of the operations
+    ``known`` says more of it: ``/users/me`` leads to no ``/users/{id}``.
+    """
+    own, is_fixed = len(names_in(operation.path)), re.search(r"\w", _BRACES.sub("", operation.path))
+    closer = [o for o in known if o.method == "GET" and len(names_in(o.path)) < own]
+    names = {one.name for one in operation.parameters if one.where == "query"}
+    found: list[dict[str, str]] = []
+    for address in _addresses(answer, asked):
+        parts = _split(address, asked)
+        values = None if parts is None else _matched(operation, parts.path)
+        if not values or any(_matched(one, parts.path) is not None for one in closer):
+            continue
+        if not is_fixed and "." in parts.path.rpartition("/")[2]:
+            continue  # any address fits a path of parameters only, that of a style sheet, too
+        values |= {name: value for name, value in parse_qsl(parts.query) if name in names}
+        if values not in found and "{" not in "".join(values.values()):
+            found.append(values)
+    return found[:_MOST]
+
+
+def matching(path: str, operations: Iterable[Operation]) -> tuple[Operation, dict[str, str]] | None:
+    """Return the operation with the fewest parameters that has ``path``, and their values."""
+    pairs = [(one, _matched(one, path)) for one in operations]
+    known = [(one, values) for one, values in pairs if values is not None]
+    return min(known, key=lambda pair: len(pair[1]), default=None)
+
+
+def _matched(operation: Operation, path: str) -> dict[str, str] | None:
+    """Return the path's parameters in the path of an address, None if it is another path."""
+    match = re.fullmatch(_pattern(operation.path.rstrip("/"), operation) + "/?", path)
+    names = names_in(operation.path)
+    return None if match is None else dict(zip(names, map(unquote, match.groups()), strict=False))
+
+
+def to_login(answer: Answer, path: str) -> Answer:
+    """Return ``answer`` with what is wrong with it if it leads from ``path`` to a login.
+
+    The login itself may lead on to that of another host.
+    """
+    location = answer.headers.get("location") if 300 <= answer.status < 400 else None
+    if not location or _has_login(path):
+        return answer
+    try:
+        target = urlsplit(location).path
+    except ValueError:
+        return answer
+    if not _has_login(target):
+        return answer
+    return replace(answer, error=f"with a redirect to {target}", to_login=True)
+
+
+def _has_login(path: str) -> bool:
+    words = re.split(r"[^a-z0-9]+", path.lower().replace("log-in", "login"))
+    return bool(_LOGINS.intersection(words))
 
 
 def parameter_in(
@@ -111,27 +173,56 @@ def parameter_in(
     before, braces, after = operation.path.partition("{" + name + "}")
     if not braces or not re.search(r"\w", _BRACES.sub("", before)):
         return None  # any address fits a path of parameters only
+    if (parts := _split(address, asked)) is None:
+        return None
+    if name in _with_slashes(operation):
+        values = _matched(operation, parts.path)
+        return None if values is None else values[name]
+    inside = _pattern(after.partition("/")[0], operation)
+    pattern = f"{_pattern(before, operation)}(?P<own>[^/]+?){inside}(?=/|$)"
+    match = re.match(pattern, parts.path)
+    if match is None or any(_has_part(one.path, before, match["own"]) for one in known):
+        return None
+    return unquote(match["own"])
+
+
+def _split(address: str, asked: str) -> Any:
+    """Return the parts of an address, None if it is one of another host, or none."""
     try:
         parts = urlsplit(urljoin(asked, address))
     except ValueError:
         return None
-    if parts.hostname != urlsplit(asked).hostname:
-        return None
-    pattern = f"{_pattern(before)}([^/]+?){_pattern(after.partition('/')[0])}(?=/|$)"
-    match = re.match(pattern, parts.path)
-    if match is None or any(_has_part(one.path, before, match[1]) for one in known):
-        return None
-    return unquote(match[1])
+    return parts if parts.hostname == urlsplit(asked).hostname else None
 
 
-def _pattern(template: str) -> str:
-    """Return the regular expression of a part of a path with parameters."""
-    return "[^/]+".join(map(re.escape, _BRACES.split(template)))
+def _pattern(template: str, operation: Operation) -> str:
+    """Return the regular expression of a part of a path, with a group for each parameter."""
+    slashes = _with_slashes(operation)
+    names = [braces[1:-1] for braces in _BRACES.findall(template)]
+    groups = ["(.+)" if name in slashes else "([^/]+)" for name in names]
+    fixed = [re.escape(part) for part in _BRACES.split(template)]
+    return "".join(part for pair in zip(fixed, [*groups, ""], strict=True) for part in pair)
+
+
+def _with_slashes(operation: Operation) -> set[str]:
+    return {one.name for one in operation.parameters if one.takes_slashes}
 
 
 def _has_part(path: str, before: str, part: str) -> bool:
     """Return whether ``path`` has ``part`` where others have the parameter: ``/users/me``."""
     return path == before + part or path.startswith(f"{before}{part}/")
+
+
+def _addresses(answer: Answer, asked: str) -> Iterator[str]:
+    """Yield the addresses in an answer: its ``Location``, those of its JSON, or of its page."""
+    if location := answer.headers.get("location"):
+        yield urljoin(asked, location)
+    content = answer.json()
+    if content is not None:
+        yield from (one for one in _texts(content) if one.startswith(ADDRESS))
+    elif "html" in answer.headers.get("content-type", ""):
+        page = answer.content.decode("utf-8", "replace")
+        yield from (html.unescape(match[1]).strip() for match in _IN_PAGE.finditer(page))
 
 
 def _texts(answer: Any) -> Iterator[str]:

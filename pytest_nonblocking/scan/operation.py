@@ -29,6 +29,11 @@ class Parameter:
     examples: tuple[Any, ...] = ()
     required: bool = True
 
+    @property
+    def takes_slashes(self) -> bool:
+        """Whether it stands for the rest of a path, as ``{name:path}`` does."""
+        return self.where == "path" and self.schema.get("format") == "path"
+
 
 @dataclass(frozen=True)
 class Body:
@@ -129,7 +134,7 @@ def path_parameters(path: str) -> tuple[Parameter, ...]:
     for name in names_in(plain_path(path)):
         kind = types.get(name, "str")
         schema: dict[str, Any] = {"type": _TYPES.get(kind, "string")}
-        if kind in ("uuid", "date", "datetime"):
+        if kind in ("uuid", "date", "datetime", "path"):
             schema["format"] = "date-time" if kind == "datetime" else kind
         found.append(Parameter(name, "path", schema))
     return tuple(found)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import html
 import json
+import re
 from collections.abc import AsyncIterator, Mapping
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
@@ -20,6 +22,10 @@ GIVE_UP = 5.0
 _STREAM = 0.5
 """Seconds for which a response that does not end is read, to learn in how many chunks it comes."""
 _SHOWN = 100
+_LOOKED_AT = 20_000
+_MARKUP = re.compile(
+    r"<(style|script|svg)\b.*?(?:</\1>|\Z)|<!--.*?-->|<[^>]*>", re.DOTALL | re.IGNORECASE
+)
 
 
 @dataclass(frozen=True)
@@ -59,6 +65,8 @@ class Answer:
     chunks: int | None = None
     error: str = ""
     """What went wrong, where the status does not say so."""
+    to_login: bool = False
+    """Whether it sends the client to a page to log in."""
 
     @property
     def answers(self) -> bool:
@@ -68,7 +76,9 @@ class Answer:
     @property
     def first_line(self) -> str:
         """The start of the body, for a message."""
-        shown = self.error or self.content[: 4 * _SHOWN].decode("utf-8", "replace")
+        shown = self.error or self.content[:_LOOKED_AT].decode("utf-8", "replace")
+        if not self.error and "html" in self.headers.get("content-type", ""):
+            shown = html.unescape(_MARKUP.sub(" ", shown))
         text = escaped.line(" ".join(shown.split()))
         return text if len(text) <= _SHOWN else text[: _SHOWN - 1] + "…"
 

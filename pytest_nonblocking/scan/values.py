@@ -24,10 +24,14 @@ _DEEPEST = 8
 
 
 class Value(NamedTuple):
-    """A value for a parameter or a body, and the step of the ladder that it comes from."""
+    """A value for a parameter or a body, and the step of the ladder that it comes from.
+
+    ``along`` are the values of outer parameters with which it was found.
+    """
 
     value: Any
     source: str
+    along: Mapping[str, Value] = {}
 
 
 def declared(schema: Schema, examples: tuple[Any, ...]) -> Iterator[Value]:
