@@ -56,11 +56,12 @@ class Nonblocking:
 
         Each copy runs the block, for a login or data of its own, and all wait for one another at
         its end. Coroutine tests only. What is the same for all copies belongs into ``before``.
-        Outside of a measurement the block runs as it stands.
+        A test that is watched runs the block once. Elsewhere it runs as it stands.
         """
-        async with set_up():
-            yield
-            self._run.is_set_up()
+        with self._run.left_out():
+            async with set_up():
+                yield
+                self._run.is_set_up()
 
     def note(self, text: str) -> None:
         """Add ``text``, one line, to the notes of the outcomes to come in this test."""

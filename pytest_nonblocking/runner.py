@@ -32,6 +32,7 @@ from .load.gathering import gather, only_in_a_burst, seconds_since, why_unmeasur
 from .load.guarded import end_profile, guard_of
 from .load.schedule import Progress as ProgressOf
 from .load.time_limit import TimeLimit
+from .load.watching import Watch
 from .model import Evidence, Limit, Limits, Outcome
 from .originals import gc, signal, threading
 from .outcomes import Subject, limits_of, place_of
@@ -58,8 +59,8 @@ _FORGOTTEN: pytest.StashKey[Iterator[int]] = pytest.StashKey()
 _COLLECT_EVERY = 32
 """Tests after which their garbage, 0.1 MB each, is collected: freezing the heap makes it old, and
 Python collects old objects only when a quarter of the heap is new."""
-_MEASURES = frozenset(("nonblocking", "loop_sentinel"))
-"""Fixtures of tests that decide by themselves what is measured."""
+_MEASURES = "loop_sentinel"
+"""The fixture of tests that decide by themselves what is measured."""
 
 
 class TestRun:
@@ -77,6 +78,9 @@ class TestRun:
         self._sync_test: threads.SyncTest | None = None
         self._ctrl_c: CtrlC | None = None
         self._on_ctrl_c: Any = None
+        self._watch: Watch | None = None
+        self._measures_itself = False
+        self._judged: Outcome | None = None  # that of the whole test, which is enforced
         self._rules = rules_of(settings.guard_calls)
         self.before: list[Callable[[], Any]] = []  # what runs once before the copies
         self.notes: list[str] = []  # of the outcomes to come
@@ -135,7 +139,7 @@ class TestRun:
             if self._marked:
                 self._conclude(Evidence(unmeasured=str(error)), self.settings, place, 0.0)
             raise _skipped(str(error)) from None
-        if self.settings.watches and not _MEASURES.intersection(self._item.fixturenames):
+        if self.settings.watches and _MEASURES not in self._item.fixturenames:
             await self._watch_test(body, place)
         else:
             await body()
@@ -173,7 +177,7 @@ class TestRun:
         def run(*args: Any, **kwargs: Any) -> None:
             __tracebackhide__ = True
             evidence, wall = self._evidence_of_function(functools.partial(test, *args, **kwargs))
-            self._conclude(evidence, self.settings, place_of(test), wall)
+            self._judged = self._conclude(evidence, self.settings, place_of(test), wall)
             self._enforce()
 
         return run
@@ -204,6 +208,7 @@ class TestRun:
     def forget_outcomes(self) -> None:
         """Free all stacks and samples, before anything that stays is put between them in memory."""
         self.outcomes.clear()
+        self._judged = self._watch = None
         self.sentinel = Sentinel()
 
     def forget(self) -> None:
@@ -216,6 +221,7 @@ class TestRun:
 
     async def measure(self, body: Body, settings: Settings) -> Outcome:
         """Measure ``body`` on the running loop, and record and return the outcome."""
+        self._end_watch()
         evidence, wall = await self._evidence(body, settings)
         return self._conclude(evidence, settings, place_of(body), wall)
 
@@ -233,22 +239,39 @@ class TestRun:
                 self.sentinel.on_loop(profile.install)
         except Exception as error:
             evidence = Evidence(unmeasured=why_unmeasured(error))
+        if self.sentinel.running:
+            self._watch = Watch(self.sentinel, self._clients.transports, profile)
         try:
             await body()
         finally:
             if profile is not None:
                 end_profile(profile, self.sentinel)
+        if self._measures_itself:
+            return
         wall = seconds_since(began)
-        if self.sentinel.running:
-            evidence = scenario.watched(
-                self.sentinel, self._clients.transports, wall, place, profile
-            )
-        self._conclude(evidence, self.settings, place, wall)
+        if self._watch is not None:
+            wall = self._watch.took
+            evidence = self._watch.evidence(place)
+        self._judged = self._conclude(evidence, self.settings, place, wall)
+
+    @contextmanager
+    def left_out(self) -> Iterator[None]:
+        """Leave the block out of what is watched, if the test is."""
+        with nullcontext() if self._watch is None else self._watch.without():
+            yield
+
+    def _end_watch(self) -> None:
+        """Leave the test alone, which decides itself what is measured."""
+        self._measures_itself = True
+        if self._watch is not None:
+            self._watch.end()
+            self._watch = None
+            self.sentinel.stop()
 
     async def _measure_test(self, body: Body, place: Place | None) -> None:
         __tracebackhide__ = True
         evidence, wall = await self._evidence(body, self.settings)
-        self._conclude(evidence, self.settings, place, wall)
+        self._judged = self._conclude(evidence, self.settings, place, wall)
 
     async def _evidence(self, body: Body, settings: Settings) -> tuple[Evidence, float]:
         """Return the evidence and the seconds that it took; raises what the body raises."""
@@ -362,8 +385,8 @@ class TestRun:
     def _enforce(self) -> None:
         """Enforce the last outcome, in the call phase like any other failure."""
         __tracebackhide__ = True
-        if (self._marked or self.settings.watches) and self.outcomes:
-            self.enforce(self.outcomes[-1])
+        if self._judged is not None:
+            self.enforce(self._judged)
 
     def enforce(self, outcome: Outcome) -> None:
         """Fail the test for a fail, and warn if there is no verdict."""

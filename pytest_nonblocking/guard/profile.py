@@ -56,6 +56,7 @@ class CallProfile:
         self._counts: dict[_Key, _Count] = {}
         self._running: list[_Running] = []
         self._is_over = self._is_dropped = False
+        self.is_paused = False  # while a set-up runs, which is none of the run
         self._fault: Exception | None = None
         self._other: str | None = None
         self._function: Any = None
@@ -149,7 +150,7 @@ class CallProfile:
     def _count(self, rule: Rule, caller: FrameType, frame: FrameType, *, in_python: bool) -> None:
         """Count a call by ``caller``, and time it until ``frame`` sees its end."""
         is_within = bool(self._running) and self._running[-1].in_python
-        if is_within or caller.f_globals.get("__name__", "").startswith(_OWN):
+        if self.is_paused or is_within or caller.f_globals.get("__name__", "").startswith(_OWN):
             return
         key = rule, tuple(_positions(caller))
         count = self._counts.get(key)

@@ -6,13 +6,11 @@ import contextlib
 import dataclasses
 import sys
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 
-from ..analysis.places import Place, is_lifespan
-from ..analysis.user_code import package_of
+from ..analysis.places import is_lifespan
 from ..asgi.door import Door
 from ..clocks import CLOCKS
-from ..guard import CallProfile
 from ..model import Budget, Calibration, Evidence, Limits, Run, Sample, Stack, Step
 from ..originals import gc
 from ..sentinel import (
@@ -29,9 +27,6 @@ from .burst import Body, Transport, run_burst
 from .guarded import Guard, guarded_run
 from .machine import slowdown
 from .schedule import Progress, replicate
-
-_CALLERS = frozenset(("pytest_nonblocking", "pytest_asyncio", "anyio", "asyncio", "unittest"))
-"""Packages whose coroutines run a test."""
 
 
 class CannotMeasureError(Exception):
@@ -221,14 +216,20 @@ def single_run(sentinels: Sequence[Sentinel], took: float) -> Run:
     totals: Counter[str] = Counter()
     for probe in probes:
         totals.update(probe.parts.seconds())
-    steps = [step for probe in probes for step in probe.take_steps() if _is_request(step.samples)]
+    steps = [step for probe in probes for step in probe.take_steps()]
     samples = [sample for probe in probes for sample in probe.take_samples()]
+    return run_of(steps, samples, Budget(**totals), took)
+
+
+def run_of(steps: Iterable[Step], samples: Iterable[Sample], budget: Budget, took: float) -> Run:
+    """Return a single run of ``took`` seconds, without start-ups and shutdowns within it."""
+    requests = [step for step in steps if _is_request(step.samples)]
     return Run(
         concurrency=1,
         makespan=took,
         latencies=(took,),
-        budget=Budget(**totals),
-        steps=tuple(sorted(steps, key=lambda step: -step.loop_time)),
+        budget=budget,
+        steps=tuple(sorted(requests, key=lambda step: -step.loop_time)),
         samples=tuple(sample for sample in samples if _is_request([sample])),
     )
 
@@ -236,53 +237,6 @@ def single_run(sentinels: Sequence[Sentinel], took: float) -> Run:
 def _is_request(samples: Sequence[Sample]) -> bool:
     """Return whether ``samples`` of one callback show no lifespan."""
     return not any(is_lifespan(frame) for sample in samples for frame in sample.stack)
-
-
-def watched(
-    sentinel: Sentinel,
-    transports: Sequence[Transport],
-    took: float,
-    place: Place | None = None,
-    profile: CallProfile | None = None,
-) -> Evidence:
-    """Return the evidence of a test that ran once, for ``took`` seconds, under ``sentinel``.
-
-    CPU time that the test function at ``place`` uses itself, such as to build what it sends, is
-    none of the app's and is left out. ``profile`` is the guard's of that run, if there is one.
-    Python is 2 to 16 times slower with it, by the code, so the CPU time of all callbacks is left
-    out.
-    """
-    sentinel.probe.take_reading()  # accounts for the callback that is still running
-    exchanges = tuple(e for transport in transports for e in transport.drain())
-    run = dataclasses.replace(single_run([sentinel], took), exchanges=exchanges)
-    steps = tuple(
-        dataclasses.replace(step, cpu=0.0 if profile else step.cpu * _share_of_app(step, place))
-        for step in run.steps
-    )
-    run = dataclasses.replace(run, steps=steps)
-    if sentinel.fault is not None:
-        return Evidence(unmeasured=describe_fault(sentinel.fault))
-    calibration = Calibration(slowdown(), clock=clock_name(), loop=sentinel.probe.loop_name)
-    guarded = None if profile is None else profile.guarded(len(exchanges))
-    return Evidence(calibration=calibration, singles=(run,), watched=True, guarded=guarded)
-
-
-def _share_of_app(step: Step, place: Place | None) -> float:
-    """Return the share of ``step`` that its samples do not find in the test function itself."""
-    total = sum(sample.weight for sample in step.samples)
-    own = sum(sample.weight for sample in step.samples if _is_tests_own(sample.stack, place))
-    return 1 - own / total if own else 1.0
-
-
-def _is_tests_own(stack: Stack, place: Place | None) -> bool:
-    """Return whether the innermost coroutine on ``stack`` is the test at ``place``, or its caller.
-
-    A look that comes late finds a caller, to which the test has just returned.
-    """
-    innermost = next((frame for frame in reversed(stack) if frame.is_async), None)
-    if innermost is None:
-        return False
-    return package_of(innermost) in _CALLERS or (innermost.file, innermost.function) == place
 
 
 def describe_fault(fault: BaseException) -> str:

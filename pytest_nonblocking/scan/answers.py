@@ -26,7 +26,6 @@ def sources(operation: Operation, name: str, operations: Iterable[Operation]) ->
     others = [one for one in operations if one is not operation]
     collections = _collections(operation, name)
     resource, stem = resource_of(operation, name), _stem(name)
-    follows = not stem or stem == name or _is_plural(resource, stem)
     at_hand = {*names_in(collections[0])}
     ranked = []
     for one in others:
@@ -34,12 +33,19 @@ def sources(operation: Operation, name: str, operations: Iterable[Operation]) ->
             continue
         path = one.path.rstrip("/")
         if one.method == "GET" and path in collections:
-            ranked.append((0 if follows else 2, one))
+            ranked.append((0, one))
         elif _lists(one, resource) or _lists(one, stem):
             is_below = any(path.startswith(before) for before in collections)
-            ranked.append((1 if is_below or (not follows and _lists(one, stem)) else 3, one))
+            ranked.append((1 if is_below else 2, one))
     ranked.sort(key=lambda pair: (pair[0], len(pair[1].parameters), len(pair[1].path)))
-    return [*(one for _, one in ranked[:3]), *_creating(operation, name, others)[:1]]
+    found = [one for _, one in ranked]
+    if not stem or stem == name or _is_plural(resource, stem):
+        return [*found[:3], *_creating(operation, name, others)[:1]]
+    # Of another kind than what it follows, as in `/runs/{flow_id}`; or of the same, abbreviated.
+    named = [one for one in found if _lists(one, stem)]
+    creating = [one for one in _creating(operation, name, others) if _lists(one, stem)]
+    rest = [one for one in found if one not in named]
+    return [*named[:2], *creating[:1], *rest[:2], *_creating(operation, name, others)[:1]]
 
 
 def reads(operation: Operation) -> bool:
@@ -52,11 +58,12 @@ def _creating(operation: Operation, name: str, others: Iterable[Operation]) -> l
     if "{" + name + "}" not in operation.path:
         return []
     collections = _collections(operation, name)
-    words = (_stem(name), resource_of(operation, name))
     posts = [one for one in others if one.method == "POST" and not reads(one)]
     found = [one for one in posts if one.path.rstrip("/") in collections]
-    elsewhere = [one for one in posts if not names_in(one.path)]
-    return found or [one for word in words for one in elsewhere if _lists(one, word)]
+    plain = [one for one in posts if not names_in(one.path)]
+    named = [one for one in plain if _lists(one, _stem(name))]
+    listed = [one for one in plain if _lists(one, resource_of(operation, name))]
+    return [*found, *named, *listed]
 
 
 def _collections(operation: Operation, name: str) -> list[str]:
@@ -65,7 +72,8 @@ def _collections(operation: Operation, name: str) -> list[str]:
     if before == operation.path.rstrip("/"):
         return [""]  # it is no part of the path
     short = before
-    while (last := short.rpartition("/")[2]) and _plain(last) in {*_KEYS, _plain(name)}:
+    keys = {*_KEYS, _plain(name)}
+    while (last := short.rpartition("/")[2]) and _plain(last).removeprefix("by") in keys:
         short = short.rpartition("/")[0]
     return list(dict.fromkeys((before, short or before)))
 

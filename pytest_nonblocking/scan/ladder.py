@@ -156,7 +156,7 @@ class Ladder:
                 break
             options |= {one.name: await self._options(one) for one in new}
             last = await self._try(self._at_hand(options), options)
-        if self._looks_around and _misses_values(last) and self._guesses(options):
+        if self._looks_around and _misses_values(last) and self._uncertain(options):
             last = await self._try_around(options) or last
         if _misses_values(last) and not (isinstance(last, Answer) and last.status >= 500):
             last = await self._try(self._made(options), options) or last
@@ -199,7 +199,7 @@ class Ladder:
 
     async def _try_around(self, options: dict[str, list[Value]]) -> Prepared | Answer | None:
         """Try the values in what other operations answer: in addresses, or by their names."""
-        last, missing = None, self._guesses(options)
+        last, missing = None, self._uncertain(options)
         found: dict[str, list[Value]] = {}
         with anyio.move_on_after(_AROUND_WITHIN):
             for one in self._around():
@@ -249,12 +249,13 @@ class Ladder:
         resource = answers.resource_of(self._operation, name)
         return answers.named_in(prepared.answer.json(), name, resource)
 
-    def _guesses(self, options: dict[str, list[Value]]) -> set[str]:
-        """Return the names of the parameters for which there are only guesses."""
+    def _uncertain(self, options: dict[str, list[Value]]) -> set[str]:
+        """Return the names of the parameters whose values are neither given nor described."""
         return {
             name
             for name, values in options.items()
-            if name != "body" and all(one.source == _GUESS for one in values)
+            if name != "body"
+            and all(one.source == _GUESS or one.source.startswith("from ") for one in values)
         }
 
     def _at_hand(self, options: dict[str, list[Value]]) -> Iterator[dict[str, Value]]:

@@ -158,7 +158,8 @@ def to_login(answer: Answer, path: str) -> Answer:
 
 
 def _has_login(path: str) -> bool:
-    words = re.split(r"[^a-z0-9]+", path.lower().replace("log-in", "login"))
+    joined = re.sub(r"\b(log|sign)[-_](in|on)\b", r"\1\2", path.lower())
+    words = re.split(r"[^a-z0-9]+", joined)
     return bool(_LOGINS.intersection(words))
 
 

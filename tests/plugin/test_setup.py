@@ -189,3 +189,75 @@ def test_the_guard_accuses_nothing_in_a_set_up(suite, transport):
     suite.makepyfile(test_it=TEST.format(login=block))
     result = suite.runpytest("--nonblocking-guard=fail", f"--nonblocking-transport={transport}")
     result.assert_outcomes(passed=1)
+
+
+WATCHED = """
+import pytest
+
+@pytest.mark.asyncio
+async def test_it(nonblocking, nonblocking_client):
+    await nonblocking_client.get("{before}")
+    async with nonblocking.setup():
+        async with nonblocking.setup():
+            await nonblocking_client.post("/login")
+        await nonblocking_client.post("/login")
+    await nonblocking_client.get("{after}")
+"""
+
+
+@pytest.mark.parametrize("more", [(), ("--nonblocking-guard=fail",)])
+@pytest.mark.parametrize("transport", ["asgi", "uvicorn"])
+def test_the_set_up_of_a_watched_test_is_not_watched(suite, transport, more):
+    if transport != "asgi":
+        pytest.importorskip(transport, reason=f"{transport} is not installed")
+    suite.makepyfile(test_it=WATCHED.format(before="/", after="/"))
+    arguments = ("--nonblocking-watch", f"--nonblocking-transport={transport}", *more)
+    result = suite.runpytest(*arguments, "-v")
+    result.assert_outcomes(passed=1)
+    result.stdout.fnmatch_lines(["nonblocking: 1 measured: 1 pass"])
+    result.stdout.no_fnmatch_line("*time.sleep*")
+
+
+@pytest.mark.parametrize(("before", "after"), [("/login", "/"), ("/", "/login")])
+def test_what_a_watched_test_does_beside_its_set_up_is_watched(suite, before, after):
+    suite.makepyfile(test_it=WATCHED.format(before=before, after=after))
+    result = suite.runpytest("--nonblocking-watch")
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["  cause    blocking-call: 5?.? ms off the CPU in one callback*"])
+
+
+def test_the_set_up_of_a_plain_test_runs_once(suite):
+    suite.makepyfile(
+        """
+        import pytest
+
+        ran = []
+
+        @pytest.mark.asyncio
+        async def test_it(nonblocking, nonblocking_client):
+            async with nonblocking.setup():
+                ran.append(await nonblocking_client.post("/login"))
+            assert len(ran) == 1
+        """
+    )
+    suite.runpytest().assert_outcomes(passed=1)
+
+
+@pytest.mark.parametrize("more", [(), ("--nonblocking-guard=fail",)])
+def test_a_watched_test_that_measures_decides_itself(suite, more):
+    suite.makepyfile(
+        """
+        import pytest
+
+        @pytest.mark.asyncio
+        async def test_it(nonblocking, nonblocking_client):
+            await nonblocking_client.post("/login")
+            async def login():
+                await nonblocking_client.post("/login")
+            outcome = await nonblocking.measure(login, concurrency=8)
+            assert outcome.judgement.verdict == "fail"
+        """
+    )
+    result = suite.runpytest("--nonblocking-watch", *more)
+    result.assert_outcomes(passed=1)
+    result.stdout.fnmatch_lines(["nonblocking: 1 measured: 1 fail*"])

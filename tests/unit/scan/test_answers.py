@@ -2,7 +2,7 @@
 
 import pytest
 
-from pytest_nonblocking.scan.answers import sources, values_in
+from pytest_nonblocking.scan.answers import named_in, sources, values_in
 from pytest_nonblocking.scan.operation import Operation, path_parameters
 
 
@@ -47,7 +47,24 @@ def test_an_operation_that_needs_other_parameters_feeds_none():
 
 def test_the_operation_that_creates_one_is_asked_last():
     found = fed_by("GET /users/{id}", "POST /users", "GET /all/users", "POST /users/search")
-    assert found == ["GET /all/users", "POST /users"]
+    assert found == ["POST /users/search", "GET /all/users", "POST /users"]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "parameter", "source"),
+    [
+        ("GET /flows/name/{name}", "name", "POST /flows/filter"),
+        ("GET /flows/by-name/{name}", "name", "GET /flows"),
+        ("GET /types/slug/{slug}/documents", "slug", "GET /types"),
+        ("GET /deployments/name/{flow_name}/{deployment_name}", "flow_name", "GET /flows"),
+        ("GET /runs/name/{flow_name}/{run_name}", "run_name", "GET /runs"),
+        ("GET /ui/runs/{id}", "id", "POST /runs"),
+        ("GET /deployments/name/{flow_name}/{deployment_name}", "flow_name", "POST /flows/"),
+    ],
+)
+def test_a_key_in_the_path_is_that_of_the_collection_before_it(wanted, parameter, source):
+    others = ["POST /deployments/", "GET /deployments", "GET /health"]
+    assert fed_by(wanted, *others, source, parameter=parameter)[0] == source
 
 
 def test_what_is_created_gives_no_other_parameters_than_those_of_paths():
@@ -71,6 +88,8 @@ def test_no_list_no_values():
         ([{"userId": 3, "id": 4}], "user_id", [3]),
         (["a", "b"], "user", ["a", "b"]),
         ({"id": 5, "name": "me"}, "user_id", [5]),
+        ({"id": 5, "tags": ["a", "b"]}, "user_id", [5]),
+        ({"user_id": 5, "tags": ["a", "b"]}, "user_id", [5]),
         ([{"id": None}, {"id": True}, {"id": ""}, {"id": {"x": 1}}], "id", []),
         ([], "id", []),
         ("text", "id", []),
@@ -83,3 +102,19 @@ def test_values_are_read_from_the_shapes_that_lists_have(answer, name, values):
 
 def test_five_values_are_enough():
     assert len(values_in([{"id": n} for n in range(40)], "id", "users")) == 5
+
+
+@pytest.mark.parametrize(
+    ("answer", "name", "values"),
+    [
+        ({"run": {"info": {"run_id": "r1"}}}, "run_id", ["r1"]),
+        ({"data": [{"runId": "r1"}, {"runId": "r2"}]}, "run_id", ["r1", "r2"]),
+        ({"page": {"runs": [{"id": "r1"}]}}, "run_id", ["r1"]),
+        ({"page": {"users": [{"id": "u1"}]}, "id": "no user"}, "id", ["u1"]),
+        ({"name": "no run"}, "name", []),
+        ([], "run_id", []),
+        (None, "run_id", []),
+    ],
+)
+def test_values_that_an_answer_names_like_a_parameter_are_found_however_deep(answer, name, values):
+    assert named_in(answer, name, "users") == values

@@ -1,11 +1,24 @@
 """Runtime expressions of links, and addresses in answers."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
-from pytest_nonblocking.scan.links import addressed, linked_values, parameter_in
-from pytest_nonblocking.scan.operation import Operation, path_parameters
+from pytest_nonblocking.scan.links import (
+    addressed,
+    leading,
+    linked_values,
+    matching,
+    parameter_in,
+    to_login,
+)
+from pytest_nonblocking.scan.operation import (
+    Operation,
+    Parameter,
+    path_parameters,
+    plain_path,
+)
 from pytest_nonblocking.scan.request import Answer
 
 ASKED = "http://localhost/users/"
@@ -100,3 +113,78 @@ def test_addresses_are_found_wherever_an_answer_has_them(content):
 def test_the_location_of_what_was_created_comes_first(location):
     created = answer({"self": "/users/9"}, location=location)
     assert addressed(created, ASKED, operation("/users/{id}"), "id", []) == ["7", "9"]
+
+
+PAGE = """
+<html><link href="/static/site.css"><a href='/users/7?tab=a&amp;page=2'>seven</a>
+<a href="9">nine</a>
+<a href="https://elsewhere.example/users/8"><form action="/users/me"><a href="#top"></html>
+"""
+
+
+def page(content=PAGE, kind="text/html; charset=utf-8"):
+    return Answer(200, {"content-type": kind}, content.encode())
+
+
+def test_the_addresses_of_a_page_are_those_of_its_links_and_forms():
+    known = [operation("/users/me"), operation("/users/{id}")]
+    assert addressed(page(), ASKED, operation("/users/{id}"), "id", known) == ["7", "9"]
+    assert addressed(page(kind="text/plain"), ASKED, operation("/users/{id}"), "id", known) == []
+
+
+def test_an_address_gives_all_parameters_of_a_path_and_of_its_query():
+    one = operation("/{kind}/{id}")
+    query = Parameter("page", "query")
+    one = replace(one, parameters=(*one.parameters, query))
+    known = [operation("/users/me"), operation("/users/"), one]
+    found = leading(page(), ASKED, one, known)
+    assert found == [{"kind": "users", "id": "7", "page": "2"}, {"kind": "users", "id": "9"}]
+
+
+def test_an_address_to_fill_in_gives_no_values():
+    templated = answer({"next": "/users/{id}", "self": "/users/7"})
+    assert leading(templated, ASKED, operation("/users/{id}"), []) == [{"id": "7"}]
+
+
+@pytest.mark.parametrize(
+    ("template", "address", "value"),
+    [
+        ("/files/{path:path}", "/files/a/b.txt", "a/b.txt"),
+        ("/files/{path:path}/meta", "/files/a/b/meta", "a/b"),
+        ("/files/{path:path}/meta", "/files/a/b", None),
+    ],
+)
+def test_a_parameter_that_takes_slashes_has_the_rest_of_an_address(template, address, value):
+    one = operation(plain_path(template))
+    one = replace(one, parameters=path_parameters(template))
+    assert parameter_in(address, ASKED, one, "path", []) == value
+
+
+def test_the_operation_of_an_address_is_the_one_with_the_fewest_parameters():
+    known = [operation("/users/{id}"), operation("/users/me"), operation("/users")]
+    found = [matching(path, known) for path in ("/users/me", "/users/7/", "/users", "/other")]
+    assert [one and (one[0].path, one[1]) for one in found] == [
+        ("/users/me", {}),
+        ("/users/{id}", {"id": "7"}),
+        ("/users", {}),
+        None,
+    ]
+
+
+@pytest.mark.parametrize(
+    ("path", "location", "leads"),
+    [
+        ("/orders", "/login", True),
+        ("/orders", "/login?next=/orders", True),
+        ("/orders", "https://accounts.example/oauth2/authorize?client=1", True),
+        ("/orders", "/accounts/sign-in/", True),
+        ("/orders", "/orders/7", False),
+        ("/orders", "/orders/?next=/login", False),
+        ("/orders", "http://[broken", False),
+        ("/login", "/oauth/authorize", False),
+        ("/author", "/authors", False),
+    ],
+)
+def test_a_redirect_to_a_login_is_no_answer(path, location, leads):
+    asked = to_login(Answer(302, {"location": location}, b""), path)
+    assert (asked.to_login, asked.answers) == (leads, not leads)

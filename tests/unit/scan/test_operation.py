@@ -32,7 +32,7 @@ def test_patterns_select_by_path_or_by_method_and_path(pattern, matches):
         ("/users/<int:id>", "/users/{id}", {"type": "integer"}),
         ("users/<id>/", "/users/{id}/", {"type": "string"}),
         ("/users/:id", "/users/{id}", {"type": "string"}),
-        ("/files/{id:path}", "/files/{id}", {"type": "string"}),
+        ("/files/{id:path}", "/files/{id}", {"type": "string", "format": "path"}),
         ("/users/{id:uuid}", "/users/{id}", {"type": "string", "format": "uuid"}),
     ],
 )

@@ -1,0 +1,194 @@
+"""Where a scan finds values that no list and no description gives."""
+
+import json
+
+import pytest
+
+APP = """
+import asyncio
+from fastapi import FastAPI, HTTPException, Request
+from fastapi.responses import HTMLResponse, RedirectResponse
+app = FastAPI()
+FLOWS = {}
+
+async def found(condition):
+    await asyncio.sleep(0.005)
+    if not condition:
+        raise HTTPException(404)
+
+# pages
+
+@app.get("/admin/", response_class=HTMLResponse)
+async def admin():
+    return '<a href="/admin/user/list">users</a><a href="/static/x.css">'
+
+@app.get("/admin/{kind}/list", response_class=HTMLResponse)
+async def rows(kind: str):
+    await found(kind == "user")
+    return '<a href="../user/details/u7?tab=all">seven</a><a href="/admin/user/details/u9">'
+
+@app.get("/admin/{kind}/details/{key}")
+async def details(kind: str, key: str):
+    await found(kind == "user" and key in ("u7", "u9"))
+
+# the rest of a path
+
+@app.get("/tree/{path:path}")
+async def tree(path: str):
+    await found(path == "")
+    return {"links": {"leaf": "http://localhost/leaf/a/b"}}
+
+@app.get("/leaf/{path:path}")
+async def leaf(path: str):
+    await found(path == "a/b")
+
+# what is not described
+
+@app.get("/runs/get")
+async def run(request: Request):
+    if request.query_params.get("run_key") is None:
+        raise HTTPException(400, "Missing value for required parameter 'run_key'")
+    await found(request.query_params["run_key"] == "r1")
+
+@app.get("/state")
+async def state():
+    return {"last": {"run": {"run_key": "r1"}}}
+
+# a first parent without children
+
+@app.get("/users")
+async def users():
+    return [{"id": 1}, {"id": 2}]
+
+@app.get("/users/{user}/posts")
+async def posts(user: int):
+    return [{"id": 21}] if user == 2 else []
+
+@app.get("/users/{user}/posts/{post}")
+async def post(user: int, post: int):
+    await found((user, post) == (2, 21))
+
+# what is created, or listed by POST
+
+@app.post("/flows/")
+async def create(body: dict):
+    FLOWS[body["name"]] = {"id": "f" + body["name"], "tags": ["x"], **body}
+    return FLOWS[body["name"]]
+
+@app.post("/flows/filter")
+async def filtered(body: dict):
+    return list(FLOWS.values())
+
+@app.get("/flows/{id}")
+async def flow(id: str):
+    await found(any(one["id"] == id for one in FLOWS.values()))
+
+@app.get("/flows/name/{name}")
+async def by_name(name: str):
+    await found(name in FLOWS)
+
+# a login
+
+@app.get("/orders")
+async def orders(request: Request):
+    await found(True)
+    if "session" not in request.cookies:
+        return RedirectResponse("/login?next=/orders", 302)
+    return RedirectResponse("/orders/today", 302)
+"""
+SEED = """
+import pytest
+from pytest_nonblocking import Scan
+
+async def seed(client):
+    {seed}
+    client.cookies.set("session", "x")
+
+@pytest.fixture
+def nonblocking_scan():
+    return Scan(before=seed)
+"""
+
+
+@pytest.fixture
+def suite(pytester):
+    pytest.importorskip("fastapi", reason="fastapi is not installed")
+    pytester.makepyfile(webapp=APP)
+    pytester.makeini("[pytest]\npythonpath = .\nnonblocking_app = webapp:app\n")
+    return pytester
+
+
+def scan(suite, *operations):
+    more = ("--nonblocking-scan", "--nonblocking-concurrency=8", "--nonblocking-report=out.json")
+    return suite.runpytest(*(f"scan::{one}" for one in operations), *more)
+
+
+def sent(suite):
+    report = json.loads((suite.path / "out.json").read_text("utf-8"))
+    notes = [note for one in report["tests"] for note in one["notes"]]
+    return [note.removeprefix("sent ") for note in notes if note.startswith("sent ")]
+
+
+@pytest.mark.parametrize(
+    ("operation", "values"),
+    [
+        ("GET /admin/{kind}/list", "kind='user' (from GET /admin/)"),
+        (
+            "GET /admin/{kind}/details/{key}",
+            "kind='user' (from GET /admin/{kind}/list), key='u7' (from GET /admin/{kind}/list)",
+        ),
+        ("GET /tree/{path}", "path='' (made from the schema)"),
+        ("GET /leaf/{path}", "path='a/b' (from GET /tree/{path})"),
+        ("GET /runs/get", "run_key='r1' (from GET /state)"),
+        (
+            "GET /users/{user}/posts/{post}",
+            "user=2 (from GET /users/{user}/posts), post=21 (from GET /users/{user}/posts)",
+        ),
+    ],
+)
+def test_values_are_found_in_other_answers(suite, operation, values):
+    scan(suite, operation).assert_outcomes(passed=1)
+    assert sent(suite) == [values]
+
+
+@pytest.mark.parametrize(
+    ("seed", "source"),
+    [
+        ('await client.post("/flows/", json={"name": "one"})', "POST /flows/"),
+        (
+            'import webapp\n    webapp.FLOWS["one"] = {"id": "fone", "name": "one"}\n'
+            '    await client.post("/flows/filter", json={})',
+            "POST /flows/filter",
+        ),
+    ],
+)
+def test_what_the_set_up_got_gives_values(suite, seed, source):
+    suite.makeconftest(SEED.replace("{seed}", seed))
+    result = scan(suite, "GET /flows/{id}", "GET /flows/name/{name}")
+    result.assert_outcomes(passed=2)
+    assert sent(suite) == [f"id='fone' (from {source})", f"name='one' (from {source})"]
+
+
+def test_a_redirect_to_a_login_needs_credentials(suite):
+    result = scan(suite, "GET /orders")
+    result.assert_outcomes(skipped=1)
+    result.stdout.fnmatch_lines(
+        [
+            "  GET /orders: the app answered 302 with a redirect to /login: give credentials as "
+            "headers or cookies, or log in in `before`",
+            '        headers={"Authorization": "Bearer ..."},',
+        ]
+    )
+    suite.makeconftest(SEED.replace("{seed}", "pass"))
+    scan(suite, "GET /orders").assert_outcomes(passed=1)
+
+
+def test_what_the_app_asks_for_is_in_the_fixture_to_paste(suite):
+    suite.makepyfile(webapp=APP.replace('"run_key": "r1"', '"other": "r1"'))
+    result = scan(suite, "GET /runs/get")
+    result.stdout.fnmatch_lines(
+        [
+            "  GET /runs/get: the app answered 404 *",
+            '            "GET /runs/get": {"run_key": ...},',
+        ]
+    )
