@@ -9,7 +9,7 @@ from typing import Any
 from .generated import generated, is_installed
 from .ladder import HOST, OTHER_HOST, Answered, Ladder, NeedsInputError, Prepared
 from .operation import Operation
-from .request import ask
+from .request import RefusedError, ask
 from .seeds import received, seeds_in
 from .setup import Scan
 
@@ -64,4 +64,8 @@ class Asked:
     async def ask(self) -> None:
         """Send the request of the running copy."""
         assert self._prepared is not None  # prepare() runs before, or raises
-        await ask(self._client, self._prepared.for_copy(self._copy()))
+        try:
+            await ask(self._client, self._prepared.for_copy(self._copy()))
+        except RefusedError as error:
+            self.needs = json.dumps({"why": str(error), "names": []})
+            raise

@@ -25,6 +25,8 @@ _COPIES = 5
 _FOLLOWS = 2
 _LINKS = 3
 """How many links are followed one after another, and how many for one parameter."""
+_MOVES = 2
+"""How often a request is sent to where the app has moved it."""
 _DEMANDS = 4
 """How often the app may ask for a parameter that it does not describe as required."""
 _AROUND, _AROUND_WITHIN = 15, 2.0
@@ -137,6 +139,7 @@ class Ladder:
         self.follows = follows
         self._looks_around = looks_around and not operation.tool
         self._given: dict[str, Any] = {}
+        self._turns_slash = False
 
     async def climb(self) -> Prepared:
         """Return the first requests that are answered; raises NeedsInputError."""
@@ -185,6 +188,7 @@ class Ladder:
         for chosen in attempts:
             request = self._request(_plain(chosen), 0)
             answer = await self._answer(request)
+            request = self._request(_plain(chosen), 0)  # where the app may have moved it
             if answer is None:
                 raise NeedsInputError(f"no response within {GIVE_UP:g} s")
             if answer.answers:
@@ -295,11 +299,36 @@ class Ladder:
             if self._refuses_host(answer):
                 self._client.base_url = f"http://{OTHER_HOST}"
                 answer = await first_answer(self._client, request)
+            for _ in range(_MOVES):
+                moved = self._moved(answer, request)
+                if moved is not None:
+                    request, answer = moved, await first_answer(self._client, moved)
             if answer is not None:
                 answer = links.to_login(answer, request.path)
         except Exception as error:
             return Answer(500, {}, f"{type(error).__name__}: {error}".encode())
         return mcp.judged(answer) if answer is not None and self._operation.tool else answer
+
+    def _moved(self, answer: Answer | None, request: Request) -> Request | None:
+        """Return the request for where the app has moved ``request``, None if that is elsewhere.
+
+        The router has sent it to https or to the path with another slash at its end: what the
+        operation does is yet to come.
+        """
+        location = answer.headers.get("location") if answer is not None else None
+        if answer is None or not 300 <= answer.status < 400 or not location:
+            return None
+        asked = self._client.base_url.join(request.path)
+        target = asked.join(location)
+        if target.host != asked.host or target.path.rstrip("/") != asked.path.rstrip("/"):
+            return None
+        if target.scheme != asked.scheme and asked.host in (HOST, OTHER_HOST):
+            self._client.base_url = f"{target.scheme}://{asked.host}"
+            return request
+        if target.path == asked.path:
+            return None
+        self._turns_slash = not self._turns_slash
+        return replace(request, path=_turned(request.path))
 
     def _refuses_host(self, answer: Answer | None) -> bool:
         """Return whether the app accepts no requests to the host, and there is another to try."""
@@ -310,7 +339,8 @@ class Ladder:
     def _request(self, values: dict[str, Any], copy: int) -> Request:
         values = {**values, **for_copy(self._given, copy)}
         body = values.get("body")
-        return request_for(self._operation, values, body, copy)
+        request = request_for(self._operation, values, body, copy)
+        return replace(request, path=_turned(request.path)) if self._turns_slash else request
 
     async def _options(self, parameter: Parameter) -> list[Value]:
         """Return the values to try for ``parameter``, in the order of the ladder."""
@@ -515,6 +545,11 @@ def _values_of(
         if found := read(other):
             yield from (Value(value, f"from {source}", along) for value in found)
             return
+
+
+def _turned(path: str) -> str:
+    """Return ``path`` without the slash at its end, or with one."""
+    return path.rstrip("/") or "/" if path.endswith("/") else f"{path}/"
 
 
 def _shown(value: Any) -> str:

@@ -14,6 +14,7 @@ from urllib.parse import quote
 
 import anyio
 
+from ..load.scenario import CannotMeasureError
 from ..reporting import escaped
 from .operation import Operation
 
@@ -202,10 +203,13 @@ async def first_answer(client: Any, request: Request) -> Answer | None:
 async def ask(client: Any, request: Request) -> None:
     """Send ``request`` as one copy of the measurement, and read its response.
 
-    Raises UnexpectedAnswerError if the app does not answer as it did before.
+    Raises UnexpectedAnswerError or RefusedError if the app does not answer as it did before.
     """
+    text = ""
     if request.chunks is None:
         response = await client.send(_made(client, request))
+        if response.status_code >= 400:
+            text = Answer(0, response.headers, response.content).first_line
     else:
         async with _streamed(client, request) as response:
             left = request.chunks
@@ -220,7 +224,19 @@ async def ask(client: Any, request: Request) -> None:
             f"{request.operation.name} answered {response.status_code} after it had answered "
             "without an error"
         )
+    if response.status_code >= 400:
+        raise RefusedError(response.status_code, text)
 
 
 class UnexpectedAnswerError(Exception):
     """The app answered with a server error while it was measured."""
+
+
+class RefusedError(CannotMeasureError):
+    """The app answered without an error at first, and then refused a copy."""
+
+    def __init__(self, status: int, text: str) -> None:
+        limits = "it limits the rate of requests: switch that off in tests"
+        changes = "requests change what later ones need: give each copy inputs of its own"
+        why = limits if status == 429 else changes
+        super().__init__(f"the app answered, but then {status} {text}".strip() + f": {why}")

@@ -192,3 +192,73 @@ def test_what_the_app_asks_for_is_in_the_fixture_to_paste(suite):
             '            "GET /runs/get": {"run_key": ...},',
         ]
     )
+
+
+MOVES = """
+import time
+from starlette.applications import Starlette
+from starlette.middleware.httpsredirect import HTTPSRedirectMiddleware
+from starlette.responses import PlainTextResponse
+from starlette.routing import Route
+
+async def held(request):
+    time.sleep(0.05)
+    return PlainTextResponse(request.url.path)
+
+app = Starlette(routes=[Route("/held/", held), Route("/held/{name}", held)])
+app.add_middleware(HTTPSRedirectMiddleware)
+"""
+
+
+@pytest.mark.parametrize("path", ["/held", "/held/{name}/"])
+def test_a_redirect_to_https_or_to_another_slash_is_followed(suite, path):
+    suite.makepyfile(webapp=MOVES)
+    suite.makeini(
+        "[pytest]\npythonpath = .\nnonblocking_app = webapp:app\n"
+        f"nonblocking_scan_paths = {path}\nnonblocking_scan_include = {path}\n"
+    )
+    result = suite.runpytest("--nonblocking-scan", "--nonblocking-concurrency=8")
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["*blocking-call: time.sleep*"])
+
+
+REFUSES = """
+import asyncio
+from fastapi import FastAPI, HTTPException, Request, Response
+app = FastAPI()
+calls = []
+
+@app.get("/limited")
+async def limited():
+    calls.append(1)
+    await asyncio.sleep(0.005)
+    if len(calls) > 5:
+        raise HTTPException(429, "slow down")
+
+@app.get("/once")
+async def once(request: Request, response: Response):
+    await asyncio.sleep(0.005)
+    if request.cookies:
+        raise HTTPException(409, "once only")
+    response.set_cookie("seen", "1")
+"""
+
+
+@pytest.mark.parametrize(
+    ("path", "why"),
+    [
+        ("/limited", 'the app answered, but then 429 {"detail":"slow down"}: it limits the rate *'),
+        ("/once", 'the app answered, but then 409 {"detail":"once only"}: requests change what *'),
+    ],
+)
+def test_copies_that_are_refused_are_no_measurement(suite, path, why):
+    suite.makepyfile(webapp=REFUSES)
+    result = scan(suite, f"GET {path}")
+    result.assert_outcomes(skipped=1)
+    result.stdout.fnmatch_lines(
+        [
+            "nonblocking scan: 1 operation: 0 measured, 1 need input:",
+            f"  GET {path}: {why}",
+            "nonblocking: 1 measured: 1 not-measured",
+        ]
+    )
