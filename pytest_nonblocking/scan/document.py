@@ -11,6 +11,9 @@ from ..accepts import METHODS
 from .operation import Body, Link, Operation, Parameter, Schema, names_in
 
 _DEEPEST = 12
+_DEPTHS, _PARTS = (12, 8, 6, 4, 3, 2, 1), 1000
+"""To which depths a schema is tried to be read, and how many parts it may have then: one that
+contains itself in several places grows without bounds."""
 _PREFERRED = (
     "application/json",
     "application/x-www-form-urlencoded",
@@ -29,10 +32,19 @@ class BrokenDocumentError(Exception):
     """The document is not a description of an API; the message says what is wrong with it."""
 
 
-def operations_in(document: Any) -> list[Operation]:
-    """Return the operations of ``document``; raises BrokenDocumentError."""
-    if not isinstance(document, Mapping):
-        raise BrokenDocumentError(f"it is a {type(document).__name__}, not an object")
+class _Document(dict[str, Any]):
+    """A document, with the schemas that were read so far, by reference."""
+
+    def __init__(self, raw: Mapping[str, Any]) -> None:
+        super().__init__(raw)
+        self.schemas: dict[str, Schema] = {}
+
+
+def operations_in(raw: Any) -> list[Operation]:
+    """Return the operations of the document ``raw``; raises BrokenDocumentError."""
+    if not isinstance(raw, Mapping):
+        raise BrokenDocumentError(f"it is a {type(raw).__name__}, not an object")
+    document = _Document(raw)
     paths = document.get("paths")
     if not isinstance(paths, Mapping):
         raise BrokenDocumentError("it has no object `paths`")
@@ -47,8 +59,12 @@ def _of_path(document: Mapping[str, Any], path: str, raw: Any) -> Iterator[Opera
         raise BrokenDocumentError(f"`paths` has no object for {path}")
     for method in METHODS:
         described = _resolved(document, item.get(method.lower()))
-        if isinstance(described, Mapping):
+        if not isinstance(described, Mapping):
+            continue
+        try:
             yield _operation(document, method, path, item, described)
+        except (TypeError, ValueError, AttributeError, LookupError) as error:
+            raise BrokenDocumentError(f"{method} {path} is described wrongly: {error}") from error
 
 
 def _operation(
@@ -201,23 +217,49 @@ def _listed(one: Mapping[str, Any], name: str) -> list[Any]:
     return list(found) if isinstance(found, (list, tuple)) else []
 
 
-def _schema(document: Mapping[str, Any], raw: Any, depth: int = 0) -> Mapping[str, Any]:
-    """Return the schema with its references replaced, except where they nest too deep."""
+class _TooLargeError(Exception):
+    """A schema has too many parts."""
+
+
+def _schema(document: Mapping[str, Any], raw: Any) -> Schema:
+    """Return the schema with its references replaced, as deep as it stays of a bounded size."""
+    reference = raw.get("$ref") if isinstance(raw, Mapping) else None
+    if isinstance(document, _Document) and isinstance(reference, str):
+        if reference not in document.schemas:
+            document.schemas[reference] = _read(document, raw)
+        return document.schemas[reference]
+    return _read(document, raw)
+
+
+def _read(document: Mapping[str, Any], raw: Any) -> Schema:
+    for deepest in _DEPTHS:
+        try:
+            return _expanded(document, raw, deepest, [_PARTS])
+        except _TooLargeError:
+            continue
+    return {}
+
+
+def _expanded(document: Mapping[str, Any], raw: Any, depth: int, left: list[int]) -> Schema:
+    """Return the schema down to ``depth``; raises _TooLargeError once nothing is ``left``."""
+    left[0] -= 1
+    if left[0] < 0:
+        raise _TooLargeError
     schema = _resolved(document, raw)
-    if not isinstance(schema, Mapping) or depth > _DEEPEST:
+    if not isinstance(schema, Mapping) or depth < 0:
         return {}
     found = dict(schema)
     for name in ("items", "additionalProperties"):
         if isinstance(found.get(name), Mapping):
-            found[name] = _schema(document, found[name], depth + 1)
+            found[name] = _expanded(document, found[name], depth - 1, left)
     for name in ("anyOf", "oneOf", "allOf", "prefixItems"):
         if isinstance(found.get(name), (list, tuple)):
-            found[name] = [_schema(document, one, depth + 1) for one in found[name]]
+            found[name] = [_expanded(document, one, depth - 1, left) for one in found[name]]
     properties = found.get("properties")
     if isinstance(properties, Mapping):
         required = found.get("required") or ()
         found["properties"] = {
-            name: _schema(document, one, depth + 1 if name in required else depth + 4)
+            name: _expanded(document, one, depth - (1 if name in required else 4), left)
             for name, one in properties.items()
         }
     return found
@@ -243,7 +285,7 @@ def _resolved(document: Mapping[str, Any], one: Any) -> Any:
                 raise BrokenDocumentError(f"it refers to {reference}, which it does not contain")
             found = found[name]
         one = found
-    return one
+    raise BrokenDocumentError(f"its reference {reference} leads back to itself")
 
 
 def unescaped(part: str) -> str:

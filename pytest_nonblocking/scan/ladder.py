@@ -346,7 +346,7 @@ class Ladder:
         """Return the values to try for ``parameter``, in the order of the ladder."""
         if parameter.name in self._given:
             return [Value(for_copy(self._given, 0)[parameter.name], _GIVEN)]
-        found = list(declared(parameter.schema, parameter.examples))
+        found = declared(parameter.schema, parameter.examples)
         if not found:
             found += await self._from_answers(parameter)
         if (guess := simplest(parameter.schema)) is not None:
@@ -434,7 +434,7 @@ class Ladder:
             return [Value(for_copy(self._given, 0)["body"], _GIVEN)]
         body = self._operation.body
         assert body is not None  # asked for operations with a body only
-        found = list(declared(body.schema, body.examples))
+        found = declared(body.schema, body.examples)
         if (guess := simplest(body.schema)) is not None:
             found.append(Value(guess, _GUESS))
         return found

@@ -23,6 +23,7 @@ GIVE_UP = 5.0
 _STREAM = 0.5
 """Seconds for which a response that does not end is read, to learn in how many chunks it comes."""
 _SHOWN = 100
+_JSON = (bool, int, float, list, tuple, dict)
 _LOOKED_AT = 20_000
 _MARKUP = re.compile(
     r"<(style|script|svg)\b.*?(?:</\1>|\Z)|<!--.*?-->|<[^>]*>", re.DOTALL | re.IGNORECASE
@@ -128,7 +129,9 @@ def _call(operation: Operation, values: Mapping[str, Any], copy: int) -> dict[st
 def _text(value: Any) -> str:
     if isinstance(value, bool):
         return str(value).lower()
-    return value if isinstance(value, str) else json.dumps(value) if value is not None else ""
+    if value is None or isinstance(value, str):
+        return value or ""
+    return json.dumps(value) if isinstance(value, _JSON) else str(value)  # a UUID, a date
 
 
 def _keywords(operation: Operation, body: Any) -> dict[str, Any]:
@@ -141,8 +144,8 @@ def _keywords(operation: Operation, body: Any) -> dict[str, Any]:
     if media_type == "multipart/form-data":
         return _as_files(operation, body)
     if media_type.endswith("json"):
-        return {"json": body}
-    content = body if isinstance(body, (str, bytes)) else json.dumps(body)
+        return {"json": json.loads(json.dumps(body, default=str))}
+    content = body if isinstance(body, (str, bytes)) else json.dumps(body, default=str)
     return {"content": content, "headers": {"content-type": media_type}}
 
 

@@ -1,7 +1,7 @@
 """Operations from the routers of the frameworks, recognised by what their objects offer.
 
-Starlette, FastAPI (with included routers), Litestar, Quart, Falcon, Django and BlackSheep. None of
-them is imported: an app whose framework is not installed cannot be there.
+Starlette, FastAPI (with included routers), Litestar, Quart, Falcon, Django, Channels and
+BlackSheep. None of them is imported: an app whose framework is not installed cannot be there.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ Found = Operation | Mounted
 
 def routed(app: Any) -> list[Found]:
     """Return the operations of the routers of ``app``, and the apps that it mounts."""
-    for finds in (_of_quart, _of_django, _of_falcon, _of_blacksheep, _of_starlette):
+    for finds in (_of_channels, _of_quart, _of_django, _of_falcon, _of_blacksheep, _of_starlette):
         if found := list(finds(app)):
             return found
     return []
@@ -45,7 +45,9 @@ def inside(app: Any) -> Iterator[Any]:
         if app is None:
             return
         yield app
-        app = getattr(app, "app", None) or getattr(app, "asgi_app", None)
+        # "inner" and "application" are those of Channels.
+        held = (getattr(app, name, None) for name in ("app", "asgi_app", "inner", "application"))
+        app = next((one for one in held if one), None)
         if not callable(app) or _is_method(app):
             return
 
@@ -143,6 +145,35 @@ def _of_mount(route: Any, path: str, depth: int) -> Iterator[Found]:
         yield from _of_routes(getattr(route, "routes", None) or (), path, depth + 1)
     else:
         yield Mounted(path, app)
+
+
+# Channels
+
+
+def _of_channels(app: Any) -> Iterator[Found]:
+    """Yield the app behind each protocol of a router: that of HTTP, and those of websockets."""
+    protocols = getattr(app, "application_mapping", None)
+    if isinstance(protocols, dict):
+        if "http" in protocols:
+            yield Mounted("", protocols["http"])
+        yield from _of_consumers(protocols.get("websocket"), "/", [WEBSOCKET])
+    elif type(app).__name__ == "URLRouter":  # consumers of HTTP
+        yield from _of_consumers(app, "/", ["GET"])
+
+
+def _of_consumers(app: Any, prefix: str, methods: list[str], depth: int = 0) -> Iterator[Found]:
+    router = next((one for one in inside(app) if type(one).__name__ == "URLRouter"), None)
+    for one in getattr(router, "routes", ()) if depth < _DEEPEST else ():
+        path = _django_path(one.pattern)
+        if path is None:
+            continue
+        below, consumer = prefix + path, one.callback
+        if any(type(each).__name__ == "URLRouter" for each in inside(consumer)):
+            yield from _of_consumers(consumer, below, methods, depth + 1)
+        elif path or methods == [WEBSOCKET]:
+            yield from _operations(below, methods, getattr(consumer, "consumer_class", consumer))
+        else:  # what is left goes to an app
+            yield Mounted(below.rstrip("/"), consumer)
 
 
 # Quart

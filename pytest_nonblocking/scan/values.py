@@ -34,11 +34,17 @@ class Value(NamedTuple):
     along: Mapping[str, Value] = {}
 
 
-def declared(schema: Schema, examples: tuple[Any, ...]) -> Iterator[Value]:
-    """Yield the values that a description declares: examples, the default, the enumeration."""
-    for example in examples:
-        yield Value(example, "an example of the description")
-    yield from _declared_in(schema)
+_WRONG = (TypeError, ValueError, AttributeError, LookupError, OverflowError)
+"""What a keyword of another type than it must have raises."""
+
+
+def declared(schema: Schema, examples: tuple[Any, ...]) -> list[Value]:
+    """Return the values that a description declares: examples, the default, the enumeration."""
+    found = [Value(example, "an example of the description") for example in examples]
+    try:
+        return [*found, *_declared_in(schema)]
+    except _WRONG:
+        return found
 
 
 def _declared_in(schema: Schema, depth: int = 0) -> Iterator[Value]:
@@ -61,14 +67,21 @@ def _declared_in(schema: Schema, depth: int = 0) -> Iterator[Value]:
                 yield from _declared_in(one, depth + 1)
 
 
-def simplest(schema: Schema, depth: int = 0) -> Any:
+def simplest(schema: Schema) -> Any:
     """Return a simple value that fits ``schema``, None if there is none to be guessed."""
+    try:
+        return _simplest(schema, 0)
+    except _WRONG:
+        return None
+
+
+def _simplest(schema: Schema, depth: int) -> Any:
     for found in _declared_in(schema):
         return found.value
     for name in ("anyOf", "oneOf"):
         for one in schema.get(name) or ():
             if one.get("type") != "null":
-                return simplest(one, depth + 1)
+                return _simplest(one, depth + 1)
     if schema.get("allOf"):
         return _merged(schema, depth)
     if depth > _DEEPEST:
@@ -89,7 +102,7 @@ def _merged(schema: Schema, depth: int) -> Any:
             elif name == "required":
                 value = [*whole.get(name, []), *value]
             whole[name] = value
-    return simplest(whole, depth + 1)
+    return _simplest(whole, depth + 1)
 
 
 def _of_type(kind: Any, schema: Schema, depth: int) -> Any:
@@ -102,11 +115,11 @@ def _of_type(kind: Any, schema: Schema, depth: int) -> Any:
     if kind == "array":
         items = schema.get("items")
         count = max(int(schema.get("minItems") or 0), 1 if depth == 0 else 0)
-        return [simplest(items or {}, depth + 1)] * count
+        return [_simplest(items or {}, depth + 1)] * count
     if kind == "object":
         properties = schema.get("properties") or {}
         names = schema.get("required") or ()
-        return {name: simplest(properties.get(name) or {}, depth + 1) for name in names}
+        return {name: _simplest(properties.get(name) or {}, depth + 1) for name in names}
     if kind == "null":
         return None
     return _text(schema)

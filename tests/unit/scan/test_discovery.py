@@ -143,3 +143,69 @@ def test_blacksheep_is_asked_for_its_description_and_shut_down():
 @pytest.mark.parametrize("app", [handler, object(), None])
 def test_an_app_that_shows_nothing_has_no_operations(app):
     assert discover(app) == []
+
+
+class URLRouter:
+    """What a router of Channels offers."""
+
+    def __init__(self, routes):
+        self.routes = routes
+
+    async def __call__(self, scope, receive, send): ...
+
+
+class Around:
+    """What a middleware of Channels offers."""
+
+    def __init__(self, inner):
+        self.inner = inner
+
+    async def __call__(self, scope, receive, send): ...
+
+
+class Consumer:
+    """A class of Channels, whose apps hold it."""
+
+    def __init__(self):
+        self.consumer_class = Consumer
+
+    async def __call__(self, scope, receive, send): ...
+
+
+def test_the_protocols_of_channels():
+    path = pytest.importorskip("django.urls", reason="django is not installed").path
+    pytest.importorskip("starlette", reason="starlette is not installed")
+    from starlette.applications import Starlette
+    from starlette.routing import Route
+
+    async def health(request): ...
+
+    behind = Starlette(routes=[Route("/health", health)])
+    sockets = URLRouter(
+        [path("chat/<int:room>/", Consumer()), path("a/", URLRouter([path("b/", Consumer())]))]
+    )
+    app = Around(None)
+    app.application_mapping = {
+        "http": URLRouter([path("events/", Consumer()), path("", behind)]),
+        "websocket": Around(sockets),
+    }
+    found = {one.name: one.endpoint for one in discover(app)}
+    assert found == {
+        "GET /events/": Consumer,
+        "GET /health": health,
+        "WEBSOCKET /chat/{room}/": Consumer,
+        "WEBSOCKET /a/b/": Consumer,
+    }
+
+
+def test_a_description_does_not_say_that_a_parameter_takes_slashes_and_the_route_does():
+    pytest.importorskip("fastapi", reason="fastapi is not installed")
+    from fastapi import FastAPI
+
+    app = FastAPI()
+
+    @app.get("/files/{rest:path}/{name}")
+    async def file(rest: str, name: str): ...
+
+    (one,) = discover(app)
+    assert [parameter.takes_slashes for parameter in one.parameters] == [True, False]

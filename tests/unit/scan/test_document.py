@@ -165,8 +165,28 @@ def test_links_that_lead_nowhere_are_left_out(link, status):
         ({"paths": {"/x": []}}, "`paths` has no object for /x"),
         ({"paths": {"/x": {"$ref": "#/paths/y"}}}, "which it does not contain"),
         ({"paths": {"/x": {"$ref": "other.json"}}}, "which is not part of it"),
+        ({"paths": {"/x": {"$ref": "#/paths/~1x"}}}, "#/paths/~1x leads back to itself"),
+        ({"paths": {"/x": {"get": {"security": 5}}}}, "GET /x is described wrongly: 'int'"),
     ],
 )
 def test_a_broken_document_is_refused_with_what_is_wrong(document, why):
     with pytest.raises(BrokenDocumentError, match=why):
         operations_in(document)
+
+
+def schema_of(schemas):
+    parameter = {"name": "q", "in": "query", "schema": {"$ref": "#/components/schemas/S0"}}
+    paths = {f"/{n}": {"get": {"parameters": [parameter]}} for n in range(500)}
+    document = {"paths": paths, "components": {"schemas": schemas}}
+    return operations_in(document)[0].parameters[0].schema
+
+
+@pytest.mark.parametrize("count", [1, 60])
+def test_a_schema_that_grows_without_bounds_is_read_as_deep_as_it_stays_small(count):
+    def branches(number):
+        names = {f"p{n}": f"#/components/schemas/S{(4 * number + n) % count}" for n in range(4)}
+        properties = {name: {"$ref": reference} for name, reference in names.items()}
+        return {"type": "object", "required": list(names), "properties": properties}
+
+    schema = schema_of({f"S{number}": branches(number) for number in range(count)})
+    assert 20 < str(schema).count("'type'") <= 1000

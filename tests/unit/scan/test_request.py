@@ -1,9 +1,12 @@
 """How values become a request."""
 
+import datetime
+import uuid
+
 import pytest
 
 from pytest_nonblocking.scan.operation import Body, Operation, Parameter
-from pytest_nonblocking.scan.request import request_for
+from pytest_nonblocking.scan.request import Answer, request_for
 from pytest_nonblocking.scan.setup import Scan
 
 LIST = Operation("GET", "/items", (Parameter("page", "query", required=False),))
@@ -83,3 +86,20 @@ def test_inputs_of_another_type_are_named(arguments, text):
     with pytest.raises(pytest.UsageError) as raised:
         Scan(**arguments)
     assert text in str(raised.value)
+
+
+def test_values_that_are_no_json_are_sent_as_their_text():
+    key, day = uuid.UUID(int=1), datetime.date(2024, 1, 1)
+    operation = Operation(
+        "POST", "/users/{key}", (Parameter("key", "path"),), Body("application/json")
+    )
+    request = request_for(operation, {"key": key, "day": day}, {"day": day})
+    assert request.path == "/users/00000000-0000-0000-0000-000000000001"
+    assert request.query == {"day": "2024-01-01"}
+    assert request.arguments["json"] == {"day": "2024-01-01"}
+
+
+def test_the_first_line_of_a_page_is_its_text():
+    page = b"<html><head><style>p {}</style><title>Not &amp; found</title></head><p>No item</p>"
+    answer = Answer(404, {"content-type": "text/html"}, page)
+    assert answer.first_line == "Not & found No item"

@@ -65,3 +65,20 @@ def test_a_schema_that_contains_itself_ends():
     node = {"type": "object", "required": ["next"], "properties": {}}
     node["properties"]["next"] = node
     assert simplest(node) is not None
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"type": "integer", "minimum": "three"},
+        {"type": "string", "maxLength": "x"},
+        {"type": "array", "minItems": "x"},
+        {"anyOf": 7},
+        {"allOf": [3]},
+        {"type": "object", "required": 5},
+        True,
+    ],
+)
+def test_a_keyword_of_another_type_than_it_must_have_gives_no_value_and_raises_nothing(schema):
+    assert simplest(schema) is None or schema == {"allOf": [3]}
+    assert [one.value for one in declared(schema, ("example",))] == ["example"]
