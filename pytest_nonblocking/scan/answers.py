@@ -12,6 +12,8 @@ _MOST = 5
 _KEYS = ("id", "uuid", "uid", "key", "slug", "name", "identifier", "code", "uri")
 _CONTAINERS = ("items", "results", "data", "records", "objects", "content", "value", "nodes")
 _QUERIES = ("search", "filter", "query", "list", "paginate")
+_READING = ("get", "read", "fetch", "show", "describe", "info", "detail", "details", "view")
+_MAKING = ("create", "add", "new", "register")
 _LISTS = ("", "all", "index", *_QUERIES)
 _NODES = 500
 """Parts of an answer in which a name is looked for."""
@@ -55,11 +57,12 @@ def reads(operation: Operation) -> bool:
 
 
 def _creating(operation: Operation, name: str, others: Iterable[Operation]) -> list[Operation]:
-    if "{" + name + "}" not in operation.path:
-        return []
     collections = _collections(operation, name)
+    if not collections[0] and "{" + name + "}" not in operation.path:
+        return []
     posts = [one for one in others if one.method == "POST" and not reads(one)]
-    found = [one for one in posts if one.path.rstrip("/") in collections]
+    made = {f"{path}/{verb}" for path in collections for verb in _MAKING}
+    found = [one for one in posts if one.path.rstrip("/") in {*collections, *made}]
     plain = [one for one in posts if not names_in(one.path)]
     named = [one for one in plain if _lists(one, _stem(name))]
     listed = [one for one in plain if _lists(one, resource_of(operation, name))]
@@ -67,10 +70,14 @@ def _creating(operation: Operation, name: str, others: Iterable[Operation]) -> l
 
 
 def _collections(operation: Operation, name: str) -> list[str]:
-    """Return the paths of the collection of a parameter: ``/flows`` of ``/flows/name/{name}``."""
+    """Return the paths of the collection of a parameter.
+
+    It is ``/flows`` of the paths ``/flows/name/{name}`` and ``/flows/get?name=``.
+    """
     before = operation.path.partition("{" + name + "}")[0].rstrip("/")
-    if before == operation.path.rstrip("/"):
-        return [""]  # it is no part of the path
+    if before == operation.path.rstrip("/"):  # it is no part of the path
+        kind, _, last = before.rpartition("/")
+        return [kind if _plain(last) in _READING else ""]
     short = before
     keys = {*_KEYS, _plain(name)}
     while (last := short.rpartition("/")[2]) and _plain(last).removeprefix("by") in keys:

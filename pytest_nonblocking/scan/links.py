@@ -19,7 +19,8 @@ _EMBEDDED = re.compile(r"\{(\$[^{}]+)\}")
 _BRACES = re.compile(r"\{[^}]*\}")
 _IN_PAGE = re.compile(r"""\b(?:href|src|action)\s*=\s*["']([^"'#]+)""", re.IGNORECASE)
 _LOGINS = {"login", "signin", "logon", "auth", "authorize", "oauth", "oauth2", "sso", "saml"}
-"""Words in the path of a page to log in."""
+_LOGOUTS = {"logout", "signout", "logoff", "signoff"}
+"""Words in the paths of a page to log in, and of one to log out, which often leads there."""
 _MOST = 5
 _ENOUGH = 500
 """Values of an answer in which addresses are looked for."""
@@ -143,24 +144,23 @@ def _matched(operation: Operation, path: str) -> dict[str, str] | None:
 def to_login(answer: Answer, path: str) -> Answer:
     """Return ``answer`` with what is wrong with it if it leads from ``path`` to a login.
 
-    The login itself may lead on to that of another host.
+    The login itself may lead on to that of another host, and the logout leads to it.
     """
     location = answer.headers.get("location") if 300 <= answer.status < 400 else None
-    if not location or _has_login(path):
+    if not location or _has_word(path, _LOGINS | _LOGOUTS):
         return answer
     try:
         target = urlsplit(location).path
     except ValueError:
         return answer
-    if not _has_login(target):
+    if not _has_word(target, _LOGINS):
         return answer
     return replace(answer, error=f"with a redirect to {target}", to_login=True)
 
 
-def _has_login(path: str) -> bool:
-    joined = re.sub(r"\b(log|sign)[-_](in|on)\b", r"\1\2", path.lower())
-    words = re.split(r"[^a-z0-9]+", joined)
-    return bool(_LOGINS.intersection(words))
+def _has_word(path: str, words: set[str]) -> bool:
+    joined = re.sub(r"\b(log|sign)[-_](in|on|out|off)\b", r"\1\2", path.lower())
+    return not words.isdisjoint(re.split(r"[^a-z0-9]+", joined))
 
 
 def parameter_in(

@@ -71,6 +71,12 @@ def test_what_is_created_gives_no_other_parameters_than_those_of_paths():
     assert fed_by("GET /users", "POST /users", parameter="colour") == []
 
 
+@pytest.mark.parametrize("source", ["GET /flows/list", "POST /flows/search", "POST /flows/create"])
+def test_an_operation_that_is_named_by_a_verb_belongs_to_what_is_before_it(source):
+    others = ["POST /flows/delete", "POST /runs/create", "GET /runs"]
+    assert fed_by("GET /flows/get", *others, source, parameter="name") == [source]
+
+
 def test_no_list_no_values():
     assert fed_by("GET /secrets/{code}", "GET /users", "GET /health") == []
 

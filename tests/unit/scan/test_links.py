@@ -183,6 +183,8 @@ def test_the_operation_of_an_address_is_the_one_with_the_fewest_parameters():
         ("/orders", "http://[broken", False),
         ("/login", "/oauth/authorize", False),
         ("/author", "/authors", False),
+        ("/accounts/logout", "/accounts/login", False),
+        ("/sign-out", "/sign-in", False),
     ],
 )
 def test_a_redirect_to_a_login_is_no_answer(path, location, leads):
