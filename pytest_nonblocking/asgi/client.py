@@ -7,8 +7,10 @@ responses stream, clients can disconnect, and background work does not delay the
 from __future__ import annotations
 
 import importlib
+import logging
 import math
 from collections.abc import AsyncIterator, Callable, Coroutine
+from contextvars import ContextVar
 from typing import Any
 
 from ..clocks import CLOCKS
@@ -26,6 +28,24 @@ except ImportError:  # only the successor is installed, which has the same inter
     import httpx2 as httpx  # type: ignore[no-redef,import-not-found,unused-ignore]
 
 _AsyncClient = httpx.AsyncClient  # before a test can patch it
+
+
+_ANSWERED: ContextVar[Any] = ContextVar("nonblocking_answered", default=None)
+"""The address that a client of ours has an answer from, in its own context: the app's tasks have
+others."""
+
+
+def _is_of_others(record: logging.LogRecord) -> bool:
+    """Return False for what a client of ours logs in a copy: one line for each request.
+
+    Its handlers cost time on the measured loop, and wait there for a lock that the app's threads
+    hold while they log.
+    """
+    args = record.args if isinstance(record.args, tuple) else ()
+    return COPY.get() is None or not any(one is _ANSWERED.get() for one in args[1:2])
+
+
+logging.getLogger(httpx.__name__).addFilter(_is_of_others)
 
 
 def _websocket_stream() -> Any:
@@ -145,6 +165,7 @@ class ASGITransport(httpx.AsyncBaseTransport):
                 raise
             except ClosedError as error:
                 raise httpx.ReadError(str(error)) from None
+        _ANSWERED.set(request.url)
         return _Response(call)
 
     def _scope_of(self, request: httpx.Request) -> dict[str, Any]:
@@ -305,7 +326,9 @@ class _MarkingTransport(httpx.AsyncHTTPTransport):
             self._recorder.add(request)
         if is_ours and copy is not None:
             request.headers[MARK] = str(copy)
-        return await super().handle_async_request(request)
+        response = await super().handle_async_request(request)
+        _ANSWERED.set(request.url)
+        return response
 
 
 def make_live_client(
