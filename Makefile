@@ -2,6 +2,10 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
+# The tests start Python some hundred times: what it compiles is kept, also where the environment says
+# otherwise, as in many containers. To compile the package takes a quarter of the CPU of a short run.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: demo test faults lint docs pictures dist schema matrix truth truth-quick truth-generated simulate peers
 
 # A table of the examples and one failure; ARGS=-v prints all that pytest prints.
