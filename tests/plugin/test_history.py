@@ -27,7 +27,7 @@ def lines(suite):
     return (suite.path / "past.jsonl").read_text("utf-8").splitlines()
 
 
-@pytest.mark.parametrize("flags", [[], ["-n2"]], ids=["plain", "xdist"])
+@pytest.mark.parametrize("flags", [[], ["-n1"]], ids=["plain", "xdist"])
 def test_each_run_adds_a_line_and_reports_hold_the_earlier_ones(suite, flags):
     if flags:
         pytest.importorskip("xdist", reason="pytest-xdist is not installed")

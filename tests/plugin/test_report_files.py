@@ -39,9 +39,9 @@ def texts(pytester):
     return {e: (pytester.path / f"out.{e}").read_text("utf-8") for e in ENDINGS}
 
 
-@pytest.mark.parametrize("flags", [[], ["-qq"], ["-n2"], ["-p", "no:terminal"]], ids=" ".join)
+@pytest.mark.parametrize("flags", [[], ["-qq"], ["-n1"], ["-p", "no:terminal"]], ids=" ".join)
 def test_a_dash_prints_the_report_as_the_last_line(pytester, flags):
-    if flags == ["-n2"]:
+    if flags == ["-n1"]:
         pytest.importorskip("xdist", reason="pytest-xdist is not installed")
     pytester.makepyfile(test_it=SUITE)
     result = pytester.runpytest("--nonblocking-report=-", *flags)
@@ -60,7 +60,7 @@ def test_on_github_each_culprit_is_annotated_at_its_line(pytester, monkeypatch):
     assert line.startswith("::error file=test_it.py,line=10,title=blocking-call at test_it.py%3A10")
 
 
-@pytest.mark.parametrize("flags", [[], ["-n2"]], ids=["plain", "xdist"])
+@pytest.mark.parametrize("flags", [[], ["-n1"]], ids=["plain", "xdist"])
 def test_all_formats_at_once(suite, flags):
     if flags:
         pytest.importorskip("xdist", reason="pytest-xdist is not installed")

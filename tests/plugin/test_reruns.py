@@ -37,7 +37,7 @@ def reported(project):
     return {test["nodeid"].partition("::")[2]: test["verdict"] for test in tests}
 
 
-@pytest.mark.parametrize("flags", [[], ["-n", "2"]], ids=["alone", "xdist"])
+@pytest.mark.parametrize("flags", [[], ["-n1"]], ids=["alone", "xdist"])
 def test_each_test_is_reported_once_with_its_last_verdict(project, flags):
     if flags:
         pytest.importorskip("xdist", reason="pytest-xdist is not installed")
