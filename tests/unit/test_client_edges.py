@@ -793,7 +793,7 @@ async def test_a_finished_request_is_not_kept_alive():
     await soon(transport.settle())
     transport.drain()
     gc.collect()
-    calls = [thing for thing in gc.get_objects() if isinstance(thing, call.Call)]
+    calls = [thing for thing in gc.get_objects() if type(thing) is call.Call]
     assert [call for call in calls if call._transport is transport] == []
 
 
