@@ -138,6 +138,20 @@ def other_names(monkeypatch):
     yield
     monkeypatch.undo()
 """
+CHANGES_ITS_PROCESS = """
+    import asyncio, gc, shutil, sys, tempfile, warnings
+    asyncio.set_event_loop(None)
+    gc.disable()
+    gc.freeze()
+    gc.callbacks.clear()
+    os.chdir(folder := tempfile.mkdtemp())
+    shutil.rmtree(folder)
+    os.environ.clear()
+    sys.setprofile(lambda *_: None)
+    sys.setswitchinterval(1.0)
+    sys.stdout = sys.stderr = threading.excepthook = sys.unraisablehook = None
+    warnings.simplefilter("error")
+"""
 BY_SIGNAL = ("--timeout=3", "--timeout-method=signal", "-o", "timeout_func_only=true")
 FAULTS = {
     "pytest-timeout-ends-a-wait": Fault(
@@ -174,6 +188,9 @@ FAULTS = {
         ["nonblocking: 1 measured: *"],
         fixtures="other_names, nonblocking_client",
         fixture=OTHER_NAMES,
+    ),
+    "the-app-changes-its-process": Fault(
+        {"passed": 3}, ["nonblocking: 1 measured: *"], handler=CHANGES_ITS_PROCESS
     ),
     "a-child-that-is-forked-leaves-its-copy": Fault(
         {"passed": 3},
