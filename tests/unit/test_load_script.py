@@ -6,7 +6,7 @@ import json
 
 import httpx
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from reported import record, report
 
@@ -153,6 +153,7 @@ def test_a_body_is_kept_where_it_is_short(content, kept):
     assert (one.body, one.left_out) == kept
 
 
+@settings(deadline=None)
 @given(st.binary() | st.text().map(str.encode))
 def test_a_body_in_a_report_is_what_was_sent(body):
     request = from_plain(Request, to_plain(_request(Sent("POST", "/", (), body))))

@@ -5,7 +5,7 @@ import math
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from reported import culprit, failing, finding, record, report
 
@@ -117,6 +117,7 @@ def test_the_limit_of_a_fast_endpoint_says_why_it_is_higher():
     assert test.decisive.limit_text == "0.34: 1 ms per request, more than 0.10 (default)"
 
 
+@settings(deadline=None)
 @given(st.floats(0, 1e9), st.floats(0, 1e9), st.floats(0, 1e6))
 def test_on_a_bar_more_is_further_right_and_the_limit_is_in_the_middle(one, other, limit):
     (test,) = shown(record(limits=LIMITS))
@@ -127,6 +128,7 @@ def test_on_a_bar_more_is_further_right_and_the_limit_is_in_the_middle(one, othe
         assert figure.at(limit) == 50
 
 
+@settings(deadline=None)
 @given(st.floats(0.001, 1e9))
 def test_an_axis_has_few_round_times_from_zero_on(makespan):
     drawn = timeline.drawn(

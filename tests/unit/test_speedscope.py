@@ -4,7 +4,7 @@ import json
 
 import jsonschema
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from reported import failing, record, report
 
@@ -132,6 +132,7 @@ def test_callbacks_of_all_copies_stand_one_after_another_with_the_blocked_time_a
     ]
 
 
+@settings(deadline=None)
 @given(STEPS)
 def test_every_event_closes_what_was_opened_last_and_none_goes_back_in_time(copies):
     content = written(failing(stacks=[], timeline=timeline([[0.0, 1.0, 0.0]], *copies)))
