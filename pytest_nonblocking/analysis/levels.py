@@ -59,9 +59,13 @@ class Level:
         return agree and fails >= (1 if enough else CONVICTING)
 
     def acquits(self, limits: Limits) -> bool:
-        """Return whether the bursts prove a pass."""
+        """Return whether the bursts prove a pass.
+
+        One is enough, as no noise is taken from its upper bound: what others cannot tell
+        contradicts it only if they rather show a fail.
+        """
         fails, passes = self.votes(limits)
-        return fails == 0 and 2 * passes > len(self.excesses)
+        return fails == 0 and passes > 0 and not self.middle.exceeds(limits)
 
 
 def level_at(concurrency: int, evidence: Evidence, limits: Limits) -> Level:
