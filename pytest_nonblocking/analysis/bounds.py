@@ -192,10 +192,6 @@ class Excess:
         """Return whether this burst votes for a pass."""
         return self.most(limits) * (1 + self.margin) <= limit_at(self.alone.lower, limits)
 
-    def exceeds(self, limits: Limits) -> bool:
-        """Return whether the estimate is over the limit."""
-        return self.total.estimate > limit_at(self.alone.estimate, limits)
-
     def most(self, limits: Limits) -> float:
         """Return the upper bound, with what is hidden if that is too much for a pass."""
         upper = self.total.upper + self.hidden

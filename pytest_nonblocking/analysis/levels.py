@@ -59,13 +59,9 @@ class Level:
         return agree and fails >= (1 if enough else CONVICTING)
 
     def acquits(self, limits: Limits) -> bool:
-        """Return whether the bursts prove a pass.
-
-        One is enough, as no noise is taken from its upper bound: what others cannot tell
-        contradicts it only if they rather show a fail.
-        """
+        """Return whether the bursts prove a pass."""
         fails, passes = self.votes(limits)
-        return fails == 0 and passes > 0 and not self.middle.exceeds(limits)
+        return fails == 0 and 2 * passes > len(self.excesses)
 
 
 def level_at(concurrency: int, evidence: Evidence, limits: Limits) -> Level:

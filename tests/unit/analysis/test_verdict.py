@@ -133,21 +133,6 @@ def test_under_full_pressure_the_bursts_with_the_most_time_on_a_core_are_heard()
     assert judge(ASYNC, ASYNC_8, *[heard] * 3, *[starved] * 5).verdict == "pass"
 
 
-def test_one_calm_burst_is_enough_for_a_pass_beside_others_that_prove_nothing():
-    starved = run(50, cpu=25, idle=60, first=20, descheduled=400, pressure=485, queued=0.9)
-    heard = run(50, cpu=25, idle=2, descheduled=1, pressure=28)
-    assert judge(ASYNC, ASYNC_8, starved, heard).verdict == "pass"
-    assert judge(ASYNC, ASYNC_8, starved, heard, starved).verdict == "pass"
-    assert next_level(ASYNC, ASYNC_8, starved, heard) is None
-
-
-def test_a_calm_burst_proves_no_pass_if_the_others_rather_show_a_queue():
-    likely = run(50, cpu=25, idle=300, first=20, other_delay=400, pressure=400)
-    heard = run(50, cpu=25, idle=2, pressure=28)
-    assert judge(ASYNC, ASYNC_8, likely, heard, likely).verdict == "inconclusive"
-    assert next_level(ASYNC, ASYNC_8, likely, heard, likely) == 50
-
-
 def test_a_quiet_machine_is_not_asked_again_what_it_told_three_times():
     near = run(50, cpu=300)  # 6 ms of CPU a request: one beyond the allowance
     assert next_level(run(cpu=6), ASYNC_8, near, near) == 50
