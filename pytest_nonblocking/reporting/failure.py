@@ -130,11 +130,17 @@ def _judged(outcome: Outcome) -> str:
         text += f" ({judged.low:.2f} to {judged.high:.2f})"
     held = "within" if judged is not None and judged.high <= judged.limit else "limit"
     text += f", {held} {scaling_limit(outcome)}"
-    if judgement.serial and judgement.excess and judgement.excess < 0.9 * judgement.serial:
+    if judgement.serial and judgement.excess and _leaves_out(outcome, judgement.serial):
         text += f"; not counted: CPU up to {allowance_of(outcome).text}"
         if judgement.allowed:
             text += f", {', '.join(judgement.allowed)} (allow)"
     return text
+
+
+def _leaves_out(outcome: Outcome, serial: float) -> bool:
+    """Return whether what is not counted is a tenth of ``serial``, or most of the allowance."""
+    left_out = serial - (outcome.judgement.excess or 0.0)
+    return left_out > min(0.1 * serial, 0.9 * allowance_of(outcome).seconds)
 
 
 def _explained(outcome: Outcome, cause: Cause) -> str:

@@ -6,9 +6,11 @@ import json
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from .asking import HOST, OTHER_HOST
 from .generated import generated, is_installed
-from .ladder import HOST, OTHER_HOST, Answered, Ladder, NeedsInputError, Prepared
+from .ladder import Answered, Ladder
 from .operation import Operation
+from .prepared import NeedsInputError, Prepared
 from .request import RefusedError, ask
 from .seeds import received, seeds_in
 from .setup import Scan

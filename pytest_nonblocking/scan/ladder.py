@@ -3,71 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import anyio
 
 from ..accepts import SAFE_METHODS
-from ..load.scenario import CannotMeasureError
 from . import answers, links, mcp
+from .asking import Asking
 from .demands import demanded
 from .operation import Link, Operation, Parameter, names_in
-from .request import GIVE_UP, Answer, Request, first_answer, has_cookie, request_for
+from .prepared import NeedsInputError, Prepared
+from .refusals import misses_values, missing, why_refused
+from .request import GIVE_UP, Answer, Request, has_cookie, request_for
 from .setup import Scan, for_copy
-from .values import Value, declared, simplest
+from .values import GIVEN, GUESS, Value, declared, simplest
 
 _ATTEMPTS = 6
-_OTHER_REASONS = (401, 403, 405, 406, 429)
-"""Statuses below 500 of answers to which other values make no difference."""
-_OR_INSTALL = ", or install pytest-nonblocking[scan], which generates them from their schemas"
 _COPIES = 5
 _FOLLOWS = 2
 _LINKS = 3
 """How many links are followed one after another, and how many for one parameter."""
-_MOVES = 2
-"""How often a request is sent to where the app has moved it."""
 _DEMANDS = 4
 """How often the app may ask for a parameter that it does not describe as required."""
 _AROUND, _AROUND_WITHIN = 15, 2.0
 """How many other operations are asked for addresses and names, if nothing else answers, and for how
 many seconds: some streams do not end."""
-HOST, OTHER_HOST = "localhost", "testserver"
-"""The hosts that apps accept in development and in tests."""
-_GUESS = "made from the schema"
-_GIVEN = "given by nonblocking_scan"
 
 Generate = Callable[[Operation], Sequence[dict[str, Any]]]
-
-
-@dataclass(frozen=True)
-class Prepared:
-    """Requests that the operation answers, for the copies in turn.
-
-    ``sources`` say where their values are from. ``answer`` and ``values``, by name, are those of
-    the first request.
-    """
-
-    requests: tuple[Request, ...]
-    sources: tuple[str, ...]
-    answer: Answer
-    values: Mapping[str, Any]
-    others: tuple[Prepared, ...] = ()
-    """The other requests, each with its own values and answer."""
-    make: Callable[[int], Request] | None = None
-    """Makes the request of a copy, if the user gave callables or calls are numbered."""
-
-    def for_copy(self, copy: int) -> Request:
-        """Return the request of the copy with the index ``copy``."""
-        return self.make(copy) if self.make else self.requests[copy % len(self.requests)]
-
-
-class NeedsInputError(CannotMeasureError):
-    """No request was answered; ``missing`` are the names of values that the user may give."""
-
-    def __init__(self, why: str, missing: Sequence[str] = ()) -> None:
-        super().__init__(why)
-        self.missing = tuple(missing)
 
 
 class _Source(NamedTuple):
@@ -139,7 +102,7 @@ class Ladder:
         self.follows = follows
         self._looks_around = looks_around and not operation.tool
         self._given: dict[str, Any] = {}
-        self._turns_slash = False
+        self._asking = Asking(client, operation)
 
     async def climb(self) -> Prepared:
         """Return the first requests that are answered; raises NeedsInputError."""
@@ -159,13 +122,15 @@ class Ladder:
                 break
             options |= {one.name: await self._options(one) for one in new}
             last = await self._try(self._at_hand(options), options)
-        if self._looks_around and _misses_values(last) and self._uncertain(options):
+        if self._looks_around and _may_change(last) and self._uncertain(options):
             last = await self._try_around(options) or last
-        if _misses_values(last) and not (isinstance(last, Answer) and last.status >= 500):
+        if _may_change(last) and not (isinstance(last, Answer) and last.status >= 500):
             last = await self._try(self._made(options), options) or last
         if isinstance(last, Prepared):
             return last
-        raise NeedsInputError(self._why(last, options), self._missing(last, options))
+        generates = self._generate is not None or bool(self._operation.tool)
+        why = why_refused(last, self._operation, options, generates=generates)
+        raise NeedsInputError(why, missing(last, options))
 
     def _wants(self, parameter: Parameter) -> bool:
         """Return whether a request needs a value; not for a cookie that a login has set."""
@@ -187,7 +152,7 @@ class Ladder:
         last = None
         for chosen in attempts:
             request = self._request(_plain(chosen), 0)
-            answer = await self._answer(request)
+            answer = await self._asking.answer(request)
             request = self._request(_plain(chosen), 0)  # where the app may have moved it
             if answer is None:
                 raise NeedsInputError(f"no response within {GIVE_UP:g} s")
@@ -203,7 +168,7 @@ class Ladder:
 
     async def _try_around(self, options: dict[str, list[Value]]) -> Prepared | Answer | None:
         """Try the values in what other operations answer: in addresses, or by their names."""
-        last, missing = None, self._uncertain(options)
+        last, wanted = None, self._uncertain(options)
         found: dict[str, list[Value]] = {}
         with anyio.move_on_after(_AROUND_WITHIN):
             for one in self._around():
@@ -212,10 +177,10 @@ class Ladder:
                         last = await self._try(led, options, led)
                         if isinstance(last, Prepared):
                             return last
-                    for name in missing - {*found}:
+                    for name in wanted - {*found}:
                         if values := self._named_like(prepared, name):
                             found[name] = [Value(value, f"from {one.name}") for value in values]
-                if missing and not missing - {*found}:
+                if wanted and not wanted - {*found}:
                     break
         if not found:
             return last
@@ -243,7 +208,7 @@ class Ladder:
         asked = self._address(prepared)
         found = links.leading(prepared.answer, asked, self._operation, self._operations)
         first = {name: values[0] for name, values in options.items() if values}
-        given = {name: one for name, one in first.items() if one.source == _GIVEN}
+        given = {name: one for name, one in first.items() if one.source == GIVEN}
         return [
             first | {n: Value(v, f"from {source}") for n, v in values.items()} | given
             for values in found
@@ -259,7 +224,7 @@ class Ladder:
             name
             for name, values in options.items()
             if name != "body"
-            and all(one.source == _GUESS or one.source.startswith("from ") for one in values)
+            and all(one.source == GUESS or one.source.startswith("from ") for one in values)
         }
 
     def _at_hand(self, options: dict[str, list[Value]]) -> Iterator[dict[str, Value]]:
@@ -278,7 +243,7 @@ class Ladder:
         The first user may have no posts.
         """
         outer = {name: one for value in chosen.values() for name, one in value.along.items()}
-        kept = {name for name, value in chosen.items() if value.source == _GIVEN}
+        kept = {name for name, value in chosen.items() if value.source == GIVEN}
         return chosen | {n: v for n, v in outer.items() if n in chosen and n not in kept}
 
     def _made(self, options: dict[str, list[Value]]) -> Iterator[dict[str, Value]]:
@@ -286,75 +251,30 @@ class Ladder:
         if not options or self._generate is None:
             return
         first = {n: v[0] for n, v in options.items() if v}
-        known = {n: one for n, one in first.items() if one.source != _GUESS}
+        known = {n: one for n, one in first.items() if one.source != GUESS}
         for values in self._generate(self._operation):
             made = {n: v for n, v in values.items() if n in options}
             made_up = {n: Value(v, "generated from the schema") for n, v in made.items()}
             yield first | made_up | known
 
-    async def _answer(self, request: Request) -> Answer | None:
-        """Return the app's answer; an exception that it raises is one with the status 500."""
-        try:
-            answer = await first_answer(self._client, request)
-            if self._refuses_host(answer):
-                self._client.base_url = f"http://{OTHER_HOST}"
-                answer = await first_answer(self._client, request)
-            for _ in range(_MOVES):
-                moved = self._moved(answer, request)
-                if moved is not None:
-                    request, answer = moved, await first_answer(self._client, moved)
-            if answer is not None:
-                answer = links.to_login(answer, request.path)
-        except Exception as error:
-            return Answer(500, {}, f"{type(error).__name__}: {error}".encode())
-        return mcp.judged(answer) if answer is not None and self._operation.tool else answer
-
-    def _moved(self, answer: Answer | None, request: Request) -> Request | None:
-        """Return the request for where the app has moved ``request``, None if that is elsewhere.
-
-        The router has sent it to https or to the path with another slash at its end: what the
-        operation does is yet to come.
-        """
-        location = answer.headers.get("location") if answer is not None else None
-        if answer is None or not 300 <= answer.status < 400 or not location:
-            return None
-        asked = self._client.base_url.join(request.path)
-        target = asked.join(location)
-        if target.host != asked.host or target.path.rstrip("/") != asked.path.rstrip("/"):
-            return None
-        if target.scheme != asked.scheme and asked.host in (HOST, OTHER_HOST):
-            self._client.base_url = f"{target.scheme}://{asked.host}"
-            return request
-        if target.path == asked.path:
-            return None
-        self._turns_slash = not self._turns_slash
-        return replace(request, path=_turned(request.path))
-
-    def _refuses_host(self, answer: Answer | None) -> bool:
-        """Return whether the app accepts no requests to the host, and there is another to try."""
-        refused = answer is not None and answer.status in (400, 403, 421)
-        by_host = refused and answer is not None and b"host" in answer.content.lower()
-        return by_host and self._client.base_url.host == HOST
-
     def _request(self, values: dict[str, Any], copy: int) -> Request:
         values = {**values, **for_copy(self._given, copy)}
         body = values.get("body")
-        request = request_for(self._operation, values, body, copy)
-        return replace(request, path=_turned(request.path)) if self._turns_slash else request
+        return self._asking.moved(request_for(self._operation, values, body, copy))
 
     async def _options(self, parameter: Parameter) -> list[Value]:
         """Return the values to try for ``parameter``, in the order of the ladder."""
         if parameter.name in self._given:
-            return [Value(for_copy(self._given, 0)[parameter.name], _GIVEN)]
+            return [Value(for_copy(self._given, 0)[parameter.name], GIVEN)]
         found = declared(parameter.schema, parameter.examples)
         if not found:
             found += await self._from_answers(parameter)
         if (guess := simplest(parameter.schema)) is not None:
             if parameter.takes_slashes and not self._is_another_without(parameter):
-                found.append(Value("", _GUESS))
+                found.append(Value("", GUESS))
             if guess == "string" and (parameter.where == "path" or not parameter.schema):
-                found.append(Value("1", _GUESS))
-            found.append(Value(guess, _GUESS))
+                found.append(Value("1", GUESS))
+            found.append(Value(guess, GUESS))
         return found
 
     def _is_another_without(self, parameter: Parameter) -> bool:
@@ -431,12 +351,12 @@ class Ladder:
 
     def _bodies(self) -> list[Value]:
         if "body" in self._given:
-            return [Value(for_copy(self._given, 0)["body"], _GIVEN)]
+            return [Value(for_copy(self._given, 0)["body"], GIVEN)]
         body = self._operation.body
         assert body is not None  # asked for operations with a body only
         found = declared(body.schema, body.examples)
         if (guess := simplest(body.schema)) is not None:
-            found.append(Value(guess, _GUESS))
+            found.append(Value(guess, GUESS))
         return found
 
     async def _prepared(
@@ -482,48 +402,16 @@ class Ladder:
             if values == sent:
                 continue
             request = self._request(values, 0)
-            also = await self._answer(request)
+            also = await self._asking.answer(request)
             if also is not None and also.status == answer.status and also.chunks == answer.chunks:
                 request = replace(request, chunks=also.chunks)
                 found.append(Prepared((request,), (), also, values))
         return found
 
-    def _why(self, answer: Answer | None, options: Mapping[str, list[Value]]) -> str:
-        generates = self._generate is not None or bool(self._operation.tool)
-        if answer is None:
-            return "no value fits its path: give its inputs" + ("" if generates else _OR_INSTALL)
-        shown = f"the app answered {answer.status} {answer.first_line}".strip()
-        if answer.to_login:
-            return f"{shown}: give credentials as headers or cookies, or log in in `before`"
-        schemes = ", ".join(self._operation.security)
-        if answer.status == 401 or (answer.status == 403 and schemes):
-            needs = f"credentials for {schemes}" if schemes else "credentials"
-            return f"{shown}: give {needs} as headers or cookies"
-        if answer.status == 403:
-            return f"{shown}: if it needs credentials, give them as headers or cookies"
-        if answer.status < 500 and (options or self._operation.parameters or self._operation.body):
-            generates = generates or answer.status == 404 or not options
-            return f"{shown}: give its inputs" + ("" if generates else _OR_INSTALL)
-        if options:
-            return f"{shown}: give its inputs, seed the data that it needs, or exclude it"
-        return f"{shown}: seed the data that it needs, or exclude it"
 
-    def _missing(self, answer: Answer | None, options: dict[str, list[Value]]) -> list[str]:
-        if answer is not None and (answer.status in (401, 403) or answer.to_login):
-            return []
-        guessed = [n for n, values in options.items() if all(v.source == _GUESS for v in values)]
-        return guessed or [
-            name
-            for name, values in options.items()
-            if not any(one.source == _GIVEN for one in values)
-        ]
-
-
-def _misses_values(last: Prepared | Answer | None) -> bool:
-    """Return whether other values may make a difference."""
-    if isinstance(last, Answer):
-        return last.status not in _OTHER_REASONS and not last.to_login
-    return last is None
+def _may_change(last: Prepared | Answer | None) -> bool:
+    """Return whether nothing has answered yet and other values may make a difference."""
+    return not isinstance(last, Prepared) and misses_values(last)
 
 
 def _plain(chosen: Mapping[str, Value]) -> dict[str, Any]:
@@ -545,11 +433,6 @@ def _values_of(
         if found := read(other):
             yield from (Value(value, f"from {source}", along) for value in found)
             return
-
-
-def _turned(path: str) -> str:
-    """Return ``path`` without the slash at its end, or with one."""
-    return path.rstrip("/") or "/" if path.endswith("/") else f"{path}/"
 
 
 def _shown(value: Any) -> str:

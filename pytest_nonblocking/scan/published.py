@@ -13,8 +13,8 @@ import anyio
 from ..asgi.lifespan import AppShutdownError, AppStartupError, seconds_within
 from ..model import Limit
 from .aside import NoAnswerError, aside
+from .asking import HOST
 from .document import BrokenDocumentError, operations_in
-from .ladder import HOST
 from .operation import Operation, names_in
 
 _JSON = ("openapi.json", "swagger.json")

@@ -7,8 +7,8 @@ from contextlib import contextmanager
 from typing import Any
 
 from . import links
-from .ladder import Prepared
 from .operation import Operation
+from .prepared import Prepared
 from .request import Answer, Request
 
 

@@ -23,6 +23,11 @@ _FORMATS = {
 _DEEPEST = 8
 
 
+GUESS = "made from the schema"
+GIVEN = "given by nonblocking_scan"
+"""Where a value is from, if it is not declared and not from an answer."""
+
+
 class Value(NamedTuple):
     """A value for a parameter or a body, and the step of the ladder that it comes from.
 

@@ -304,6 +304,20 @@ def test_the_judged_figure_stands_with_its_bounds_its_limit_and_what_is_not_coun
     assert ", limit max_serial_fraction=0.10 (default)" in rows(unclear)[1]["judged"]
 
 
+@pytest.mark.parametrize(
+    ("serial", "excess", "shown"),
+    [
+        (0.0514, 0.0464, True),  # the whole allowance, and a little less than a tenth
+        (0.0500, 0.0470, False),
+        (0.0100, 0.0085, True),
+        (0.0100, 0.0095, False),
+    ],
+)
+def test_the_allowance_is_named_if_it_is_used_up_or_much_of_the_sum(serial, excess, shown):
+    judged = replace(JUDGED, serial=serial, excess=excess, judged=FRACTION)
+    assert ("not counted" in rows(judged)[1]["judged"]) is shown
+
+
 def test_a_sum_that_misses_its_burst_is_none():
     text, _ = rows(replace(JUDGED, serial=0.03))
     assert text[1] == (

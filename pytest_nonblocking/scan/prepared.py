@@ -1,0 +1,40 @@
+"""What was found for one operation: the requests that it answers, or what the user may give."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ..load.scenario import CannotMeasureError
+from .request import Answer, Request
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Requests that the operation answers, for the copies in turn.
+
+    ``sources`` say where their values are from. ``answer`` and ``values``, by name, are those of
+    the first request.
+    """
+
+    requests: tuple[Request, ...]
+    sources: tuple[str, ...]
+    answer: Answer
+    values: Mapping[str, Any]
+    others: tuple[Prepared, ...] = ()
+    """The other requests, each with its own values and answer."""
+    make: Callable[[int], Request] | None = None
+    """Makes the request of a copy, if the user gave callables or calls are numbered."""
+
+    def for_copy(self, copy: int) -> Request:
+        """Return the request of the copy with the index ``copy``."""
+        return self.make(copy) if self.make else self.requests[copy % len(self.requests)]
+
+
+class NeedsInputError(CannotMeasureError):
+    """No request was answered; ``missing`` are the names of values that the user may give."""
+
+    def __init__(self, why: str, missing: Sequence[str] = ()) -> None:
+        super().__init__(why)
+        self.missing = tuple(missing)

@@ -1,0 +1,57 @@
+"""What an app's refusal of a request means, and what the user may give to change it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from .operation import Operation
+from .request import Answer
+from .values import GIVEN, GUESS, Value
+
+_OTHER_REASONS = (401, 403, 405, 406, 429)
+"""Statuses below 500 of answers to which other values make no difference."""
+_OR_INSTALL = ", or install pytest-nonblocking[scan], which generates them from their schemas"
+
+Options = Mapping[str, list[Value]]
+"""The values that were tried, by the name of their parameter."""
+
+
+def misses_values(answer: Answer | None) -> bool:
+    """Return whether other values may make a difference; None is no answer yet."""
+    return answer is None or (answer.status not in _OTHER_REASONS and not answer.to_login)
+
+
+def why_refused(
+    answer: Answer | None, operation: Operation, options: Options, *, generates: bool
+) -> str:
+    """Return what the app answered last, and what to do.
+
+    ``generates`` says whether values were generated from the schemas.
+    """
+    if answer is None:
+        return "no value fits its path: give its inputs" + ("" if generates else _OR_INSTALL)
+    shown = f"the app answered {answer.status} {answer.first_line}".strip()
+    if answer.to_login:
+        return f"{shown}: give credentials as headers or cookies, or log in in `before`"
+    schemes = ", ".join(operation.security)
+    if answer.status == 401 or (answer.status == 403 and schemes):
+        needs = f"credentials for {schemes}" if schemes else "credentials"
+        return f"{shown}: give {needs} as headers or cookies"
+    if answer.status == 403:
+        return f"{shown}: if it needs credentials, give them as headers or cookies"
+    if answer.status < 500 and (options or operation.parameters or operation.body):
+        generates = generates or answer.status == 404 or not options
+        return f"{shown}: give its inputs" + ("" if generates else _OR_INSTALL)
+    if options:
+        return f"{shown}: give its inputs, seed the data that it needs, or exclude it"
+    return f"{shown}: seed the data that it needs, or exclude it"
+
+
+def missing(answer: Answer | None, options: Options) -> list[str]:
+    """Return the names of the values that the user may give."""
+    if answer is not None and (answer.status in (401, 403) or answer.to_login):
+        return []
+    guessed = [n for n, values in options.items() if all(v.source == GUESS for v in values)]
+    return guessed or [
+        name for name, values in options.items() if not any(one.source == GIVEN for one in values)
+    ]
