@@ -56,7 +56,7 @@ class Nonblocking:
 
         Each copy runs the block, for a login or data of its own, and all wait for one another at
         its end. Coroutine tests only. What is the same for all copies belongs into ``before``.
-        A test that is watched runs the block once. Elsewhere it runs as it stands.
+        A watched test runs the block once and leaves it out. Elsewhere it is an ordinary block.
         """
         with self._run.left_out():
             async with set_up():

@@ -1,7 +1,7 @@
 """Modules with the functions that they had at start-up, whatever a test puts in their place.
 
-A test that replaces ``anyio.Event``, ``asyncio.all_tasks`` or ``os.listdir`` means its app. These
-are copies: they do not follow what changes later, such as ``sys.stdout``.
+A test that replaces ``anyio.Event``, ``asyncio.all_tasks`` or ``os.listdir`` does so for its app.
+These are copies: they do not follow what changes later, such as ``sys.stdout``.
 """
 
 from __future__ import annotations

@@ -73,7 +73,7 @@ class _Handler:
 
 
 def _is_handled() -> bool:
-    """Return whether somebody handles SIGURG, in Python or, as Linux tells, in C."""
+    """Return whether somebody handles SIGURG, in Python or, as Linux reports, in C."""
     if signal.getsignal(signal.SIGURG) not in (signal.SIG_DFL, signal.SIG_IGN):
         return True
     try:

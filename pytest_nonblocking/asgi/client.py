@@ -31,8 +31,7 @@ _AsyncClient = httpx.AsyncClient  # before a test can patch it
 
 
 _ANSWERED: ContextVar[Any] = ContextVar("nonblocking_answered", default=None)
-"""The address that a client of ours has an answer from, in its own context: the app's tasks have
-others."""
+"""The address that a client of ours got an answer from; the app's tasks have their own contexts."""
 
 
 def _is_of_others(record: logging.LogRecord) -> bool:

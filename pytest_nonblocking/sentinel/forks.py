@@ -1,7 +1,7 @@
 """Forks of a process in which the plugin's own threads run.
 
 CPython 3.12+ warns of a fork in a process with several threads. While a test is measured, these may
-be the plugin's alone, and the warning would be no news of the app.
+be the plugin's alone, and the warning would say nothing about the app.
 """
 
 from __future__ import annotations

@@ -30,7 +30,7 @@ _OURS: set[CodeType] = set()
 
 
 def uninterrupted(function: _F) -> _F:
-    """Leave callbacks alone in which this function of the plugin's own runs."""
+    """Mark a function of the plugin: a callback in which it runs is not interrupted."""
     _OURS.add(function.__code__)
     return function
 
