@@ -128,13 +128,14 @@ def throughput(url, total, at_once):
     return float(re.search(r"Requests/sec:\s+([\d.]+)", out)[1])
 
 
-@pytest.fixture
-def verdicts(tmp_path, module):
-    """Return the plugin's verdicts on a module of the examples, by path."""
-    report = tmp_path / "report.json"
+@pytest.fixture(scope="module")
+def verdicts(tmp_path_factory):
+    """Return the plugin's verdicts on the examples, by module and path."""
+    report = tmp_path_factory.mktemp("report") / "report.json"
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
     command += LEFT_OUT.split()
-    command += ["--nonblocking-report", str(report), f"examples/test_{module}.py"]
+    command += ["--nonblocking-report", str(report)]
+    command += [f"examples/test_{module}.py" for module in ENDPOINTS]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     print(done.stdout)  # why, if a verdict is another one
     assert done.returncode == pytest.ExitCode.TESTS_FAILED, done.stdout
