@@ -537,6 +537,6 @@ class Outcome:
     packages: frozenset[str] = frozenset()
     """The top-level packages of the application."""
     findings: tuple[Finding, ...] = ()
-    """What the guard found, the slowest first."""
+    """What the guard found, slow ones first."""
     message: str | None = None
     """The whole text of a fail."""

@@ -33,6 +33,8 @@ _MOST = 0.5
 _SHARE = 0.25
 """Least share of the longest blocked callback that a call must take in the guarded run to be named
 as its cause: concurrent copies may wait for longer than a single one."""
+_QUICK = 0.005
+"""Seconds below which the calls of a line are quick: the default of ``max_blocked``."""
 
 
 class _Found(NamedTuple):
@@ -50,7 +52,7 @@ def find(
     body: Place | None = None,
     packages: Collection[str] = (),
 ) -> tuple[Finding, ...]:
-    """Return what the guard found, one line of code and category each, the slowest first.
+    """Return what the guard found, one line of code and category each, slow ones first.
 
     ``body`` is the test function: its own calls count only if it sends no request. ``packages`` are
     the top-level packages of the app.
@@ -62,7 +64,15 @@ def find(
     for one in _found(guarded, reader, exempt):
         groups[one.call.category, one.frame.file, one.frame.line].append(one)
     findings = map(_finding, groups.values())
-    return tuple(sorted(findings, key=lambda found: -found.seconds))
+    return tuple(sorted(findings, key=_rank))
+
+
+def _rank(found: Finding) -> tuple[int, str, int]:
+    """Return what findings are ordered by: the slow ones first, then their places.
+
+    Which of two quick calls took longer is chance.
+    """
+    return -int(found.seconds / _QUICK), found.file, found.line
 
 
 def _found(guarded: Guarded, reader: Reader, exempt: Sequence[Exemption]) -> Iterator[_Found]:

@@ -64,7 +64,7 @@ def notes(
     culprit: Culprit | None,
     rootdir: Path,
 ) -> list[str]:
-    """Return a note for each line that makes such calls, the slowest first.
+    """Return a note for each line that makes such calls, slow ones first.
 
     What a failure says is left out: its ``culprit``, and all that ``guard="fail"`` fails.
     """

@@ -348,8 +348,8 @@ class Record:
     guard: Annotated[
         tuple[Finding, ...],
         {
-            "description": "Calls on the event loop that block, however fast they were, the "
-            "slowest first."
+            "description": "Calls on the event loop that block, however fast they were, "
+            "slow ones first."
         },
     ] = ()
     notes: tuple[str, ...]

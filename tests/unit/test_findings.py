@@ -2,6 +2,7 @@
 
 import linecache
 from asyncio import format_helpers
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -224,6 +225,13 @@ QUERY = findings(call(HANDLER, function="sqlite3.Connection.execute", category="
 def test_a_query_that_computes_for_most_of_a_callback_is_named(max_lag, named_as):
     judged = Judgement("fail", ("lag",), "cpu-on-loop", max_lag=max_lag)
     assert named(culprit(), judged, QUERY, STRICT).blocks_in == named_as
+
+
+@pytest.mark.parametrize(("seconds", "lines"), [(0.0002, [4, 9]), (0.02, [9, 4])])
+def test_slow_calls_stand_first_and_quick_ones_in_the_order_of_their_lines(seconds, lines):
+    first, later = replace(HELPER, line=4), replace(HELPER, line=9)
+    found = findings(call(first, seconds=0.0001), call(later, seconds=seconds))
+    assert [one.line for one in found] == lines
 
 
 def test_where_no_sample_fell_the_slowest_call_is_the_culprit():
