@@ -18,7 +18,7 @@ class _Fork:
     """Ignores the warning while the process is forked, if only the plugin is its reason."""
 
     def __init__(self) -> None:
-        self._filters: warnings.catch_warnings[None] | None = None
+        self._ignores: object = None
         self._is_registered = False
         self._in_c = 0
 
@@ -28,23 +28,24 @@ class _Fork:
         warns = sys.version_info >= (3, 12) and hasattr(os, "register_at_fork")
         if warns and not self._is_registered:
             self._is_registered = True
-            os.register_at_fork(
-                before=self.begins, after_in_parent=self.has_ended, after_in_child=self.has_ended
-            )
+            os.register_at_fork(before=self.begins, after_in_child=self.has_ended)
+            if sys.version_info < (3, 13):  # later ones warn after what is called in the parent
+                os.register_at_fork(after_in_parent=self.has_ended)
 
     def begins(self) -> None:
         """Ignore the warning unless there are threads of others; before the fork."""
+        self.has_ended()
         others = [thread for thread in threading.enumerate() if not _is_ours(thread)]
         if len(others) == 1 and self._in_c <= 0:
-            self._filters = warnings.catch_warnings()
-            self._filters.__enter__()
             warnings.filterwarnings("ignore", _MESSAGE, DeprecationWarning)
+            self._ignores = warnings.filters[0]
 
     def has_ended(self) -> None:
-        """Undo it; in the parent after the warning, and in the child."""
-        filters, self._filters = self._filters, None
-        if filters is not None:
-            filters.__exit__(None, None, None)
+        """Undo it, at the latest before the next fork or at the end of the measurement."""
+        ours, self._ignores = self._ignores, None
+        if ours is not None:  # the app may have restored other filters
+            left = [one for one in warnings.filters if one is not ours]
+            warnings.filters[:] = left  # type: ignore[index]  # a list, whatever typeshed says
 
 
 def _is_ours(thread: threading.Thread) -> bool:

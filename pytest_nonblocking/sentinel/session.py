@@ -173,6 +173,7 @@ class Sentinel:
         self._first = None
         try:
             with ExitStack() as undo:  # all of it, whatever fails
+                undo.callback(FORK.has_ended)
                 undo.callback(self.last_stacks.cancel)
                 undo.callback(self.gauge.close)
                 undo.callback(self.alarms.stop)

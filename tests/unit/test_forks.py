@@ -14,14 +14,18 @@ import asyncio, os, threading, warnings
 from pytest_nonblocking.sentinel import Sentinel
 
 async def main():
-    with Sentinel(), warnings.catch_warnings(record=True) as caught:
+    sentinel = Sentinel()
+    sentinel.start()
+    with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        before = warnings.filters
-        child = os.fork()
-        assert warnings.filters is before
-        if not child:
-            os._exit(0)
-        os.waitpid(child, 0)
+        before = [*warnings.filters]
+        for _ in range(2):
+            child = os.fork()
+            if not child:
+                os._exit(warnings.filters != before)
+            assert os.waitpid(child, 0)[1] == 0
+        sentinel.stop()
+        assert warnings.filters == before
         print(*[warning.message for warning in caught])
 
 {before}
