@@ -29,7 +29,7 @@ from .load import scenario
 from .load import sync_tests as threads
 from .load.burst import Body, BodyFailedError
 from .load.gathering import gather, only_in_a_burst, seconds_since, why_unmeasured
-from .load.guarded import end_profile, guard_of
+from .load.guarded import guard_of
 from .load.schedule import Progress as ProgressOf
 from .load.time_limit import TimeLimit
 from .load.watching import Watch
@@ -79,7 +79,6 @@ class TestRun:
         self._ctrl_c: CtrlC | None = None
         self._on_ctrl_c: Any = None
         self._watch: Watch | None = None
-        self._measures_itself = False
         self._judged: Outcome | None = None  # that of the whole test, which is enforced
         self._rules = rules_of(settings.guard_calls)
         self.before: list[Callable[[], Any]] = []  # what runs once before the copies
@@ -227,46 +226,32 @@ class TestRun:
 
     async def _watch_test(self, body: Body, place: Place | None) -> None:
         __tracebackhide__ = True
-        evidence = Evidence(watched=True)
-        began = CLOCKS.wall_ns()
         # The one run is judged, too, and the guard slows it down: only on demand.
         is_asked = self.settings.origins["guard"] != "default"
         guard = guard_of(self.settings.guard, self._rules) if is_asked else None
         profile = None if guard is None else guard()
-        try:
-            self.sentinel.start()
-            if profile is not None:
-                self.sentinel.on_loop(profile.install)
-        except Exception as error:
-            evidence = Evidence(unmeasured=why_unmeasured(error))
-        if self.sentinel.running:
-            self._watch = Watch(self.sentinel, self._clients.transports, profile)
+        watch = self._watch = Watch(self.sentinel, self._clients.transports, profile)
         try:
             await body()
         finally:
-            if profile is not None:
-                end_profile(profile, self.sentinel)
-        if self._measures_itself:
+            watch.end()
+        if self._watch is None:  # the test measures for itself
             return
-        wall = seconds_since(began)
-        if self._watch is not None:
-            wall = self._watch.took
-            evidence = self._watch.evidence(place)
-        self._judged = self._conclude(evidence, self.settings, place, wall)
+        self._watch = None
+        wall = watch.took
+        self._judged = self._conclude(watch.evidence(place), self.settings, place, wall)
 
-    @contextmanager
-    def left_out(self) -> Iterator[None]:
+    def left_out(self) -> AbstractContextManager[None]:
         """Leave the block out of what is watched, if the test is."""
-        with nullcontext() if self._watch is None else self._watch.without():
-            yield
+        return nullcontext() if self._watch is None else self._watch.without()
 
     def _end_watch(self) -> None:
-        """Leave the test alone, which decides itself what is measured."""
-        self._measures_itself = True
-        if self._watch is not None:
-            self._watch.end()
-            self._watch = None
-            self.sentinel.stop()
+        """Stop watching a test that measures for itself."""
+        watch, self._watch = self._watch, None
+        if watch is not None:
+            watch.end()
+            if self.sentinel.running:
+                self.sentinel.stop()
 
     async def _measure_test(self, body: Body, place: Place | None) -> None:
         __tracebackhide__ = True

@@ -74,9 +74,11 @@ def level_at(concurrency: int, evidence: Evidence, limits: Limits) -> Level:
     most = max(sorted(map(disturbance, runs))[:QUIETEST], default=0.0)
     quietest = [r for r in runs if disturbance(r) <= most]
     looks, later = together(r.looks for r in runs), together(r.after_looks for r in runs)
-    queue = waits_for(usable), share_in_queues(usable)
+    cause, in_queues = waits_for(usable), share_in_queues(usable)
     strict = tuple(
-        excess_of(run, evidence.singles, looks, later, limits, evidence.calibration, *queue)
+        excess_of(
+            run, evidence.singles, looks, later, limits, evidence.calibration, cause, in_queues
+        )
         for run in quietest
     )
     return Level(tuple(e.without(limits.allow) for e in strict), len(runs), strict)

@@ -7,16 +7,15 @@ responses stream, clients can disconnect, and background work does not delay the
 from __future__ import annotations
 
 import importlib
-import logging
 import math
 from collections.abc import AsyncIterator, Callable, Coroutine
-from contextvars import ContextVar
 from typing import Any
 
 from ..clocks import CLOCKS
 from ..model import Exchange, Limit
 from ..sentinel import COPY
 from ..tasks import PATIENCE, Task, all_ended, ended_in_time, running_tasks
+from .client_log import answered
 from .exchange import Call, ClosedError
 from .lifespan import DEFAULT_TIMEOUT, ASGIApp, Lifespan
 from .recorder import Recorder
@@ -29,22 +28,8 @@ except ImportError:  # only the successor is installed, which has the same inter
 
 _AsyncClient = httpx.AsyncClient  # before a test can patch it
 
-
-_ANSWERED: ContextVar[Any] = ContextVar("nonblocking_answered", default=None)
-"""The address that a client of ours got an answer from; the app's tasks have their own contexts."""
-
-
-def _is_of_others(record: logging.LogRecord) -> bool:
-    """Return False for what a client of ours logs in a copy: one line for each request.
-
-    Its handlers cost time on the measured loop, and wait there for a lock that the app's threads
-    hold while they log.
-    """
-    args = record.args if isinstance(record.args, tuple) else ()
-    return COPY.get() is None or not any(one is _ANSWERED.get() for one in args[1:2])
-
-
-logging.getLogger(httpx.__name__).addFilter(_is_of_others)
+LOGGER = httpx.__name__
+"""The name of the client's logger."""
 
 
 def _websocket_stream() -> Any:
@@ -164,7 +149,7 @@ class ASGITransport(httpx.AsyncBaseTransport):
                 raise
             except ClosedError as error:
                 raise httpx.ReadError(str(error)) from None
-        _ANSWERED.set(request.url)
+        answered(request.url)
         return _Response(call)
 
     def _scope_of(self, request: httpx.Request) -> dict[str, Any]:
@@ -326,7 +311,7 @@ class _MarkingTransport(httpx.AsyncHTTPTransport):
         if is_ours and copy is not None:
             request.headers[MARK] = str(copy)
         response = await super().handle_async_request(request)
-        _ANSWERED.set(request.url)
+        answered(request.url)
         return response
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from ..model import Limit
-from .client import ASGITransport, make_client, make_live_client
+from .client import LOGGER, ASGITransport, make_client, make_live_client
+from .client_log import ClientLog
 from .lifespan import DEFAULT_TIMEOUT
 from .recorder import Recorder
 from .servers import LiveServer
@@ -21,6 +22,7 @@ class Clients:
     def __init__(self, server: str, timeout: Limit = DEFAULT_TIMEOUT) -> None:
         self._server = server
         self._timeout = timeout
+        self._log = ClientLog(LOGGER)
         self._clients: list[tuple[Any, ASGITransport | LiveServer]] = []
         self.apps: list[Any] = []
         self.recorder = Recorder()
@@ -51,12 +53,14 @@ class Clients:
     async def startup(self) -> None:
         """Start all apps; raises AppStartupError."""
         __tracebackhide__ = True
+        self._log.filter()
         for transport in self.transports:
             await transport.startup()
 
     async def shutdown(self) -> None:
         """Close all clients and shut their apps down, in reverse order; raises AppShutdownError."""
         __tracebackhide__ = True
+        self._log.restore()
         errors: list[Exception] = []
         for client, transport in reversed(self._clients):
             await client.aclose()

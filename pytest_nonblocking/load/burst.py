@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import sys
 import weakref
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from contextvars import ContextVar
 from typing import Any, Protocol
 
@@ -21,6 +20,7 @@ from ..sentinel import (
     LoopStuck,
     LoopUnreachableError,
     Sentinel,
+    end_child,
     suspended_stack,
     uninterrupted,
 )
@@ -346,19 +346,8 @@ class _Burst:
                 self._release_if_set_up()
 
     def _end_child(self, error: BaseException | None) -> None:
-        """End the process if the body has forked it and runs on in the child.
-
-        The child has the sockets of this loop and none of our threads: it would hang.
-        """
-        if os.getpid() == self._process:
-            return
-        code = error.code if isinstance(error, SystemExit) else error and str(error)
-        with suppress(Exception):  # the app may have replaced or closed them
-            if isinstance(code, str):
-                sys.stderr.write(f"{code}\n")
-            sys.stderr.flush()
-            sys.stdout.flush()
-        os._exit(code if isinstance(code, int) else int(code is not None))
+        if os.getpid() != self._process:
+            end_child(error)
 
     def _close(self) -> None:
         self._window.close(self._timed_out)

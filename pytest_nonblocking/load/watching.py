@@ -13,6 +13,7 @@ from ..guard import CallProfile
 from ..model import Budget, Calibration, Evidence, Exchange, Sample, Stack, Step
 from ..sentinel import LoopClosedError, LoopUnreachableError, Sentinel, clock_name
 from .burst import Transport
+from .gathering import why_unmeasured
 from .guarded import end_profile
 from .machine import slowdown
 from .scenario import describe_fault, run_of
@@ -22,7 +23,7 @@ _CALLERS = frozenset(("pytest_nonblocking", "pytest_asyncio", "anyio", "asyncio"
 
 
 class Watch:
-    """Watches one run under a started ``sentinel``.
+    """Watches one run of the current loop, from now on, with ``sentinel``.
 
     ``profile`` is the guard's of that run, if there is one. Python is 2 to 16 times slower with it,
     by the code, so the CPU time of all callbacks is left out.
@@ -37,9 +38,16 @@ class Watch:
         self._steps: list[Step] = []
         self._samples: list[Sample] = []
         self._exchanges: list[Exchange] = []
+        self._unmeasured: str | None = None
         self._began = CLOCKS.wall_ns()
         self._left_out = 0
         self._depth = 0
+        try:
+            sentinel.start()
+            if profile is not None:
+                sentinel.on_loop(profile.install)
+        except Exception as error:
+            self._unmeasured = why_unmeasured(error)
 
     @property
     def took(self) -> float:
@@ -49,6 +57,9 @@ class Watch:
     @contextmanager
     def without(self) -> Iterator[None]:
         """Leave what happens in the block out."""
+        if not self._sentinel.running:
+            yield
+            return
         if self._depth == 0:
             self._keep()
         began = CLOCKS.wall_ns()
@@ -64,7 +75,7 @@ class Watch:
                 self._left_out += CLOCKS.wall_ns() - began
 
     def end(self) -> None:
-        """End the profile."""
+        """End the profile; may be called twice."""
         if self._profile is not None:
             end_profile(self._profile, self._sentinel)
 
@@ -74,6 +85,8 @@ class Watch:
         CPU time that the test function at ``place`` uses itself, such as to build what it sends, is
         none of the app's and is left out.
         """
+        if not self._sentinel.running:
+            return Evidence(unmeasured=self._unmeasured)
         took = self.took
         self._keep()
         profile, sentinel = self._profile, self._sentinel

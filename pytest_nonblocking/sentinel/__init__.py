@@ -2,6 +2,7 @@
 
 from . import tracers
 from .discovery import LoopsUsed
+from .forks import end_child
 from .helper_thread import NoThreadLeftError
 from .interrupt import LoopStuck, uninterrupted
 from .last_stacks import LastStacks
@@ -36,6 +37,7 @@ __all__ = [
     "clock_name",
     "cores",
     "cpu_of_other_thread",
+    "end_child",
     "suspended_stack",
     "tracers",
     "uninterrupted",

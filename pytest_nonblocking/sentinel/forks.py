@@ -6,9 +6,12 @@ be the plugin's alone, and the warning would say nothing about the app.
 
 from __future__ import annotations
 
+import sys
 import warnings
+from contextlib import suppress
+from typing import NoReturn
 
-from ..originals import os, sys, threading
+from ..originals import os, threading
 from .system.clock import number_of_threads
 
 _MESSAGE = r"This process \(pid=\d+\) is multi-threaded, use of fork"
@@ -46,6 +49,20 @@ class _Fork:
         if ours is not None:  # the app may have restored other filters
             left = [one for one in warnings.filters if one is not ours]
             warnings.filters[:] = left  # type: ignore[index]  # a list, whatever typeshed says
+
+
+def end_child(error: BaseException | None) -> NoReturn:
+    """End a forked child in which a copy has ended, with ``error`` if it has raised one.
+
+    The child has the sockets of the loop and none of our threads: it would hang.
+    """
+    code = error.code if isinstance(error, SystemExit) else error and str(error)
+    with suppress(Exception):  # the app may have replaced or closed them
+        if isinstance(code, str):
+            sys.stderr.write(f"{code}\n")
+        sys.stderr.flush()
+        sys.stdout.flush()
+    os._exit(code if isinstance(code, int) else int(code is not None))
 
 
 def _is_ours(thread: threading.Thread) -> bool:

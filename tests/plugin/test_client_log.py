@@ -34,6 +34,7 @@ def slow_log():
     log.setLevel("INFO")
     yield
     log.removeHandler(handler)
+    assert log.filters == []  # nothing of ours stays
 
 @pytest.mark.nonblocking(concurrency=8)
 async def test_it(nonblocking_client):

@@ -213,22 +213,17 @@ FAULTS = {
         "",
         flags=MEASURES_ONLY,
     ),
-    "the-app-handles-sigurg": Fault(
-        {"failed": 1, "passed": 2},
-        ["nonblocking: GET / does not finish*"],
-        fixtures="handles_sigurg, nonblocking_client",
-        fixture=HANDLES_SIGURG,
-        handler=URGENT,
-        timeout="0.5s",
-    ),
-    "faulthandler-handles-sigurg": Fault(
-        {"failed": 1, "passed": 2},
-        ["nonblocking: GET / does not finish*"],
-        fixtures="dumps_at_sigurg, nonblocking_client",
-        fixture=HANDLES_SIGURG,
-        handler=URGENT,
-        timeout="0.5s",
-    ),
+    **{
+        f"{who}-handles-sigurg": Fault(
+            {"failed": 1, "passed": 2},
+            ["nonblocking: GET / does not finish*"],
+            fixtures=f"{fixture}, nonblocking_client",
+            fixture=HANDLES_SIGURG,
+            handler=URGENT,
+            timeout="0.5s",
+        )
+        for who, fixture in (("the-app", "handles_sigurg"), ("faulthandler", "dumps_at_sigurg"))
+    },
     "a-shared-loop-goes-on-without-what-spins": Fault(
         {"failed": 1, "passed": 2},
         ["nonblocking: test_it does not finish*"],
