@@ -146,7 +146,7 @@ class TestRun:
     def _is_stuck(self) -> bool:
         """Return whether a callback holds the loop of this thread and nothing else can end it."""
         sentinel = self.sentinel
-        if not sentinel.running or sentinel.is_remote or sentinel.probe.idle:
+        if not sentinel.running or sentinel.loop.is_remote or sentinel.probe.idle:
             return False
         if sentinel.break_steps():
             return False
@@ -164,9 +164,9 @@ class TestRun:
     def _measure_live_loop(self) -> None:
         """Point the sentinel at the loop of a live server; this thread then drives the requests."""
         if self._clients.live is not None:
-            client = threading.get_native_id()
-            self.sentinel.loop = self._clients.live.loop
-            self.sentinel.loop_thread = self._clients.live.thread_ident
+            live, client = self._clients.live, threading.get_native_id()
+            if live.loop is not None:
+                self.sentinel.loop.runs_in(live.thread_ident, live.loop)
             self.sentinel.driver = Driver(lambda: cpu_of_other_thread(client), lambda: (client,))
 
     def wrap_function(self, test: Callable[..., object]) -> Callable[..., None]:

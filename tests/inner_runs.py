@@ -8,13 +8,13 @@ IMPATIENT = """
 from pytest_nonblocking import runner, tasks
 from pytest_nonblocking.asgi import client, server_thread
 from pytest_nonblocking.load import burst, sync_clients, sync_tests
-from pytest_nonblocking.sentinel import session
+from pytest_nonblocking.sentinel import measured_loop
 
 tasks.GRACE = 1.0
 burst.PATIENCE = client.PATIENCE = 0.3
 runner._TEARDOWN_WITHIN = 0.5
 server_thread._FREE_WITHIN, server_thread._BREAKS = 0.4, 15
-session._ANSWER_WITHIN_NS = 500_000_000
+measured_loop._ANSWER_WITHIN_NS = 500_000_000
 sync_clients._ENDS_WITHIN_NS, sync_clients._GIVEN_UP_NS = 300_000_000, 1_500_000_000
 sync_tests._GRACE = 0.4
 """

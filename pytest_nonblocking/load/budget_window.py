@@ -42,7 +42,7 @@ class BudgetWindow:
     def open(self, begin: Callable[[], None]) -> None:
         """Open the window and call ``begin`` on the loop's thread."""
         self._opened = self._sentinel.reading()
-        self._sentinel.on_loop(begin)
+        self._sentinel.loop.call(begin)
         self.began_ns = self._opened.wall_ns
 
     def close(self, timed_out: bool) -> None:
@@ -55,7 +55,7 @@ class BudgetWindow:
             within = self._within(timed_out)
             window = self._sentinel.close_window(self._opened, within)
         except LoopUnreachableError:
-            samples = self._sentinel.probe.take_samples()
+            samples = self._sentinel.probe.callbacks.take_samples()
             self.figures |= {"makespan": makespan, "budget": budget_of_held(samples, makespan)}
             return
         self._closed = window.closed
@@ -72,8 +72,8 @@ class BudgetWindow:
         if door is None or stretches is None or not door.has_begun:
             return None
         if timed_out:
-            self._sentinel.on_loop(lambda: stretches.turn(None))
-        within = self._sentinel.on_loop(lambda: stretches.total("window"))
+            self._sentinel.loop.call(lambda: stretches.turn(None))
+        within = self._sentinel.loop.call(lambda: stretches.total("window"))
         self.latencies = door.latencies
         return within
 
@@ -94,7 +94,7 @@ class BudgetWindow:
         if self._door is None or self._stretches is None or not self._door.has_begun:
             return None
         stretches = self._stretches
-        return self._sentinel.on_loop(lambda: stretches.total("after"))
+        return self._sentinel.loop.call(lambda: stretches.total("after"))
 
 
 def budget_of_held(samples: Sequence[Sample], seconds: float) -> Budget:

@@ -194,7 +194,7 @@ class _Burst:
             released_ns=self._window.began_ns,
             ended=tuple(self._latencies),
             steps=steps,
-            samples=probe.take_samples(),
+            samples=probe.callbacks.take_samples(),
             yields=yields,
             thread_samples=watchdog.take_thread_samples(),
             waiters=sampler.waiters,
@@ -216,7 +216,9 @@ class _Burst:
         """Take both on the loop's thread, which adds to them; empty if the loop is held."""
         probe = self._sentinel.probe
         try:
-            return self._sentinel.on_loop(lambda: (probe.take_steps(), probe.take_yields()))
+            return self._sentinel.loop.call(
+                lambda: (probe.callbacks.take_steps(), probe.callbacks.take_yields())
+            )
         except LoopUnreachableError:
             return (), ()
 
@@ -297,9 +299,9 @@ class _Burst:
         """Discard everything recorded before the release; on the loop's thread."""
         self._window.began_ns = CLOCKS.wall_ns()
         probe = self._sentinel.probe
-        probe.take_steps()
-        probe.take_samples()
-        probe.take_yields()
+        probe.callbacks.take_steps()
+        probe.callbacks.take_samples()
+        probe.callbacks.take_yields()
         self._sentinel.watchdog.take_thread_samples()
         self._looks.begin(self._window.began_ns)
         if self._also_begin is not None:

@@ -32,7 +32,7 @@ async def guarded_run(
     """
     profile = guard()
     try:
-        sentinel.on_loop(profile.install)
+        sentinel.loop.call(profile.install)
         made = await run(profile.forget)
     except (LoopUnreachableError, LoopClosedError):
         return Guarded(unmeasured=_HELD)
@@ -57,4 +57,4 @@ def end_profile(profile: CallProfile, sentinel: Sentinel) -> None:
     """End a profile of the loop's thread, at once if its loop responds."""
     profile.end()
     with suppress(LoopUnreachableError, LoopClosedError):
-        sentinel.on_loop(profile.remove)
+        sentinel.loop.call(profile.remove)

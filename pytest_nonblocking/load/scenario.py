@@ -86,7 +86,7 @@ async def measure(
                 return Evidence(calibration=calibration, singles=(warm_up,))
         with sentinel.without_tracers() as tracer, frozen_heap():
             evidence = Evidence(calibration=_calibrated(sentinel, tracer))
-            await sentinel.learn_background()
+            await sentinel.background.learn(sentinel.alarms)
             runner = _BurstRunner(body, limits, sentinel, transports, door)
             evidence = await replicate(runner, evidence, limits, progress)
             evidence = await runner.guarded(guard, evidence, progress)
@@ -104,7 +104,7 @@ def _is_whole(evidence: Evidence) -> bool:
 
 def _wait_for_loop(sentinel: Sentinel, limits: Limits) -> None:
     """Have a callback that holds the loop end in a time-out of the next run, not in a fault."""
-    sentinel.patient_until_ns = CLOCKS.wall_ns() + int(limits.timeout * 1e9)
+    sentinel.loop.patient_until_ns = CLOCKS.wall_ns() + int(limits.timeout * 1e9)
 
 
 def held_run(
@@ -174,7 +174,7 @@ class _BurstRunner:
             return held_run(concurrency, self._limits, error.stack)
         before = self._slowdown
         if concurrency > 1 and not run.timed_out:
-            self._slowdown = self._sentinel.on_loop(slowdown)
+            self._slowdown = self._sentinel.loop.call(slowdown)
         return dataclasses.replace(run, slowdowns=(before, self._slowdown))
 
     async def guarded(
@@ -216,8 +216,8 @@ def single_run(sentinels: Sequence[Sentinel], took: float) -> Run:
     totals: Counter[str] = Counter()
     for probe in probes:
         totals.update(probe.parts.seconds())
-    steps = [step for probe in probes for step in probe.take_steps()]
-    samples = [sample for probe in probes for sample in probe.take_samples()]
+    steps = [step for probe in probes for step in probe.callbacks.take_steps()]
+    samples = [sample for probe in probes for sample in probe.callbacks.take_samples()]
     return run_of(steps, samples, Budget(**totals), took)
 
 

@@ -136,7 +136,7 @@ class SyncTest:
             try:
                 while not concurrent.futures.wait([future], _LOOK_EVERY).done:
                     if _is_stuck(sentinel, self._limits):
-                        samples = sentinel.probe.take_samples()
+                        samples = sentinel.probe.callbacks.take_samples()
                         run = scenario.held_run(1, self._limits, sentinel.loop_stack(), samples)
                         exchanges = tuple(clients.requests.in_flight())
                         return timed_out(dataclasses.replace(run, exchanges=exchanges))

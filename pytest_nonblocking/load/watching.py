@@ -45,7 +45,7 @@ class Watch:
         try:
             sentinel.start()
             if profile is not None:
-                sentinel.on_loop(profile.install)
+                sentinel.loop.call(profile.install)
         except Exception as error:
             self._unmeasured = why_unmeasured(error)
 
@@ -116,8 +116,8 @@ class Watch:
         samples: tuple[Sample, ...] = ()
         probe = self._sentinel.probe
         with suppress(LoopUnreachableError, LoopClosedError):
-            self._sentinel.on_loop(probe.take_reading)
-            steps, samples = probe.take_steps(), probe.take_samples()
+            self._sentinel.loop.call(probe.take_reading)
+            steps, samples = probe.callbacks.take_steps(), probe.callbacks.take_samples()
         return steps, samples, exchanges
 
     def _pause(self, paused: bool) -> None:

@@ -6,9 +6,10 @@ from .forks import end_child
 from .helper_thread import NoThreadLeftError
 from .interrupt import LoopStuck, uninterrupted
 from .last_stacks import LastStacks
+from .measured_loop import LoopClosedError, LoopUnreachableError
 from .probes.choice import UnsupportedLoopError
 from .probes.probe import COPY
-from .session import BREAK_EVERY, Driver, LoopClosedError, LoopUnreachableError, Sentinel
+from .session import BREAK_EVERY, Driver, Sentinel
 from .stacks import suspended_stack
 from .stretches import Stretch, Stretches
 from .system.clock import cores, cpu_of_other_thread

@@ -2,55 +2,35 @@
 
 from __future__ import annotations
 
-import concurrent.futures
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from contextvars import Context
 from dataclasses import dataclass
 from types import TracebackType
-from typing import TypeVar
 
 from ..clocks import CLOCKS
 from ..model import Budget, Looks, Stack, Step
-from ..originals import anyio, asyncio, threading
-from ..tasks import running_tasks
+from ..originals import threading
 from . import tracers
 from .alarms import Alarms
+from .background import Background
 from .forks import FORK
 from .interrupt import Interrupter
 from .last_stacks import LastStacks
+from .measured_loop import LoopClosedError, LoopUnreachableError, MeasuredLoop
 from .probes.choice import probe_of_running_loop
 from .probes.probe import Probe
 from .stacks import thread_stack
 from .stretches import Mark, Stretch, Stretches
-from .system.children import child_processes, is_runnable, reaped_cpu
-from .system.clock import Usage, cores, other_threads
+from .system.children import reaped_cpu
+from .system.clock import cores, other_threads
 from .system.crowd import Excluded
 from .system.pressure import Counters, Gauge
 from .wait_sampler import WaitSampler
 from .watchdog import Watchdog
 from .windows import Reading, Window, window_between
 
-_T = TypeVar("_T")
-
-_ANSWER_WITHIN_NS = 2_000_000_000
-_LOOK_EVERY = 0.25
-_BACKGROUND = 0.02
 BREAK_EVERY = 0.02
 """Seconds between attempts to interrupt a callback."""
-_BUSY_SHARE = 0.5  # not 1: schedstat's CPU time lags by up to 4 ms
-
-
-class LoopClosedError(Exception):
-    """The measured loop of another thread has ended."""
-
-
-class LoopUnreachableError(Exception):
-    """A callback of another thread's loop holds it; ``stack`` is where, None if unknown."""
-
-    def __init__(self, stack: Stack | None) -> None:
-        super().__init__("a callback holds the event loop of another thread")
-        self.stack = stack
 
 
 def _nothing() -> int:
@@ -76,26 +56,21 @@ class Sentinel:
     watchdog, from half of the smaller one on. Use it as a context manager around code that runs on
     the loop. ``start`` raises UnsupportedLoopError if the loop's callbacks cannot be timed.
 
-    Set ``loop`` to measure a running loop of another thread, ``loop_thread`` its thread's ident;
-    by default it is the loop that runs where the sentinel is started. A callback may keep another
-    thread's loop from responding until ``patient_until_ns``, but at least for 2 s.
+    ``loop`` is the loop that runs where the sentinel is started, unless it is said to run in
+    another thread.
     """
 
     def __init__(self, max_lag: float = 0.020, max_blocked: float = 0.005) -> None:
         self._notice = min(max_lag, max_blocked) / 2
         self._users = 0
         self._abandoned = 0
-        self._always_busy: set[str] = set()
         self._first: Reading | None = None
         self._steps: tuple[Step, ...] = ()
         self._budget = Budget()
         self._interrupter: Interrupter | None = None
         self._tests_thread = threading.get_ident()
-        self.loop: asyncio.AbstractEventLoop | None = None
-        self.loop_thread = 0
-        self.patient_until_ns = 0
-        self._free = threading.Event()
-        self._free.set()
+        self.loop = MeasuredLoop()
+        self.background = Background()
         self.driver = Driver()
         self.last_stacks = LastStacks()
         self.probe: Probe
@@ -119,7 +94,7 @@ class Sentinel:
         """
         if self._users == 0:
             FORK.watch()
-            self.probe = self.on_loop(lambda: probe_of_running_loop(self._notice))
+            self.probe = self.loop.call(lambda: probe_of_running_loop(self._notice))
             self.watchdog = Watchdog(self.probe, self._notice, cores(), self._not_the_apps)
             self.alarms = Alarms(self.probe.helper_used)
             self._interrupter = Interrupter(self.probe, self._tests_thread)
@@ -127,7 +102,7 @@ class Sentinel:
             self._users = 1
             try:
                 self.gauge = Gauge()
-                self.on_loop(self.probe.install)
+                self.loop.call(self.probe.install)
                 self.watchdog.start()
                 self._interrupter.arm()
                 self._first = self.reading()
@@ -189,7 +164,7 @@ class Sentinel:
         if self.running:
             # What was to stop it may still do so, as a fixture does after its test.
             self._abandoned = self._users
-            if not self.is_remote and self.probe.thread_ident == threading.get_ident():
+            if not self.loop.is_remote and self.probe.thread_ident == threading.get_ident():
                 self._keep_figures()
             self._users = 0
             self._undo()
@@ -206,64 +181,17 @@ class Sentinel:
     ) -> None:
         self.stop()
 
-    # Work on the loop's thread
-
-    @property
-    def is_remote(self) -> bool:
-        """Whether the measured loop belongs to another thread."""
-        return self.loop is not None
-
-    def on_loop(self, work: Callable[[], _T]) -> _T:
-        """Call ``work`` on the loop's thread and return its result.
-
-        Raises LoopUnreachableError if another thread's loop does not respond in time, and at
-        once while an earlier call waits for it. Raises LoopClosedError if that loop has ended.
-        """
-        if self.loop is None or asyncio._get_running_loop() is self.loop:
-            return work()
-        if self.loop.is_closed():
-            raise LoopClosedError
-        if not self._free.is_set():
-            raise LoopUnreachableError(self._held_at())
-
-        async def working() -> _T:
-            return work()
-
-        call = working()
-        # In a context of its own: that of a test on trio says that this thread runs trio, too.
-        try:
-            answer = Context().run(asyncio.run_coroutine_threadsafe, call, self.loop)
-        except RuntimeError:  # closed meanwhile
-            call.close()
-            raise LoopClosedError from None
-        give_up_ns = max(self.patient_until_ns, CLOCKS.wall_ns() + _ANSWER_WITHIN_NS)
-        while not concurrent.futures.wait([answer], _LOOK_EVERY).done:
-            if self.loop.is_closed():
-                call.close()
-                raise LoopClosedError
-            if CLOCKS.wall_ns() > give_up_ns:
-                answer.cancel()
-                self._free.clear()
-                with suppress(RuntimeError):  # closed meanwhile
-                    self.loop.call_soon_threadsafe(self._free.set)
-                raise LoopUnreachableError(self._held_at())
-        try:
-            return answer.result()
-        except concurrent.futures.CancelledError:  # a loop that ends cancels its tasks
-            raise LoopClosedError from None
-
-    def _held_at(self) -> Stack | None:
-        return thread_stack(self.loop_thread) or None
+    # Readings, on the loop's thread
 
     def reading(self) -> Reading:
         """Return the current totals, for the start of a window."""
-        return self.on_loop(self._reading)
+        return self.loop.call(self._reading)
 
     def _reading(self) -> Reading:
         made: list[Reading] = []
 
         def read() -> None:
-            children, reaped = self.children(), reaped_cpu()
+            children, reaped = self.background.others(), reaped_cpu()
             made.append(Reading(children, reaped, other_threads(self.own_threads())))
 
         mark = self._marked(read)
@@ -300,17 +228,17 @@ class Sentinel:
         As with ``tracers.suspended``, leave the block in the frame in which it was entered.
         """
         with tracers.suspended() as tracer:
-            if self.loop is None:
+            if not self.loop.is_remote:
                 yield tracer
                 return
             there = tracers.suspended()
-            traced = self.on_loop(there.__enter__)
+            traced = self.loop.call(there.__enter__)
             try:
                 yield tracer or traced
             finally:
                 # Otherwise the thread ends without it.
                 with suppress(LoopUnreachableError, LoopClosedError):
-                    self.on_loop(lambda: there.__exit__(None, None, None))
+                    self.loop.call(lambda: there.__exit__(None, None, None))
 
     # Measurements since the start
 
@@ -334,7 +262,7 @@ class Sentinel:
         Only those from half of the smaller of ``max_lag`` and ``max_blocked`` on are kept. Their
         times ``wall``, ``cpu``, ``blocked`` and ``gil`` are seconds.
         """
-        return self.probe.longest_steps()[:32] if self.running else self._steps
+        return self.probe.callbacks.longest()[:32] if self.running else self._steps
 
     @property
     def max_lag(self) -> float:
@@ -362,7 +290,7 @@ class Sentinel:
         ``within`` restricts the window to some stretches of it. Reading the rest of the process
         (20 ms with psutil) counts in no window.
         """
-        return self.on_loop(lambda: window_between(opened, self._reading(), within))
+        return self.loop.call(lambda: window_between(opened, self._reading(), within))
 
     def other_cpu_ns(self) -> int:
         """Return the CPU time of the process's other threads in nanoseconds, ended ones included.
@@ -378,7 +306,7 @@ class Sentinel:
         return own | self.last_stacks.threads | {*self.driver.threads()}
 
     def _not_the_apps(self) -> Excluded:
-        return Excluded(self.own_threads(), self._always_busy, {*self.driver.threads()})
+        return Excluded(self.own_threads(), self.background.busy, {*self.driver.threads()})
 
     def wait_sampler(self) -> WaitSampler:
         """Return a new sampler of waiting tasks, for copies that are yet to start."""
@@ -388,37 +316,7 @@ class Sentinel:
             sampler.note_before()
             return sampler
 
-        return self.on_loop(made)
-
-    async def learn_background(self) -> None:
-        """Exclude child processes that are busy without any request.
-
-        Otherwise a child that is always busy (a development server, a file watcher) looks like one
-        of the app's workers, and a wait for a lock looks like work offloaded to it.
-        """
-        before = child_processes()
-        if not before:
-            return
-        runnable = {key for key in before if is_runnable(key)}
-        over, tasks = anyio.Event(), running_tasks()
-
-        def finish() -> None:
-            tasks.call_soon_threadsafe(over.set)
-
-        # Not a sleep on the loop, whose clock a test may have frozen.
-        self.alarms.call_after(_BACKGROUND, finish)
-        await over.wait()
-        self._always_busy = {
-            key
-            for key, usage in child_processes().items()
-            # A child that waits for a core all the time uses no CPU.
-            if (key in runnable and is_runnable(key))
-            or usage.cpu - before.get(key, usage).cpu >= _BUSY_SHARE * _BACKGROUND * 1e9
-        }
-
-    def children(self) -> dict[str, Usage]:
-        """Return the usage of the child processes that ``learn_background`` did not exclude."""
-        return {k: u for k, u in child_processes().items() if k not in self._always_busy}
+        return self.loop.call(made)
 
     # Interrupting a callback that never returns
 

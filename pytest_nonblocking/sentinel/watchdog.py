@@ -13,8 +13,9 @@ from math import ceil
 from typing import NamedTuple, Protocol
 
 from ..clocks import CLOCKS
-from ..model import Looks, Sample, Stack, State
+from ..model import Looks, Sample
 from ..originals import _thread, threading
+from .callbacks import Callbacks
 from .helper_thread import HelperThread
 from .stacks import thread_stack
 from .system.clock import FallbackThreadClock, RunnableTime, ThreadClock, thread_clock
@@ -36,6 +37,7 @@ class Watched(Protocol):
     step_ns: int
     thread_ident: int
     thread_id: int
+    callbacks: Callbacks
 
     @property
     def step_runnable_ns(self) -> int:
@@ -47,9 +49,6 @@ class Watched(Protocol):
 
     def helper_used(self, cpu_ns: int) -> None:
         """Exclude CPU time of the plugin's own threads from all measurements."""
-
-    def sampled(self, step_ns: int, state: State, stack: Stack, weight: float) -> None:
-        """Record a sample of the callback that started at ``step_ns``."""
 
     def waits_for_files(self) -> bool:
         """Return whether the loop waits for a file descriptor other than its own."""
@@ -215,9 +214,9 @@ class Watchdog:
             # It ran, or was to run, until the watchdog asked for the GIL.
             ran = min(stands, wake.runnable - max(wake.runnable_before, probe.step_runnable_ns))
             if ran > 0:
-                probe.sampled(step_ns, "running", stack, ran / 1e9)
+                probe.callbacks.add_sample(step_ns, "running", stack, ran / 1e9)
                 stands -= ran
-        probe.sampled(step_ns, state, stack, stands / 1e9)
+        probe.callbacks.add_sample(step_ns, state, stack, stands / 1e9)
         if state in ("running", "unknown"):
             return
         # The loop's thread is off the CPU: if the GIL is held, another thread holds it.

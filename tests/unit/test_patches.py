@@ -13,6 +13,7 @@ import pytest
 from pytest_nonblocking import sigurg
 from pytest_nonblocking.clocks import CLOCKS
 from pytest_nonblocking.sentinel import LoopClosedError, LoopsUsed, Sentinel, interrupt
+from pytest_nonblocking.sentinel.measured_loop import MeasuredLoop
 from pytest_nonblocking.sentinel.stacks import raise_within
 from pytest_nonblocking.sentinel.system.pressure import Gauge
 from pytest_nonblocking.threads import Interruptible
@@ -358,11 +359,11 @@ def test_an_exception_for_a_call_in_another_thread_comes_only_while_it_lasts():
 def test_a_loop_that_closes_meanwhile_leaves_no_coroutine_behind(recwarn):
     gc.collect()  # what other tests have left
     recwarn.clear()
-    sentinel, loop = Sentinel(), asyncio.new_event_loop()
+    measured, loop = MeasuredLoop(), asyncio.new_event_loop()
     loop.close()
     loop.is_closed = lambda: False  # as it was before the last look
-    sentinel.loop = loop
+    measured.runs_in(threading.get_ident(), loop)
     with pytest.raises(LoopClosedError):
-        sentinel.on_loop(list)
+        measured.call(list)
     gc.collect()
     assert [str(warning.message) for warning in recwarn.list] == []

@@ -66,7 +66,7 @@ def parts(probe):
 
 def see(probe, state, *frames, weight=0.001):
     stack = tuple(Frame("file.py", 1, function, module) for module, function in frames)
-    probe.sampled(probe.step_ns, state, stack, weight)
+    probe.callbacks.add_sample(probe.step_ns, state, stack, weight)
 
 
 def test_processor_time_and_run_queue_delay_are_what_the_scheduler_says(machine, probe):
@@ -79,7 +79,7 @@ def test_a_wait_that_nobody_explains_is_blocked_but_not_witnessed(machine, probe
     machine.spend(cpu=1, off=20)
     probe.tick(machine.wall, None)
     assert parts(probe) == {"cpu": 1, "blocked": 20, "unwitnessed": 20}
-    (step,) = probe.take_steps()
+    (step,) = probe.callbacks.take_steps()
     assert not step.witnessed
 
 
@@ -88,7 +88,7 @@ def test_a_wait_seen_in_a_system_call_is_blocked(machine, probe):
     machine.spend(cpu=1, off=20, others=20)
     probe.tick(machine.wall, None)
     assert parts(probe) == {"cpu": 1, "blocked": 20}
-    (step,) = probe.take_steps()
+    (step,) = probe.callbacks.take_steps()
     assert step.witnessed
     assert step.blocked == pytest.approx(0.020)
     assert [sample.state for sample in step.samples] == ["blocked"]
@@ -100,7 +100,7 @@ def test_a_wait_that_ends_during_a_look_is_shown_whole_and_judged_by_what_was_se
     see(probe, "gil", ("app", "handler"), weight=0.020)
     machine.spend(off=50)
     probe.tick(machine.wall, None)
-    (step,) = probe.take_steps()
+    (step,) = probe.callbacks.take_steps()
     assert (step.blocked, step.unconfirmed) == (pytest.approx(0.030), pytest.approx(0.020))
 
 
@@ -111,7 +111,7 @@ def test_what_was_seen_of_another_step_is_no_witness(machine, probe):
     probe.tick(machine.wall, None)
     machine.spend(off=20)
     probe.tick(machine.wall, None)
-    (step,) = probe.take_steps()
+    (step,) = probe.callbacks.take_steps()
     assert (step.samples, step.witnessed) == ((), False)
 
 
@@ -171,7 +171,7 @@ def test_the_start_of_a_thread_or_a_process_is_the_machines_time(machine, probe,
     machine.spend(cpu=1, off=11, others=4)
     probe.tick(machine.wall, None)
     assert parts(probe) == {"cpu": 1, "gil": 4, "gil_cpu": 4, "descheduled": 7}
-    assert probe.take_steps() == ()
+    assert probe.callbacks.take_steps() == ()
 
 
 def test_time_off_the_processor_without_a_switch_was_stolen(machine, probe):
@@ -201,7 +201,7 @@ def test_a_collection_belongs_to_no_step(machine, probe):
     machine.spend(cpu=1)
     collect(probe, machine, cpu=30)
     probe.tick(machine.wall, None)
-    assert probe.take_steps() == ()
+    assert probe.callbacks.take_steps() == ()
 
 
 def test_what_the_machine_takes_from_a_collection_is_not_the_collectors(machine, probe):
@@ -253,7 +253,7 @@ def test_without_a_scheduler_to_ask_a_wait_must_exceed_the_canarys(
     machine.spend(cpu=1, off=20)
     probe.tick(machine.wall, None)
     assert parts(probe) == {"cpu": 1, "blocked": 20} | ({} if witnessed else {"unwitnessed": 20})
-    (step,) = probe.take_steps()
+    (step,) = probe.callbacks.take_steps()
     assert step.witnessed is witnessed
 
 
@@ -333,7 +333,7 @@ def test_samples_may_be_added_while_they_are_read(machine, probe):
     thread.start()
     try:
         for _ in range(300):
-            assert probe._samples_of(probe.step_ns)
+            assert probe.callbacks.samples_of(probe.step_ns)
     finally:
         stop.append(True)
         thread.join()

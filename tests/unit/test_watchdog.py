@@ -25,13 +25,14 @@ class Watched:
 
     def __init__(self):
         self.samples = []
+        self.callbacks = self
         self.thread_ident = threading.get_ident()
         self.thread_id = threading.get_native_id()
         self.clock = thread_clock(self.thread_id)
         self.helpers = []
         self.helper_used = self.helpers.append
 
-    def sampled(self, step_ns, state, stack, weight):
+    def add_sample(self, step_ns, state, stack, weight):
         self.samples.append((state, round(weight * 1e3, 6)))
 
     def waits_for_files(self):

@@ -9,16 +9,16 @@ ones before it.
 from __future__ import annotations
 
 import abc
-import heapq
 from collections.abc import Callable
 from contextvars import ContextVar
 from types import CodeType, FrameType
 from typing import Any, NamedTuple
 
 from ...clocks import CLOCKS
-from ...model import Frame, Sample, Stack, State, Step
+from ...model import Step
 from ...originals import gc, threading
 from ..accounting import Parts, Reading, slice_of_sleep, slice_of_steps
+from ..callbacks import Callbacks
 from ..stacks import is_called_by, suspended_stack
 from ..system.clock import FallbackThreadClock, ThreadClock, thread_clock
 
@@ -26,17 +26,7 @@ COPY: ContextVar[int | None] = ContextVar("nonblocking_copy", default=None)
 """The index of the copy that the current context works for; tasks and worker threads inherit it."""
 
 _READ_EVERY_NS = 1_000_000
-_STEPS_KEPT = 64
-_YIELDS_KEPT = 256
-_SAMPLES_KEPT = 2048
 _NEVER = 1 << 62
-
-
-class _Seen(NamedTuple):
-    """A sample of the loop thread during the callback that started at ``step_ns``."""
-
-    step_ns: int
-    sample: Sample
 
 
 class Origin(NamedTuple):
@@ -44,26 +34,6 @@ class Origin(NamedTuple):
 
     coroutine: Any
     copy: int | None
-
-
-class _Longest:
-    """The longest callbacks of those that were added."""
-
-    def __init__(self) -> None:
-        self._heap: list[tuple[float, int, Step]] = []
-        self._serial = 0
-
-    def add(self, step: Step) -> None:
-        self._serial += 1
-        entry = (step.loop_time, self._serial, step)
-        if len(self._heap) < _STEPS_KEPT:
-            heapq.heappush(self._heap, entry)
-        else:
-            heapq.heappushpop(self._heap, entry)
-
-    def steps(self) -> tuple[Step, ...]:
-        """Return them, longest first."""
-        return tuple(step for _, _, step in sorted(self._heap, reverse=True))
 
 
 class Probe(abc.ABC):
@@ -82,16 +52,13 @@ class Probe(abc.ABC):
         self.thread_id = threading.get_native_id()
         self.idle = False
         self.parts = Parts()
-        self.yields: dict[Stack, float] = {}
         self.window_end: dict[str, int] = {}
         self.window_end_ns = 0  # the time of the last ``as_own``; above, the totals at that time
         self.helper_cpu_ns = 0  # that of the plugin's own threads, which is excluded everywhere
         self._helpers = threading.Lock()
-        self._seen: list[_Seen] = []
+        self.callbacks = Callbacks()
         self.fault: BaseException | None = None
         self._notice_ns = int(notice * 1e9)
-        self._steps = _Longest()  # since they were taken
-        self._all_steps = _Longest()  # since the start
         self._clock: ThreadClock | FallbackThreadClock = thread_clock(self.thread_id)
         self._gc_cpu = 0
         self._gc_began: int | None = None
@@ -223,7 +190,7 @@ class Probe(abc.ABC):
         before = self._before
         lasted = now - self.step_ns - asleep_ns
         quick = self.step_ns - before.wall
-        seen = self._samples_of(self.step_ns) if lasted >= _READ_EVERY_NS else []
+        seen = self.callbacks.samples_of(self.step_ns) if lasted >= _READ_EVERY_NS else []
         part = slice_of_steps(
             before,
             reading,
@@ -236,47 +203,27 @@ class Probe(abc.ABC):
         # None stands for the running callback: a burst ends within the last one of its copies.
         origin = Origin(None, COPY.get()) if step is None else self._origin(step)
         if not seen:
-            self._note_yield(origin.coroutine, part.cpu / 1e9)
+            self.callbacks.add_yield(suspended_stack(origin.coroutine), part.cpu / 1e9)
         if lasted >= _READ_EVERY_NS:
             # Assume that the quick callbacks before this one were on the CPU.
             cpu = max(0, part.cpu - quick)
             seen_blocked = part.blocked - part.unwitnessed
             blocked = seen_blocked or part.blocked
             if cpu + part.blocked >= self._notice_ns:
-                slow = Step(
-                    wall=lasted / 1e9,
-                    cpu=cpu / 1e9,
-                    blocked=blocked / 1e9,
-                    gil=part.gil / 1e9,
-                    copy=origin.copy,
-                    samples=tuple(seen),
-                    witnessed=seen_blocked > 0,
-                    began_ns=now - lasted,
-                    unconfirmed=(part.blocked - blocked) / 1e9,
+                self.callbacks.add(
+                    Step(
+                        wall=lasted / 1e9,
+                        cpu=cpu / 1e9,
+                        blocked=blocked / 1e9,
+                        gil=part.gil / 1e9,
+                        copy=origin.copy,
+                        samples=tuple(seen),
+                        witnessed=seen_blocked > 0,
+                        began_ns=now - lasted,
+                        unconfirmed=(part.blocked - blocked) / 1e9,
+                    )
                 )
-                self._steps.add(slow)
-                self._all_steps.add(slow)
         self._resume(reading)
-
-    def _samples_of(self, step_ns: int) -> list[Sample]:
-        seen: list[Sample] = []
-        # A copy, since the watchdog may append at any time.
-        for one in reversed(self._seen[:]):
-            if one.step_ns < step_ns:
-                break
-            if one.step_ns == step_ns:
-                seen.append(one.sample)
-        return seen
-
-    def _note_yield(self, coroutine: Any, cpu: float) -> None:
-        """Record where the task that just ran yielded to the loop.
-
-        CPU work in slices shorter than the watchdog's interval leaves no stack samples, since the
-        watchdog gets the GIL only between the slices.
-        """
-        stack = suspended_stack(coroutine)
-        if stack and (len(self.yields) < _YIELDS_KEPT or stack in self.yields):
-            self.yields[stack] = self.yields.get(stack, 0.0) + cpu
 
     def begin_idle(self) -> None:
         """Mark the loop idle."""
@@ -320,14 +267,6 @@ class Probe(abc.ABC):
         with self._helpers:
             self.helper_cpu_ns += cpu_ns
 
-    def sampled(self, step_ns: int, state: State, stack: Stack, weight: float) -> None:
-        """Record a sample of the loop's thread during the callback that started at ``step_ns``."""
-        if state in ("blocked", "lock", "unknown") and any(map(_is_handover, stack[-4:])):
-            state = "handover"
-        if len(self._seen) >= _SAMPLES_KEPT:
-            del self._seen[: _SAMPLES_KEPT // 2]
-        self._seen.append(_Seen(step_ns, Sample(stack, state, weight)))
-
     # For the window of a measurement, on the loop's thread
 
     def take_reading(self) -> dict[str, int]:
@@ -343,47 +282,6 @@ class Probe(abc.ABC):
         self._guard(work)
         self._guard(self._skip, before)
 
-    def take_steps(self) -> tuple[Step, ...]:
-        """Return the longest callbacks since the last time, longest first."""
-        steps, self._steps = self._steps.steps(), _Longest()
-        return steps
-
-    def longest_steps(self) -> tuple[Step, ...]:
-        """Return the longest callbacks since the probe was installed, taken or not."""
-        return self._all_steps.steps()
-
-    def take_samples(self) -> tuple[Sample, ...]:
-        """Return the samples of this thread so far, and clear them."""
-        seen, self._seen = self._seen, []
-        return tuple(one.sample for one in seen if one.sample.stack)
-
-    def take_yields(self) -> tuple[tuple[Stack, float], ...]:
-        """Return where tasks yielded to the loop, most CPU first, and clear the record."""
-        yields, self.yields = self.yields, {}
-        return tuple(sorted(yields.items(), key=lambda item: -item[1]))
-
     def waits_for_files(self) -> bool:
         """Return whether the loop may wait for a file descriptor other than its own."""
         return True
-
-
-_HANDOVERS = {
-    ("threading", "start"),
-    ("subprocess", "_execute_child"),
-    ("subprocess", "_posix_spawn"),
-    ("concurrent.futures.thread", "submit"),
-    ("queue", "put_nowait"),
-    ("queue", "get_nowait"),
-    ("trio._core._entry_queue", "run_sync_soon"),
-    ("trio._core._thread_cache", "start_thread_soon"),
-}
-"""Functions that only wait for another thread or process to get the GIL or a core.
-
-Thread.start() waits until the new thread has had the GIL (31 ms on CPython 3.10 beside two busy
-threads), Popen() until the child has started (11 ms beside busy neighbours). The lock of a work
-queue is held for microseconds, or until its holder gets the GIL back (110 ms under trio beside
-Python in threads)."""
-
-
-def _is_handover(frame: Frame) -> bool:
-    return (frame.module, frame.function.rpartition(".")[2]) in _HANDOVERS
