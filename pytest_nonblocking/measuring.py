@@ -74,4 +74,4 @@ class Nonblocking:
         accepts, and for a fail with ``mode="report"``. Raises pytest's failure with the full text.
         """
         __tracebackhide__ = True
-        self._run.enforce(outcome)
+        self._run.outcomes.enforce(outcome)

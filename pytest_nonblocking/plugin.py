@@ -130,7 +130,7 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, None, None]:
             from .reporting.junit import properties
 
             run.forget_outcomes()
-            item.user_properties += properties(run.measurements[-1].record)
+            item.user_properties += properties(run.outcomes.measurements[-1].record)
 
 
 @pytest.hookimpl(wrapper=True)
@@ -154,7 +154,7 @@ def pytest_runtest_makereport(
     report = yield
     measurements: list[Measurement] = []
     if call.when == "call" and RUN in item.stash:
-        measurements = item.stash[RUN].measurements
+        measurements = item.stash[RUN].outcomes.measurements
     elif call.when == "setup" and report.passed and MARKED in item.stash:
         measurements = _run_of(item).unfinished() if isinstance(item, pytest.Function) else []
     if measurements or (MARKED in item.stash and call.when != "teardown"):

@@ -5,10 +5,8 @@ from __future__ import annotations
 import functools
 import inspect
 import itertools
-import warnings
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +17,10 @@ from .analysis.user_code import FRAMEWORKS
 from .asgi import apps
 from .asgi.lifecycle import Clients
 from .asgi.lifespan import place_text
-from .categories import InconclusiveWarning, NotMeasuredWarning, PytestNonblockingWarning
 from .clocks import CLOCKS
 from .config import Settings
 from .ctrl_c import CtrlC
-from .gate.baseline import BASELINE
+from .enforcement import Outcomes
 from .guard import rules_of
 from .load import scenario
 from .load import sync_tests as threads
@@ -36,8 +33,6 @@ from .load.watching import Watch
 from .model import Evidence, Limit, Limits, Outcome
 from .originals import gc, signal, threading
 from .outcomes import Subject, limits_of, place_of
-from .reporting import escaped
-from .reporting.json_report import measurement
 from .reporting.output import Output
 from .reporting.progress import Progress
 from .reporting.record import Measurement
@@ -83,8 +78,7 @@ class TestRun:
         self._rules = rules_of(settings.guard_calls)
         self.before: list[Callable[[], Any]] = []  # what runs once before the copies
         self.notes: list[str] = []  # of the outcomes to come
-        self.outcomes: list[Outcome] = []
-        self.measurements: list[Measurement] = []  # the outcomes as records
+        self.outcomes = Outcomes(item, settings)
         self.sentinel = Sentinel(settings.max_lag, settings.max_blocked)
         self.sentinel.last_stacks = LastStacks(_stderr_for_stacks(item.config))
 
@@ -206,14 +200,14 @@ class TestRun:
 
     def forget_outcomes(self) -> None:
         """Free all stacks and samples, before anything that stays is put between them in memory."""
-        self.outcomes.clear()
+        self.outcomes.forget_evidence()
         self._judged = self._watch = None
         self.sentinel = Sentinel()
 
     def forget(self) -> None:
         """Free the rest: the item and its tracebacks live as long as the session."""
         self.forget_outcomes()
-        self.measurements = []  # not cleared: a report may hold the list
+        self.outcomes.forget()
         forgotten = self._item.config.stash.setdefault(_FORGOTTEN, itertools.count(1))
         if next(forgotten) % _COLLECT_EVERY == 0 and gc.isenabled():
             gc.collect()
@@ -342,8 +336,7 @@ class TestRun:
     ) -> Outcome:
         notes = tuple(self.notes)
         outcome, measured = self._subject().conclude(evidence, settings, place, wall, notes)
-        self.outcomes.append(outcome)
-        self.measurements.append(measured)
+        self.outcomes.add(outcome, measured)
         return outcome
 
     def _subject(self) -> Subject:
@@ -371,70 +364,7 @@ class TestRun:
         """Enforce the last outcome, in the call phase like any other failure."""
         __tracebackhide__ = True
         if self._judged is not None:
-            self.enforce(self._judged)
-
-    def enforce(self, outcome: Outcome) -> None:
-        """Fail the test for a fail, and warn if there is no verdict."""
-        __tracebackhide__ = True
-        result = outcome.judgement.verdict
-        enforced = self.settings.mode == "enforce"
-        if result == "fail":
-            number = self._number_of(outcome)
-            measured = (
-                measurement(outcome, self._rootdir)  # another test's
-                if number is None
-                else self.measurements[number]
-            )
-            text = measured.record.message or ""
-            if (baseline := self._item.config.stash.get(BASELINE, None)) is not None:
-                objection = baseline.objection(measured.record)
-                if objection is None:
-                    if number is not None:
-                        self.measurements[number] = _accepted(measured, baseline.name)
-                    return
-                text += f"\n  baseline {objection}"
-            if enforced:
-                del outcome, measured  # the failure's traceback holds this frame
-                pytest.fail(text, pytrace=False)
-        if result in ("inconclusive", "not-measured"):
-            why = escaped.line("; ".join(outcome.notes))
-            text = f"nonblocking: {outcome.target} is {result}: {why}"
-            if result == "inconclusive" and enforced and self.settings.inconclusive == "fail":
-                origin = self.settings.origins["inconclusive"]
-                pytest.fail(f"{text} (inconclusive=fail from {origin})", pytrace=False)
-            self._warn(
-                text, NotMeasuredWarning if result == "not-measured" else InconclusiveWarning
-            )
-
-    def _warn(self, text: str, category: type[PytestNonblockingWarning]) -> None:
-        __tracebackhide__ = True
-        warn = functools.partial(warnings.warn_explicit, category(text), None, *self._location())
-        try:
-            warn()
-        except InconclusiveWarning:
-            categories: list[Any] = [one[2] for one in warnings.filters]
-            if any(issubclass(one, PytestNonblockingWarning) for one in categories):
-                raise
-            # A busy machine must not fail a test because all warnings are errors.
-            with warnings.catch_warnings():
-                warnings.simplefilter("always", category)
-                warn()
-
-    def _number_of(self, outcome: Outcome) -> int | None:
-        return next((n for n, one in enumerate(self.outcomes) if one is outcome), None)
-
-    def _location(self) -> tuple[str, int]:
-        """Return the file of the test, or of what it is a test of, and the line in it."""
-        path, line, _ = self._item.reportinfo()
-        return str(path), (line or 0) + 1
-
-
-def _accepted(measured: Measurement, baseline: str) -> Measurement:
-    """Return the measurement of a known failure, however often it is enforced."""
-    if measured.record.accepted_by:
-        return measured
-    notes = (*measured.record.notes, f"known failure, accepted by {baseline}")
-    return replace(measured, record=replace(measured.record, accepted_by="baseline", notes=notes))
+            self.outcomes.enforce(self._judged)
 
 
 def _stderr_for_stacks(config: pytest.Config) -> int | None:

@@ -22,6 +22,7 @@ LAYERS = [
     {"asgi"},
     {"load", "reporting"},
     {"gate", "outcomes"},
+    {"enforcement"},
     {"runner", "script"},
     {"measuring", "default_runner"},
     {"scan"},
