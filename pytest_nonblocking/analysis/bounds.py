@@ -31,6 +31,7 @@ from .tolerances import (
     RESIDUAL_SHARE,
     RESOLUTION,
     SERVER_WAKEUPS,
+    WAVES,
 )
 
 
@@ -439,7 +440,7 @@ def _due_to_few_cores(pool: Pool | None, alone: Bounds) -> float:
     """
     if pool is None or not pool.sized_by_cpu_count:
         return 0.0
-    return 1.5 * alone.estimate / pool.size
+    return WAVES * alone.estimate / pool.size
 
 
 def _less(bounds: Bounds, part: float) -> Bounds:

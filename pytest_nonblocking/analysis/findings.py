@@ -21,6 +21,7 @@ from ..model import (
     Stack,
 )
 from .places import Place, Reader, Seen, calls_below, code_at, definition_of, runs_app
+from .tolerances import BLOCKS, COMPUTES, QUICK_CALLS
 from .user_code import leaf, package_of
 
 _IMPORTS = ("_frozen_importlib", "importlib._bootstrap", "zipimport")
@@ -28,13 +29,6 @@ _RUNS_CALLBACKS = "pytest_nonblocking.sentinel.probes"
 _RUNS_TEST = ("pytest_nonblocking.load", "pytest_nonblocking.runner")
 COMPUTING_CALLS: tuple[Category, ...] = ("database", "file")
 """Categories with calls that compute: queries of SQLite, copies of files."""
-_MOST = 0.5
-"""Share of a callback's CPU time from which a call is what computes."""
-_SHARE = 0.25
-"""Least share of the longest blocked callback that a call must take in the guarded run to be named
-as its cause: concurrent copies may wait for longer than a single one."""
-_QUICK = 0.005
-"""Seconds below which the calls of a line are quick: the default of ``max_blocked``."""
 
 
 class _Found(NamedTuple):
@@ -72,7 +66,7 @@ def _rank(found: Finding) -> tuple[int, str, int]:
 
     Which of two quick calls took longer is chance.
     """
-    return -int(found.seconds / _QUICK), found.file, found.line
+    return -int(found.seconds / QUICK_CALLS), found.file, found.line
 
 
 def _found(guarded: Guarded, reader: Reader, exempt: Sequence[Exemption]) -> Iterator[_Found]:
@@ -203,12 +197,12 @@ def named(
         return culprit
     if judgement.cause == "cpu-on-loop" and culprit is not None:
         computing = [one for one in findings if one.category in COMPUTING_CALLS]
-        return _with_call(culprit, computing, _MOST * judgement.max_lag)
+        return _with_call(culprit, computing, COMPUTES * judgement.max_lag)
     if judgement.cause != "blocking-call":
         return culprit
     if judgement.reasons == ("guard",):
         return _culprit(next(one for one in findings if one.is_accused(limits)))
-    slow = [one for one in findings if one.seconds >= _SHARE * judgement.max_blocked]
+    slow = [one for one in findings if one.seconds >= BLOCKS * judgement.max_blocked]
     if culprit is None or culprit.is_route:
         return _culprit(slow[0]) if slow else culprit
     return _with_call(culprit, slow, 0.0)

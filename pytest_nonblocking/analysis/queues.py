@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Literal
 
 from ..model import FOR_THREADS, Cause, Evidence, Frame, Pool, Run, Sample, Stack
+from .tolerances import IDLE_WHEN_LATE
 
 QUEUES = ("asyncio.locks", "asyncio.queues", "anyio._backends", "anyio._core._sync", "trio._sync")
 """Modules in which a task waits for a lock or in a queue."""
@@ -39,8 +40,6 @@ _WORKER_MODULES = ("concurrent.futures.thread", "anyio._backends")
 _POOL_PACKAGES = frozenset(("threading", "queue", "concurrent", "anyio", "asyncio", "selectors"))
 _RESULTS = frozenset(("result", "_wait_for_tstate_lock", "join", "start"))
 """Functions in which a thread waits for another to start or finish, not for a contended lock."""
-_IDLE = 0.9
-"""Share of a run that timed out above which its loop was idle."""
 _OF_FUTURES = "concurrent.futures."
 _FROM_THREAD = "task_wrapper"
 """The coroutine in which anyio runs what a worker thread calls with ``anyio.from_thread``."""
@@ -166,7 +165,7 @@ def was_held(run: Run) -> bool:
 
     Its own looks and other short callbacks are seen as well in a run that waits idly.
     """
-    return run.stuck is not None and run.budget.idle <= _IDLE * run.makespan
+    return run.stuck is not None and run.budget.idle <= IDLE_WHEN_LATE * run.makespan
 
 
 def hangs_alone(evidence: Evidence) -> bool:

@@ -50,6 +50,10 @@ PART_OF_A_CORE = 1 / 3
 """What four busy processes on two cores leave of a core to a thread or a child process. On a system
 without schedstat, how long it waits for one is not known."""
 
+WAVES = 1.5
+"""Multiple of T(1) / n by which a default pool of n threads may delay each request. Its copies end
+in waves of n, T(1) apart: a factor of 1; and a wave is as slow as the slowest of its calls."""
+
 STEAL_TICK = 0.01
 """Seconds by which the kernel's count of stolen time is coarse: a tick of /proc/stat (USER_HZ)."""
 
@@ -83,7 +87,22 @@ MOSTLY_TAKEN = 0.5
 """Share of a run that timed out which the machine took, above which it may only have been slow. A
 copy that never ends does not compete for cores: the share is then 0.05, even beside busy ones."""
 
+IDLE_WHEN_LATE = 0.9
+"""Share of a run that timed out above which its loop was idle: the rest is callbacks of the
+plugin's own looks and of other tasks."""
+
 # Attribution
+
+COMPUTES = 0.5
+"""Share of a callback's CPU time from which one call is what computes: the majority."""
+
+BLOCKS = 0.25
+"""Least share of the longest blocked callback that a call takes in the guarded run if it is the
+cause: concurrent copies may wait for longer than a single one."""
+
+QUICK_CALLS = 0.005
+"""Seconds below which the calls of a line are quick: the default of ``max_blocked``. Which of two
+quick lines took longer is chance."""
 
 UNSEEN = 0.005
 """CPU seconds up to which a callback may fall between two samples, usually 2.5 ms apart."""
