@@ -12,11 +12,11 @@ TRUTH = Path(__file__).resolve().parents[2] / "benchmarks" / "truth"
 @pytest.fixture(scope="module", autouse=True)
 def laboratory():
     with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(TRUTH.parent))
         patch.syspath_prepend(str(TRUTH))
         yield
-    for name in [
-        n for n in sys.modules if n.partition(".")[0] in ("corpus", "score", "conditions")
-    ]:
+    ours = ("corpus", "score", "conditions", "guard", "generated", "shop", "slow_service")
+    for name in [n for n in sys.modules if n.partition(".")[0] in ours]:
         del sys.modules[name]
 
 
@@ -85,3 +85,44 @@ def test_a_verdict_is_compared_with_its_label(found, truth, wrong):
     finding = score.judge(found, "it", label)
     assert finding.wrong == wrong
     assert finding.cost == 10
+
+
+def found_at(line, category="sleep", file="/app/seed_1/main.py"):
+    return {"file": file, "line": line, "category": category, "functions": ["f"]}
+
+
+@pytest.mark.parametrize(
+    ("findings", "found", "missed", "alarms"),
+    [
+        ([], 0, 1, 0),
+        ([found_at(4)], 1, 0, 0),
+        ([found_at(4, "file")], 0, 1, 0),
+        ([found_at(4), found_at(4, "file")], 1, 0, 0),
+        ([found_at(6), found_at(6)], 0, 1, 1),
+        ([found_at(4, file="/app/seed_1/drivers.py")], 0, 1, 1),
+    ],
+    ids=["nothing", "its line", "other call", "both", "other line, twice", "other file"],
+)
+def test_calls_are_counted_by_the_places_where_a_handler_blocks(findings, found, missed, alarms):
+    from guard import Blocks, Tally, Truth
+
+    places = [Blocks("seed_1/main.py", range(3, 6), "sleep")]
+    tally = Tally(Truth({"seed-1": places}, is_complete=True), {"seed-1": findings})
+    assert (tally.found["sleep"], tally.missed["sleep"]) == (found, missed)
+    assert sum(tally.alarms.values()) == alarms
+    assert not tally.healthy
+
+
+@pytest.mark.parametrize("is_complete", [True, False])
+def test_a_handler_without_places_is_accused_by_any_call(is_complete):
+    from guard import Tally, Truth
+
+    tally = Tally(Truth({"a": [], "b": []}, is_complete), {"a": [found_at(1)], "b": []})
+    assert (tally.healthy, tally.accused) == (["a", "b"], {"a"})
+
+
+def test_other_lines_of_a_handler_with_one_known_place_are_no_false_alarms():
+    from guard import Blocks, Tally, Truth
+
+    truth = Truth({"a": [Blocks("a.py", range(3, 4), "sleep")]}, is_complete=False)
+    assert not Tally(truth, {"a": [found_at(9)]}).alarms

@@ -84,18 +84,18 @@ async def long_await_then_block() -> None:
     await asyncio.sleep(0.020)
 
 
-@labels.get(app, "/requests", row=HIDDEN, cause="blocking-call")
+@labels.get(app, "/requests", row=HIDDEN, cause="blocking-call", calls="network")
 async def with_requests() -> str:
     return requests.get(url(30), timeout=30).text  # culprit: requests
 
 
-@labels.get(app, "/urllib", row=HIDDEN, cause="blocking-call")
+@labels.get(app, "/urllib", row=HIDDEN, cause="blocking-call", calls="network")
 async def with_urllib() -> int:
     with urllib.request.urlopen(url(20)) as answer:  # culprit: urllib
         return len(answer.read())
 
 
-@labels.get(app, "/http-client", row=HIDDEN, cause="blocking-call")
+@labels.get(app, "/http-client", row=HIDDEN, cause="blocking-call", calls="network")
 async def with_http_client() -> int:
     connection = http.client.HTTPConnection(host(), port())
     connection.request("GET", "/15")
@@ -105,7 +105,7 @@ async def with_http_client() -> int:
     return size
 
 
-@labels.get(app, "/socket", row=ROW, cause="blocking-call")
+@labels.get(app, "/socket", row=ROW, cause="blocking-call", calls="network")
 async def with_socket() -> int:
     with socket.create_connection((host(), port())) as connection:
         connection.sendall(b"GET /12 HTTP/1.1\r\n\r\n")
@@ -127,26 +127,26 @@ async def with_session(request: Request) -> int:
         return len(session.execute(text("SELECT slow()")).all())
 
 
-@labels.get(app, "/subprocess-run", row=HIDDEN, cause="blocking-call")
+@labels.get(app, "/subprocess-run", row=HIDDEN, cause="blocking-call", calls="process")
 async def with_subprocess() -> int:
     done = subprocess.run(["sleep", "0.03"], check=False)  # culprit: subprocess-run
     return done.returncode
 
 
-@labels.get(app, "/future-result", row=ROW, cause="blocking-call")
+@labels.get(app, "/future-result", row=ROW, cause="blocking-call", calls="lock")
 async def future_result(request: Request) -> None:
     work = request.scope["state"]["pool"].submit(time.sleep, 0.020)
     work.result()  # culprit: future-result
 
 
-@labels.get(app, "/thread-join", row=ROW, cause="blocking-call")
+@labels.get(app, "/thread-join", row=ROW, cause="blocking-call", calls="lock")
 async def thread_join() -> None:
     thread = threading.Thread(target=time.sleep, args=(0.015,))
     thread.start()
     thread.join()  # culprit: thread-join
 
 
-@labels.get(app, "/queue-get", row=ROW, cause="blocking-call")
+@labels.get(app, "/queue-get", row=ROW, cause="blocking-call", calls="lock")
 async def queue_get() -> None:
     waiting: queue.Queue[None] = queue.Queue()
     try:
@@ -155,12 +155,12 @@ async def queue_get() -> None:
         return
 
 
-@labels.get(app, "/select", row=ROW, cause="blocking-call")
+@labels.get(app, "/select", row=ROW, cause="blocking-call", calls="network")
 async def with_select() -> None:
     select.select([], [], [], 0.010)  # culprit: select
 
 
-@labels.get(app, "/pipe-read", row=ROW, cause="blocking-call")
+@labels.get(app, "/pipe-read", row=ROW, cause="blocking-call", calls="process")
 async def pipe_read() -> None:
     reader, writer = os.pipe()
     timer = threading.Timer(0.030, os.write, (writer, b"x"))

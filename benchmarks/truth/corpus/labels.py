@@ -19,7 +19,10 @@ _MARK = re.compile(r"#\s*culprit:\s*([\w, -]+)")
 
 
 class Case(NamedTuple):
-    """A handler and the truth about it; ``cause`` is None for a pass."""
+    """A handler and the truth about it; ``cause`` is None for a pass.
+
+    ``calls`` is the guard's category of what it calls, where the cause is a blocking call.
+    """
 
     name: str
     cause: str | None
@@ -30,6 +33,7 @@ class Case(NamedTuple):
     lines: tuple[int, ...]
     upload: bytes | None
     concurrency: int | None
+    calls: str
 
 
 class Labels:
@@ -49,12 +53,13 @@ class Labels:
         cause: str | None = None,
         upload: bytes | None = None,
         concurrency: int | None = None,
+        calls: str = "sleep",
     ) -> None:
         """Label what ``app`` answers at ``path``."""
         name = path.strip("/").replace("/", "-")
         lines = self._marks.get(name, ())
         self.cases.append(
-            Case(name, cause, row, app, path, self._file.name, lines, upload, concurrency)
+            Case(name, cause, row, app, path, self._file.name, lines, upload, concurrency, calls)
         )
 
     def get(self, app: FastAPI, path: str, **label: Any) -> Callable[[Any], Any]:
