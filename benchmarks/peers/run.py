@@ -248,10 +248,11 @@ its authors chose what is faulty.
 ## Blocking calls by category
 
 Three of the tools name each blocking call, however short: pytest-nonblocking's guard, blockbuster
-and aiocop. In the same run ({system}) they were asked for all calls that they find, in the corpus
-and in handlers that are composed at random from seeds, as `benchmarks/guard.py --generated` does.
-In three of four of these a short call of one of the categories is added, and in all of them its
-like that does not block: a free lock, an address instead of a name, the same call in a thread.
+and aiocop. In the same run ({system}) they were asked for all calls
+that they find, in the corpus and in handlers that are composed at random from seeds, the same as
+`benchmarks/guard.py --generated` composes. To three of four of these a short call of one of the
+categories is added, and to all of them a call like it that does not block: a free lock, an address
+instead of a name, the same call in a thread.
 
 The cells are places found / places missed / false alarms. A place is a call that blocks, with its
 lines; it is found if the tool names one of them, with whatever function. A false alarm is another
@@ -270,15 +271,19 @@ place is labelled).
 
 **What the figures do not say.** The labels are those of the guard, which was made with these
 laboratories at hand; the others were not. Generated handlers count a call as blocking if it waits
-or does I/O on the loop's thread, for microseconds too; the corpus calls a handler healthy that
+or does I/O on the loop's thread, for microseconds too. The corpus calls a handler healthy that
 keeps within the limits, also `small-file`, which opens a file on the loop as all three say. Two
 handlers of the corpus wait in a function that a database calls: blockbuster names the call of the
-database, which is not the labelled line. blockbuster replaces functions when it is
-activated, so what was imported by name before (`from time import sleep`) is not seen. aiocop
-listens to audit events, which locks and most calls of databases do not have. It reports
-`socket.getaddrinfo` of a plain address too, and the start of a child process within
-`asyncio.create_subprocess_exec`, which holds the loop until the child has been started. The guard
-measures a test in many requests, the others watch one.
+database, which is not the labelled line. The guard measures a test in many requests, the others
+watch one.
+
+blockbuster replaces functions when it is activated, so what was imported by name before
+(`from time import sleep`) is not seen, and it does not replace `select`, `getaddrinfo`, `open` and
+`readline`. aiocop listens to audit events, which locks, `select` and most calls of databases do not
+have. It also reports `socket.getaddrinfo` of a plain address, which looks up nothing, and the start
+of a child process within `asyncio.create_subprocess_exec`, which holds the loop until the child has
+been started: the guard leaves that out, as the loop's own affair. In the corpus, both report
+what `submit` of a process pool does, which the guard leaves out, too.
 
 {naming}
 """
