@@ -3,7 +3,7 @@
     python benchmarks/rows.py [--busy 4] [--rounds 3]
 
 Handlers take 20 ms; parts of the budget are milliseconds per request in the largest burst that
-was made. "cost" is the time of the whole verdict in multiples of the lone request, R1.
+was made. "cost" is the time of the whole verdict in multiples of a single request, R1.
 """
 
 from __future__ import annotations

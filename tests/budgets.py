@@ -128,12 +128,12 @@ def blind_looks(watched, *, held=0.0):
 
 
 def evidence(single, *bursts, **calibration):
-    """Three times the same lone run, and the bursts."""
+    """Three times the same single run, and the bursts."""
     return Evidence((single,) * 3, tuple(bursts), Calibration(**{"cores": CORES} | calibration))
 
 
 def judge(single, *bursts, limits=LIMITS, **calibration):
-    """Return the verdict on three times the same lone run, and the bursts."""
+    """Return the verdict on three times the same single run, and the bursts."""
     return verdict.judge(evidence(single, *bursts, **calibration), limits)
 
 

@@ -213,7 +213,7 @@ CAUSES: tuple[Cause, ...] = ("cpu-on-loop", "blocking-call", "gil-contention", "
 def handler_at(cause: Cause, ratio: float, alone: float, limits: Limits) -> Handler | None:
     """Return a handler whose judged figure is ``ratio`` times the limit, None where none can be.
 
-    ``alone`` is the latency of a lone request in seconds.
+    ``alone`` is the latency of a single request in seconds.
     """
     base = 0.0006
     excess = ratio * max(0.001, limits.max_serial_fraction * alone)

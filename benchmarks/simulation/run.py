@@ -2,7 +2,7 @@
 
     python benchmarks/simulation/run.py [--seeds 1000] [--write docs/operating-curve.md]
 
-For each part of the budget, lone latency, concurrency and noise it tells how often a handler
+For each part of the budget, latency, concurrency and noise it counts how often a handler
 passes, fails and is undecided at each multiple of its limit, and what that costs. Exits with 1
 where a verdict is wrong outside of 0.7 to 1.4 times the limit, or where pass and fail are both
 likely for one handler.
@@ -44,7 +44,7 @@ class Point:
     seeds: int
 
     def judge(self) -> tuple[Counter[str], list[float]] | None:
-        """Return how often each verdict came, and the costs in multiples of a lone request."""
+        """Return how often each verdict came, and the costs in multiples of a single request."""
         limits = Limits(concurrency=self.concurrency)
         handler = handler_at(self.cause, self.ratio, self.alone, limits)
         if handler is None:
@@ -70,26 +70,26 @@ class Found:
 
     def wrong(self) -> list[str]:
         """Return the points with wrong verdicts outside of the band about the limit."""
-        told = []
+        problems = []
         for point, words, _ in self.rows:
             low, high = CLEAR
             word = "fail" if point.ratio < low else "pass" if point.ratio > high else None
             if word and words[word]:
-                told.append(f"wrong {word}: {words[word]} of {words.total()} at {_told(point)}")
-        return told
+                problems.append(f"wrong {word}: {words[word]} of {words.total()} {_at(point)}")
+        return problems
 
     def flips(self) -> list[str]:
         """Return the points at which pass and fail are both likely."""
         return [
-            f"flips: {words['pass']} pass, {words['fail']} fail of {words.total()} at {_told(p)}"
+            f"flips: {words['pass']} pass, {words['fail']} fail of {words.total()} {_at(p)}"
             for p, words, _ in self.rows
             if min(words["pass"], words["fail"]) > FLIP * words.total()
         ]
 
 
-def _told(point: Point) -> str:
+def _at(point: Point) -> str:
     return (
-        f"{point.ratio:g} times the limit, {point.cause}, {point.noise.name}, "
+        f"at {point.ratio:g} times the limit, {point.cause}, {point.noise.name}, "
         f"T(1) {point.alone * 1000:.0f} ms, N {point.concurrency}"
     )
 
@@ -109,7 +109,7 @@ def simulate(seeds: int) -> Found:
 
 
 def curve(found: Found) -> list[str]:
-    """Return the operating curve as a table, all lone latencies and concurrencies together."""
+    """Return the operating curve as a table, all latencies and concurrencies together."""
     rows = [
         "| part | noise | " + " | ".join(f"{ratio:g}" for ratio in RATIOS) + " |",
         "|---|---|" + "---:|" * len(RATIOS),
@@ -129,7 +129,7 @@ def curve(found: Found) -> list[str]:
 
 
 def costs(seeds: int) -> list[str]:
-    """Return what a verdict costs for handlers of 20 ms, in multiples of a lone request."""
+    """Return what a verdict costs for handlers of 20 ms, in multiples of a single request."""
     limits = Limits()
     handlers = {
         "healthy: awaits 20 ms": Handler(wait=0.0194, cpu=0.0006),
@@ -154,7 +154,7 @@ _PAGE = """# Operating curve
 How often a handler passes, is undecided and fails (per cent, in this order) where its judged
 figure is so many times the limit. `make simulate` judges {count:,} simulated measurements with
 exact budgets and a model of noise (`benchmarks/simulation/noise.py` measures its figures), for
-lone latencies of {alone} ms and {copies} copies. This page is written by
+single requests of {alone} ms and {copies} copies. This page is written by
 `benchmarks/simulation/run.py`.
 
 {curve}
@@ -163,7 +163,7 @@ Outside of {low:g} to {high:g} times the limit {wrong}. {flips}.
 
 ## What a verdict costs
 
-Multiples of a lone request's latency (R1 = 20 ms), 50 copies, the median; the warm-up is counted.
+Multiples of a single request's latency (R1 = 20 ms), 50 copies, the median; the warm-up is counted.
 
 {costs}
 """

@@ -3,7 +3,7 @@
     python benchmarks/truth/score.py build/truth/results [--markdown docs/truth.md]
 
 A verdict is wrong where it is not the label's; ``inconclusive`` and ``not-measured`` are counted
-apart. The cost is what a whole verdict takes in multiples of the lone request's latency, median
+apart. The cost is what a whole verdict takes in multiples of a single request's latency, median
 over the cases that take 15 to 30 ms alone.
 """
 
@@ -237,7 +237,7 @@ was wrong. {runs}. This page is written by `benchmarks/truth/score.py`.
 
 Shares are of all verdicts (inconclusive, not measured), of the fails (cause), and of the fails
 that have a culprit in the user's code (line: file and line must be exact). The last two columns
-are the cost of a whole verdict in multiples of the lone request's latency, median over the cases
+are the cost of a whole verdict in multiples of a single request's latency, median over the cases
 that take 15 to 30 ms alone.
 
 ## What was wrong

@@ -88,7 +88,7 @@ def _change(old: Record, new: Record, slower: float) -> Change | None:
 
 def _function(record: Record) -> tuple[str, str] | None:
     place = record.place
-    # CPython tells a method's class from 3.11 on.
+    # CPython names a method's class from 3.11 on.
     return place and (place.file, place.function.rpartition(".")[2])
 
 

@@ -479,7 +479,7 @@ def late(**facts):
     return judgement, culprit(), Evidence(**{kind: (hang,)})
 
 
-def test_a_lone_request_that_hangs_queues_behind_nobody():
+def test_a_single_request_that_hangs_queues_behind_nobody():
     text, shown = rows(*late())
     assert text[0] == "nonblocking: GET /a does not finish, even alone"
     assert "the loop was idle and no other request was running" in shown["cause"]
@@ -587,7 +587,7 @@ def notes(background, makespan=0.02, in_bursts=0.0):
     return notes_for(Judgement("pass"), evidence, LIMITS)
 
 
-def test_work_after_the_response_is_told_by_the_lone_runs():
+def test_work_after_the_response_shows_in_the_single_runs():
     (note,) = notes([0.030, 0.031, 0.029])
     assert note.startswith("background work continued for 30 ms after the response")
 

@@ -56,7 +56,7 @@ def test_nothing_is_promised_before_the_first_round():
         ((1,), 1, 0.0, 4.0),  # two alone, then two bursts that are taken to be as long
         ((1, 1, 1, 8), 50, 0.5, 25.5),  # the slope of the small burst goes on
         ((1, 1, 1, 8, 50), 50, 0.5, 51.0),  # two more of what is known
-        ((1, 1, 1, 8), 50, -0.1, 0.3),  # a burst faster than a lone run promises no less
+        ((1, 1, 1, 8), 50, -0.1, 0.3),  # a burst faster than a single run promises no less
     ],
 )
 def test_the_time_that_is_left(done, level, each, seconds):

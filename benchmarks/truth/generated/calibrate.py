@@ -1,6 +1,6 @@
 """Measures the constants of ``generated.machine`` with the primitives' own source.
 
-The quickest piece of plain Python that was ever seen here tells what a millisecond is. All other
+The quickest piece of plain Python that ever seen here defines a millisecond. All other
 work is measured against plain Python at the same moment: a virtual machine's speed changes.
 """
 

@@ -23,13 +23,13 @@ from . import apps, compose, machine, render
 from .calm import pressure
 
 COPIES = 24
-_LONE_RUNS = 7
+_SINGLE_RUNS = 7
 _BURSTS = 5
 _WORK_MS = 1.0
 
 
 class Measured(NamedTuple):
-    """Medians in milliseconds: a lone request, and what each further one adds.
+    """Medians in milliseconds: a single request, and what each further one adds.
 
     ``speed`` is the processor time of a reference millisecond of work, its quartiles; ``pressure``
     the share of the time in which some task of the machine waited for a processor.
@@ -124,12 +124,12 @@ async def measure(case: compose.Case) -> Measured:
         gc.collect()
         gc.freeze()  # the applications that were measured before are not this one's
         began, waited = time.perf_counter(), pressure()
-        lone = [await _burst(app, path, state, 1) for _ in range(_LONE_RUNS)]
+        single = [await _burst(app, path, state, 1) for _ in range(_SINGLE_RUNS)]
         bursts = [await _burst(app, path, state, COPIES) for _ in range(_BURSTS)]
         share = (pressure() - waited) / (time.perf_counter() - began)
-    low, _, high = statistics.quantiles((burst.speed for burst in lone + bursts), n=4)
+    low, _, high = statistics.quantiles((burst.speed for burst in single + bursts), n=4)
     speed = round(low, 3), round(high, 3)
-    alone, many = _medians(lone), _medians(bursts)
+    alone, many = _medians(single), _medians(bursts)
     slopes = [(b - a) / (COPIES - 1) for a, b in zip(alone[1:], many[1:], strict=True)]
     return Measured(
         case.seed, speed, round(share, 2), round(alone.wall, 3), *(round(s, 3) for s in slopes)
@@ -144,10 +144,10 @@ def main() -> None:
     """Measure the seeds of the command line."""
     for seed in map(int, sys.argv[1:]):
         try:
-            told = asyncio.run(measure(compose.case(seed)))._asdict()
+            figures = asyncio.run(measure(compose.case(seed)))._asdict()
         except Exception as error:
-            told = {"seed": seed, "error": f"{type(error).__name__}: {error}"}
-        print(json.dumps(told), flush=True)
+            figures = {"seed": seed, "error": f"{type(error).__name__}: {error}"}
+        print(json.dumps(figures), flush=True)
 
 
 if __name__ == "__main__":

@@ -138,8 +138,8 @@ def report(plan: list[Chunk], results: Path, ledger: Ledger, cases: list[compose
     for (condition, _), mine in found.items():
         for finding in sorted(mine, key=lambda f: (*score.KINDS, "").index(f.wrong)):
             if finding.wrong:
-                told = described(by_name[finding.case])
-                print(f"{condition}: {finding.wrong}: {told}: {finding.detail}")
+                case = described(by_name[finding.case])
+                print(f"{condition}: {finding.wrong}: {case}: {finding.detail}")
     for case in cases:
         if against := ledger.against(case):
             print(f"label not confirmed: {described(case)}: {'; '.join(against)}")

@@ -32,7 +32,7 @@ class Primitive(NamedTuple):
     """One thing that a request does.
 
     ``guilt`` and ``innocence`` are the ranges of milliseconds from which a step is drawn where it
-    is to be at fault and where it is not; what it is in the end, the truth tells.
+    is to be at fault and where it is not; the truth decides what it is in the end.
     """
 
     uses: Resource
@@ -52,7 +52,7 @@ class Primitive(NamedTuple):
     in_def: bool = False
     after: bool = False  # whether it runs after the response
     overhead: float = 0.0  # milliseconds of loop CPU beside its own
-    late: float = 0.0  # by how many milliseconds it may take longer than it is told
+    late: float = 0.0  # by how many milliseconds it may take longer than it was asked to
     suspends: bool = True  # whether it ends the loop's step
     slices: tuple[int, ...] = ()
     calls: str = ""  # the guard's category of what it calls on the loop's thread

@@ -168,7 +168,7 @@ def label(composition: Composition) -> Label:
 
 
 def _served_late(composition: Composition) -> Composition:
-    """Return the same with what calls of the service take beyond the time that it is told."""
+    """Return the same with what calls of the service take beyond the time that it was asked for."""
     steps = (step._replace(ms=step.ms + step.primitive.late) for step in composition.steps)
     return composition._replace(steps=tuple(steps))
 

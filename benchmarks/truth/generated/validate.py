@@ -38,18 +38,22 @@ def objections(measured: dict[str, Any], case: compose.Case, cores: int) -> list
     if high.gil + high.cores > _LEAST:
         shared = demand(case.composition, scale=_SHARED * measured["speed"][1])
         most = shared.serial(COPIES, cores)[1]
-    told = []
+    against = []
     if not _within(measured["slope"], least, most):
-        told.append(f"slope {measured['slope']:.1f} ms for {least:.1f} to {most:.1f}")
+        against.append(f"slope {measured['slope']:.1f} ms for {least:.1f} to {most:.1f}")
     if not _within(measured["loop_cpu"], low.loop, high.loop):
-        told.append(f"loop CPU {measured['loop_cpu']:.1f} ms for {low.loop:.1f} to {high.loop:.1f}")
+        against.append(
+            f"loop CPU {measured['loop_cpu']:.1f} ms for {low.loop:.1f} to {high.loop:.1f}"
+        )
     quick, slow = low.alone + low.after, high.alone + high.after
     if not _within(measured["alone"], quick, slow, least_tolerance=3):
-        told.append(f"alone {measured['alone']:.1f} ms for {quick:.1f} to {slow:.1f}")
-    return told
+        against.append(f"alone {measured['alone']:.1f} ms for {quick:.1f} to {slow:.1f}")
+    return against
 
 
-def _said(measured: dict[str, Any], case: compose.Case, cores: int) -> list[str] | None:
+def _objections_if_calm(
+    measured: dict[str, Any], case: compose.Case, cores: int
+) -> list[str] | None:
     """Return the objections, or None where other work on the machine may be why.
 
     That can only add time: what agrees in spite of it is confirmed, unless the speed changed, for
@@ -58,8 +62,8 @@ def _said(measured: dict[str, Any], case: compose.Case, cores: int) -> list[str]
     low, high = measured.get("speed", (1, 1))
     if high > _STEADY * low:
         return None
-    told = objections(measured, case, cores)
-    return None if told and measured.get("pressure", 0) > _CALM else told
+    against = objections(measured, case, cores)
+    return None if against and measured.get("pressure", 0) > _CALM else against
 
 
 def _within(figure: float, least: float, most: float, least_tolerance: float = _LEAST) -> bool:
@@ -84,16 +88,16 @@ class Ledger:
     def against(self, case: compose.Case) -> list[str] | None:
         """Return what speaks against the label; None where nothing is known."""
         known = self._entry(case)
-        return _said(known["measured"], case, known["cores"]) if known else None
+        return _objections_if_calm(known["measured"], case, known["cores"]) if known else None
 
     def add(self, case: compose.Case, measured: dict[str, Any], cores: int) -> None:
         """Take note of one measurement."""
-        said = _said(measured, case, cores)
-        if said is None and self._entry(case):
+        against = _objections_if_calm(measured, case, cores)
+        if against is None and self._entry(case):
             return
         self._known[case.name] = {
             "composition": repr(case.composition),
-            "attempts": self._entry(case).get("attempts", 0) + (said is not None),
+            "attempts": self._entry(case).get("attempts", 0) + (against is not None),
             "cores": cores,
             "measured": measured,
         }
@@ -124,7 +128,7 @@ def validate(
 
 
 def _driven(seeds: Iterable[int], variables: dict[str, str]) -> Iterator[dict[str, Any]]:
-    """Yield what the driver, in a process of its own, tells of each seed."""
+    """Yield what the driver, in a process of its own, measures for each seed."""
     left = list(seeds)
     command = [sys.executable, "-m", "generated.driver", *map(str, left)]
     path = os.pathsep.join((str(_TRUTH), variables["PYTHONPATH"]))

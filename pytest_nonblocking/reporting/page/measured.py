@@ -89,19 +89,19 @@ class Measured:
             return [self._unfinished]
         if record.reasons == ("guard",):
             return [self._accused]
-        told = []
+        sentences = []
         if record.serial_ms is not None and record.cause:
             each = CAUSE_TEXTS[record.cause].per_request.capitalize()
-            told.append(f"{each} {milliseconds(record.serial_ms / 1000)}.")
+            sentences.append(f"{each} {milliseconds(record.serial_ms / 1000)}.")
         if record.levels:
             first, last = record.levels[0], record.levels[-1]
             took = f"One alone takes {milliseconds(first.makespan_ms / 1000)}"
             if last.concurrency > 1:
                 took += f", {last.concurrency} at once {milliseconds(last.makespan_ms / 1000)}"
-            told.append(f"{took}.")
+            sentences.append(f"{took}.")
         if record.ceiling_rps and "scaling" in record.reasons:
-            told.append(f"One process serves at most {rate(record.ceiling_rps)}.")
-        return told
+            sentences.append(f"One process serves at most {rate(record.ceiling_rps)}.")
+        return sentences
 
     @property
     def _unfinished(self) -> str:

@@ -64,7 +64,7 @@ def test_a_run_whose_parts_do_not_account_for_its_length_is_no_evidence(sign):
 # A request alone
 
 
-def test_a_lone_request_takes_as_long_as_its_loop_works_and_waits():
+def test_a_single_request_takes_as_long_as_its_loop_works_and_waits():
     assert alone(run(cpu=2, blocked=3, gil=4, gc=1, idle=20)) == pytest.approx((30, 30, 30))
 
 
@@ -73,11 +73,11 @@ def test_what_the_machine_and_the_plugin_took_is_no_latency():
     assert alone(disturbed) == pytest.approx((22, 22, 22))
 
 
-def test_the_cpu_of_a_lone_request_is_that_of_the_reference_machine():
+def test_the_cpu_of_a_single_request_is_that_of_the_reference_machine():
     assert alone(run(cpu=6, gc=2, idle=20), factor=2.0)[1] == pytest.approx(24)
 
 
-def test_the_longest_lone_run_is_the_upper_bound_and_the_one_in_the_middle_the_estimate():
+def test_the_longest_single_run_is_the_upper_bound_and_the_one_in_the_middle_the_estimate():
     assert alone(run(idle=20), run(idle=21), run(idle=90)) == pytest.approx((21, 21, 90))
 
 
@@ -96,7 +96,7 @@ def test_the_wait_of_worker_threads_for_a_processor_is_in_the_upper_bound_only()
     ],
     ids=["starved", "half the time", "partly by others", "by others", "idle"],
 )
-def test_a_thread_that_gets_no_core_does_not_lengthen_a_lone_request(active, offloaded, upper):
+def test_a_thread_that_gets_no_core_does_not_lengthen_a_single_request(active, offloaded, upper):
     starved = run(
         idle=100, other_cpu=20, idle_cpu=20, other_delay=80, looks=looks(100, active=active)
     )
@@ -114,7 +114,7 @@ def test_a_thread_that_gets_no_core_does_not_lengthen_a_lone_request(active, off
     ],
     ids=["one at a time", "partly two", "unknown", "partly by others", "by others"],
 )
-def test_a_lone_request_takes_as_long_as_its_processes_compute(seen, used, lower):
+def test_a_single_request_takes_as_long_as_its_processes_compute(seen, used, lower):
     starved = run(idle=100, child_cpu=20, child_delay=100, looks=seen)
     assert alone(starved, offloaded=used, cores=2)[0] == pytest.approx(lower, abs=0.1)
 
@@ -124,7 +124,7 @@ def test_on_a_slow_machine_processes_compute_for_longer():
     assert alone(starved, offloaded=20, factor=2)[0] == pytest.approx(10, abs=0.1)
 
 
-def test_while_nothing_is_runnable_a_lone_request_waits_for_no_core():
+def test_while_nothing_is_runnable_a_single_request_waits_for_no_core():
     starved = run(idle=100, other_delay=100, looks=looks(1000, active=0.1, quiet=0.8))
     assert alone(starved)[0] == pytest.approx(65.8, abs=0.1)
 
@@ -525,7 +525,7 @@ def test_the_cpu_of_worker_threads_and_processes_is_told_for_each_request():
     assert found.offloaded == pytest.approx(20 * MS)
 
 
-def test_a_limit_is_a_share_of_the_lone_request():
+def test_a_limit_is_a_share_of_the_single_request():
     burst = run(8, blocked=8 * 3, idle=20)
     single = run(blocked=3, idle=20)
     assert excess(single, burst).convicts(LIMITS)

@@ -27,7 +27,7 @@ def test_a_part_that_shrinks_adds_nothing():
     assert growth(run(50, cpu=50, idle=2), run(cpu=1, idle=20)).idle == 0
 
 
-def test_the_lone_run_in_the_middle_counts():
+def test_the_single_run_in_the_middle_counts():
     found = growth(run(11, cpu=110), run(cpu=10), run(cpu=60), run(cpu=9))
     assert found.cpu == pytest.approx(10 * MS)
 

@@ -197,7 +197,7 @@ def test_noise_makes_no_fail(demand, off, queued, shape):
 
 @law
 @given(ANY, ms(0, 200))
-def test_noise_in_the_lone_runs_makes_no_fail(demand, off):
+def test_noise_in_the_single_runs_makes_no_fail(demand, off):
     quiet = evidence_of(demand)
     assume(word_of(quiet) != "fail")
     singles = tuple(disturbed(run, off) for run in quiet.singles)
@@ -225,7 +225,7 @@ def test_threads_that_wait_for_a_processor_buy_no_pass(demand, delay):
 
 @law
 @given(ANY, ms(0, 200), ms(0, 200))
-def test_a_lone_request_s_bounds_contain_its_latency_whatever_its_threads_wait_for(
+def test_a_single_request_s_bounds_contain_its_latency_whatever_its_threads_wait_for(
     demand, away, others
 ):
     # The threads of the request get no core for a part of the idle time; others may for longer.
@@ -311,7 +311,7 @@ def test_more_demand_in_the_bursts_acquits_nobody(demand, part, more):
 @law
 @given(SERIAL, st.sampled_from(("blocked", "hold")), ms(0, 20))
 def test_more_demand_in_all_runs_acquits_nobody(demand, part, more):
-    # CPU below the allowance may: it makes the lone request longer, of which the limit is a share.
+    # CPU below the allowance may: it makes a single request longer, of which the limit is a share.
     known = evidence_of(demand)
     assume(word_of(known) != "pass")
     assert word_of(evidence_of(replace(demand, **{part: getattr(demand, part) + more}))) != "pass"

@@ -61,13 +61,13 @@ def test_a_blocking_call_fails_and_never_pays_for_the_largest_burst():
     assert judgement.serial_fraction == pytest.approx(1.0, abs=0.02)
 
 
-def test_cpu_that_every_lone_run_shows_fails_after_one_small_burst():
+def test_cpu_that_every_single_run_shows_fails_after_one_small_burst():
     single, burst = run(cpu=12), run(8, cpu=96)
     assert next_level(single, burst) is None
     assert word_and_cause(judge(single, burst)) == ("fail", "cpu-on-loop")
 
 
-def test_cpu_that_lone_runs_do_not_show_is_looked_at_again_where_it_was_seen():
+def test_cpu_that_single_runs_do_not_show_is_looked_at_again_where_it_was_seen():
     # Something that the process did once, in a burst of requests that only await.
     once, usual = run(8, cpu=124, idle=20), run(8, cpu=4, idle=20)
     assert next_level(ASYNC, once) == 8
@@ -77,7 +77,7 @@ def test_cpu_that_lone_runs_do_not_show_is_looked_at_again_where_it_was_seen():
     assert word_and_cause(judge(ASYNC, once, once)) == ("fail", "cpu-on-loop")
 
 
-def test_blocking_that_lone_runs_do_not_show_is_looked_at_again_where_it_was_seen():
+def test_blocking_that_single_runs_do_not_show_is_looked_at_again_where_it_was_seen():
     burst = run(8, cpu=4, blocked=24, idle=17)
     assert next_level(ASYNC, burst) == 8
     assert next_level(ASYNC, burst, burst) is None
@@ -85,7 +85,7 @@ def test_blocking_that_lone_runs_do_not_show_is_looked_at_again_where_it_was_see
     assert word_and_cause(judge(ASYNC, burst, burst)) == ("fail", "blocking-call")
 
 
-def test_a_wait_is_to_convict_only_beside_five_lone_runs():
+def test_a_wait_is_to_convict_only_beside_five_single_runs():
     # The shortest of three waits of random length may be short by chance.
     known = evidence(ASYNC, run(8, cpu=4, idle=160, first=20))
     assert stopping.next_level(known, LIMITS) == 1
@@ -95,7 +95,7 @@ def test_a_wait_is_to_convict_only_beside_five_lone_runs():
 
 
 def test_waits_of_random_length_are_no_queue():
-    # Three short lone runs by chance, and eight copies of which one takes 42 ms.
+    # Three short single runs by chance, and eight copies of which one takes 42 ms.
     latencies = tuple(ms * MS for ms in (6, 8, 11, 12, 13, 17, 25, 42))
     single, small = run(cpu=0.5, idle=6), run(8, cpu=4, idle=38, latencies=latencies)
     known = evidence(single, small)
