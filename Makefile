@@ -53,6 +53,7 @@ matrix:
 # All conditions on every CPython found, six times. Takes hours; resumes where it stopped.
 truth: $(VENV)/installed
 	$(BIN)/python benchmarks/truth/run.py --markdown docs/truth.md
+	$(BIN)/python benchmarks/quoted.py
 
 # A quarter of the cases under all conditions on one CPython. Takes five minutes.
 truth-quick: $(VENV)/installed
@@ -63,6 +64,7 @@ truth-quick: $(VENV)/installed
 # The stopping rule and the bounds on a simulated machine: how often they pass, fail or are undecided.
 simulate: $(VENV)/installed
 	$(BIN)/python benchmarks/simulation/run.py --seeds 1000 --write docs/operating-curve.md
+	$(BIN)/python benchmarks/quoted.py
 
 # Random endpoints, by seed. ARGS="--validate" confirms their labels without the plugin,
 # ARGS="--count 300 --condition busy --first-seed 0" judges them. Resumes where it stopped.
@@ -72,6 +74,7 @@ truth-generated: $(VENV)/installed
 # Other tools on the same cases.
 peers: $(VENV)/installed
 	$(BIN)/python benchmarks/peers/run.py --write docs/peers.md
+	$(BIN)/python benchmarks/quoted.py
 
 $(VENV)/installed: pyproject.toml
 	@echo "Installing into $(VENV), once …"

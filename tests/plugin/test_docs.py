@@ -4,6 +4,7 @@ tests/docs follows the pages themselves.
 """
 
 import re
+import runpy
 from pathlib import Path
 
 import pytest
@@ -101,3 +102,17 @@ def test_counterparts_in_the_readme_are_those_of_the_guard():
         named = re.findall(r"`(.+?)`", row.strip("| ").split(" | ")[1])
         assert named
         assert [name for name in named if name not in known] == []
+
+
+def test_figures_that_the_docs_quote_are_those_of_the_pages_that_benchmarks_wrote():
+    quoted = runpy.run_path(str(ROOT / "benchmarks" / "quoted.py"))
+    written = dict(quoted["pages"](read))
+    assert {page: read(page) for page in written} == written
+
+
+def test_a_figure_that_is_measured_anew_is_written_into_the_sentence_that_quotes_it():
+    filled = runpy.run_path(str(ROOT / "benchmarks" / "quoted.py"))["filled"]
+    text = "It took 12.2 times\nas long, 3 of 4 times."
+    assert filled(text, "took {} times as long", ["9"]) == text.replace("12.2", "9")
+    with pytest.raises(LookupError, match="0 times in the page"):
+        filled(text, "took {} hours", ["9"])
