@@ -46,10 +46,8 @@ def _cost(handler: str) -> Quote:
 
 
 def _laboratory(read: Read) -> list[str]:
-    page = read("docs/truth.md")
-    versions = re.findall(_NUMBER, page[page.index("CPython ") : page.index(" cores, Linux")])
-    (healthy, *_), (faulty, *_) = cells(page, "all", "healthy, R1", "faulty, R1")
-    return [versions[0], *versions[-2:], healthy, faulty]
+    columns = ("healthy, R1", "faulty, R1")
+    return [numbers[0] for numbers in cells(read("docs/truth.md"), "all", *columns)]
 
 
 def _beside_workers(read: Read) -> list[str]:
@@ -103,8 +101,8 @@ QUOTES = (
     _cost("20 ms without the GIL in a thread"),
     Quote(
         "docs/explanation/cost.md",
-        "where real handlers run (CPython {} to {}, Linux, {} cores), the median over all "
-        "conditions is {} for healthy handlers and {} for faulty ones",
+        "where real handlers run, the median over all conditions is {} for healthy handlers and {} "
+        "for faulty ones",
         _laboratory,
     ),
     Quote(
