@@ -7,16 +7,21 @@ from pytest_nonblocking.model import (
     Budget,
     Calibration,
     Evidence,
+    Frame,
     Limits,
     Looks,
     Pressure,
     Run,
     Sample,
     Step,
+    Waiters,
 )
 
 MS = 0.001
 LIMITS = Limits()
+_LOCK = Frame("locks.py", 1, "Lock.acquire", "asyncio.locks")
+LOCKED = (Waiters((Frame("app.py", 1, "show", "app"), _LOCK), 7, 1.0),)
+"""Seven copies that were seen waiting for a lock."""
 CORES = 2
 
 
@@ -127,13 +132,15 @@ def blind_looks(watched, *, held=0.0):
     )
 
 
-def evidence(single, *bursts, **calibration):
-    """Three times the same single run, and the bursts."""
-    return Evidence((single,) * 3, tuple(bursts), Calibration(**{"cores": CORES} | calibration))
+def evidence(single, *bursts, singles=8, **calibration):
+    """As many times the same single run, and the bursts."""
+    return Evidence(
+        (single,) * singles, tuple(bursts), Calibration(**{"cores": CORES} | calibration)
+    )
 
 
 def judge(single, *bursts, limits=LIMITS, **calibration):
-    """Return the verdict on three times the same single run, and the bursts."""
+    """Return the verdict on eight times the same single run, and the bursts."""
     return verdict.judge(evidence(single, *bursts, **calibration), limits)
 
 

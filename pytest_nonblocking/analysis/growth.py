@@ -7,12 +7,13 @@ slope.
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from ..model import Calibration, Run
-from .tolerances import STEAL_TICK
+from .tolerances import FLIP, STEAL_TICK
 
 _REFERENCE = Calibration()
 
@@ -25,9 +26,10 @@ class Growth:
     the requests' own objects. ``paced_cpu`` is ``cpu`` at the speed of the reference machine. Work
     after the last response counts in ``cpu``, ``blocked`` and ``gil``; its waits are in
     ``later_idle``. ``middle_idle`` is what each request adds to the median latency: near ``idle``
-    in a queue, near zero if a few waits of random length are long. ``spread_idle`` is the mean
-    interval between the ends of copies: near ``idle`` in a queue, near zero if all are late
-    together.
+    in a queue, near zero if a few waits of random length are long; ``ranked_idle`` is the same for
+    an earlier copy, which is late by chance in one measurement of 1,000 only. ``spread_idle`` is
+    the mean interval between the ends of copies: near ``idle`` in a queue, near zero if all are
+    late together.
     """
 
     cpu: float = 0.0
@@ -39,6 +41,7 @@ class Growth:
     gil_seen: float = 0.0
     idle: float = 0.0
     middle_idle: float = 0.0
+    ranked_idle: float = 0.0
     spread_idle: float = 0.0
     idle_cpu: float = 0.0
     descheduled: float = 0.0
@@ -103,6 +106,7 @@ def growth_of(burst: Run, singles: Sequence[Run], calibration: Calibration = _RE
         gil_seen=slope(lambda r: r.budget.gil_seen + r.after.gil_seen),
         idle=slope(lambda r: r.budget.idle),
         middle_idle=_middle_slope(burst, singles),
+        ranked_idle=_ranked_slope(burst, singles),
         spread_idle=_spread_slope(burst),
         idle_cpu=slope(lambda r: r.budget.idle_cpu),
         descheduled=slope(lambda r: r.budget.descheduled),
@@ -123,6 +127,31 @@ def _spread_slope(burst: Run) -> float:
     return (max(burst.latencies) - min(burst.latencies)) / (len(burst.latencies) - 1)
 
 
+def _ranked_slope(burst: Run, singles: Sequence[Run]) -> float:
+    """Return how much each earlier request delays a copy in seconds, if waits are of random length.
+
+    If no copy waited for another, n single runs would all be shorter than the copy that ends as
+    number k + 1 of m with a chance of C(n + k, n) / C(n + m, n), whatever the distribution. The
+    last copy for which that is rare enough is compared with the longest single run.
+    """
+    copies, runs = burst.concurrency, len(singles)
+    if len(burst.latencies) < copies:  # some copies did not end
+        return _middle_slope(burst, singles)
+    possible = FLIP * math.comb(runs + copies, runs)
+    ranks = (rank for rank in range(copies - 1, 0, -1) if math.comb(runs + rank, runs) <= possible)
+    rank = next(ranks, 0)
+    if rank == 0:
+        return 0.0
+    alone = max(run.makespan for run in singles)
+    return max(0.0, (sorted(burst.latencies)[rank] * _left_to_requests(burst) - alone) / rank)
+
+
+def _left_to_requests(burst: Run) -> float:
+    """Return the share of a burst that neither the machine nor the plugin took, from 0 to 1."""
+    taken = (burst.budget.descheduled + burst.budget.own) / max(burst.makespan, 1e-9)
+    return max(0.0, 1 - taken)
+
+
 def _middle_slope(burst: Run, singles: Sequence[Run]) -> float:
     """Return how much each earlier request delays the copy with the median latency, in seconds.
 
@@ -132,6 +161,5 @@ def _middle_slope(burst: Run, singles: Sequence[Run]) -> float:
         return burst.makespan / burst.concurrency
     alone = max(run.makespan for run in singles)
     before = (burst.concurrency - 1) / 2
-    taken = (burst.budget.descheduled + burst.budget.own) / max(burst.makespan, 1e-9)
-    middle = statistics.median(burst.latencies) * max(0.0, 1 - taken)
+    middle = statistics.median(burst.latencies) * _left_to_requests(burst)
     return max(0.0, (middle - alone) / before)

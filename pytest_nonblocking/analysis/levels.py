@@ -30,6 +30,9 @@ class Level:
     strict: tuple[Excess, ...]
     """The excesses with accepted causes included."""
 
+    in_queues: float
+    """The share of the waiting that is seen in queues for something other than a core, 0 to 1."""
+
     def only_fails(self, limits: Limits) -> bool:
         """Return whether there are votes for a fail and none for a pass."""
         fails, passes = self.votes(limits)
@@ -81,7 +84,7 @@ def level_at(concurrency: int, evidence: Evidence, limits: Limits) -> Level:
         )
         for run in quietest
     )
-    return Level(tuple(e.without(limits.allow) for e in strict), len(runs), strict)
+    return Level(tuple(e.without(limits.allow) for e in strict), len(runs), strict, in_queues)
 
 
 def corroborated(evidence: Evidence, limits: Limits) -> bool:

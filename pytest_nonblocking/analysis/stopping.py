@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 from ..model import Evidence, Limits
+from .bounds import limit_at
 from .levels import Level, corroborated, level_at
 from .stalls import singles_convict, stalls_of
 from .tolerances import (
@@ -13,6 +14,7 @@ from .tolerances import (
     MORE_SINGLES,
     MOST,
     MOST_SHORT,
+    MOST_SINGLES,
     QUIETEST,
     SINGLES,
     SMALL_BURST,
@@ -44,10 +46,10 @@ def _after_small_bursts(made: int, evidence: Evidence, limits: Limits) -> int | 
     """Return the level that follows ``made`` small bursts."""
     small, top = SMALL_BURST, limits.concurrency
     level = level_at(small, evidence, limits)
+    if _needs_single_run(level, evidence, limits):
+        return 1
     if not level.only_fails(limits):
         return top
-    if _needs_single_run(level, evidence):
-        return 1
     if level.convicts(limits, corroborated(evidence, limits)):
         return None
     return small if made < QUIETEST else top
@@ -60,7 +62,7 @@ def _after_top_bursts(made: int, evidence: Evidence, limits: Limits) -> int | No
     if level.acquits(limits):
         stalls = stalls_of(evidence.bursts_of(top), evidence, limits)
         return top if (stalls.guilty or stalls.near) and made < QUIETEST else None
-    if level.only_fails(limits) and _needs_single_run(level, evidence):
+    if _needs_single_run(level, evidence, limits):
         return 1
     if level.convicts(limits, corroborated(evidence, limits)):
         return None
@@ -73,15 +75,21 @@ def _after_top_bursts(made: int, evidence: Evidence, limits: Limits) -> int | No
     return top
 
 
-def _needs_single_run(level: Level, evidence: Evidence) -> bool:
-    """Return whether waits are about to convict on too few single runs."""
-    return len(evidence.singles) < MORE_SINGLES and _mostly_waits(level)
+def _needs_single_run(level: Level, evidence: Evidence, limits: Limits) -> bool:
+    """Return whether waits look like a fail on too few single runs."""
+    needed = MORE_SINGLES if level.in_queues > 0.5 else MOST_SINGLES
+    return len(evidence.singles) < needed and _waits_look_guilty(level, limits)
 
 
-def _mostly_waits(level: Level) -> bool:
-    parts = level.middle.parts
-    waits = sum(b.lower for c, b in parts.items() if c in ("serialised-wait", "thread-pool"))
-    return 2 * waits > sum(b.lower for b in parts.values())
+def _waits_look_guilty(level: Level, limits: Limits) -> bool:
+    _, passes = level.votes(limits)
+    if passes or not level.excesses:
+        return False
+    middle = level.middle
+    parts = middle.parts.items()
+    waits = sum(b.estimate for cause, b in parts if cause in ("serialised-wait", "thread-pool"))
+    total = middle.total.estimate
+    return total > limit_at(middle.alone.upper, limits) and 2 * waits > total
 
 
 def _is_quiet(evidence: Evidence) -> bool:

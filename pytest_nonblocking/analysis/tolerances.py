@@ -65,9 +65,13 @@ BLIND = 0.1
 SINGLES = 3
 """Single runs before the first burst."""
 
-MORE_SINGLES = 5
-"""Single runs needed before waits can convict: the shortest of three random waits may be short by
-chance."""
+MORE_SINGLES, MOST_SINGLES = 5, 8
+"""Single runs needed before waits can convict: for a lock or a pool that is seen to be waited for,
+and for anything else, which may be waits of random length. Eight are the fewest of which a burst of
+8 can prove by ranks that it is slower, at a chance of FLIP: 9 / C(16, 8)."""
+
+FLIP = 0.001
+"""Chance at which waits of random length may look like a queue."""
 
 SMALL_BURST = 8
 """Copies of the first burst, which is enough for a handler that blocks."""
