@@ -2,7 +2,7 @@
 
 from pytest_nonblocking.analysis import stopping, verdict
 from pytest_nonblocking.analysis.bounds import excess_of, together
-from pytest_nonblocking.analysis.queues import share_in_queues, waits_for
+from pytest_nonblocking.analysis.queues import seen_queued, waits_for
 from pytest_nonblocking.model import (
     Budget,
     Calibration,
@@ -160,7 +160,7 @@ def excess(single, burst, *, limits=LIMITS, others=(), **calibration):
         limits,
         known.calibration,
         waits_for([burst]),
-        share_in_queues([burst]),
+        seen_queued([burst]),
     )
 
 

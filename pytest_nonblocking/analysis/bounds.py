@@ -21,6 +21,7 @@ from .idle_time import (
     most_at_once,
 )
 from .intervals import Bounds, share_between
+from .queues import Queued
 from .tolerances import (
     CPU_SPREAD,
     CPU_SPREAD_PRESSED,
@@ -208,24 +209,24 @@ def excess_of(
     limits: Limits,
     calibration: Calibration,
     waits_for: tuple[Cause, Pool | None],
-    in_queues: float,
+    queued: Queued,
 ) -> Excess:
     """Return the excess of ``burst`` over ``singles``.
 
     ``looks`` and ``later_looks`` are the sums over all bursts of its level, during and after
     the window. ``waits_for`` is the cause to which idle time is charged, and the pool behind it;
-    ``in_queues`` is the share of the waiting that is for something other than a core.
+    ``queued`` says how much of the waiting was seen in queues.
     """
     growth = _without_excess_gil(growth_of(burst, singles, calibration))
     alone = alone_bounds(singles, growth, calibration)
-    idle = divided_idle(burst, growth, looks, calibration, in_queues)
+    idle = divided_idle(burst, growth, looks, calibration, queued.not_for_cores)
     bottleneck = gil_bottleneck(looks, later_looks, calibration)
     gil = _paced(_gil(growth, idle, bottleneck, later_looks), burst, calibration)
     cpu = _spread(growth.paced_cpu, cpu_spread(burst))
     allowance = limits.cpu_allowance * max(1.0, burst.requests / burst.concurrency)
     cpu_excess, gil_excess = _beyond(allowance, cpu, gil)
     left = _left(allowance, cpu, gil)
-    wait = _wait(burst, singles, growth, idle, looks, left, calibration, in_queues)
+    wait = _wait(burst, singles, growth, idle, looks, left, calibration, queued.share)
     wait_cause, pool = waits_for
     # What nobody saw is as likely a wait for the GIL as others hold it: its holder may itself wait
     # for a core, and then uses no CPU.
@@ -389,7 +390,7 @@ def _wait(
     looks: Looks,
     left: float,
     calibration: Calibration,
-    in_queues: float,
+    queued: float,
 ) -> Bounds:
     """Return what waiting adds per request while the loop is idle or descheduled.
 
@@ -404,9 +405,9 @@ def _wait(
     ends last. Its own waits are those of a request alone: more than that is a queue, however few
     cores there are.
 
-    A copy's waits may be of random length. What is not ``in_queues`` counts in the lower bound only
-    as far as the ranks of the latencies show that the copies are slower than the single runs:
-    handlers that wait for 3 to 40 ms failed in 1 of 80 measurements.
+    A copy's waits may be of random length: handlers that wait for 3 to 40 ms failed in 1 of 80
+    measurements. Unless half of the waiting was seen in queues, the lower bound counts only what
+    the ranks of the latencies show; ``queued`` is that share.
 
     While the loop is descheduled or read, timers and responses come nearer: that time hides idle
     time if copies are seen waiting (it made a pool of 5 look like 0.10 instead of 0.14).
@@ -424,8 +425,9 @@ def _wait(
 
     perhaps_gil = min(left, idle.gil.upper - idle.gil.lower)
     ranked = min(growth.ranked_idle, growth.middle_idle)
-    queued = growth.middle_idle * in_queues + ranked * (1 - in_queues)
-    seen = min(unexplained(idle.cores_upper, alone), queued)
+    known = min(1.0, 2 * queued)
+    in_queue = growth.middle_idle * known + ranked * (1 - known)
+    seen = min(unexplained(idle.cores_upper, alone), in_queue)
     proved = max(seen - noise, min(seen, idle.worked))
     quiet = burst.budget.idle * least_share("quiet", "watched", burst, looks)
     in_quiet = max(0.0, (quiet - alone) / (burst.concurrency - 1))

@@ -17,7 +17,7 @@ from .bounds import (
     together,
 )
 from .growth import pace_of
-from .queues import share_in_queues, waits_for
+from .queues import seen_queued, waits_for
 from .tolerances import CONVICTING, MARGIN, QUIETEST
 
 
@@ -30,8 +30,8 @@ class Level:
     strict: tuple[Excess, ...]
     """The excesses with accepted causes included."""
 
-    in_queues: float
-    """The share of the waiting that is seen in queues for something other than a core, 0 to 1."""
+    queued: float
+    """The share of the waiting that was seen in queues, from 0 to 1."""
 
     def only_fails(self, limits: Limits) -> bool:
         """Return whether there are votes for a fail and none for a pass."""
@@ -77,14 +77,12 @@ def level_at(concurrency: int, evidence: Evidence, limits: Limits) -> Level:
     most = max(sorted(map(disturbance, runs))[:QUIETEST], default=0.0)
     quietest = [r for r in runs if disturbance(r) <= most]
     looks, later = together(r.looks for r in runs), together(r.after_looks for r in runs)
-    cause, in_queues = waits_for(usable), share_in_queues(usable)
+    cause, queued = waits_for(usable), seen_queued(usable)
     strict = tuple(
-        excess_of(
-            run, evidence.singles, looks, later, limits, evidence.calibration, cause, in_queues
-        )
+        excess_of(run, evidence.singles, looks, later, limits, evidence.calibration, cause, queued)
         for run in quietest
     )
-    return Level(tuple(e.without(limits.allow) for e in strict), len(runs), strict, in_queues)
+    return Level(tuple(e.without(limits.allow) for e in strict), len(runs), strict, queued.share)
 
 
 def corroborated(evidence: Evidence, limits: Limits) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Literal
 
 from ..model import FOR_THREADS, Cause, Evidence, Frame, Pool, Run, Sample, Stack
@@ -140,16 +141,24 @@ def waits_for(runs: Sequence[Run]) -> tuple[Cause, Pool | None]:
     return ("serialised-wait", None) if pool is None else ("thread-pool", pool)
 
 
-def share_in_queues(runs: Sequence[Run]) -> float:
-    """Return the share of the waiting that was seen in queues for something other than a core.
+@dataclass(frozen=True, slots=True)
+class Queued:
+    """The share of the waiting that was seen in queues, from 0 to 1; 0 if nobody looked in time.
 
-    That is for locks, and for pools whose workers do not compute. More cores would not shorten it.
-    It is between 0 and 1, and 0 if nobody looked after the first pass.
+    ``share`` is that in any queue. ``not_for_cores`` leaves out pools whose workers compute: more
+    cores would shorten their queue.
     """
+
+    share: float = 0.0
+    not_for_cores: float = 0.0
+
+
+def seen_queued(runs: Sequence[Run]) -> Queued:
+    """Return how much of the waiting was seen in queues, after the first pass."""
     waiters = [one for run in runs for one in run.waiters if not _is_passed_on(one.stack)]
     waited = sum(one.waited for one in waiters)
     if not waited:
-        return 0.0
+        return Queued()
     in_queues = sum(one.waited for one in waiters if waits_in_a_queue(one.stack))
     in_pools = sum(pool.waited for run in runs for pool in run.pools)
     workers = [sample for run in runs for sample in run.workers if works_in_a_pool(sample)]
@@ -157,7 +166,10 @@ def share_in_queues(runs: Sequence[Run]) -> float:
     computing = sum(s.weight for s in workers if s.state in ("running", "gil")) / whole
     for_locks = sum(sample.weight for sample in workers if waits_for_lock(sample)) / whole
     in_threads = (waited - in_queues) * for_locks
-    return min(1.0, (in_queues + in_pools * (1 - computing) + in_threads) / waited)
+    not_for_cores = in_queues + in_pools * (1 - computing) + in_threads
+    return Queued(
+        min(1.0, (in_queues + in_pools + in_threads) / waited), min(1.0, not_for_cores / waited)
+    )
 
 
 def was_held(run: Run) -> bool:

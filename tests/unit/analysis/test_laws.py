@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from pytest_nonblocking.analysis import bounds, tolerances, verdict
 from pytest_nonblocking.analysis.bounds import excess_of
-from pytest_nonblocking.analysis.queues import share_in_queues, waits_for
+from pytest_nonblocking.analysis.queues import seen_queued, waits_for
 from pytest_nonblocking.analysis.tolerances import CPU_SPREAD
 from pytest_nonblocking.model import (
     Budget,
@@ -129,7 +129,7 @@ def excess(known, run=None):
         LIMITS,
         known.calibration,
         waits_for([run]),
-        share_in_queues([run]),
+        seen_queued([run]),
     )
 
 

@@ -6,7 +6,7 @@ from budgets import run
 from pytest_nonblocking.analysis.queues import (
     fullest_pool,
     pool_waited_for,
-    share_in_queues,
+    seen_queued,
     waits_for,
     waits_in_a_queue,
     workers_wait_for_locks,
@@ -232,4 +232,9 @@ def waiting(*waited, **others):
     ],
 )
 def test_the_share_of_the_waiting_that_more_cores_would_not_shorten(seen, share):
-    assert share_in_queues([seen]) == pytest.approx(share)
+    assert seen_queued([seen]).not_for_cores == pytest.approx(share)
+
+
+def test_a_pool_whose_workers_compute_is_a_queue_all_the_same():
+    busy = waiting((FUTURE, 4.0), pools=(pool(waited=3.0),), workers=(worker("gil", HANDLER),))
+    assert seen_queued([busy]).share == 0.75
