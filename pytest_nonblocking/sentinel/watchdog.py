@@ -18,7 +18,13 @@ from ..originals import _thread, threading
 from .callbacks import Callbacks
 from .helper_thread import HelperThread
 from .stacks import thread_stack
-from .system.clock import FallbackThreadClock, RunnableTime, ThreadClock, thread_clock
+from .system.clock import (
+    FallbackThreadClock,
+    RunnableTime,
+    ThreadClock,
+    cpu_of_other_thread,
+    thread_clock,
+)
 from .system.crowd import Count, Crowd, Excluded
 from .system.thread_state import Witness
 
@@ -28,6 +34,8 @@ _ON_TIME_NS = 200_000
 """Lateness that a timer and a wake-up explain: the watchdog did not wait for the GIL or a core."""
 _SAMPLES_KEPT = 512
 _STACKS_A_LOOK = 8
+_FIRST = 1e-3
+"""Weight of a sample of a thread that is not known to have computed."""
 
 
 class Watched(Protocol):
@@ -120,6 +128,7 @@ class Watchdog:
         self._has_core = False
         self._turn = 0
         self.thread_samples: list[Sample] = []
+        self._cpu_when_sampled: dict[int, int] = {}
 
     @property
     def fault(self) -> BaseException | None:
@@ -148,6 +157,7 @@ class Watchdog:
     def take_thread_samples(self) -> tuple[Sample, ...]:
         """Return the stacks of other threads sampled so far, and clear them."""
         samples, self.thread_samples = self.thread_samples, []
+        self._cpu_when_sampled = {}
         return tuple(samples)
 
     def _run(self) -> None:
@@ -275,6 +285,20 @@ class Watchdog:
             states=states,
         )
 
+    def _computed(self, thread_id: int, stands: float) -> float:
+        """Return how many seconds a thread has computed since its last sample.
+
+        A thread that wakes from a sleep waits for the GIL at the line of the sleep, and is seen
+        there as often as the one that computes is at its own. The first sample of a thread counts
+        only if there is no other. Where CPU times are unknown, it is what the look stands for.
+        """
+        now = cpu_of_other_thread(thread_id)
+        before = self._cpu_when_sampled.get(thread_id)
+        self._cpu_when_sampled[thread_id] = now
+        if now == 0:
+            return stands
+        return max(_FIRST * stands, 0.0 if before is None else (now - before) / 1e9)
+
     def _sample_threads(self, witness: Witness, stands: float) -> None:
         if len(self.thread_samples) >= _SAMPLES_KEPT:
             return
@@ -292,7 +316,8 @@ class Watchdog:
             if state not in ("blocked", "sleep", "lock") and (
                 stack := thread_stack(thread.ident or 0)
             ):
-                self.thread_samples.append(Sample(stack, state, stands))
+                computed = self._computed(thread.native_id or 0, stands)
+                self.thread_samples.append(Sample(stack, state, computed))
                 taken += 1
                 if taken >= _STACKS_A_LOOK:
                     return

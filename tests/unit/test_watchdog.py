@@ -1,5 +1,6 @@
 """What each look of the watchdog shows; a fault in one ends it, and is kept for the verdict."""
 
+import sys
 import threading
 import time
 from pathlib import Path
@@ -276,3 +277,52 @@ def test_the_number_of_threads_is_that_of_the_system(watchdog):
     before = clock.number_of_threads()
     watchdog.start()
     assert clock.number_of_threads() == before + 1
+
+
+class Woken:
+    """A witness of threads that all wait for the GIL."""
+
+    def state(self, thread_id):
+        return "gil"
+
+
+@pytest.fixture
+def two_threads():
+    """Two threads that wait; a call makes one of them compute for 5 ms."""
+    leave, asked, done = threading.Event(), threading.Semaphore(0), threading.Semaphore(0)
+
+    def compute():
+        while asked.acquire() and not leave.is_set():
+            end = time.thread_time() + 0.005
+            while time.thread_time() < end:
+                pass
+            done.release()
+
+    threads = [threading.Thread(target=leave.wait), threading.Thread(target=compute)]
+    for thread in threads:
+        thread.start()
+
+    def work():
+        asked.release()
+        done.acquire()
+
+    yield work
+    leave.set()
+    asked.release()
+    for thread in threads:
+        thread.join()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux knows the CPU time of a thread")
+def test_a_thread_weighs_what_it_has_computed_since_its_last_sample(watchdog, two_threads):
+    work = two_threads
+    watchdog._sample_threads(Woken(), 0.02)
+    assert all(sample.weight < 0.001 for sample in watchdog.take_thread_samples())
+    watchdog._sample_threads(Woken(), 0.02)
+    work()
+    watchdog.thread_samples.clear()
+    watchdog._sample_threads(Woken(), 0.02)
+    samples = watchdog.take_thread_samples()
+    (computed,) = (one.weight for one in samples if any("compute" in f.function for f in one.stack))
+    assert computed >= 0.005
+    assert all(one.weight < 0.001 for one in samples if one.weight != computed)
