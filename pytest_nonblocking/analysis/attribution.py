@@ -7,6 +7,7 @@ has the majority of that time.
 
 from __future__ import annotations
 
+import statistics
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import replace
@@ -59,16 +60,17 @@ def find(
     reader = Reader(packages, body)
     route = _Routes(evidence, reader)
     bursts = evidence.bursts or evidence.singles
+    alone = statistics.median([run.budget.idle for run in evidence.singles] or [0.0])
     if "timeout" in judgement.reasons:
         late = evidence.late
         assert late is not None
         if late.stuck is not None and was_held(late):
             return _voted(reader.read_all([Sample(late.stuck, "unknown", 1.0)]), route)
-        return _queue([late], reader, route)
+        return _queue([late], reader, route, alone)
     if judgement.cause == "thread-pool":
-        return _pool(bursts, reader, route)
+        return _pool(bursts, reader, route, alone)
     if judgement.cause == "serialised-wait":
-        return _queue(bursts, reader, route)
+        return _queue(bursts, reader, route, alone)
     runs = evidence.runs
     seen = {
         "blocking-call": _blocked_on_loop,
@@ -194,7 +196,7 @@ def _voted(seen: Sequence[Seen], route: _Routes) -> Culprit | None:
 # Queues
 
 
-def _queue(runs: Sequence[Run], reader: Reader, route: _Routes) -> Culprit | None:
+def _queue(runs: Sequence[Run], reader: Reader, route: _Routes, alone: float) -> Culprit | None:
     """Return the line at which most tasks wait, or where their worker threads wait for a lock."""
     tasks = _waiting_tasks(runs, reader)
     locked = (s for run in runs for s in run.workers if waits_for_lock(s))
@@ -212,12 +214,12 @@ def _queue(runs: Sequence[Run], reader: Reader, route: _Routes) -> Culprit | Non
         if vote := longest(working, threads):
             return _culprit(vote, [seen for seen, _ in working], "threads")
     is_queue = any(one.users and waits_in_a_queue(one.frames) for one in others)
-    return _of_tasks(others if is_queue else tasks, runs, route)
+    return _of_tasks(others if is_queue else tasks, runs, route, alone)
 
 
-def _pool(runs: Sequence[Run], reader: Reader, route: _Routes) -> Culprit | None:
+def _pool(runs: Sequence[Run], reader: Reader, route: _Routes, alone: float) -> Culprit | None:
     """Return where tasks wait for a thread, or what the threads do for a `def` handler."""
-    waiting = _of_tasks(_waiting_tasks(runs, reader), runs, route)
+    waiting = _of_tasks(_waiting_tasks(runs, reader), runs, route, alone)
     # A framework's own line, or none at all, is no culprit.
     if waiting is not None and not waiting.library and not waiting.is_route:
         return waiting
@@ -226,13 +228,20 @@ def _pool(runs: Sequence[Run], reader: Reader, route: _Routes) -> Culprit | None
     return waiting if vote is None else _culprit(vote, [seen for seen, _ in threads], "threads")
 
 
-def _of_tasks(tasks: Sequence[Seen], runs: Sequence[Run], route: _Routes) -> Culprit | None:
-    """Return the place of the longest queue of tasks."""
+def _of_tasks(
+    tasks: Sequence[Seen], runs: Sequence[Run], route: _Routes, alone: float
+) -> Culprit | None:
+    """Return the place of the longest queue of tasks, of which each waits for ``alone`` by itself.
+
+    That counts where lengths are in seconds: some were seen waiting after the first pass.
+    """
     copies = sum(run.concurrency for run in runs if run.waiters)
+    looked = [run for run in runs if any(one.waited for one in run.waiters)]
+    alone *= sum(run.concurrency for run in looked)
     app = [one for one in tasks if one.side != "test"]
     mine, others = _users(app), _libraries(app)
     if mine and BESIDE * length(mine) >= length(others):
-        vote = longest(mine, _at_locks(mine))
+        vote = longest(mine, _at_locks(mine), alone)
     elif not any(one.side == "app" for one in app) and (tests := _users(tasks)):
         # Without requests, the test itself waits.
         vote = longest(tests, _at_locks(tests))

@@ -234,6 +234,18 @@ def test_the_test_is_not_named_for_an_app_without_a_line_of_the_users():
     assert (culprit.library, culprit.function) == (True, "checkout")
 
 
+@pytest.mark.parametrize(("alone", "named"), [(0.0, "use"), (0.035, "take")])
+def test_a_queue_is_named_before_what_its_holders_wait_for_if_each_waits_for_that_alone(
+    alone, named
+):
+    # Of a pool of three, after the first pass: two copies still wait, and five have a turn.
+    holds, waits = (*ROUTE, frame("use:30")), (*ROUTE, frame("take:24"), *ASYNC_LOCK)
+    single, burst = run(1, budget=Budget(idle=alone)), queueing((holds, 3, 0.17), (waits, 5, 0.07))
+    known = Evidence(singles=(single,), bursts=(burst,))
+    judgement = Judgement("fail", reasons=("scaling",), cause="serialised-wait")
+    assert attribution.find(known, judgement).function == named
+
+
 @pytest.mark.parametrize("cause", ["cpu-on-loop", "blocking-call"])
 def test_what_runs_below_the_transport_is_the_apps(cause):
     stack = (*ROUTE[:-1], *library("pydantic.main:dump_json"))
