@@ -145,8 +145,9 @@ def waits_for(runs: Sequence[Run]) -> tuple[Cause, Pool | None]:
 class Queued:
     """The share of the waiting that was seen in queues, from 0 to 1; 0 if nobody looked in time.
 
-    ``share`` is that in any queue. ``not_for_cores`` leaves out pools whose workers compute: more
-    cores would shorten their queue.
+    ``share`` is that in any queue, in all looks or in the one with most tasks waiting: a queue of
+    few passes is empty early. ``not_for_cores`` leaves out pools whose workers compute: more cores
+    would shorten their queue.
     """
 
     share: float = 0.0
@@ -154,22 +155,25 @@ class Queued:
 
 
 def seen_queued(runs: Sequence[Run]) -> Queued:
-    """Return how much of the waiting was seen in queues, after the first pass."""
+    """Return how much of the waiting was seen in queues."""
     waiters = [one for run in runs for one in run.waiters if not _is_passed_on(one.stack)]
+    queues = [one for one in waiters if waits_in_a_queue(one.stack)]
+    pools = [pool for run in runs for pool in run.pools]
+    queued = sum(one.count for one in queues) + sum(pool.waiting for pool in pools)
+    most = min(1.0, queued / max(1, sum(one.count for one in waiters)))
     waited = sum(one.waited for one in waiters)
     if not waited:
-        return Queued()
-    in_queues = sum(one.waited for one in waiters if waits_in_a_queue(one.stack))
-    in_pools = sum(pool.waited for run in runs for pool in run.pools)
+        return Queued(most)
+    in_queues = sum(one.waited for one in queues)
+    in_pools = sum(pool.waited for pool in pools)
     workers = [sample for run in runs for sample in run.workers if works_in_a_pool(sample)]
     whole = sum(sample.weight for sample in workers) or 1.0
     computing = sum(s.weight for s in workers if s.state in ("running", "gil")) / whole
     for_locks = sum(sample.weight for sample in workers if waits_for_lock(sample)) / whole
     in_threads = (waited - in_queues) * for_locks
     not_for_cores = in_queues + in_pools * (1 - computing) + in_threads
-    return Queued(
-        min(1.0, (in_queues + in_pools + in_threads) / waited), min(1.0, not_for_cores / waited)
-    )
+    share = min(1.0, (in_queues + in_pools + in_threads) / waited)
+    return Queued(max(most, share), min(1.0, not_for_cores / waited))
 
 
 def was_held(run: Run) -> bool:

@@ -235,6 +235,19 @@ def test_the_share_of_the_waiting_that_more_cores_would_not_shorten(seen, share)
     assert seen_queued([seen]).not_for_cores == pytest.approx(share)
 
 
-def test_a_pool_whose_workers_compute_is_a_queue_all_the_same():
-    busy = waiting((FUTURE, 4.0), pools=(pool(waited=3.0),), workers=(worker("gil", HANDLER),))
-    assert seen_queued([busy]).share == 0.75
+@pytest.mark.parametrize(
+    ("waiters", "pools", "share"),
+    [
+        ([Waiters(FUTURE, 40, 4.0)], (), 0),
+        ([Waiters(FUTURE, 40, 3.0), Waiters(LOCK, 4, 1.0)], (), 0.25),
+        # Of eight copies four had to wait, before the first pass was over.
+        ([Waiters(FUTURE, 4, 4.0), Waiters(LOCK, 4, 0.0)], (), 0.5),
+        ([Waiters(FUTURE, 4, 0.0), Waiters(LOCK, 4, 0.0)], (), 0.5),
+        ([Waiters(FUTURE, 40, 4.0)], (pool(waiting=0, waited=3.0),), 0.75),
+        ([Waiters(FUTURE, 40, 4.0)], (pool(waiting=10),), 0.25),
+    ],
+)
+def test_the_share_of_the_waiting_that_was_seen_in_queues(waiters, pools, share):
+    computes = (worker("gil", HANDLER),)
+    seen = run(50, idle=500, waiters=tuple(waiters), pools=pools, workers=computes)
+    assert seen_queued([seen]).share == share
