@@ -15,17 +15,21 @@ from pytest_nonblocking.model import (
     Calibration,
     Cause,
     Evidence,
+    Frame,
     Limits,
     Looks,
     Pressure,
     Run,
     Sample,
     Step,
+    Waiters,
 )
 
 CORES = 2
 _LOOK_EVERY = 0.0025
 _SWITCH = 0.005
+_HANDLER = Frame("app.py", 1, "show", "app")
+_LOCK = Frame("locks.py", 1, "Lock.acquire", "asyncio.locks")
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +156,15 @@ class SimulatedMachine:
             slowdowns=(self.slowdown(), self.slowdown()),
             requests=copies,
             queued=self._random.uniform(0.8, 1.0) if handler.hold or python else 0.1,
+            waiters=self._waiters(copies, wait, hold),
         )
+
+    def _waiters(self, copies: int, wait: float, hold: float) -> tuple[Waiters, ...]:
+        """Return who waits for the lock and for what passes in parallel, after the first pass."""
+        if copies == 1:
+            return ()
+        at_lock = Waiters((_HANDLER, _LOCK), copies - 1, copies * hold / 2)
+        return (Waiters((_HANDLER,), copies, wait), *((at_lock,) if hold else ()))
 
     def _latencies(self, copies: int, makespan: float, wait: float) -> tuple[float, ...]:
         first = min(makespan, wait + self._handler.hold + self._handler.cpu)
