@@ -58,6 +58,12 @@ def _beside_workers(read: Read) -> list[str]:
     return [str(sum(int(first) for first, *_ in wrong)), undecided[-1], crowded, quiet]
 
 
+def _wrong(handlers: str, verdict: str) -> Callable[[Read], list[str]]:
+    return lambda read: [
+        numbers[0] for numbers in cells(read("docs/truth.md"), "all", handlers, verdict)
+    ]
+
+
 def _alone(read: Read) -> list[str]:
     columns = ("healthy, R1", "faulty, R1")
     return [numbers[0] for numbers in cells(read("docs/truth.md"), "quiet", *columns)]
@@ -106,9 +112,19 @@ QUOTES = (
         _laboratory,
     ),
     Quote(
+        "docs/explanation/noise.md",
+        "| wrong fails | {} healthy | {} |",
+        _wrong("healthy", "wrong fail"),
+    ),
+    Quote(
+        "docs/explanation/noise.md",
+        "| wrong passes | {} faulty | {} |",
+        _wrong("faulty", "wrong pass"),
+    ),
+    Quote(
         "docs/how-to/xdist.md",
-        "gave {} wrong verdicts and {} % inconclusive ones. It costs time, because disturbed "
-        "bursts are repeated: a faulty handler took {} times its latency in place of {}.",
+        "gave {} wrong verdicts and {} % inconclusive ones. A faulty handler took {} times its "
+        "latency, beside {} on a quiet machine: disturbed bursts are repeated.",
         _beside_workers,
     ),
     Quote(
