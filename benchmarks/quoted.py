@@ -64,6 +64,17 @@ def _wrong(handlers: str, verdict: str) -> Callable[[Read], list[str]]:
     ]
 
 
+def _of_all(column: str) -> Callable[[Read], list[str]]:
+    return lambda read: cells(read("docs/truth.md"), "all", column)[0]
+
+
+def _undecided(read: Read) -> list[str]:
+    page, columns = read("docs/truth.md"), ("healthy", "inconclusive")
+    ((blind, *_),) = cells(page, "fallback-busy", "inconclusive")
+    (healthy, *_), (undecided, *_) = cells(page, "all", *columns)
+    return [blind, undecided, healthy, f"{300 / int(healthy):.1f}"]
+
+
 def _alone(read: Read) -> list[str]:
     columns = ("healthy, R1", "faulty, R1")
     return [numbers[0] for numbers in cells(read("docs/truth.md"), "quiet", *columns)]
@@ -120,6 +131,16 @@ QUOTES = (
         "docs/explanation/noise.md",
         "| wrong passes | {} faulty | {} |",
         _wrong("faulty", "wrong pass"),
+    ),
+    Quote(
+        "docs/explanation/noise.md", "| inconclusive | all | {} ({} %) |", _of_all("inconclusive")
+    ),
+    Quote(
+        "docs/explanation/noise.md",
+        "Most of the inconclusive ones, {} of {}, are those without the kernel's statistics beside "
+        "four busy processes. No error in {} is not a rate of 0: it excludes, at 95 % confidence, "
+        "rates above {} % for handlers like these",
+        _undecided,
     ),
     Quote(
         "docs/how-to/xdist.md",

@@ -1,7 +1,8 @@
 """Runs made of literal budgets in milliseconds, and what the analysis makes of them."""
 
 from pytest_nonblocking.analysis import stopping, verdict
-from pytest_nonblocking.analysis.bounds import excess_of, together
+from pytest_nonblocking.analysis.bounds import excess_of
+from pytest_nonblocking.analysis.idle_time import together
 from pytest_nonblocking.analysis.queues import seen_queued, waits_for
 from pytest_nonblocking.model import (
     Budget,

@@ -231,17 +231,17 @@ def _pool(runs: Sequence[Run], reader: Reader, route: _Routes, alone: float) -> 
 def _of_tasks(
     tasks: Sequence[Seen], runs: Sequence[Run], route: _Routes, alone: float
 ) -> Culprit | None:
-    """Return the place of the longest queue of tasks, of which each waits for ``alone`` by itself.
+    """Return the place of the longest queue of tasks; a request alone waits for ``alone`` seconds.
 
-    That counts where lengths are in seconds: some were seen waiting after the first pass.
+    Lengths are in seconds only where tasks were seen waiting after the first pass.
     """
     copies = sum(run.concurrency for run in runs if run.waiters)
     looked = [run for run in runs if any(one.waited for one in run.waiters)]
-    alone *= sum(run.concurrency for run in looked)
+    all_alone = alone * sum(run.concurrency for run in looked)
     app = [one for one in tasks if one.side != "test"]
     mine, others = _users(app), _libraries(app)
     if mine and BESIDE * length(mine) >= length(others):
-        vote = longest(mine, _at_locks(mine), alone)
+        vote = longest(mine, _at_locks(mine), all_alone)
     elif not any(one.side == "app" for one in app) and (tests := _users(tasks)):
         # Without requests, the test itself waits.
         vote = longest(tests, _at_locks(tests))

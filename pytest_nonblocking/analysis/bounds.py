@@ -7,31 +7,31 @@ bound, from which everything that noise can explain is subtracted.
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from ..model import Calibration, Cause, Evidence, Limits, Looks, Pool, Run, Sample
+from ..model import Calibration, Cause, Limits, Looks, Pool, Run
 from .growth import Growth, growth_of, pace_of, pace_spread
 from .idle_time import (
     Idle,
-    computed_while_idle,
     divided_idle,
     gil_bottleneck,
     least_share,
-    most_at_once,
 )
 from .intervals import Bounds, share_between
+from .noise import pressed, server_lateness, share_served
 from .queues import Queued
+from .single_runs import alone_bounds, certain_idle, starved_in
 from .tolerances import (
     CPU_SPREAD,
     CPU_SPREAD_PRESSED,
     LEAST_EXCESS,
     MARGIN,
     MARGIN_PRESSED,
+    QUEUED,
     RESIDUAL_SECONDS,
     RESIDUAL_SHARE,
     RESOLUTION,
-    SERVER_WAKEUPS,
     WAVES,
 )
 
@@ -44,94 +44,6 @@ def limit_at(alone: float, limits: Limits) -> float:
 def is_evidence(run: Run) -> bool:
     """Return whether the budget of ``run`` accounts for its makespan."""
     return abs(run.residual) <= RESIDUAL_SHARE * run.makespan + RESIDUAL_SECONDS
-
-
-def alone_bounds(singles: Sequence[Run], growth: Growth, calibration: Calibration) -> Bounds:
-    """Return T(1) in seconds, without the time taken by the machine and the plugin.
-
-    Its CPU is divided by the slowdown, like the excess that is compared with it. Worker threads'
-    wait for a core is part of the loop's idle time: with busy neighbours, 20 ms of work in a thread
-    took up to 200 ms. The lower bound leaves out all that may be such a wait, the upper bound
-    what certainly is one.
-    """
-    taken = [_undisturbed(run, pace_of(run, calibration)) for run in singles]
-    certain = zip(singles, _certain_idle(singles, growth, calibration), strict=True)
-    waits = [run.budget.idle - idle for run, idle in certain]
-    lower = [max(1e-6, whole - wait) for whole, wait in zip(taken, waits, strict=True)]
-    starved = _starved(singles, growth)
-    upper = [max(least, t - s) for least, t, s in zip(lower, taken, starved, strict=True)]
-    usual = statistics.median(lower)
-    return Bounds(usual, usual, max(*lower, statistics.median(upper)))
-
-
-def _delay(run: Run) -> float:
-    """Return the run-queue delay of all threads but the loop's, and of child processes."""
-    return run.budget.other_delay + run.budget.child_delay
-
-
-def _requests_share(run: Run, growth: Growth) -> float:
-    """Return the share of the CPU time of threads and child processes that the requests used.
-
-    Threads whose CPU time does not grow with the requests have nothing to do with them.
-    """
-    cpu = run.budget.other_cpu + run.budget.child_cpu
-    return min(1.0, growth.offloaded / cpu) if cpu > 0 else 0.0
-
-
-def _certain_idle(singles: Sequence[Run], growth: Growth, calibration: Calibration) -> list[float]:
-    """Return a lower bound on each single run's idle time without busy neighbours, in seconds.
-
-    Its threads and child processes compute for their CPU time, as many at once as the looks show,
-    and while nothing is runnable, no core is missing. The rest may be a wait for a core.
-    """
-    looks = together(run.looks for run in singles)
-    at_once = most_at_once(looks, calibration)
-    least = []
-    for run in singles:
-        idle, share = run.budget.idle, _requests_share(run, growth)
-        pace = pace_of(run, calibration) * (1 + pace_spread(run))
-        work = computed_while_idle(run, calibration) * share / at_once / pace
-        quiet = idle * least_share("quiet", "watched", run, looks)
-        least.append(max(idle - _delay(run), min(idle, quiet + work)))
-    return least
-
-
-def _starved(singles: Sequence[Run], growth: Growth) -> list[float]:
-    """Return the seconds in which certainly no thread of a request got a core and one needed it.
-
-    Threads are runnable for a share of the idle time that the looks bound from below, and they run
-    for at most their CPU time: for the rest, the machine gave them no core.
-    """
-    looks = together(run.looks for run in singles)
-    active, _ = share_between(looks.active, looks.watched, looks.count if looks.states else 0)
-    starved = []
-    for run in singles:
-        budget = run.budget
-        away = max(0.0, budget.idle * active - budget.idle_cpu - budget.child_cpu)
-        starved.append(min(_delay(run), away) * _requests_share(run, growth))
-    return starved
-
-
-def _undisturbed(run: Run, slowdown: float) -> float:
-    budget = run.budget
-    own_pace = budget.wall - budget.descheduled - budget.own
-    return max(own_pace - (budget.cpu + budget.gc) * (1 - 1 / slowdown), 1e-6)
-
-
-def pressed(run: Run) -> float:
-    """Return the share of ``run`` during which tasks may have waited for a core, from 0 to 1."""
-    return min(1.0, run.pressure.waiting / run.makespan) if run.makespan > 0 else 0.0
-
-
-def disturbance(run: Run) -> float:
-    """Return how much the machine disturbed ``run``: CPU pressure and what our threads missed.
-
-    Both are shares of the makespan. Beside busy processes the pressure is near 1 in each run, and
-    only the other differs. What a hypervisor took is left out: in a short burst, a tick of it would
-    outweigh all else.
-    """
-    missed = run.budget.descheduled + _delay(run)
-    return pressed(run) + (missed / run.makespan if run.makespan > 0 else 0.0)
 
 
 # The excess
@@ -256,38 +168,6 @@ def _hidden(burst: Run, singles: Sequence[Run], growth: Growth, idle: Idle) -> f
     """
     descheduled = growth.descheduled * (1 - idle.cores_lower) * (1 - burst.queued)
     return min(descheduled, max(run.budget.idle for run in singles))
-
-
-def server_lateness(looks: Looks, wakeups: float = SERVER_WAKEUPS) -> float:
-    """Return the seconds by which the machine may have delayed another process's response."""
-    return wakeups * looks.late / looks.wakes if looks.wakes else 0.0
-
-
-def lateness_in(run: Run, evidence: Evidence, wakeups: float = SERVER_WAKEUPS) -> float:
-    """Return the seconds by which the machine may have delayed a response in ``run``."""
-    looks = together(one.looks for one in evidence.runs)
-    return min(server_lateness(looks, wakeups), run.pressure.waiting)
-
-
-def together(looks: Iterable[Looks]) -> Looks:
-    """Return the totals of all ``looks``."""
-    total = Looks()
-    for one in looks:
-        total = total.plus(one)
-    return total
-
-
-def share_served(samples: Sequence[Sample]) -> float:
-    """Return the share of the waits in ``samples`` that may be for another process, from 0 to 1.
-
-    A sleep depends on no server, so no server can delay it.
-    """
-    waits = {"blocked": 0.0, "sleep": 0.0, "lock": 0.0}
-    for sample in samples:
-        if sample.state in waits:
-            waits[sample.state] += sample.weight
-    whole = sum(waits.values())
-    return 1 - waits["sleep"] / whole if whole > 0 else 1.0
 
 
 # Its parts
@@ -416,16 +296,16 @@ def _wait(
     served = looks.external / looks.count if looks.count else 0.0
     elsewhere = min(served * server_lateness(looks), growth.pressure) + growth.stolen
     noise = growth.delay + elsewhere
-    starved = zip(singles, _starved(singles, growth), strict=True)
+    starved = zip(singles, starved_in(singles, growth), strict=True)
     alone = statistics.median(run.budget.idle - lost for run, lost in starved)
-    least = statistics.median(_certain_idle(singles, growth, calibration))
+    least = statistics.median(certain_idle(singles, growth, calibration))
 
     def unexplained(cores: float, alone: float) -> float:
         return max(0.0, (burst.budget.idle * (1 - cores) - alone) / (burst.concurrency - 1))
 
     perhaps_gil = min(left, idle.gil.upper - idle.gil.lower)
     ranked = min(growth.ranked_idle, growth.middle_idle)
-    known = min(1.0, 2 * queued)
+    known = min(1.0, queued / QUEUED)
     in_queue = growth.middle_idle * known + ranked * (1 - known)
     seen = min(unexplained(idle.cores_upper, alone), in_queue)
     proved = max(seen - noise, min(seen, idle.worked))

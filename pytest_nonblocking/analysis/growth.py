@@ -138,28 +138,23 @@ def _ranked_slope(burst: Run, singles: Sequence[Run]) -> float:
     if len(burst.latencies) < copies:  # some copies did not end
         return _middle_slope(burst, singles)
     possible = FLIP * math.comb(runs + copies, runs)
-    ranks = (rank for rank in range(copies - 1, 0, -1) if math.comb(runs + rank, runs) <= possible)
-    rank = next(ranks, 0)
-    if rank == 0:
-        return 0.0
-    alone = max(run.makespan for run in singles)
-    return max(0.0, (sorted(burst.latencies)[rank] * _left_to_requests(burst) - alone) / rank)
+    rank = sum(math.comb(runs + k, runs) <= possible for k in range(1, copies))
+    return _delay_of(sorted(burst.latencies)[rank], rank, burst, singles) if rank > 0 else 0.0
 
 
-def _left_to_requests(burst: Run) -> float:
-    """Return the share of a burst that neither the machine nor the plugin took, from 0 to 1."""
-    taken = (burst.budget.descheduled + burst.budget.own) / max(burst.makespan, 1e-9)
-    return max(0.0, 1 - taken)
-
-
-def _middle_slope(burst: Run, singles: Sequence[Run]) -> float:
-    """Return how much each earlier request delays the copy with the median latency, in seconds.
+def _delay_of(latency: float, before: float, burst: Run, singles: Sequence[Run]) -> float:
+    """Return how much each of ``before`` requests delays a copy with this latency, in seconds.
 
     The share of the burst that the machine and the plugin took is excluded: it is not a queue.
     """
+    alone = max(run.makespan for run in singles)
+    taken = (burst.budget.descheduled + burst.budget.own) / max(burst.makespan, 1e-9)
+    return max(0.0, (latency * max(0.0, 1 - taken) - alone) / before)
+
+
+def _middle_slope(burst: Run, singles: Sequence[Run]) -> float:
+    """Return how much each earlier request delays the copy with the median latency, in seconds."""
     if len(burst.latencies) < burst.concurrency:  # some copies did not end
         return burst.makespan / burst.concurrency
-    alone = max(run.makespan for run in singles)
-    before = (burst.concurrency - 1) / 2
-    middle = statistics.median(burst.latencies) * _left_to_requests(burst)
-    return max(0.0, (middle - alone) / before)
+    middle = statistics.median(burst.latencies)
+    return _delay_of(middle, (burst.concurrency - 1) / 2, burst, singles)

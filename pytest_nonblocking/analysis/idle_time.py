@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -153,3 +154,11 @@ def gil_bottleneck(looks: Looks, later: Looks, calibration: Calibration) -> floa
     samples = int(tried / calibration.switch_interval)
     held, _ = share_between(looks.held + later.held, tried, samples)
     return max(0.0, (held - FREELY_HELD) / (1 - FREELY_HELD))
+
+
+def together(looks: Iterable[Looks]) -> Looks:
+    """Return the totals of all ``looks``."""
+    total = Looks()
+    for one in looks:
+        total = total.plus(one)
+    return total

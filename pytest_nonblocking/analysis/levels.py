@@ -8,15 +8,13 @@ from ..model import Evidence, Limits
 from .bounds import (
     Excess,
     cpu_spread,
-    disturbance,
     excess_of,
     is_evidence,
-    lateness_in,
     limit_at,
-    share_served,
-    together,
 )
 from .growth import pace_of
+from .idle_time import together
+from .noise import disturbance, lateness_in, share_served
 from .queues import seen_queued, waits_for
 from .tolerances import CONVICTING, MARGIN, QUIETEST
 

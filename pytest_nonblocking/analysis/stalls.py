@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ..model import Cause, Evidence, Limits, Reason, Run, Step
-from .bounds import cpu_spread, lateness_in, share_served
+from .bounds import cpu_spread
 from .growth import pace_of, stolen_in
 from .intervals import Bounds
+from .noise import lateness_in, share_served
 from .tolerances import CALLBACK_MARGIN, CONVICTING, LONGEST_WAKEUPS, SINGLES
 
 _IMPORT = "importlib._bootstrap"

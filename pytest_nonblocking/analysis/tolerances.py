@@ -70,6 +70,9 @@ MORE_SINGLES, MOST_SINGLES = 5, 8
 and for anything else, which may be waits of random length. Eight are the fewest of which a burst of
 8 can prove by ranks that it is slower, at a chance of FLIP: 9 / C(16, 8)."""
 
+QUEUED = 0.5
+"""Share of the waiting from which the middle copy waits in a queue, and needs no ranks."""
+
 FLIP = 0.001
 """Chance at which waits of random length may look like a queue."""
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from pytest_nonblocking.analysis.bounds import pressed
+from pytest_nonblocking.analysis.noise import pressed
 
 PRESSED = 0.3
 """Share of the time in which tasks wait for a processor from which a machine is busy: two busy

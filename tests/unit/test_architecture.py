@@ -34,6 +34,8 @@ ANALYSIS = [
     "growth",
     "intervals",
     "idle_time",
+    "noise",
+    "single_runs",
     "queues",
     "bounds",
     "stalls",

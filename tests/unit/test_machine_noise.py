@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from pytest_nonblocking import originals
-from pytest_nonblocking.analysis.bounds import pressed
+from pytest_nonblocking.analysis.noise import pressed
 from pytest_nonblocking.clocks import CLOCKS
 from pytest_nonblocking.model import Pressure, Run
 from pytest_nonblocking.sentinel.system import clock, crowd, pressure

@@ -5,10 +5,12 @@ from dataclasses import replace
 import pytest
 from budgets import LIMITS, MS, blind_looks, budget, evidence, excess, looks, part, run
 
-from pytest_nonblocking.analysis.bounds import alone_bounds, is_evidence, pressed
+from pytest_nonblocking.analysis.bounds import is_evidence
 from pytest_nonblocking.analysis.growth import Growth
 from pytest_nonblocking.analysis.intervals import share_between
 from pytest_nonblocking.analysis.levels import level_at
+from pytest_nonblocking.analysis.noise import pressed
+from pytest_nonblocking.analysis.single_runs import alone_bounds
 from pytest_nonblocking.analysis.tolerances import (
     CPU_SPREAD,
     LEAST_EXCESS,
