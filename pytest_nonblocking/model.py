@@ -132,6 +132,11 @@ class Frame:
     is_async: bool = False
     """Whether the function is a coroutine function or an async generator."""
 
+    @property
+    def leaf(self) -> str:
+        """The unqualified name of the function, which is all that CPython 3.10 knows."""
+        return self.function.rpartition(".")[2]
+
 
 Stack = tuple[Frame, ...]
 """Frames from the outermost to the innermost."""
@@ -165,16 +170,27 @@ class Step:
 
 
 @dataclass(frozen=True, slots=True)
+class Slices:
+    """The CPU seconds of callbacks after which a task yielded to the loop at one place."""
+
+    stack: Stack
+    cpu: float
+    times: int = 1
+
+
+@dataclass(frozen=True, slots=True)
 class Waiters:
     """Tasks that waited at one place during a burst.
 
-    ``count`` is their number when most tasks waited. ``waited`` is the queue length integrated over
-    the burst without its first pass, in task-seconds.
+    ``count`` is their number when most tasks waited anywhere, ``most`` the largest number seen
+    here, 0 if unknown. ``waited`` is the queue length integrated over the burst without its first
+    pass, in task-seconds.
     """
 
     stack: Stack
     count: int
     waited: float = 0.0
+    most: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -269,8 +285,8 @@ class Run:
     """The indices of the copies in the order of their ends."""
     steps: tuple[Step, ...] = ()
     samples: tuple[Sample, ...] = ()
-    yields: tuple[tuple[Stack, float], ...] = ()
-    """Stacks of tasks that yielded to the loop, and the CPU seconds of the callbacks before."""
+    slices: tuple[Slices, ...] = ()
+    """The work of callbacks that no sample shows, most CPU first."""
     thread_samples: tuple[Sample, ...] = ()
     waiters: tuple[Waiters, ...] = ()
     pools: tuple[Pool, ...] = ()

@@ -13,7 +13,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import replace
 from typing import Literal
 
-from ..model import Culprit, Evidence, Frame, Judgement, Run, Sample, Waiters
+from ..model import Culprit, Evidence, Frame, Judgement, Run, Sample, Slices, Waiters
 from .places import Place, Reader, Seen, calls_below, code_at, definition_of, place_of
 from .queues import (
     QUEUES,
@@ -25,8 +25,8 @@ from .queues import (
     workers_wait_for_locks,
     works_in_a_pool,
 )
-from .tolerances import BESIDE, UNSEEN
-from .user_code import calls_handlers, leaf
+from .tolerances import BESIDE, CALLBACKS_ALIKE, UNSEEN
+from .user_code import calls_handlers
 from .votes import Path, Vote, length, longest, majority
 
 Counted = Literal["samples", "copies", "threads"]
@@ -102,11 +102,18 @@ def _computing_on_loop(runs: Sequence[Run], reader: Reader) -> list[Seen]:
         samples = [s for s in run.samples if s.state in ("running", "gil")]
         samples += [s for step in computing for s in step.samples if s.state == "unknown"]
         # A callback's samples are the same objects as the run's.
-        long = {id(s) for step in computing if step.cpu > UNSEEN for s in step.samples}
+        brief_enough = max(UNSEEN, CALLBACKS_ALIKE * _size_of(run.slices))
+        long = {id(s) for step in computing if step.cpu > brief_enough for s in step.samples}
         brief = reader.read_all(sample for sample in samples if id(sample) not in long)
-        slices = reader.read_all(Sample(stack, "running", cpu) for stack, cpu in run.yields)
+        slices = reader.read_all(Sample(one.stack, "running", one.cpu) for one in run.slices)
         seen += [*reader.read_all(s for s in samples if id(s) in long), *_sliced(slices, brief)]
     return _returned([one for one in seen if not one.is_clients])
+
+
+def _size_of(slices: Sequence[Slices]) -> float:
+    """Return the mean CPU seconds of a slice; each second counts alike, and not each slice."""
+    whole = sum(one.cpu for one in slices)
+    return sum(one.cpu * one.cpu / one.times for one in slices) / whole if whole > 0 else 0.0
 
 
 def _sliced(slices: Sequence[Seen], brief: Sequence[Seen]) -> list[Seen]:
@@ -199,20 +206,21 @@ def _voted(seen: Sequence[Seen], route: _Routes) -> Culprit | None:
 def _queue(runs: Sequence[Run], reader: Reader, route: _Routes, alone: float) -> Culprit | None:
     """Return the line at which most tasks wait, or where their worker threads wait for a lock."""
     tasks = _waiting_tasks(runs, reader)
-    locked = (s for run in runs for s in run.workers if waits_for_lock(s))
-    threads = _working_in_pools(locked, reader)
+    workers = [sample for run in runs for sample in run.workers]
+    working = _working_in_pools(workers, reader)
+    threads = _working_in_pools(filter(waits_for_lock, workers), reader)
+    # Beside a queue in the user's code, a task that waits for a thread is being served.
+    others = [one for one in tasks if not any(map(is_for_a_thread, one.frames))]
     # Tasks wait for threads, which wait for a lock: the lock is the end of the chain.
-    is_chain = workers_wait_for_locks(runs)
+    is_chain = workers_wait_for_locks(runs) or _is_longest(threads, working, _users(others))
     is_chain = is_chain and length(threads) >= length(_at_locks(_users(tasks)))
     if is_chain and (vote := longest(threads)):
         return _culprit(vote, [seen for seen, _ in threads], "threads")
-    # Beside a queue in the user's code, a task that waits for a thread is being served.
-    others = [one for one in tasks if not any(map(is_for_a_thread, one.frames))]
-    if len(others) < len(tasks) and not any(one.users for one in tasks if one.side != "test"):
-        # `def` handlers: a queue may be too short for most threads to wait in it.
-        working = _working_in_pools((s for run in runs for s in run.workers), reader)
-        if vote := longest(working, threads):
-            return _culprit(vote, [seen for seen, _ in working], "threads")
+    # `def` handlers: a queue may be too short for most threads to wait in it.
+    is_def = len(others) < len(tasks)
+    is_def = is_def and not any(one.users for one in tasks if one.side != "test")
+    if is_def and (vote := longest(working, threads)):
+        return _culprit(vote, [seen for seen, _ in working], "threads")
     is_queue = any(one.users and waits_in_a_queue(one.frames) for one in others)
     return _of_tasks(others if is_queue else tasks, runs, route, alone)
 
@@ -256,7 +264,7 @@ def _waiting_tasks(runs: Sequence[Run], reader: Reader) -> list[Seen]:
     """Return the tasks that queue; those that sleep or wait for the client only as a fallback."""
     waiters = [w for run in runs for w in run.waiters]
     first_pass = not any(w.waited for w in waiters)  # no look after the first pass
-    read = (reader.read(w.stack, _length(w, first_pass), w.count) for w in waiters)
+    read = (reader.read(w.stack, _length(w, first_pass), w.most or w.count) for w in waiters)
     tasks = [one for one in read if one is not None]
     turns = [one for one in tasks if not one.for_client and not _sleeps(one)]
     return turns or [one for one in tasks if not one.for_client] or tasks
@@ -267,7 +275,7 @@ def _length(waiters: Waiters, first_pass: bool) -> float:
 
 
 def _sleeps(seen: Seen) -> bool:
-    return leaf(waiting_frame(seen.frames)) in _SLEEPS
+    return waiting_frame(seen.frames).leaf in _SLEEPS
 
 
 def _at_locks(paths: Sequence[Path]) -> list[Path]:
@@ -278,6 +286,20 @@ def _at_locks(paths: Sequence[Path]) -> list[Path]:
         if waiting_frame(seen.frames).module.startswith(QUEUES)
         and not any(map(is_for_a_thread, seen.frames))
     ]
+
+
+def _is_longest(locked: Sequence[Path], working: Sequence[Path], others: Sequence[Path]) -> bool:
+    """Return whether the longest queue is that of threads for a lock, and not one of ``others``.
+
+    Their calls mostly wait for it. Few of all threads may: those of another pool are busy as well.
+    """
+    vote = longest([*others, *locked], locked)
+    calls = {place_of(path[0]) for seen, path in locked if vote and seen in vote.agreeing}
+    waiting, whole = (
+        sum(seen.weight for seen, path in paths if place_of(path[0]) in calls)
+        for paths in (locked, working)
+    )
+    return 2 * waiting > whole
 
 
 def _working_in_pools(samples: Iterable[Sample], reader: Reader) -> list[Path]:
@@ -313,7 +335,7 @@ class _Routes:
     def _stacks(self) -> Iterable[tuple[tuple[Frame, ...], int]]:
         for run in self._runs:
             yield from ((waiters.stack, waiters.count) for waiters in run.waiters)
-            yield from ((stack, 1) for stack, _ in run.yields)
+            yield from ((one.stack, 1) for one in run.slices)
             yield from ((sample.stack, 1) for sample in run.samples)
 
     def _in_threads(self) -> Frame | None:

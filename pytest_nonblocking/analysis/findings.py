@@ -22,7 +22,7 @@ from ..model import (
 )
 from .places import Place, Reader, Seen, calls_below, code_at, definition_of, runs_app
 from .tolerances import BLOCKS, COMPUTES, QUICK_CALLS
-from .user_code import leaf, package_of
+from .user_code import package_of
 
 _IMPORTS = ("_frozen_importlib", "importlib._bootstrap", "zipimport")
 _RUNS_CALLBACKS = "pytest_nonblocking.sentinel.probes"
@@ -119,7 +119,7 @@ def _is_exempt(frame: Frame, call: BlockingCall, exempt: Iterable[Exemption]) ->
     """Return whether a call by ``frame`` is not the fault of the code that called ``frame``."""
     return any(
         (frame.module == one.module or frame.module.startswith(f"{one.module}."))
-        and (not one.functions or leaf(frame) in one.functions)
+        and (not one.functions or frame.leaf in one.functions)
         and (not one.categories or call.category in one.categories)
         for one in exempt
     )

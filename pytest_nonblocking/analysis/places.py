@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from ..model import Frame, Sample, Stack
-from .user_code import Owner, calls_handlers, hands_on, leaf, owner_of, package_of
+from .user_code import Owner, calls_handlers, hands_on, owner_of, package_of
 
 Place = tuple[str, str]
 """A file, and the name of a function in it."""
@@ -157,25 +157,25 @@ def _start(stack: Stack, on_loop: bool) -> tuple[int, Side]:
             return n + 1, "app"
         if frame.module.startswith(_RUNS_TEST):
             return n + 1, "test"
-        if on_loop and frame.module in _LOOPS and leaf(frame) in _RUNS_STEPS:
+        if on_loop and frame.module in _LOOPS and frame.leaf in _RUNS_STEPS:
             return n + 1, "loop"
     return 0, "loop"
 
 
 def runs_app(frame: Frame) -> bool:
     """Return whether ``frame`` is a client's, or this plugin's, that calls the app."""
-    return frame.module.startswith(_TRANSPORTS) or (frame.module, leaf(frame)) in _RUNS_APP
+    return frame.module.startswith(_TRANSPORTS) or (frame.module, frame.leaf) in _RUNS_APP
 
 
 def is_in_callback(stack: Stack) -> bool:
     """Return whether ``stack`` is one of a callback that a loop of asyncio or trio runs."""
-    return any(frame.module in _LOOPS and leaf(frame) in _RUNS_STEPS for frame in stack)
+    return any(frame.module in _LOOPS and frame.leaf in _RUNS_STEPS for frame in stack)
 
 
 def is_lifespan(frame: Frame) -> bool:
     """Return whether ``frame`` is the app's lifespan, which waits during the whole test."""
     return frame.module.startswith(_LIFESPANS) or (
-        leaf(frame) == "lifespan" and frame.module.startswith(("starlette.", "fastapi."))
+        frame.leaf == "lifespan" and frame.module.startswith(("starlette.", "fastapi."))
     )
 
 
@@ -191,7 +191,7 @@ def place_of(frame: Frame) -> Place:
 
 def definition_of(frame: Frame) -> Frame:
     """Return ``frame`` moved to the definition of its function, if the source shows it."""
-    head = re.compile(rf"\s*(async\s+)?def\s+{re.escape(leaf(frame))}\b")
+    head = re.compile(rf"\s*(async\s+)?def\s+{re.escape(frame.leaf)}\b")
     for line in range(frame.line, 0, -1):
         if head.match(linecache.getline(frame.file, line)):
             return replace(frame, line=line)
@@ -233,4 +233,4 @@ def _by_package(frames: Iterable[Frame]) -> Iterator[list[Frame]]:
 
 
 def _call(frame: Frame) -> str:
-    return f"{package_of(frame)}.{leaf(frame)}"
+    return f"{package_of(frame)}.{frame.leaf}"

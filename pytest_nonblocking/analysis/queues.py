@@ -36,6 +36,8 @@ _RATE_LIMITERS = ("aiolimiter", "asynciolimiter", "pyrate_limiter")
 _TO_EXECUTOR = "run_in_executor"
 _TRAPS = "trio._core."
 _PASS_ON = ("anyio.from_thread", "anyio.streams", "starlette.middleware", "asgiref")
+_AS_COMPLETED = "_wait_for_one"
+"""The function in which ``asyncio.as_completed`` waits for the first of its tasks."""
 _SERVES = ("pytest_nonblocking.", "uvicorn.", "hypercorn.")
 _WORKER_MODULES = ("concurrent.futures.thread", "anyio._backends")
 _POOL_PACKAGES = frozenset(("threading", "queue", "concurrent", "anyio", "asyncio", "selectors"))
@@ -82,7 +84,7 @@ def waiting_frame(stack: Stack) -> Frame:
 
 def is_for_a_thread(frame: Frame) -> bool:
     """Return whether ``frame`` runs a function in a thread and waits for it."""
-    return frame.function.rpartition(".")[2] in FOR_THREADS
+    return frame.leaf in FOR_THREADS
 
 
 def kind_of_queue(stack: Stack) -> QueueKind | None:
@@ -128,7 +130,7 @@ def waits_in_a_queue(stack: Stack) -> bool:
     if not stack or not waiting_frame(stack).module.startswith(QUEUES):
         return False
     for frame in above_traps(stack):
-        if is_for_a_thread(frame):
+        if is_for_a_thread(frame) or frame.leaf == _AS_COMPLETED:
             return False
         if not frame.module.startswith(QUEUES):
             return not frame.module.startswith((*_PASS_ON, *_SERVES))
@@ -195,7 +197,7 @@ def waits_for_lock(sample: Sample) -> bool:
     if sample.state != "lock":
         return False
     # A lock taken in C has no frame: the innermost one is the line that takes it.
-    return sample.stack[-1].function.rpartition(".")[2] not in _RESULTS
+    return sample.stack[-1].leaf not in _RESULTS
 
 
 def workers_wait_for_locks(runs: Sequence[Run]) -> bool:
@@ -231,8 +233,7 @@ def _results_need_a_thread(runs: Sequence[Run]) -> bool:
         return True
     stacks = (waiters.stack for run in runs for waiters in run.waiters if waiters.waited > 0)
     return any(
-        any(frame.function.rpartition(".")[2] == _FROM_THREAD for frame in stack)
-        and any(map(is_for_a_thread, stack))
+        any(frame.leaf == _FROM_THREAD for frame in stack) and any(map(is_for_a_thread, stack))
         for stack in stacks
     )
 
@@ -240,7 +241,7 @@ def _results_need_a_thread(runs: Sequence[Run]) -> bool:
 def works_in_a_pool(sample: Sample) -> bool:
     """Return whether a pool's thread has work: a frame below the pool's own code, or C code."""
     last = sample.stack[-1]
-    if last.module.startswith(_WORKER_MODULES) and last.function.rpartition(".")[2] == "run":
+    if last.module.startswith(_WORKER_MODULES) and last.leaf == "run":
         return True  # it calls a function in C, which has no frame
     modules = [frame.module for frame in sample.stack]
     return any(module.startswith(_WORKER_MODULES) for module in modules) and any(

@@ -114,6 +114,10 @@ quick lines took longer is chance."""
 UNSEEN = 0.005
 """CPU seconds up to which a callback may fall between two samples, usually 2.5 ms apart."""
 
+CALLBACKS_ALIKE = 1 + 3 * CPU_SPREAD
+"""Multiple of the mean CPU of slices up to which a callback may be one of them: three standard
+deviations. In slices of 5 ms that hold the GIL, half fall between samples and half do not."""
+
 BESIDE = 4
 """A queue in user code is named even if one in a library is up to 4x as long: frameworks have
 tasks of their own that wait beside each handler."""

@@ -102,11 +102,6 @@ def package_of(frame: Frame) -> str:
     return frame.module.partition(".")[0]
 
 
-def leaf(frame: Frame) -> str:
-    """Return the unqualified name of a frame's function, which is all that CPython 3.10 knows."""
-    return frame.function.rpartition(".")[2]
-
-
 def owner_of(frame: Frame, packages: Collection[str]) -> Owner:
     """Return the owner of ``frame``; ``packages`` are the application's top-level packages."""
     if package_of(frame) == "pytest_nonblocking":
@@ -123,7 +118,7 @@ def is_framework(frame: Frame) -> bool:
 
 def hands_on(frame: Frame) -> bool:
     """Return whether a framework or middleware passes a request on in ``frame``."""
-    if leaf(frame) not in _PASSING or frame.module.endswith(_SERVING):
+    if frame.leaf not in _PASSING or frame.module.endswith(_SERVING):
         return False
     return is_framework(frame) or "middleware" in frame.module
 

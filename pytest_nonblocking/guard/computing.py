@@ -88,4 +88,4 @@ def _seen(evidence: Evidence) -> Iterable[tuple[Stack, float]]:
     for run in evidence.runs:
         for sample in (*run.samples, *(one for step in run.steps for one in step.samples)):
             yield sample.stack, sample.weight
-        yield from run.yields
+        yield from ((one.stack, one.cpu) for one in run.slices)

@@ -12,7 +12,7 @@ from anyio.lowlevel import checkpoint
 
 from ..asgi.door import Door
 from ..clocks import CLOCKS
-from ..model import Exchange, Limits, Run, Stack, Step
+from ..model import Exchange, Limits, Run, Slices, Stack, Step
 from ..originals import anyio, os
 from ..sentinel import (
     BREAK_EVERY,
@@ -187,7 +187,7 @@ class _Burst:
     def _run_of(self, exchanges: tuple[Exchange, ...]) -> Run:
         watchdog, probe = self._sentinel.watchdog, self._sentinel.probe
         sampler = self._looks.sampler
-        steps, yields = self._steps_and_yields()
+        steps, slices = self._steps_and_slices()
         return Run(
             concurrency=self._concurrency,
             latencies=tuple(self._latencies.values()),
@@ -195,7 +195,7 @@ class _Burst:
             ended=tuple(self._latencies),
             steps=steps,
             samples=probe.callbacks.take_samples(),
-            yields=yields,
+            slices=slices,
             thread_samples=watchdog.take_thread_samples(),
             waiters=sampler.waiters,
             pools=sampler.pools,
@@ -212,12 +212,12 @@ class _Burst:
             **self._window.figures,
         )
 
-    def _steps_and_yields(self) -> tuple[tuple[Step, ...], tuple[tuple[Stack, float], ...]]:
+    def _steps_and_slices(self) -> tuple[tuple[Step, ...], tuple[Slices, ...]]:
         """Take both on the loop's thread, which adds to them; empty if the loop is held."""
         probe = self._sentinel.probe
         try:
             return self._sentinel.loop.call(
-                lambda: (probe.callbacks.take_steps(), probe.callbacks.take_yields())
+                lambda: (probe.callbacks.take_steps(), probe.callbacks.take_slices())
             )
         except LoopUnreachableError:
             return (), ()
@@ -301,7 +301,7 @@ class _Burst:
         probe = self._sentinel.probe
         probe.callbacks.take_steps()
         probe.callbacks.take_samples()
-        probe.callbacks.take_yields()
+        probe.callbacks.take_slices()
         self._sentinel.watchdog.take_thread_samples()
         self._looks.begin(self._window.began_ns)
         if self._also_begin is not None:

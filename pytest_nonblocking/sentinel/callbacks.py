@@ -5,10 +5,10 @@ from __future__ import annotations
 import heapq
 from typing import NamedTuple
 
-from ..model import Frame, Sample, Stack, State, Step
+from ..model import Frame, Sample, Slices, Stack, State, Step
 
 _STEPS_KEPT = 64
-_YIELDS_KEPT = 256
+_SLICES_KEPT = 256
 _SAMPLES_KEPT = 2048
 _HANDOVERS = {
     ("threading", "start"),
@@ -29,7 +29,7 @@ Python in threads)."""
 
 
 def _is_handover(frame: Frame) -> bool:
-    return (frame.module, frame.function.rpartition(".")[2]) in _HANDOVERS
+    return (frame.module, frame.leaf) in _HANDOVERS
 
 
 class _Longest:
@@ -66,7 +66,7 @@ class Callbacks:
         self._steps = _Longest()  # since they were taken
         self._all_steps = _Longest()  # since the start
         self._samples: list[_Seen] = []
-        self._yields: dict[Stack, float] = {}
+        self._slices: dict[Stack, Slices] = {}
 
     def add(self, step: Step) -> None:
         """Record a callback that was slow enough to be of interest."""
@@ -81,14 +81,15 @@ class Callbacks:
             del self._samples[: _SAMPLES_KEPT // 2]
         self._samples.append(_Seen(step_ns, Sample(stack, state, weight)))
 
-    def add_yield(self, stack: Stack | None, cpu: float) -> None:
+    def add_slice(self, stack: Stack | None, cpu: float) -> None:
         """Record that a task yielded to the loop at ``stack`` after ``cpu`` seconds of work.
 
         CPU work in slices shorter than the watchdog's interval leaves no stack samples, since the
         watchdog gets the GIL only between the slices.
         """
-        if stack and (len(self._yields) < _YIELDS_KEPT or stack in self._yields):
-            self._yields[stack] = self._yields.get(stack, 0.0) + cpu
+        if stack and (len(self._slices) < _SLICES_KEPT or stack in self._slices):
+            seen = self._slices.get(stack, Slices(stack, 0.0, 0))
+            self._slices[stack] = Slices(stack, seen.cpu + cpu, seen.times + 1)
 
     def samples_of(self, step_ns: int) -> list[Sample]:
         """Return the samples of the callback that started at ``step_ns``, the latest one first."""
@@ -115,7 +116,7 @@ class Callbacks:
         seen, self._samples = self._samples, []
         return tuple(one.sample for one in seen if one.sample.stack)
 
-    def take_yields(self) -> tuple[tuple[Stack, float], ...]:
-        """Return where tasks yielded to the loop, most CPU first, and clear the record."""
-        yields, self._yields = self._yields, {}
-        return tuple(sorted(yields.items(), key=lambda item: -item[1]))
+    def take_slices(self) -> tuple[Slices, ...]:
+        """Return the slices so far, most CPU first, and clear the record."""
+        slices, self._slices = self._slices, {}
+        return tuple(sorted(slices.values(), key=lambda one: -one.cpu))

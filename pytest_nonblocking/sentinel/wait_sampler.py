@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from ..clocks import CLOCKS
 from ..model import Pool, Sample, Stack, Waiters
 from ..originals import threading
+from .awaited import Chain, followed
 from .probes.probe import Probe
 from .stacks import Spot, count_stacks, spot_of, suspended_frames, thread_stack
 from .system.thread_state import Witness
@@ -28,11 +29,15 @@ _HELD = ("pytest_nonblocking.asgi.door", "pytest_nonblocking.load.sync_tests")
 
 
 class _Look(NamedTuple):
-    """One look at waiting tasks and pools; ``workers`` are indices into ``WaitSampler.workers``."""
+    """One look at waiting tasks and pools; ``workers`` are indices into ``WaitSampler.workers``.
+
+    Each of them stands for ``threads`` threads.
+    """
 
     places: Counter[Stack]
     pools: list[tuple[str, Pool]]
     workers: range
+    threads: float
 
 
 class WaitSampler:
@@ -55,13 +60,14 @@ class WaitSampler:
         self._witness = Witness()
         self.from_ns = CLOCKS.wall_ns()
         self._fullest: Counter[Stack] = Counter()
+        self._most: Counter[Stack] = Counter()
         self._waited: dict[Stack, float] = {}
         self._pools: dict[str, Pool] = {}
         self._before: _Look | None = None
         self._turn = 0
         self.workers: list[Sample] = []
         self._queued: list[float] = []
-        self._waiting_before: dict[int, tuple[Callable[[], Any], Spot]] = {}
+        self._waiting_before: dict[tuple[int, Spot], Callable[[], Any]] = {}
         self._working_before: dict[threading.Thread, Stack] = {}
         self._queued_before: dict[str, int] = {}
 
@@ -71,13 +77,13 @@ class WaitSampler:
         It has nothing to do with the copies: a task of the app that waits for its next job, or
         threads that an earlier test left in a deadlock, with the calls that they keep waiting.
         """
-        coroutines = self._probe.coroutines()
-        walks = [tuple(suspended_frames(one)) for one in coroutines]
-        for one, walk in zip(coroutines, walks, strict=True):
-            self._waiting_before[id(one)] = _reference(one), spot_of(walk)
+        chains = self._chains()
+        for chain in chains:
+            key = id(chain.task), spot_of(chain.walk)
+            self._waiting_before[key] = _reference(chain.task)
         workers = itertools.islice(filter(is_worker, threading.enumerate()), _THREADS_COUNTED)
         self._working_before = {one: thread_stack(one.ident or 0) for one in workers}
-        pools = self._pools_in_use(walks)
+        pools = self._pools_in_use(chain.walk for chain in chains)
         self._queued_before = {key: pool.waiting for key, pool in pools}
 
     @property
@@ -85,7 +91,7 @@ class WaitSampler:
         """The 16 places with the longest queues, integrated over time."""
         ordered = sorted(self._waited, key=lambda stack: -self._waited[stack])
         return tuple(
-            Waiters(stack, self._fullest[stack], self._waited[stack])
+            Waiters(stack, self._fullest[stack], self._waited[stack], self._most[stack])
             for stack in ordered[:_PLACES_KEPT]
         )
 
@@ -124,6 +130,7 @@ class WaitSampler:
         passed = max(0, now - self.from_ns) / 1e9 or _IN_FIRST_PASS
         self.from_ns = max(now, self.from_ns)
         look = self._look()
+        self._most |= look.places
         # Keep the look with most waiting tasks: later ones see fewer.
         if look.places.total() > self._fullest.total():
             self._fullest = look.places
@@ -134,23 +141,30 @@ class WaitSampler:
         self._before = look if passed > _IN_FIRST_PASS else None
 
     def _look(self) -> _Look:
-        coroutines = [c for c in self._probe.coroutines() if c is not self._own]
-        walks = [tuple(suspended_frames(coroutine)) for coroutine in coroutines]
-        spots = map(spot_of, walks)
+        chains = self._chains()
+        spots = [spot_of(chain.walk) for chain in chains]
         places = count_stacks(
-            (spot, walk)
-            for coroutine, spot, walk in zip(coroutines, spots, walks, strict=True)
-            if not self._has_waited(coroutine, spot)
+            (spot, chain.walk)
+            for chain, spot in zip(chains, spots, strict=True)
+            if not self._has_waited(chain.task, spot)
         )
         for stack in [stack for stack in places if _is_held(stack)]:
             del places[stack]
-        pools = self._pools_in_use(walks)
-        return _Look(places, pools, range(len(self.workers), self._look_at_workers()))
+        pools = self._pools_in_use(chain.walk for chain in chains)
+        first = len(self.workers)
+        threads = self._look_at_workers()
+        return _Look(places, pools, range(first, len(self.workers)), threads)
 
-    def _has_waited(self, coroutine: Any, spot: Spot) -> bool:
+    def _chains(self) -> list[Chain]:
+        """Return the waits of all tasks, followed to their ends."""
+        tasks = self._probe.tasks().items()
+        walks = {task: tuple(suspended_frames(one)) for task, one in tasks if one is not self._own}
+        awaited = {task: self._probe.awaited(task, walk) for task, walk in walks.items()}
+        return list(followed(walks, awaited))
+
+    def _has_waited(self, task: Any, spot: Spot) -> bool:
         """Return whether it has not moved since before the release; an ended one is another."""
-        reference, before = self._waiting_before.get(id(coroutine), (_nothing, None))
-        return before == spot and reference() is coroutine
+        return self._waiting_before.get((id(task), spot), _nothing)() is task
 
     def _add(self, look: _Look, stands: float) -> None:
         """Add ``stands`` seconds to the time that ``look`` counts for."""
@@ -159,7 +173,7 @@ class WaitSampler:
         self._note_pools(look.pools, stands)
         for index in look.workers:
             sample = self.workers[index]
-            self.workers[index] = replace(sample, weight=sample.weight + stands)
+            self.workers[index] = replace(sample, weight=sample.weight + look.threads * stands)
 
     def look_at_pools(self) -> None:
         """Sample only the pools that can be found without walking the tasks, which is cheap."""
@@ -182,19 +196,23 @@ class WaitSampler:
             fuller = pool if seen is None or pool.waiting > seen.waiting else seen
             self._pools[key] = replace(fuller, waited=waited)
 
-    def _look_at_workers(self) -> int:
-        """Sample up to 16 worker threads, others each time (one takes 30 us); return the total."""
+    def _look_at_workers(self) -> float:
+        """Sample up to 16 worker threads; return for how many threads each of them stands.
+
+        They are others each time: to sample one takes 30 us.
+        """
         threads = [t for t in threading.enumerate() if t.ident != threading.get_ident()]
         # Prefer pools' threads: a process may have hundreds of others that only wait.
         workers = [t for t in threads if is_worker(t)] or threads
         self._turn = (self._turn + _WORKERS_A_LOOK) % max(1, len(workers))
         turned = (*workers[self._turn :], *workers[: self._turn])
-        for thread in turned[:_WORKERS_A_LOOK]:
+        sampled = turned[:_WORKERS_A_LOOK]
+        for thread in sampled:
             state, ident = self._witness.state(thread.native_id or 0), thread.ident or 0
             stack = thread_stack(ident) if len(self.workers) < _WORKERS_KEPT else ()
             if stack and self._working_before.get(thread) != stack:
                 self.workers.append(Sample(stack, state, 0.0))
-        return len(self.workers)
+        return len(workers) / max(1, len(sampled))
 
 
 def _nothing() -> None:

@@ -12,6 +12,7 @@ from pytest_nonblocking.model import (
     Judgement,
     Run,
     Sample,
+    Slices,
     Step,
     Waiters,
 )
@@ -482,18 +483,30 @@ def test_what_a_handler_frees_as_it_returns_counts_for_the_handler(beyond, named
 
 
 def test_slices_and_samples_are_on_one_scale():
-    slices = (((*ROUTE, frame("sliced:62"), *library("asyncio.tasks:sleep")), 0.012),)
+    slices = (Slices((*ROUTE, frame("sliced:62"), *library("asyncio.tasks:sleep")), 0.012, 6),)
     sample = Sample((*ROUTE, frame("render:25")), "running", 0.007)
     step = Step(0.007, 0.007, 0.0, 0.0, 0, samples=(sample,))
-    burst = run(yields=slices, samples=(sample,), steps=(step,))
+    burst = run(slices=slices, samples=(sample,), steps=(step,))
     assert place(found("cpu-on-loop", burst)) == ("sliced", 62)
 
 
 def test_a_slice_is_placed_by_the_samples_of_slices_within_its_function():
     sliced, helper = (*ROUTE, frame("sliced:62")), frame("helper:30")
     sample = Sample((*ROUTE, frame("sliced:61"), helper), "running", 0.002)
-    culprit = found("cpu-on-loop", run(yields=((sliced, 0.3),), samples=(sample,)))
+    culprit = found("cpu-on-loop", run(slices=(Slices(sliced, 0.3, 100),), samples=(sample,)))
     assert place(culprit) == ("helper", 30)
+
+
+@pytest.mark.parametrize(
+    ("times", "named"), [(30, ("helper", 30)), (60, ("sliced", 62))], ids=["alike", "longer"]
+)
+def test_sampled_callbacks_as_long_as_the_slices_that_no_sample_shows_place_them(times, named):
+    # Slices of 5 ms that hold the GIL: the watchdog sees half of them.
+    sliced, helper = (*ROUTE, frame("sliced:62")), frame("helper:30")
+    sample = Sample((*ROUTE, frame("sliced:61"), helper), "running", 0.006)
+    step = Step(0.006, 0.006, 0.0, 0.0, 0, samples=(sample,))
+    burst = run(slices=(Slices(sliced, 0.15, times),), samples=(sample,), steps=(step,))
+    assert place(found("cpu-on-loop", burst)) == named
 
 
 SENDS = library("starlette.responses:StreamingResponse.stream_response")
@@ -503,7 +516,7 @@ def test_a_slice_that_ends_as_a_framework_sends_is_placed_by_the_generator_that_
     sent = (*APP, *SENDS, *library("starlette.middleware.wrap:send", "starlette.errors:_send"))
     made = Sample((*APP, *SENDS, frame("chunks:31")), "running", 0.006)
     sending = Sample(sent, "running", 0.002)
-    culprit = found("cpu-on-loop", run(yields=((sent, 0.3),), samples=(made, sending)))
+    culprit = found("cpu-on-loop", run(slices=(Slices(sent, 0.3, 100),), samples=(made, sending)))
     assert place(culprit) == ("chunks", 31)
 
 
@@ -511,7 +524,7 @@ def test_a_slice_of_a_framework_that_hardly_runs_the_users_code_is_its_own():
     sent = (*APP, *SENDS, *library("starlette.middleware.gzip:send", "gzip:compress"))
     made = Sample((*APP, *SENDS, frame("chunks:31")), "running", 0.002)
     sending = Sample(sent, "running", 0.006)
-    culprit = found("cpu-on-loop", run(yields=((sent, 0.3),), samples=(made, sending)))
+    culprit = found("cpu-on-loop", run(slices=(Slices(sent, 0.3, 100),), samples=(made, sending)))
     assert culprit.library
 
 
@@ -519,7 +532,7 @@ def test_a_long_step_beside_its_slices_does_not_place_them():
     sliced, helper = (*ROUTE, frame("sliced:62")), frame("helper:30")
     sample = Sample((*ROUTE, frame("sliced:70"), helper), "running", 0.007)
     step = Step(0.007, 0.007, 0.0, 0.0, 0, samples=(sample,))
-    burst = run(yields=((sliced, 0.012),), samples=(sample,), steps=(step,))
+    burst = run(slices=(Slices(sliced, 0.012, 4),), samples=(sample,), steps=(step,))
     assert place(found("cpu-on-loop", burst)) == ("sliced", 62)
 
 
@@ -593,6 +606,16 @@ def test_the_end_of_a_chain_is_named_where_workers_wait_for_a_lock():
     )
     assert place(culprit) == ("locked", 31)
     assert (culprit.samples, culprit.of, culprit.counted) == (2, 2, "threads")
+
+
+def test_a_lock_that_few_of_all_threads_wait_for_is_named_if_its_own_calls_do():
+    # Another executor's threads are busy as well, as long as the request waits there alone.
+    elsewhere = ((*ROUTE, frame("ask:40")), 3, 0.3)
+    waiting = Sample((*WORKER, frame("locked:31")), "lock", 0.5)
+    holding = Sample((*WORKER, frame("locked:32"), *library("time:sleep")), "sleep", 0.2)
+    other = Sample((*WORKER, frame("asked:41"), *library("time:sleep")), "sleep", 0.4)
+    culprit = found("serialised-wait", queueing(elsewhere, workers=(waiting, holding, other)))
+    assert (place(culprit), culprit.counted) == (("locked", 31), "threads")
 
 
 @pytest.mark.parametrize(("locked", "named"), [(0.4, ("connect", 31)), (0.1, ("handler", 12))])

@@ -175,4 +175,4 @@ def test_tasks_are_counted_by_the_line_at_which_they_wait():
 
     counted, singly = asyncio.run(main())
     assert counted == {singly[0]: 2, singly[2]: 1}
-    assert [frame.function.rpartition(".")[2] for frame in singly[0]] == ["outer", "wait"]
+    assert [frame.leaf for frame in singly[0]] == ["outer", "wait"]

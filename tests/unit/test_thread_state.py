@@ -1,6 +1,8 @@
 """What a thread is seen to wait for, by what the kernel says of it."""
 
 import socket
+import subprocess
+import sys
 import threading
 import time
 
@@ -13,7 +15,7 @@ def seen_while(wait):
     """Return the state in which a thread that does ``wait`` is seen most of the time."""
     witness = Witness()
     if not witness.works:
-        pytest.skip("this system does not tell what a thread waits for")
+        pytest.skip("this system does not report thread states")
     thread = threading.Thread(target=wait)
     thread.start()
     try:
@@ -47,10 +49,27 @@ def test_a_lock_is_no_interpreter_lock():
         assert seen_while(lambda: lock.acquire(timeout=0.2)) == "lock"
 
 
+@pytest.mark.parametrize("function", ["flock", "lockf"])
+def test_a_lock_of_a_file_is_a_lock(tmp_path, function):
+    fcntl = pytest.importorskip("fcntl", reason="Windows has no such locks")
+    path = tmp_path / "lock"
+    holds = f"import fcntl, sys; file = open(sys.argv[1], 'w'); fcntl.{function}(file, 2)"
+    command = [sys.executable, "-c", f"{holds}; print(flush=True); input()", path]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
+        assert holder.stdout.readline()
+        threading.Timer(0.2, holder.stdin.close).start()
+
+        def lock():
+            with path.open("w") as file:
+                getattr(fcntl, function)(file, fcntl.LOCK_EX)
+
+        assert seen_while(lock) == "lock"
+
+
 def test_a_witness_that_is_closed_while_it_looks_opens_nothing_more():
     witness = Witness()
     if not witness.works:
-        pytest.skip("no thread states here")
+        pytest.skip("this system does not report thread states")
     stop, errors = threading.Event(), []
 
     def looks():

@@ -69,9 +69,11 @@ async def test_copies_whose_time_has_come_are_not():
 
 async def test_copies_whose_threads_compute_are_not():
     """As under an async driver with a thread for each connection."""
-    over = threading.Event()
+    over, begun = threading.Event(), threading.Semaphore(0)
 
     def compute():
+        hashlib.pbkdf2_hmac("sha256", b"secret", b"salt", 1)
+        begun.release()
         while not over.is_set():
             hashlib.pbkdf2_hmac("sha256", b"secret", b"salt", 10_000)
 
@@ -80,6 +82,7 @@ async def test_copies_whose_threads_compute_are_not():
     threads = [threading.Thread(target=compute) for _ in range(COPIES // 2)]
     for thread in threads:
         thread.start()
+        begun.acquire()
     try:
         assert queued() == (0.5 if Witness().works else 1.0)
         # Those of clients do no work of the app.
@@ -208,7 +211,7 @@ async def test_the_place_where_tasks_stay_comes_before_the_one_where_more_were_o
     await asyncio.gather(*many)
     await look_at(wall, waits, 0.1, 1.9)
     # CPython tells a method's class from 3.11 on.
-    places = [w.stack[-1].function.rpartition(".")[2] for w in waits.waiters[:2]]
+    places = [w.stack[-1].leaf for w in waits.waiters[:2]]
     assert places == ["acquire", "wait"]
     waits.close()
     long.release()
@@ -238,6 +241,61 @@ async def test_what_workers_do_is_told_with_the_time_for_which_it_stands(wall, f
     at_work = [s for s in waits.workers if any(f.function.endswith("work") for f in s.stack)]
     assert [worker.weight for worker in at_work] == [pytest.approx(0.625), pytest.approx(0.375)]
     waits.close()
+
+
+async def test_a_worker_that_is_sampled_stands_for_those_that_are_not(wall):
+    free = threading.Event()
+    waits = sampler()
+    waits.from_ns = wall[0]
+    with ThreadPoolExecutor(max_workers=40) as executor:
+        for _ in range(40):
+            executor.submit(free.wait)
+        await look_at(wall, waits, 1.0)
+        free.set()
+    assert 0 < len(waits.workers) < 40
+    assert sum(worker.weight for worker in waits.workers) == pytest.approx(40.0)
+    waits.close()
+
+
+async def test_the_most_that_wait_at_one_place_are_known_when_fewer_wait_in_all(wall):
+    waits = sampler()
+    waits.from_ns = wall[0]
+    first, second = asyncio.Event(), asyncio.Lock()
+    await second.acquire()
+    many = await start(first.wait)
+    await look_at(wall, waits, 0.1)
+    first.set()
+    await asyncio.gather(*many)
+    few = [asyncio.ensure_future(second.acquire()) for _ in range(3)]
+    await asyncio.sleep(0)
+    await look_at(wall, waits, 0.1)
+    most = {w.stack[-1].leaf: (w.count, w.most) for w in waits.waiters}
+    assert most == {"wait": (COPIES, COPIES), "acquire": (0, 3)}
+    waits.close()
+    for task in few:
+        task.cancel()
+
+
+async def test_a_task_that_waits_for_a_child_waits_where_the_child_does(wall):
+    lock = asyncio.Lock()
+    await lock.acquire()
+
+    async def parent():
+        await asyncio.create_task(lock.acquire())
+        lock.release()
+
+    tasks = [asyncio.ensure_future(parent()) for _ in range(COPIES)]
+    for _ in range(2):
+        await asyncio.sleep(0)
+    waits = sampler()
+    waits.from_ns = wall[0]
+    await look_at(wall, waits, 1.0)
+    (queue,) = waits.waiters
+    functions = [frame.leaf for frame in queue.stack]
+    assert (queue.count, functions) == (COPIES, ["parent", "acquire"])
+    waits.close()
+    lock.release()
+    await asyncio.gather(*tasks)
 
 
 async def test_a_task_of_the_app_that_waits_for_its_next_job_is_in_no_queue(wall):
@@ -272,7 +330,7 @@ async def test_a_task_that_was_there_before_is_in_a_queue_once_it_moves(wall):
     await asyncio.sleep(0)
     await look_at(wall, waits, 1.0)
     (queue,) = waits.waiters
-    assert queue.stack[-1].function.rpartition(".")[2] == "acquire"
+    assert queue.stack[-1].leaf == "acquire"
     waits.close()
     worker.cancel()
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from ...clocks import CLOCKS
 from ...originals import asyncio
+from ..awaited import Walk, awaited_on_asyncio
 from .probe import COPY, Origin, Probe
 from .shared import Several, SharedHooks, as_one
 
@@ -32,9 +33,13 @@ class LoopProbe(Probe):
         task = asyncio.current_task(self._loop)
         return None if task is None else task.get_coro()
 
-    def coroutines(self) -> list[Any]:
-        """Return the coroutines of all tasks."""
-        return [task.get_coro() for task in asyncio.all_tasks(self._loop)]
+    def tasks(self) -> dict[Any, Any]:
+        """Return all tasks, and the coroutine of each."""
+        return {task: task.get_coro() for task in asyncio.all_tasks(self._loop)}
+
+    def awaited(self, task: Any, walk: Walk) -> list[Any]:
+        """Return the tasks that ``task`` waits for."""
+        return awaited_on_asyncio(task, walk)
 
 
 class AsyncioProbe(LoopProbe):

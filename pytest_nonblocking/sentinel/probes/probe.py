@@ -18,6 +18,7 @@ from ...clocks import CLOCKS
 from ...model import Step
 from ...originals import gc, threading
 from ..accounting import Parts, Reading, slice_of_sleep, slice_of_steps
+from ..awaited import Walk
 from ..callbacks import Callbacks
 from ..stacks import is_called_by, suspended_stack
 from ..system.clock import FallbackThreadClock, ThreadClock, thread_clock
@@ -102,8 +103,12 @@ class Probe(abc.ABC):
         """Return the coroutine of the running task, None outside of a task."""
 
     @abc.abstractmethod
-    def coroutines(self) -> list[Any]:
-        """Return the coroutines of all tasks; on the loop's thread."""
+    def tasks(self) -> dict[Any, Any]:
+        """Return all tasks, and the coroutine of each; on the loop's thread."""
+
+    @abc.abstractmethod
+    def awaited(self, task: Any, walk: Walk) -> list[Any]:
+        """Return the tasks that ``task`` waits for; ``walk`` are its frames."""
 
     def runnable_copies(self) -> int | None:
         """Return the number of copies with something to run, None if the loop cannot say."""
@@ -203,7 +208,7 @@ class Probe(abc.ABC):
         # None stands for the running callback: a burst ends within the last one of its copies.
         origin = Origin(None, COPY.get()) if step is None else self._origin(step)
         if not seen:
-            self.callbacks.add_yield(suspended_stack(origin.coroutine), part.cpu / 1e9)
+            self.callbacks.add_slice(suspended_stack(origin.coroutine), part.cpu / 1e9)
         if lasted >= _READ_EVERY_NS:
             # Assume that the quick callbacks before this one were on the CPU.
             cpu = max(0, part.cpu - quick)

@@ -11,6 +11,7 @@ import trio
 from trio.lowlevel import Task
 
 from ...clocks import CLOCKS
+from ..awaited import Walk, awaited_on_trio
 from ..stacks import ASYNC
 from .probe import COPY, Origin, Probe
 
@@ -114,12 +115,16 @@ class TrioProbe(Probe, trio.abc.Instrument):
         """Return the coroutine of the running task."""
         return trio.lowlevel.current_task().coro
 
-    def coroutines(self) -> list[Any]:
-        """Return the coroutines of all tasks, including trio's own."""
-        found = []
+    def tasks(self) -> dict[Any, Any]:
+        """Return all tasks, including trio's own, and the coroutine of each."""
+        found = {}
         tasks = [] if self._root is None else [self._root]
         while tasks:
             task = tasks.pop()
-            found.append(task.coro)
+            found[task] = task.coro
             tasks += [child for nursery in task.child_nurseries for child in nursery.child_tasks]
         return found
+
+    def awaited(self, task: Task, walk: Walk) -> list[Task]:
+        """Return the tasks that ``task`` waits for."""
+        return awaited_on_trio(walk)

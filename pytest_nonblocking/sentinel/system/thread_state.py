@@ -22,6 +22,10 @@ _RUNTIME_SIZE = 1 << 20
 # The system calls of 64-bit processes; elsewhere their numbers differ.
 _MACHINE = platform.machine() if sys.maxsize > 1 << 32 else ""
 _FUTEX = {"x86_64": b"202", "aarch64": b"98"}.get(_MACHINE)
+_FLOCK = {"x86_64": b"73", "aarch64": b"32"}.get(_MACHINE)
+_FCNTL = {"x86_64": b"72", "aarch64": b"25"}.get(_MACHINE)
+_LOCK_AND_WAIT = (b"0x7", b"0x26")
+"""F_SETLKW and F_OFD_SETLKW, by which ``fcntl.lockf`` and SQLite lock a part of a file."""
 _SLEEPS = {"x86_64": (b"35", b"230"), "aarch64": (b"101", b"115")}.get(_MACHINE, ())
 _SELECTS = {"x86_64": (b"23", b"270"), "aarch64": (b"72",)}.get(_MACHINE, ())
 
@@ -78,6 +82,8 @@ class Witness:
             return "unknown"
         if fields[0] in (b"running", b"-1"):
             return "running"
+        if fields[0] == _FLOCK or (fields[0] == _FCNTL and fields[2] in _LOCK_AND_WAIT):
+            return "lock"
         if fields[0] == _FUTEX:
             offset = int(fields[1], 16) - self._runtime
             return "gil" if 0 <= offset < _RUNTIME_SIZE else "lock"

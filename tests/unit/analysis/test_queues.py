@@ -109,6 +109,13 @@ def test_a_handler_below_a_middleware_queues_for_its_lock():
     assert waits_for([looked]) == ("serialised-wait", None)
 
 
+def test_a_task_that_takes_other_tasks_as_they_complete_is_in_no_queue_itself():
+    completed = (inside("asyncio.tasks", "_wait_for_one"), inside("asyncio.queues", "Queue.get"))
+    assert not waits_in_a_queue((HANDLER, *completed))
+    in_time = (inside("asyncio.tasks", "wait_for"), inside("asyncio.locks", "Lock.acquire"))
+    assert waits_in_a_queue((HANDLER, *in_time))
+
+
 TRAP = (inside("trio._core._traps", "wait_task_rescheduled"), inside("trio._core._traps"))
 
 
