@@ -25,7 +25,7 @@ from .queues import (
     workers_wait_for_locks,
     works_in_a_pool,
 )
-from .tolerances import BESIDE, CALLBACKS_ALIKE, UNSEEN
+from .tolerances import BESIDE, CALLBACKS_ALIKE, LOCK_IS_BOTTLENECK, UNSEEN
 from .user_code import calls_handlers
 from .votes import Path, Vote, length, longest, majority
 
@@ -291,7 +291,7 @@ def _at_locks(paths: Sequence[Path]) -> list[Path]:
 def _is_longest(locked: Sequence[Path], working: Sequence[Path], others: Sequence[Path]) -> bool:
     """Return whether the longest queue is that of threads for a lock, and not one of ``others``.
 
-    Their calls mostly wait for it. Few of all threads may: those of another pool are busy as well.
+    It limits the calls that wait for it. Few of all threads may: those of another pool are busy.
     """
     vote = longest([*others, *locked], locked)
     calls = {place_of(path[0]) for seen, path in locked if vote and seen in vote.agreeing}
@@ -299,7 +299,7 @@ def _is_longest(locked: Sequence[Path], working: Sequence[Path], others: Sequenc
         sum(seen.weight for seen, path in paths if place_of(path[0]) in calls)
         for paths in (locked, working)
     )
-    return 2 * waiting > whole
+    return waiting > LOCK_IS_BOTTLENECK * whole
 
 
 def _working_in_pools(samples: Iterable[Sample], reader: Reader) -> list[Path]:

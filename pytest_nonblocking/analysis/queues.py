@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ..model import FOR_THREADS, Cause, Evidence, Frame, Pool, Run, Sample, Stack
-from .tolerances import IDLE_WHEN_LATE
+from .tolerances import IDLE_WHEN_LATE, LOCK_IS_BOTTLENECK
 
 QUEUES = ("asyncio.locks", "asyncio.queues", "anyio._backends", "anyio._core._sync", "trio._sync")
 """Modules in which a task waits for a lock or in a queue."""
@@ -201,15 +201,27 @@ def waits_for_lock(sample: Sample) -> bool:
 
 
 def workers_wait_for_locks(runs: Sequence[Run]) -> bool:
-    """Return whether worker threads spend more than half of their work waiting for locks.
+    """Return whether worker threads wait for a lock so long that more threads would not help.
 
-    If they wait for what queues for a thread itself, the queue is the pool, not a lock.
+    If they wait for what queues for a thread itself, the queue is the pool, not a lock. What
+    notifies a condition or sets an event may do so for all at once: such waits count as a queue
+    only if they are more than half of the work.
     """
     workers = [sample for run in runs for sample in run.workers if works_in_a_pool(sample)]
     waiting = [sample for sample in workers if waits_for_lock(sample)]
     if _results_need_a_thread(runs):
         waiting = [sample for sample in waiting if not _waits_for_result(sample)]
-    return sum(s.weight for s in waiting) > sum(s.weight for s in workers) / 2
+    whole = sum(sample.weight for sample in workers)
+    at_locks = sum(sample.weight for sample in waiting if _is_at_a_lock(sample))
+    return 2 * sum(s.weight for s in waiting) > whole or at_locks > LOCK_IS_BOTTLENECK * whole
+
+
+def _is_at_a_lock(sample: Sample) -> bool:
+    """Return whether a thread acquires a lock or a semaphore, which one thread or few may hold."""
+    last = sample.stack[-1]
+    return last.module != "threading" or any(
+        frame.module == "threading" and frame.leaf == "acquire" for frame in sample.stack[-3:]
+    )
 
 
 def _waits_for_result(sample: Sample) -> bool:

@@ -138,6 +138,25 @@ def test_copies_that_queue_for_threads_which_queue_for_a_lock_wait_for_the_lock(
     assert waits_for([full]) == ("serialised-wait", None)
 
 
+SEMAPHORE = inside("threading", "Semaphore.acquire"), inside("threading", "Condition.wait")
+EVENT = inside("threading", "Event.wait"), inside("threading", "Condition.wait")
+
+
+@pytest.mark.parametrize(
+    ("frames", "share", "is_bottleneck"),
+    [((), 0.25, True), ((), 0.15, False), (SEMAPHORE, 0.25, True), (EVENT, 0.4, False)],
+)
+def test_a_lock_that_threads_wait_for_a_fifth_of_their_time_is_the_bottleneck(
+    frames, share, is_bottleneck
+):
+    # A pool of 6 threads around a semaphore of 3 passed: the pool was taken for small by few cores.
+    stuck = worker("lock", HANDLER, *frames, weight=share)
+    serving = worker("sleep", HANDLER, weight=1 - share)
+    full = burst(waited=[1.0], pools=[pool(waited=0.9)], workers=[stuck, serving])
+    cause, _ = waits_for([full])
+    assert cause == ("serialised-wait" if is_bottleneck else "thread-pool")
+
+
 def test_threads_that_run_c_code_are_at_work_beside_one_that_waits_for_a_lock():
     # As in `run_in_executor(None, time.sleep, 1)`.
     sleeps = Sample((inside("concurrent.futures.thread", "_WorkItem.run"),), "sleep", 0.02)
@@ -152,7 +171,7 @@ def test_a_worker_that_waits_for_a_result_is_in_no_queue(function):
 
 
 def test_the_time_for_which_workers_were_seen_counts_and_not_how_often():
-    briefly = [worker("lock", HANDLER, weight=0.001)] * 5
+    briefly = [worker("lock", HANDLER, weight=0.0004)] * 5
     assert not workers_wait_for_locks([burst(workers=[*briefly, worker("blocked", HANDLER)])])
     assert workers_wait_for_locks([burst(workers=[worker("lock", HANDLER, weight=0.02), *briefly])])
 
