@@ -123,7 +123,7 @@ BESIDE = 4
 tasks of their own that wait beside each handler."""
 
 LOCK_IS_BOTTLENECK = 0.2
-"""Share of their time for which a pool's threads wait for a lock that limits them. If they would use
-it r times as much as it allows, they wait for 1 - 1/r of their time: a fifth from r = 1.25 on. Up
-to r = 0.9 they wait for at most 0.17, even if all times are exponential (5 to 40 threads,
+"""Share of their time for which a pool's threads wait for a lock that limits them. If they would
+use it r times as much as it allows, they wait for 1 - 1/r of their time: a fifth from r = 1.25 on.
+Up to r = 0.9 they wait for at most 0.17, even if all times are exponential (5 to 40 threads,
 simulated)."""
