@@ -18,7 +18,7 @@ from ..model import Calibration, Outcome, Run
 from . import details, guard_words
 from .advice import fix_for
 from .failure import failure_text
-from .figures import burst_of, figure_of, why_passed
+from .figures import alone_of, burst_of, figure_of, why_passed
 from .places import relative, route_text
 from .plain import from_plain, schema_of, text_of, to_plain
 from .record import (
@@ -98,6 +98,7 @@ def _record(outcome: Outcome, rootdir: Path) -> Record:
         figure=figure_of(outcome),
         why=why_passed(outcome),
         causes=tuple(Share(cause=one, share=round(share, 3)) for one, share in judgement.causes),
+        alone_ms=_ms(alone_of(evidence)) if evidence.singles else None,
         serial_ms=_maybe_ms(serial),
         ceiling_rps=None if not serial else round(1 / serial, 1),
         max_lag_ms=_ms(judgement.max_lag),

@@ -358,6 +358,13 @@ class Record:
     figure: Figure | None = None
     why: Annotated[str | None, {"description": "What keeps a pass within its limits."}] = None
     causes: tuple[Share, ...]
+    alone_ms: Annotated[
+        float | None,
+        {
+            "description": "How long a single run takes, without what the machine and the plugin "
+            "took of it."
+        },
+    ] = None
     serial_ms: float | None
     ceiling_rps: float | None
     max_lag_ms: NotNegative

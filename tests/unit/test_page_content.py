@@ -48,6 +48,13 @@ def test_the_card_of_one_request_is_named_after_it():
     assert titles(failing()) == ["GET /export blocks the event loop"]
 
 
+@pytest.mark.parametrize(("alone_ms", "takes"), [(48.9, "48.9 ms"), (None, "50 ms")])
+def test_a_single_run_takes_as_long_on_the_page_as_in_the_text(alone_ms, takes):
+    # A report of an earlier version has no such figure, and shows how long the run took.
+    (test,) = shown(failing(alone_ms=alone_ms))
+    assert f"One alone takes {takes}, 8 at once 400 ms." in test.facts
+
+
 def test_a_library_that_two_handlers_call_is_two_cards():
     handlers = [
         failing(f"t{n}", culprit=culprit(library=True, route=f"shop/app.py:{n} in export"))

@@ -95,7 +95,8 @@ class Measured:
             sentences.append(f"{each} {milliseconds(record.serial_ms / 1000)}.")
         if record.levels:
             first, last = record.levels[0], record.levels[-1]
-            took = f"One alone takes {milliseconds(first.makespan_ms / 1000)}"
+            alone = first.makespan_ms if record.alone_ms is None else record.alone_ms
+            took = f"One alone takes {milliseconds(alone / 1000)}"
             if last.concurrency > 1:
                 took += f", {last.concurrency} at once {milliseconds(last.makespan_ms / 1000)}"
             sentences.append(f"{took}.")
