@@ -249,7 +249,8 @@ def _of_tasks(
     app = [one for one in tasks if one.side != "test"]
     mine, others = _users(app), _libraries(app)
     if mine and BESIDE * length(mine) >= length(others):
-        vote = longest(mine, _at_locks(mine), all_alone)
+        at_locks = _at_locks(mine)
+        vote = longest(mine, at_locks, all_alone) if at_locks else longest(mine, _fullest(mine))
     elif not any(one.side == "app" for one in app) and (tests := _users(tasks)):
         # Without requests, the test itself waits.
         vote = longest(tests, _at_locks(tests))
@@ -286,6 +287,16 @@ def _at_locks(paths: Sequence[Path]) -> list[Path]:
         if waiting_frame(seen.frames).module.startswith(QUEUES)
         and not any(map(is_for_a_thread, seen.frames))
     ]
+
+
+def _fullest(paths: Sequence[Path]) -> list[Path]:
+    """Return the ``paths`` to the line at which most tasks were seen waiting at once.
+
+    A token bucket that its copies sleep before, one each 18 ms, had the same length after the first
+    pass as the sleep of 45 ms behind it: 7 of 8 copies, and never more than 3.
+    """
+    most = max(seen.times for seen, _ in paths)
+    return [(seen, path) for seen, path in paths if seen.times == most]
 
 
 def _is_longest(locked: Sequence[Path], working: Sequence[Path], others: Sequence[Path]) -> bool:

@@ -49,23 +49,23 @@ def majority(paths: Sequence[Path], total: float | None = None) -> Vote | None:
     return vote._replace(sure=2 * at_line > through[place_of(vote.frame)])
 
 
-def longest(paths: Sequence[Path], locks: Sequence[Path] = (), alone: float = 0.0) -> Vote | None:
+def longest(paths: Sequence[Path], queues: Sequence[Path] = (), alone: float = 0.0) -> Vote | None:
     """Return the function with the longest queue, by the weight of innermost frames.
 
-    ``locks`` are the ``paths`` that wait for a lock. They take precedence from half of the longest
-    queue on: a task that awaits a subtask waits exactly as long as the subtask waits for its lock.
-    So they do if the longest queue is no longer than they are beyond ``alone``, which is what the
-    copies wait for if none waits for another: 3 of 8 copies hold a connection and wait for the
-    response, when most of the others have already had one.
+    ``queues`` are the ``paths`` that are seen to queue, for a lock for example. They take
+    precedence from half of the longest one on: what follows a queue may take as long. So they do if
+    the longest is no longer than they are beyond ``alone``, which is what the copies wait for if
+    none waits for another: 3 of 8 copies hold a connection and wait for the response, when most of
+    the others have already had one.
     """
-    lengths, at_locks = _lengths(paths), _lengths(locks)
+    lengths, in_queues = _lengths(paths), _lengths(queues)
     if not lengths:
         return None
     place = max(lengths, key=lambda p: lengths[p])
-    lock = max(at_locks, key=lambda p: at_locks[p], default=place)
-    at_lock = at_locks.get(lock, 0.0)
-    if max(2 * at_lock, at_lock + alone) >= lengths[place]:
-        place = lock
+    queue = max(in_queues, key=lambda p: in_queues[p], default=place)
+    in_queue = in_queues.get(queue, 0.0)
+    if max(2 * in_queue, in_queue + alone) >= lengths[place]:
+        place = queue
     return _vote([(seen, path[-1:]) for seen, path in paths], place)
 
 

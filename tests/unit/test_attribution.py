@@ -633,6 +633,14 @@ def test_def_handlers_are_named_by_what_their_threads_do(locked, named):
     assert (place(culprit), culprit.counted) == (named, "threads")
 
 
+@pytest.mark.parametrize(("most", "named"), [(7, ("take", 5)), (3, ("work", 9))])
+def test_of_waits_as_long_the_one_of_most_copies_at_once_is_the_queue(most, named):
+    sleep = library("asyncio.tasks:sleep")
+    bucket = ((*ROUTE, frame("take:5"), *sleep), 7, 0.21, most)
+    behind = ((*ROUTE, frame("work:9"), *sleep), 0, 0.23, 4)
+    assert place(found("serialised-wait", queueing(bucket, behind))) == named
+
+
 def test_a_longer_queue_of_tasks_goes_before_the_lock_of_a_few_threads():
     waiting = Sample((*WORKER, frame("locked:31")), "lock", 0.1)
     culprit = found(
