@@ -316,6 +316,11 @@ class Run:
     """The file descriptors that were opened during the run and stayed open: a pool that fills."""
 
     @property
+    def undisturbed(self) -> float:
+        """How long it took in seconds, without the time taken by the machine and the plugin."""
+        return self.makespan - self.budget.descheduled - self.budget.own
+
+    @property
     def residual(self) -> float:
         """The seconds that the budget does not account for."""
         return self.makespan - self.budget.wall

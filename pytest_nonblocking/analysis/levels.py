@@ -75,7 +75,7 @@ def level_at(concurrency: int, evidence: Evidence, limits: Limits) -> Level:
     most = max(sorted(map(disturbance, runs))[:QUIETEST], default=0.0)
     quietest = [r for r in runs if disturbance(r) <= most]
     looks, later = together(r.looks for r in runs), together(r.after_looks for r in runs)
-    cause, queued = waits_for(usable), seen_queued(usable)
+    cause, queued = waits_for(usable, evidence.singles), seen_queued(usable)
     strict = tuple(
         excess_of(run, evidence.singles, looks, later, limits, evidence.calibration, cause, queued)
         for run in quietest

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import itertools
+import statistics
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from math import ceil
 from typing import Literal
 
 from ..model import FOR_THREADS, Cause, Evidence, Frame, Pool, Run, Sample, Stack
@@ -54,18 +56,18 @@ def fullest_pool(runs: Iterable[Run]) -> Pool | None:
     return max(pools, key=lambda pool: pool.waiting, default=None)
 
 
-def pool_waited_for(runs: Sequence[Run]) -> Pool | None:
+def pool_waited_for(runs: Sequence[Run], singles: Sequence[Run] = ()) -> Pool | None:
     """Return the thread pool with the longest queue, integrated over time after the first pass.
 
     None if locks and queues of tasks held up more work: copies that all ask for a thread and then
     wait for a lock fill a pool for a moment only. Without a look after the first pass, it is the
-    pool that was fullest.
+    pool that was fullest. ``singles`` show whether calls wait for one another in the threads.
     """
     if not any(waiters.waited for run in runs for waiters in run.waiters):
         return fullest_pool(runs)
     pools = (pool for run in runs for pool in run.pools if pool.waited > 0)
     longest = max(pools, key=lambda pool: pool.waited, default=None)
-    if longest is None or workers_wait_for_locks(runs):
+    if longest is None or _threads_queue(longest, runs, singles):
         return None
     in_queues = sum(w.waited for run in runs for w in run.waiters if waits_in_a_queue(w.stack))
     in_pools = sum(pool.waited for run in runs for pool in run.pools)
@@ -137,9 +139,24 @@ def waits_in_a_queue(stack: Stack) -> bool:
     return True
 
 
-def waits_for(runs: Sequence[Run]) -> tuple[Cause, Pool | None]:
+def _threads_queue(pool: Pool, runs: Sequence[Run], singles: Sequence[Run]) -> bool:
+    """Return whether the calls in the threads of a full ``pool`` wait for one another.
+
+    A thread may wait on a condition for an answer, which takes as long alone (a synchronous gRPC
+    call). Then a request is not held up for longer than it takes alone, and more threads would
+    help. Of n threads, the last of m copies is in wave m / n.
+    """
+    if _limited_by_a_lock(runs) or not workers_wait_for_locks(runs) or not singles:
+        return workers_wait_for_locks(runs)
+    alone = statistics.median(single.undisturbed for single in singles)
+    full = [run for run in runs if any(one.waited > 0 for one in run.pools)]
+    held = min(run.undisturbed / ceil(run.concurrency / max(1, pool.size)) for run in full)
+    return held * (1 - LOCK_IS_BOTTLENECK) > alone
+
+
+def waits_for(runs: Sequence[Run], singles: Sequence[Run] = ()) -> tuple[Cause, Pool | None]:
     """Return the cause to which idle time is charged, and the pool if that is the cause."""
-    pool = pool_waited_for(runs)
+    pool = pool_waited_for(runs, singles)
     return ("serialised-wait", None) if pool is None else ("thread-pool", pool)
 
 
@@ -212,8 +229,16 @@ def workers_wait_for_locks(runs: Sequence[Run]) -> bool:
     if _results_need_a_thread(runs):
         waiting = [sample for sample in waiting if not _waits_for_result(sample)]
     whole = sum(sample.weight for sample in workers)
-    at_locks = sum(sample.weight for sample in waiting if _is_at_a_lock(sample))
-    return 2 * sum(s.weight for s in waiting) > whole or at_locks > LOCK_IS_BOTTLENECK * whole
+    return 2 * sum(s.weight for s in waiting) > whole or _limited_by_a_lock(runs)
+
+
+def _limited_by_a_lock(runs: Sequence[Run]) -> bool:
+    workers = [sample for run in runs for sample in run.workers if works_in_a_pool(sample)]
+    at_locks = [one for one in workers if waits_for_lock(one) and _is_at_a_lock(one)]
+    if _results_need_a_thread(runs):
+        at_locks = [one for one in at_locks if not _waits_for_result(one)]
+    whole = sum(sample.weight for sample in workers)
+    return sum(sample.weight for sample in at_locks) > LOCK_IS_BOTTLENECK * whole
 
 
 def _is_at_a_lock(sample: Sample) -> bool:

@@ -123,7 +123,7 @@ def _judge_timeout(run: Run, evidence: Evidence) -> Judgement:
     if was_held(run):
         cause = "blocking-call" if run.budget.blocked >= run.budget.cpu else "cpu-on-loop"
     else:
-        cause = "thread-pool" if pool_waited_for([run]) else "serialised-wait"
+        cause = "thread-pool" if pool_waited_for([run], evidence.singles) else "serialised-wait"
     return Judgement(
         "fail",
         reasons=("timeout",),

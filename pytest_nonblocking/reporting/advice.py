@@ -85,7 +85,7 @@ def _awaited(culprit: Culprit | None, loop: str) -> str | None:
 def _more_threads(evidence: Evidence) -> str | None:
     """Return what to do about the thread pool that requests queue for, None if it is not known."""
     runs = evidence.bursts or evidence.singles
-    pool = pool_waited_for(runs)
+    pool = pool_waited_for(runs, evidence.singles)
     if pool is None:
         return None
     if evidence.late is not None and threads_wait_for_threads(runs):

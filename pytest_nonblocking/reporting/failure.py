@@ -189,7 +189,8 @@ def _described(measure: Measure, seconds: float, outcome: Outcome) -> str:
         facts["loop"] = _free_loop(outcome.judgement)
     if "{threads}" in measure.text:
         # A timeout may come before the pools have been looked at.
-        pool = pool_waited_for(outcome.evidence.bursts or outcome.evidence.singles)
+        evidence = outcome.evidence
+        pool = pool_waited_for(evidence.bursts or evidence.singles, evidence.singles)
         facts["threads"] = busy_threads(pool) if pool else "all worker threads were"
         facts["calls"] = plural(pool.waiting, "call") if pool else "calls"
     return measure.text.format(**facts)

@@ -44,9 +44,7 @@ def burst_of(outcome: Outcome) -> Run:
 
 def alone_of(evidence: Evidence) -> float:
     """Return how long one request takes in seconds, without what the machine and we took."""
-    return statistics.median(
-        run.makespan - run.budget.descheduled - run.budget.own for run in evidence.singles
-    )
+    return statistics.median(run.undisturbed for run in evidence.singles)
 
 
 def slowdown_of(outcome: Outcome) -> float:
@@ -210,7 +208,7 @@ def _offloaded(judgement: model.Judgement) -> list[str]:
 
 
 def _few_cores(evidence: Evidence) -> list[str]:
-    pool = pool_waited_for(evidence.bursts)
+    pool = pool_waited_for(evidence.bursts, evidence.singles)
     if pool is None or not pool.sized_by_cpu_count:
         return []
     return [
