@@ -262,17 +262,36 @@ def _of_tasks(
 
 
 def _waiting_tasks(runs: Sequence[Run], reader: Reader) -> list[Seen]:
-    """Return the tasks that queue; those that sleep or wait for the client only as a fallback."""
+    """Return the tasks that queue; those that wait for the client only as a fallback.
+
+    A request may sleep until its turn comes (a token bucket). So tasks that sleep count, unless a
+    queue is seen, and except for those that no request waits for.
+    """
     waiters = [w for run in runs for w in run.waiters]
     first_pass = not any(w.waited for w in waiters)  # no look after the first pass
     read = (reader.read(w.stack, _length(w, first_pass), w.most or w.count) for w in waiters)
     tasks = [one for one in read if one is not None]
-    turns = [one for one in tasks if not one.for_client and not _sleeps(one)]
-    return turns or [one for one in tasks if not one.for_client] or tasks
+    of_app = [one for one in tasks if not one.for_client]
+    turns = [one for one in of_app if not _sleeps(one)]
+    if not any(one.users and _is_queue(one) for one in turns):
+        turns = [one for one in of_app if not _sleeps(one) or _is_requests(one)]
+    return turns or of_app or tasks
 
 
 def _length(waiters: Waiters, first_pass: bool) -> float:
     return float(waiters.count) if first_pass else waiters.waited
+
+
+def _is_queue(seen: Seen) -> bool:
+    return waits_in_a_queue(seen.frames) or any(map(is_for_a_thread, seen.frames))
+
+
+def _is_requests(seen: Seen) -> bool:
+    """Return whether a request waits for this task, and not only the app in the background.
+
+    Middleware of Starlette runs the rest of the app in a task that nothing awaits.
+    """
+    return seen.side == "app" or seen.handler is not None
 
 
 def _sleeps(seen: Seen) -> bool:

@@ -641,6 +641,30 @@ def test_of_waits_as_long_the_one_of_most_copies_at_once_is_the_queue(most, name
     assert place(found("serialised-wait", queueing(bucket, behind))) == named
 
 
+SLEEP = library("asyncio.tasks:sleep")
+ANSWER = ((*ROUTE, frame("ask:9")), 0, 0.2, 3)
+
+
+BELOW_MIDDLEWARE = library("starlette.middleware.base:coro", "starlette.routing:app")
+
+
+@pytest.mark.parametrize("route", [ROUTE, (*BELOW_MIDDLEWARE, frame("handler:12"))])
+def test_requests_that_sleep_until_their_turn_comes_queue_where_they_sleep(route):
+    bucket = ((*route, frame("take:5"), *SLEEP), 7, 0.19, 7)
+    assert place(found("serialised-wait", queueing(bucket, ANSWER))) == ("take", 5)
+
+
+def test_a_task_that_sleeps_in_the_background_is_in_no_queue():
+    heartbeat = ((frame("beat:5"), *SLEEP), 8, 0.9, 8)
+    assert place(found("serialised-wait", queueing(heartbeat, ANSWER))) == ("ask", 9)
+
+
+def test_beside_a_lock_that_requests_queue_for_those_that_sleep_do_not_count():
+    served = ((*ROUTE, frame("serve:5"), *SLEEP), 8, 0.9, 8)
+    lock = ((*ROUTE, frame("guard:7"), *ASYNC_LOCK), 3, 0.3, 3)
+    assert place(found("serialised-wait", queueing(served, lock))) == ("guard", 7)
+
+
 def test_a_longer_queue_of_tasks_goes_before_the_lock_of_a_few_threads():
     waiting = Sample((*WORKER, frame("locked:31")), "lock", 0.1)
     culprit = found(
