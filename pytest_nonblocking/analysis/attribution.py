@@ -8,29 +8,19 @@ has the majority of that time.
 from __future__ import annotations
 
 import statistics
-from collections import Counter, defaultdict
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
-from typing import Literal
 
-from ..model import Culprit, Evidence, Frame, Judgement, Run, Sample, Slices, Waiters
-from .places import Place, Reader, Seen, calls_below, code_at, definition_of, place_of
-from .queues import (
-    QUEUES,
-    is_for_a_thread,
-    waiting_frame,
-    waits_for_lock,
-    waits_in_a_queue,
-    was_held,
-    workers_wait_for_locks,
-    works_in_a_pool,
-)
-from .tolerances import BESIDE, CALLBACKS_ALIKE, LOCK_IS_BOTTLENECK, UNSEEN
+from ..model import Culprit, Evidence, Judgement, Run, Sample, Slices
+from .culprits import Routes, culprit_of, definition, libraries, users
+from .places import Place, Reader, Seen, definition_of, place_of
+from .queues import was_held
+from .tolerances import CALLBACKS_ALIKE, UNSEEN
 from .user_code import calls_handlers
-from .votes import Path, Vote, length, longest, majority
+from .votes import majority
+from .waiting_lines import line_of_pool, line_of_queue
 
-Counted = Literal["samples", "copies", "threads"]
-_SLEEPS = frozenset(("sleep", "__sleep0", "sleep_until", "sleep_forever"))
 _WAITS = ("blocked", "sleep", "lock")
 
 
@@ -58,7 +48,7 @@ def find(
     if judgement.verdict != "fail" or judgement.cause is None:
         return None
     reader = Reader(packages, body)
-    route = _Routes(evidence, reader)
+    route = Routes(evidence, reader)
     bursts = evidence.bursts or evidence.singles
     alone = statistics.median([run.budget.idle for run in evidence.singles] or [0.0])
     if "timeout" in judgement.reasons:
@@ -66,11 +56,11 @@ def find(
         assert late is not None
         if late.stuck is not None and was_held(late):
             return _voted(reader.read_all([Sample(late.stuck, "unknown", 1.0)]), route)
-        return _queue([late], reader, route, alone)
+        return line_of_queue([late], reader, route, alone)
     if judgement.cause == "thread-pool":
-        return _pool(bursts, reader, route, alone)
+        return line_of_pool(bursts, reader, route, alone)
     if judgement.cause == "serialised-wait":
-        return _queue(bursts, reader, route, alone)
+        return line_of_queue(bursts, reader, route, alone)
     runs = evidence.runs
     seen = {
         "blocking-call": _blocked_on_loop,
@@ -185,262 +175,16 @@ def _computing_in_threads(runs: Sequence[Run], reader: Reader) -> list[Seen]:
     return [one for one in seen if one.side != "test" and (one.users or one.library)]
 
 
-def _voted(seen: Sequence[Seen], route: _Routes) -> Culprit | None:
+def _voted(seen: Sequence[Seen], route: Routes) -> Culprit | None:
     """Return the place with the majority of ``seen`` by weight, else the handler."""
-    users, total = _users(seen), sum(one.weight for one in seen)
-    if users and 2 * sum(one.weight for one, _ in users) >= total:
-        vote = majority(users)
+    mine, total = users(seen), sum(one.weight for one in seen)
+    if mine and 2 * sum(one.weight for one, _ in mine) >= total:
+        vote = majority(mine)
         if vote is not None and vote.sure:
-            return _culprit(vote, seen)
+            return culprit_of(vote, seen)
         function = None if vote is None else definition_of(vote.frame)
-        return _definition(route.handler() or function, seen)
-    vote = majority(_libraries(seen), total)
+        return definition(route.handler() or function, seen)
+    vote = majority(libraries(seen), total)
     if vote is None:
-        return _definition(route.handler(), seen)
-    return _culprit(vote, seen, library=True, route=route.handler())
-
-
-# Queues
-
-
-def _queue(runs: Sequence[Run], reader: Reader, route: _Routes, alone: float) -> Culprit | None:
-    """Return the line at which most tasks wait, or where their worker threads wait for a lock."""
-    tasks = _waiting_tasks(runs, reader)
-    workers = [sample for run in runs for sample in run.workers]
-    working = _working_in_pools(workers, reader)
-    threads = _working_in_pools(filter(waits_for_lock, workers), reader)
-    # Beside a queue in the user's code, a task that waits for a thread is being served.
-    others = [one for one in tasks if not any(map(is_for_a_thread, one.frames))]
-    # Tasks wait for threads, which wait for a lock: the lock is the end of the chain.
-    is_chain = workers_wait_for_locks(runs) or _is_longest(threads, working, _users(others))
-    is_chain = is_chain and length(threads) >= length(_at_locks(_users(tasks)))
-    if is_chain and (vote := longest(threads)):
-        return _culprit(vote, [seen for seen, _ in threads], "threads")
-    # `def` handlers: a queue may be too short for most threads to wait in it.
-    is_def = len(others) < len(tasks)
-    is_def = is_def and not any(one.users for one in tasks if one.side != "test")
-    if is_def and (vote := longest(working, threads)):
-        return _culprit(vote, [seen for seen, _ in working], "threads")
-    is_queue = any(one.users and waits_in_a_queue(one.frames) for one in others)
-    return _of_tasks(others if is_queue else tasks, runs, route, alone)
-
-
-def _pool(runs: Sequence[Run], reader: Reader, route: _Routes, alone: float) -> Culprit | None:
-    """Return where tasks wait for a thread, or what the threads do for a `def` handler."""
-    waiting = _of_tasks(_waiting_tasks(runs, reader), runs, route, alone)
-    # A framework's own line, or none at all, is no culprit.
-    if waiting is not None and not waiting.library and not waiting.is_route:
-        return waiting
-    threads = _working_in_pools((s for run in runs for s in run.workers), reader)
-    vote = longest(threads)
-    return waiting if vote is None else _culprit(vote, [seen for seen, _ in threads], "threads")
-
-
-def _of_tasks(
-    tasks: Sequence[Seen], runs: Sequence[Run], route: _Routes, alone: float
-) -> Culprit | None:
-    """Return the place of the longest queue of tasks; a request alone waits for ``alone`` seconds.
-
-    Lengths are in seconds only where tasks were seen waiting after the first pass.
-    """
-    copies = sum(run.concurrency for run in runs if run.waiters)
-    looked = [run for run in runs if any(one.waited for one in run.waiters)]
-    all_alone = alone * sum(run.concurrency for run in looked)
-    app = [one for one in tasks if one.side != "test"]
-    mine, others = _users(app), _libraries(app)
-    if mine and BESIDE * length(mine) >= length(others):
-        at_locks = _at_locks(mine)
-        vote = longest(mine, at_locks, all_alone) if at_locks else longest(mine, _fullest(mine))
-    elif not any(one.side == "app" for one in app) and (tests := _users(tasks)):
-        # Without requests, the test itself waits.
-        vote = longest(tests, _at_locks(tests))
-    elif vote := longest(others):
-        return _culprit(vote, tasks, "copies", copies=copies, library=True, route=route.handler())
-    if vote is None:
-        return _definition(route.handler(), tasks)
-    return _culprit(vote, tasks, "copies", copies=copies)
-
-
-def _waiting_tasks(runs: Sequence[Run], reader: Reader) -> list[Seen]:
-    """Return the tasks that queue; those that wait for the client only as a fallback.
-
-    A request may sleep until its turn comes (a token bucket). So tasks that sleep count, unless a
-    queue is seen, and except for those that no request waits for.
-    """
-    waiters = [w for run in runs for w in run.waiters]
-    first_pass = not any(w.waited for w in waiters)  # no look after the first pass
-    read = (reader.read(w.stack, _length(w, first_pass), w.most or w.count) for w in waiters)
-    tasks = [one for one in read if one is not None]
-    of_app = [one for one in tasks if not one.for_client]
-    turns = [one for one in of_app if not _sleeps(one)]
-    if not any(one.users and _is_queue(one) for one in turns):
-        turns = [one for one in of_app if not _sleeps(one) or _is_requests(one)]
-    return turns or of_app or tasks
-
-
-def _length(waiters: Waiters, first_pass: bool) -> float:
-    return float(waiters.count) if first_pass else waiters.waited
-
-
-def _is_queue(seen: Seen) -> bool:
-    return waits_in_a_queue(seen.frames) or any(map(is_for_a_thread, seen.frames))
-
-
-def _is_requests(seen: Seen) -> bool:
-    """Return whether a request waits for this task, and not only the app in the background.
-
-    Middleware of Starlette runs the rest of the app in a task that nothing awaits.
-    """
-    return seen.side == "app" or seen.handler is not None
-
-
-def _sleeps(seen: Seen) -> bool:
-    return waiting_frame(seen.frames).leaf in _SLEEPS
-
-
-def _at_locks(paths: Sequence[Path]) -> list[Path]:
-    """Return the ``paths`` that wait for a lock or in a queue, and not for a thread."""
-    return [
-        (seen, path)
-        for seen, path in paths
-        if waiting_frame(seen.frames).module.startswith(QUEUES)
-        and not any(map(is_for_a_thread, seen.frames))
-    ]
-
-
-def _fullest(paths: Sequence[Path]) -> list[Path]:
-    """Return the ``paths`` to the line at which most tasks were seen waiting at once.
-
-    A token bucket that its copies sleep before, one each 18 ms, had the same length after the first
-    pass as the sleep of 45 ms behind it: 7 of 8 copies, and never more than 3.
-    """
-    most = max(seen.times for seen, _ in paths)
-    return [(seen, path) for seen, path in paths if seen.times == most]
-
-
-def _is_longest(locked: Sequence[Path], working: Sequence[Path], others: Sequence[Path]) -> bool:
-    """Return whether the longest queue is that of threads for a lock, and not one of ``others``.
-
-    It limits the calls that wait for it. Few of all threads may: those of another pool are busy.
-    """
-    vote = longest([*others, *locked], locked)
-    calls = {place_of(path[0]) for seen, path in locked if vote and seen in vote.agreeing}
-    waiting, whole = (
-        sum(seen.weight for seen, path in paths if place_of(path[0]) in calls)
-        for paths in (locked, working)
-    )
-    return waiting > LOCK_IS_BOTTLENECK * whole
-
-
-def _working_in_pools(samples: Iterable[Sample], reader: Reader) -> list[Path]:
-    """Return the samples of pools' threads at work; the app's other threads are no workers."""
-    return _users(reader.read_all(filter(works_in_a_pool, samples), on_loop=False))
-
-
-# The handler
-
-
-class _Routes:
-    """Finds the handler that serves the requests, from the stacks of a scenario."""
-
-    def __init__(self, evidence: Evidence, reader: Reader) -> None:
-        self._runs = evidence.runs
-        self._reader = reader
-
-    def handler(self) -> Frame | None:
-        """Return the definition of the handler that most stacks show, None without a majority."""
-        frames: dict[Place, Frame] = {}
-        times: Counter[Place] = Counter()
-        for stack, count in self._stacks():
-            seen = self._reader.read(stack, 0.0)
-            frame = None if seen is None else seen.handler
-            if frame is not None:
-                frames.setdefault(place_of(frame), frame)
-                times[place_of(frame)] += count
-        if not times:
-            return self._in_threads()
-        place, most = times.most_common(1)[0]
-        return definition_of(frames[place]) if 2 * most > times.total() else None
-
-    def _stacks(self) -> Iterable[tuple[tuple[Frame, ...], int]]:
-        for run in self._runs:
-            yield from ((waiters.stack, waiters.count) for waiters in run.waiters)
-            yield from ((one.stack, 1) for one in run.slices)
-            yield from ((sample.stack, 1) for sample in run.samples)
-
-    def _in_threads(self) -> Frame | None:
-        """Return the outermost function of most worker threads, which is the `def` handler."""
-        every = (sample for run in self._runs for sample in run.workers)
-        working = _working_in_pools(every, self._reader)
-        vote = majority([(seen, path[:1]) for seen, path in working])
-        return None if vote is None else definition_of(vote.frame)
-
-
-# The culprit
-
-
-def _users(seen: Iterable[Seen]) -> list[Path]:
-    return [(one, one.users) for one in seen if one.users]
-
-
-def _libraries(seen: Iterable[Seen]) -> list[Path]:
-    return [(one, one.library) for one in seen if not one.users and one.library]
-
-
-def _culprit(
-    vote: Vote,
-    of: Sequence[Seen],
-    counted: Counted = "samples",
-    *,
-    copies: int | None = None,
-    library: bool = False,
-    route: Frame | None = None,
-) -> Culprit:
-    frame = vote.frame
-    weights: defaultdict[tuple[str, ...], float] = defaultdict(float)
-    for seen in vote.agreeing:
-        if frame in seen.frames:
-            weights[_calls(seen, frame, library)] += seen.weight
-    total = sum(seen.times for seen in of) if copies is None else copies
-    agreeing = sum(seen.times for seen in vote.agreeing)
-    if copies is None and (weight := sum(seen.weight for seen in of)):
-        # By time: a slice of 0.1 ms must not count like a sample of 2.5 ms.
-        agreeing = round(total * sum(seen.weight for seen in vote.agreeing) / weight)
-    return Culprit(
-        file=frame.file,
-        line=frame.line,
-        function=frame.function,
-        code=code_at(frame),
-        calls=max(weights, key=lambda calls: weights[calls], default=()),
-        samples=min(total, agreeing),
-        of=total,
-        counted=counted,
-        library=library,
-        route=route,
-    )
-
-
-def _calls(seen: Seen, frame: Frame, library: bool) -> tuple[str, ...]:
-    """Return the calls below a user's ``frame``, or those that lead to a library's."""
-    if library:
-        return calls_below(seen.library[: seen.library.index(frame) + 1])
-    innermost = len(seen.frames) - 1 - seen.frames[::-1].index(frame)
-    return calls_below(seen.frames[innermost + 1 :])
-
-
-def _definition(function: Frame | None, seen: Sequence[Seen]) -> Culprit | None:
-    """Return the culprit for a function in which no line has a majority."""
-    if function is None:
-        return None
-    place = place_of(function)
-    inside = (one.times for one in seen if any(place_of(frame) == place for frame in one.frames))
-    return Culprit(
-        file=function.file,
-        line=function.line,
-        function=function.function,
-        code=code_at(function),
-        calls=(),
-        samples=sum(inside),
-        of=sum(one.times for one in seen),
-        route=function,
-    )
+        return definition(route.handler(), seen)
+    return culprit_of(vote, seen, library=True, route=route.handler())

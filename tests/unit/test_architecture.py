@@ -45,6 +45,8 @@ ANALYSIS = [
     "user_code",
     "places",
     "votes",
+    "culprits",
+    "waiting_lines",
     "attribution",
     "findings",
 ]
