@@ -71,6 +71,15 @@ async def json_dumps() -> int:
     return len(json.dumps(_documents))  # culprit: json-dumps
 
 
+@labels.get(app, "/json-in-slices", row=ROW, cause="cpu-on-loop")
+async def json_in_slices() -> int:
+    size = 0
+    for first in range(0, 15_000, 2_500):
+        size += len(json.dumps(_documents[first : first + 2_500]))  # culprit: json-in-slices
+        await asyncio.sleep(0)
+    return size
+
+
 @labels.get(app, "/deepcopy", row=ROW, cause="cpu-on-loop")
 async def deep_copy() -> int:
     return len(copy.deepcopy(_documents[:3000]))  # culprit: deepcopy

@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import sys
+import tempfile
+import threading
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import anyio
@@ -22,8 +27,6 @@ ROW = "queues on locks and pools"
 
 
 def _slow() -> int:
-    import time
-
     time.sleep(0.015)
     return 1
 
@@ -37,12 +40,14 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[dict[str, Any]]:
     event.listen(engine.sync_engine, "connect", lambda db, _: db.create_function("slow", 0, _slow))
     jobs: asyncio.Queue[asyncio.Future[None]] = asyncio.Queue()
     worker = asyncio.create_task(_work(jobs))
+    folder = tempfile.TemporaryDirectory()
     reader, writer = await asyncio.open_connection(host(), port())
-    async with httpx.AsyncClient(
-        timeout=None, limits=httpx.Limits(max_connections=3)
-    ) as narrow, httpx.AsyncClient(
-        timeout=None, limits=httpx.Limits(max_connections=None, max_keepalive_connections=100)
-    ) as wide:  # fmt: skip
+    few = httpx.Limits(max_connections=3)
+    many = httpx.Limits(max_connections=None, max_keepalive_connections=100)
+    async with (
+        httpx.AsyncClient(timeout=None, limits=few) as narrow,
+        httpx.AsyncClient(timeout=None, limits=many) as wide,
+    ):
         yield {
             "engine": engine,
             "lock": asyncio.Lock(),
@@ -54,7 +59,9 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[dict[str, Any]]:
             "jobs": jobs,
             "narrow": narrow,
             "wide": wide,
+            "folder": folder.name,
         }
+    folder.cleanup()
     worker.cancel()
     writer.close()
     await writer.wait_closed()
@@ -151,3 +158,61 @@ async def with_condition(request: Request) -> None:
     async with condition:
         _turn["taken"] = False
         condition.notify()
+
+
+class _Bucket:
+    """Lets one request through every 12 ms."""
+
+    free_at = 0.0
+
+    async def take(self) -> None:
+        now = asyncio.get_running_loop().time()
+        mine = max(now, self.free_at)
+        self.free_at = mine + 0.012
+        if mine > now:
+            await asyncio.sleep(mine - now)  # culprit: token-bucket
+
+
+_BUCKET = _Bucket()
+
+
+@labels.get(app, "/token-bucket", row=ROW, cause="serialised-wait")
+async def with_token_bucket(request: Request) -> str:
+    await _BUCKET.take()
+    return (await request.scope["state"]["wide"].get(url(30))).text
+
+
+async def _ask(jobs: asyncio.Queue[asyncio.Future[None]]) -> None:
+    job: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    jobs.put_nowait(job)
+    await job  # culprit: worker-behind-tasks
+
+
+@labels.get(app, "/worker-behind-tasks", row=ROW, cause="serialised-wait")
+async def with_tasks(request: Request) -> None:
+    async with anyio.create_task_group() as group:
+        group.start_soon(_ask, request.scope["state"]["jobs"])
+        group.start_soon(asyncio.sleep, 0.008)
+
+
+_three_at_once = threading.Semaphore(3)
+
+
+def _guarded() -> None:
+    with _three_at_once:  # culprit: semaphore-in-threads
+        time.sleep(0.025)
+
+
+@labels.get(app, "/semaphore-in-threads", row=ROW, cause="serialised-wait")
+async def with_threads() -> None:
+    await asyncio.to_thread(_guarded)
+
+
+if sys.platform != "win32":
+    import fcntl
+
+    @labels.get(app, "/file-lock", row=ROW, cause="serialised-wait")
+    def with_file_lock(request: Request) -> None:
+        with Path(request.scope["state"]["folder"], "lock").open("w") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)  # culprit: file-lock
+            time.sleep(0.018)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import json
+import threading
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -121,3 +122,10 @@ few_threads = FastAPI(lifespan=_few_threads)
 @labels.get(few_threads, "/def-with-five-tokens", row=POOL, cause="thread-pool")
 def def_with_five_tokens() -> None:
     time.sleep(0.020)  # culprit: def-with-five-tokens
+
+
+@labels.get(few_threads, "/answer-in-five-threads", row=POOL, cause="thread-pool")
+def answer_in_five_threads() -> None:
+    answered = threading.Event()  # as in a synchronous gRPC client
+    threading.Timer(0.030, answered.set).start()
+    answered.wait()  # culprit: answer-in-five-threads
