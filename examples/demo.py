@@ -80,11 +80,12 @@ def main() -> int:
     width = max(map(len, EXPECTED))
     wrong: list[str] = []
     undecided: list[str] = []
-    print(f"\n{'example':<{width}}  {'expected':<24} measured")
+    labels = max(len(one.cause or one.verdict) for one in EXPECTED.values())
+    print(f"\n{'example':<{width}}  {'expected':<{labels}}  measured")
     for nodeid, expected in EXPECTED.items():
         problems = _problems(found.pop(nodeid, None), expected)
         label = expected.cause or expected.verdict
-        print(f"{nodeid:<{width}}  {label:<24} {'; '.join(problems) or 'the same'}")
+        print(f"{nodeid:<{width}}  {label:<{labels}}  {'; '.join(problems) or 'the same'}")
         if problems:
             seen = undecided if problems[0] == _UNDECIDED else wrong
             seen.append(f"{nodeid}: expected {label}, measured {'; '.join(problems)}")
