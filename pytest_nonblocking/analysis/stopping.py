@@ -78,7 +78,7 @@ def _after_top_bursts(made: int, evidence: Evidence, limits: Limits) -> int | No
 
 def _needs_single_run(level: Level, evidence: Evidence, limits: Limits) -> bool:
     """Return whether waits look like a fail on too few single runs."""
-    needed = MORE_SINGLES if level.queued > QUEUED else MOST_SINGLES
+    needed = MORE_SINGLES if level.queued >= QUEUED else MOST_SINGLES
     return len(evidence.singles) < needed and _waits_look_guilty(level, limits)
 
 
