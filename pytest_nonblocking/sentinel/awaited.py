@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Iterator, Mapping
 from types import FrameType
 from typing import Any, NamedTuple
@@ -17,7 +18,9 @@ _GROUPS = {
     ("asyncio.taskgroups", "_aexit"),
     ("anyio._backends._asyncio", "__aexit__"),
 }
-_NURSERY = ("trio._core._run", "_nested_child_finished")
+_NAMES = {name for _, name in (*_HOLDS, *_GROUPS)}
+_SHIELDS = "_outer_done_callback"
+_NURSERY = "_nested_child_finished"
 _STEPS_A_TASK = 8
 """Steps along all chains for each task: paths through tasks that share others may be countless."""
 
@@ -35,33 +38,35 @@ def awaited_on_asyncio(task: Any, walk: Walk) -> list[Any]:
     ``walk`` are its frames. What a task awaits is either its future, or held by the function of
     asyncio or anyio in which it waits.
     """
-    futures = _futures(task, walk)
-    awaited = [one for future in futures for one in _seen_through(future)]
-    tasks = [one for one in awaited if isinstance(one, asyncio.Task)]
-    return tasks if len(tasks) == len(futures) else [task, *tasks]
-
-
-def _futures(task: Any, walk: Walk) -> list[Any]:
-    """Return the pending futures that ``task`` waits for."""
     waiter = getattr(task, "_fut_waiter", None)
     if waiter is None or not walk:
         return []
-    place = _place(walk[-1])
-    held: Iterable[Any] = (waiter,)
-    if (gathered := getattr(waiter, "_children", None)) is not None:
-        held = gathered
-    elif place in _GROUPS:
-        held = getattr(walk[-1].f_locals.get("self"), "_tasks", ())
-    elif place in _HOLDS:
-        one_or_more = walk[-1].f_locals.get(_HOLDS[place], ())
-        held = (one_or_more,) if asyncio.isfuture(one_or_more) else one_or_more
-    return [future for future in held if not future.done()]
+    futures = _held(waiter, walk[-1])
+    awaited = [one for future in futures for one in _seen_through(future)]
+    tasks = [one for one in awaited if isinstance(one, asyncio.Task)]
+    return [task, *tasks] if tasks and len(tasks) < len(futures) else tasks
+
+
+def _held(waiter: Any, frame: FrameType) -> list[Any]:
+    """Return the pending futures for which ``waiter`` stands in ``frame``."""
+    held: Iterable[Any] = getattr(waiter, "_children", ())
+    if not held:
+        # By its name first: this is called for each task of a burst.
+        if (name := frame.f_code.co_name) not in _NAMES:
+            return [waiter]
+        place = str(frame.f_globals.get("__name__")), name
+        if place in _GROUPS:
+            held = getattr(frame.f_locals.get("self"), "_tasks", ())
+        elif place in _HOLDS:
+            one_or_more = frame.f_locals.get(_HOLDS[place], ())
+            held = (one_or_more,) if asyncio.isfuture(one_or_more) else one_or_more
+    return [future for future in held or (waiter,) if not future.done()]
 
 
 def _seen_through(future: Any) -> list[Any]:
     """Return what ``asyncio.shield`` protects: only a callback of its future refers to it."""
     for callback, _ in getattr(future, "_callbacks", None) or ():
-        if getattr(callback, "__qualname__", "").startswith("shield."):
+        if getattr(callback, "__name__", None) == _SHIELDS:
             cells = [cell.cell_contents for cell in callback.__closure__ or ()]
             return [one for one in cells if asyncio.isfuture(one)]
     return [future]
@@ -69,13 +74,13 @@ def _seen_through(future: Any) -> list[Any]:
 
 def awaited_on_trio(walk: Walk) -> list[Any]:
     """Return the children that a task of trio waits for at the end of a nursery."""
-    ends = (frame for frame in reversed(walk) if _place(frame) == _NURSERY)
+    ends = (
+        frame
+        for frame in reversed(walk)
+        if frame.f_code.co_name == _NURSERY and frame.f_globals.get("__name__") == "trio._core._run"
+    )
     end = next(ends, None)
     return [] if end is None else list(end.f_locals["self"].child_tasks)
-
-
-def _place(frame: FrameType) -> tuple[str, str]:
-    return str(frame.f_globals.get("__name__")), frame.f_code.co_name
 
 
 def followed(walks: Mapping[Any, Walk], awaited: Mapping[Any, list[Any]]) -> Iterator[Chain]:
@@ -85,6 +90,9 @@ def followed(walks: Mapping[Any, Walk], awaited: Mapping[Any, list[Any]]) -> Ite
     them if it waits for more. A task that several others await comes once for each of them. Tasks
     that await one another come singly.
     """
+    if not any(awaited.values()):
+        yield from itertools.starmap(Chain, walks.items())
+        return
     awaited = {task: [one for one in awaited[task] if one in walks] for task in walks}
     below = {one for task, tasks in awaited.items() for one in tasks if one is not task}
     left = [Chain(task, walk) for task, walk in walks.items() if task not in below]
