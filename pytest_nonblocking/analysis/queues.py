@@ -108,6 +108,20 @@ def kind_of_queue(stack: Stack) -> QueueKind | None:
     return kind
 
 
+def kind_of_lock(stack: Stack) -> QueueKind | None:
+    """Return what kind of resource a thread waits for, None if it is not known."""
+    if any(frame.module.startswith(_CONNECTION_POOLS) for frame in stack):
+        return "connections"
+    for frame in reversed(stack):
+        if frame.module == "queue":
+            return "queue"
+        if frame.module != "threading":
+            return "lock" if frame is stack[-1] else None
+        if frame.leaf == "acquire":
+            return "semaphore"
+    return None
+
+
 def waits_for_processes(code: str, runs: Iterable[Run]) -> bool:
     """Return whether tasks at ``code`` wait for a process pool: child processes compute for them.
 

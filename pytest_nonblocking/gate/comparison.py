@@ -53,17 +53,17 @@ def pairs(before: Report, after: Report) -> list[Pair]:
         change = _appeared(record) if known is None else _change(known, record, slower)
         shown.append(Pair(known, record, change))
     gone = (record for key, record in old.items() if key not in new)
-    shown += (Pair(one, None, Change("gone", one.nodeid, f"was {_told(one)}")) for one in gone)
+    shown += (Pair(one, None, Change("gone", one.nodeid, f"was {_described(one)}")) for one in gone)
     return shown
 
 
 def _appeared(record: Record) -> Change:
     kind: Kind = "worse" if record.verdict == "fail" else "new"
-    return Change(kind, record.nodeid, f"is new: {_told(record)}")
+    return Change(kind, record.nodeid, f"is new: {_described(record)}")
 
 
 def _change(old: Record, new: Record, slower: float) -> Change | None:
-    test, text = new.nodeid, f"{_told(old)}, now {_told(new)}"
+    test, text = new.nodeid, f"{_described(old)}, now {_described(new)}"
     words = old.verdict, new.verdict
     if words[0] != words[1]:
         if words[1] == "fail":
@@ -92,7 +92,7 @@ def _function(record: Record) -> tuple[str, str] | None:
     return place and (place.file, place.function.rpartition(".")[2])
 
 
-def _told(record: Record) -> str:
+def _described(record: Record) -> str:
     place, cause = record.place, record.cause
     shown: str = record.verdict
     shown += f" ({cause}" if cause else ""

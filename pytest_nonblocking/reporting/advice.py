@@ -5,16 +5,18 @@ from __future__ import annotations
 import os
 import statistics
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from ..analysis.findings import COMPUTING_CALLS
 from ..analysis.queues import (
     QueueKind,
     fullest_pool,
     hangs_alone,
+    kind_of_lock,
     kind_of_queue,
     pool_waited_for,
     threads_wait_for_threads,
+    waits_for_lock,
     waits_for_processes,
 )
 from ..analysis.user_code import is_framework, is_user_code, package_of
@@ -56,21 +58,28 @@ def fix_for(cause: Cause, culprit: Culprit | None, evidence: Evidence) -> str:
 
 
 def _queue_at(culprit: Culprit | None, evidence: Evidence) -> QueueKind | None:
-    """Return the kind of queue in which most tasks wait at ``culprit``, None if it is not known."""
+    """Return the kind of queue in which most wait at ``culprit``, None if it is not known."""
     if culprit is None:
         return None
-    place = (culprit.file, culprit.line)
-    waits = [
-        waiters
-        for run in evidence.runs
-        for waiters in run.waiters
-        if any((frame.file, frame.line) == place for frame in waiters.stack)
-    ]
-    longest = max(waits, key=lambda waiters: waiters.waited, default=None)
-    kind = None if longest is None else kind_of_queue(longest.stack)
+    if culprit.counted == "threads":
+        locked = [one for run in evidence.runs for one in run.workers if waits_for_lock(one)]
+        return kind_of_lock(_longest_at(culprit, [(one.stack, one.weight) for one in locked]))
+    waiters = [(one.stack, one.waited) for run in evidence.runs for one in run.waiters]
+    kind = kind_of_queue(_longest_at(culprit, waiters))
     if kind is None and waits_for_processes(culprit.code, evidence.bursts):
         return "processes"
     return kind
+
+
+def _longest_at(culprit: Culprit, waits: Sequence[tuple[Stack, float]]) -> Stack:
+    """Return the stack at ``culprit`` that waits for longest, an empty one if none does."""
+    place = (culprit.file, culprit.line)
+    there = [
+        (waited, stack)
+        for stack, waited in waits
+        if any((frame.file, frame.line) == place for frame in stack)
+    ]
+    return max(there, key=lambda pair: pair[0], default=(0.0, ()))[1]
 
 
 def _awaited(culprit: Culprit | None, loop: str) -> str | None:
@@ -135,7 +144,7 @@ def _handler_of(culprit: Culprit | None, evidence: Evidence) -> str | None:
 def notes_for(
     judgement: Judgement, evidence: Evidence, limits: dict[str, Limit]
 ) -> tuple[str, ...]:
-    """Return what is worth telling beside the verdict, each note with what to do about it."""
+    """Return what is worth a note beside the verdict, each note with what to do about it."""
     notes = []
     notes += [why for why in (evidence.unmeasured, evidence.scaling_unmeasured) if why]
     for cause in judgement.allowed:
@@ -147,8 +156,8 @@ def notes_for(
     if judgement.verdict == "inconclusive":
         notes.append(_why_inconclusive(judgement, evidence, limits))
     notes += _pool_notes(judgement, evidence)
-    worth_telling = max(_WORTH_TELLING, limits["cpu_allowance"].value)
-    if judgement.verdict != "fail" and judgement.offloaded >= worth_telling:
+    noteworthy = max(_WORTH_A_NOTE, limits["cpu_allowance"].value)
+    if judgement.verdict != "fail" and judgement.offloaded >= noteworthy:
         notes.append(_ceiling_of_offloaded_work(judgement.offloaded))
     if background := _background(evidence):
         notes.append(
@@ -190,7 +199,7 @@ def _innermost(stack: Stack) -> str:
 
 
 _PLACES = 5
-_WORTH_TELLING = 0.001
+_WORTH_A_NOTE = 0.001
 _ANY_ASYNC = "await an async equivalent"
 _NEAR_ENOUGH = 0.5
 """Share of its limit from which a figure is news: 40 threads queue 50 requests, and hardly cost."""
@@ -199,7 +208,7 @@ _BACKGROUND_SHARE = 0.1
 
 
 def _background(evidence: Evidence) -> float:
-    """Return for how long an app worked on after its response, 0 where that is not worth telling.
+    """Return for how long an app worked on after its response, 0 if that is not worth a note.
 
     Any app returns a moment after its last byte. In a burst the other requests delay that moment,
     so only the single runs count.

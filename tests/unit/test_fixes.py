@@ -121,7 +121,7 @@ def test_each_kind_of_pool_is_enlarged_in_its_own_way(name, instead):
     [
         ([("asyncio.locks", "Lock.acquire")], "hold the lock"),
         ([("asyncio.locks", "_ContextManagerMixin.__aenter__"),
-          ("asyncio.locks", "Semaphore.acquire")], "raise the semaphore's value"),
+          ("asyncio.locks", "Semaphore.acquire")], "the semaphore's value"),
         ([("anyio._backends._asyncio", "CapacityLimiter.acquire")], "total_tokens"),
         ([("asyncio.queues", "Queue.get")], "let more workers serve the queue"),
         ([("psycopg_pool.pool_async", "AsyncConnectionPool.getconn"),
@@ -139,6 +139,26 @@ def test_each_kind_of_queue_gets_shorter_in_its_own_way(below, instead):
     fix = fix_for("serialised-wait", CULPRIT, evidence(waiters=(other, waits)))
     assert instead in fix.partition(", or accept")[0]
     assert fix.endswith(', or accept the queue with allow="serialised-wait"')
+
+
+@pytest.mark.parametrize(
+    ("below", "instead"),
+    [
+        ([], "use one for each key"),
+        ([("threading", "Semaphore.acquire"), ("threading", "wait")], "the semaphore's value"),
+        ([("queue", "Queue.get"), ("threading", "wait")], "let more workers serve the queue"),
+        ([("sqlalchemy.pool.impl", "QueuePool._do_get"), ("sqlalchemy.util.queue", "get"),
+          ("threading", "wait")], "enlarge the connection pool"),
+        ([("threading", "Event.wait"), ("threading", "wait")], "enlarge the pool"),
+    ],
+)  # fmt: skip
+def test_what_threads_queue_for_gets_shorter_in_its_own_way(below, instead):
+    line = replace(HANDLER, line=CULPRIT.line)
+    stack = (frame("concurrent.futures.thread", "_worker"), line, *(frame(*one) for one in below))
+    other = Sample((frame("concurrent.futures.thread", "_worker"), HANDLER), "lock", 9.0)
+    seen = evidence(workers=(other, Sample(stack, "lock", 1.0)))
+    fix = fix_for("serialised-wait", replace(CULPRIT, counted="threads"), seen)
+    assert instead in fix.partition(", or accept")[0]
 
 
 @pytest.mark.parametrize(("used", "fix"), [(0.3, "max_workers"), (0.0, "enlarge the pool")])

@@ -47,7 +47,7 @@ def latency(record: Record) -> Chart | None:
     for name, field in (("median", "p50_ms"), ("slowest", "makespan_ms")):
         names.append(name)
         chart.add(name, _points(levels, name, field))
-    return _drawn(chart, f"Latency against concurrency, {_told(levels)}", names)
+    return _drawn(chart, f"Latency against concurrency, {_summary(levels)}", names)
 
 
 def _lines(record: Record) -> list[tuple[str, list[tuple[float, float]], dict[str, Any]]]:
@@ -203,7 +203,7 @@ def _label(parent: Any) -> None:
             parent.remove(child)
 
 
-def _told(levels: Sequence[Level]) -> str:
+def _summary(levels: Sequence[Level]) -> str:
     return ", ".join(
         f"{level.concurrency} at once: {milliseconds(level.makespan_ms / 1000)}" for level in levels
     )
