@@ -45,7 +45,7 @@ def compute(rounds):
 def build_app(pools):
     app = FastAPI(default_response_class=PlainTextResponse)
     lock, first, second = asyncio.Lock(), asyncio.Lock(), asyncio.Lock()
-    in_threads = threading.Lock()
+    in_threads, three = threading.Lock(), threading.Semaphore(3)
     get = app.get
 
     @get("/hashing-behind-a-lock")
@@ -108,6 +108,24 @@ def build_app(pools):
             await asyncio.sleep(0.032)
         return "ok"
 
+    @get("/child-task")
+    async def child_task():
+        await asyncio.gather(asyncio.create_task(guarded()), asyncio.sleep(0.02))
+        return "ok"
+
+    async def guarded():
+        async with lock:  # in a child task
+            await asyncio.sleep(0.02)
+
+    @get("/semaphore-in-threads")
+    async def semaphore_in_threads():
+        await asyncio.get_running_loop().run_in_executor(pools["six"], three_at_once)
+        return "ok"
+
+    def three_at_once():
+        with three:  # three threads
+            time.sleep(0.03)
+
     return app
 
 
@@ -116,10 +134,11 @@ def pools():
     context = multiprocessing.get_context("spawn")
     with (
         concurrent.futures.ThreadPoolExecutor(1) as one,
+        concurrent.futures.ThreadPoolExecutor(6) as six,
         concurrent.futures.ProcessPoolExecutor(2, context) as processes,
     ):
         list(processes.map(hashing, [10, 10]))
-        yield {"one": one, "processes": processes}
+        yield {"one": one, "six": six, "processes": processes}
 
 
 @pytest.fixture
@@ -138,6 +157,8 @@ async def test_work_that_uses_all_cores_passes(measure, get, path):
         ("/hashing-behind-a-lock", "# hashes one at a time", "serialised-wait"),
         ("/hashing-in-one-thread", "# one thread", "thread-pool"),
         ("/lock-in-threads", "# a lock of threads", "serialised-wait"),
+        ("/semaphore-in-threads", "# three threads", "serialised-wait"),
+        ("/child-task", "# in a child task", "serialised-wait"),
         ("/python-in-a-thread", "# computes", "gil-contention"),
         ("/python-after-the-response", "# computes", "gil-contention"),
         ("/parsing", "# parses", "cpu-on-loop"),
