@@ -314,6 +314,8 @@ class Run:
     """The stacks of the tasks that ignored their cancellation, and stay suspended for ever."""
     opened: int = 0
     """The file descriptors that were opened during the run and stayed open: a pool that fills."""
+    started: int = 0
+    """The worker threads that were started during the run: each pays for its first call."""
 
     @property
     def undisturbed(self) -> float:

@@ -78,7 +78,11 @@ class Seen:
         )
 
     def _passes_on(self, n: int) -> bool:
-        return n + 1 < len(self.frames) and hands_on(self.frames[n + 1])
+        """Return whether frame ``n`` calls what passes the request on, or such a middleware."""
+        called = self.frames[n + 1] if n + 1 < len(self.frames) else None
+        if called is None or hands_on(called):
+            return called is not None
+        return called.leaf == "__call__" and self._passes_on(n + 1)
 
     @property
     def library(self) -> Stack:

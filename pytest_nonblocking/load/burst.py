@@ -25,6 +25,7 @@ from ..sentinel import (
     uninterrupted,
 )
 from ..sentinel.system import descriptors
+from ..sentinel.thread_pools import worker_ids
 from ..tasks import PATIENCE, Task, all_ended, ended_in_time, running_tasks, wake
 from .budget_window import BudgetWindow
 from .wait_looks import LOOK_EVERY, WaitLooks
@@ -159,6 +160,7 @@ class _Burst:
         self._given_up: tuple[Stack, ...] = ()
         self._timed_out = self._announced = False
         self._descriptors: frozenset[str] = frozenset()
+        self._workers: frozenset[int] = frozenset()
         self._stuck: Stack | None = None
         self._process = os.getpid()
 
@@ -209,6 +211,7 @@ class _Burst:
             stuck=self._stuck,
             given_up=self._given_up,
             opened=descriptors.opened_since(self._descriptors),
+            started=len(worker_ids() - self._workers),
             **self._window.figures,
         )
 
@@ -288,12 +291,12 @@ class _Burst:
             ready.set()
 
     def _open_window(self) -> None:
-        self._list_descriptors()  # before the window, for it takes 4 ms with 900 of them
+        self._list_held()  # before the window, for it takes 4 ms with 900 descriptors
         self._window.open(self._begin)
 
-    def _list_descriptors(self) -> None:
-        """Leave out what a set-up, or a client on its way to the door, has opened."""
-        self._descriptors = descriptors.held()
+    def _list_held(self) -> None:
+        """Leave out what a set-up, or a client on its way to the door, has opened or started."""
+        self._descriptors, self._workers = descriptors.held(), worker_ids()
 
     def _begin(self) -> None:
         """Discard everything recorded before the release; on the loop's thread."""
@@ -310,7 +313,7 @@ class _Burst:
     def _begin_at_door(self) -> None:
         """Restart the measurement: the first requests enter the app now."""
         probe = self._sentinel.probe
-        probe.as_own(self._list_descriptors)
+        probe.as_own(self._list_held)
         probe.as_own(self._begin)
         probe.as_own(lambda: self._sentinel.last_stacks.print_after(self._timeout + _GRACE))
         if self._alone:

@@ -21,6 +21,11 @@ def is_worker(thread: threading.Thread) -> bool:
     return thread in executors._threads_queues or thread.name.startswith("AnyIO worker")
 
 
+def worker_ids() -> frozenset[int]:
+    """Return the native ids of the threads that belong to pools."""
+    return frozenset(t.native_id for t in threading.enumerate() if is_worker(t) and t.native_id)
+
+
 def default_limiter() -> Any:
     """Return anyio's limiter of threads, None without anyio; within a task only."""
     module = sys.modules.get("anyio.to_thread")

@@ -45,6 +45,7 @@ def compute(rounds):
 def build_app(pools):
     app = FastAPI(default_response_class=PlainTextResponse)
     lock, first, second = asyncio.Lock(), asyncio.Lock(), asyncio.Lock()
+    made = threading.local()
     in_threads, three = threading.Lock(), threading.Semaphore(3)
     get = app.get
 
@@ -108,6 +109,13 @@ def build_app(pools):
             await asyncio.sleep(0.032)
         return "ok"
 
+    @get("/first-calls")
+    def first_calls():
+        if not hasattr(made, "once"):
+            made.once = python(PYTHON_9)
+        time.sleep(0.005)
+        return "ok"
+
     @get("/child-task")
     async def child_task():
         await asyncio.gather(asyncio.create_task(guarded()), asyncio.sleep(0.02))
@@ -149,6 +157,10 @@ def nonblocking_app(pools):
 @pytest.mark.parametrize("path", ["/hashing-in-threads", "/hashing-in-processes"])
 async def test_work_that_uses_all_cores_passes(measure, get, path):
     assert said(await measure(get(path))) == PASS
+
+
+async def test_what_each_new_thread_does_once_is_charged_to_no_request(measure, get):
+    assert said(await measure(get("/first-calls"))) == PASS
 
 
 @pytest.mark.parametrize(

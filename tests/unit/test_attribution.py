@@ -319,8 +319,12 @@ def test_what_a_plain_test_computes_in_its_own_thread_is_not_its_apps():
         library("starlette.middleware.base:call_next", "anyio.streams.memory:receive"),
         library("starlette.routing:Router.__call__", "starlette.concurrency:run_in_threadpool"),
         library("asgi_correlation.middleware:__call__", "starlette.routing:Router.__call__"),
+        (
+            frame("middle.py:Responder.__call__:60", "shop.middle"),
+            *library("starlette.routing:Router.__call__"),
+        ),
     ],
-    ids=["call_next", "app", "anothers"],
+    ids=["call_next", "app", "anothers", "a responder of its own"],
 )
 def test_a_middleware_that_passes_the_wait_on_is_not_named(passing):
     culprit = found(

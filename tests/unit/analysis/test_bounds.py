@@ -498,6 +498,23 @@ def test_a_burst_that_fills_a_pool_counts_until_there_is_one_that_does_not():
     assert both.acquits(LIMITS)
 
 
+def computing_in_threads(**facts):
+    return run(8, gil=160, gil_cpu=160, gil_seen=160, idle=20, **facts)
+
+
+def test_what_threads_compute_in_a_burst_that_starts_them_may_have_happened_once():
+    starting, steady = computing_in_threads(started=7), computing_in_threads()
+    assert excess(ASYNC, starting).convicts(LIMITS)
+    assert not excess(ASYNC, starting).convicts_alone(LIMITS)
+    assert excess(ASYNC, steady).convicts_alone(LIMITS)
+
+
+def test_a_burst_that_starts_threads_counts_until_there_is_one_that_does_not():
+    starting, steady = computing_in_threads(started=7), run(8, cpu=4, idle=20)
+    assert level_at(8, evidence(ASYNC, starting), LIMITS).only_fails(LIMITS)
+    assert level_at(8, evidence(ASYNC, starting, steady), LIMITS).acquits(LIMITS)
+
+
 @pytest.mark.parametrize(
     ("cause", "burst"),
     [("blocking-call", {"blocked": 140, "idle": 20}), ("serialised-wait", {"idle": 160})],
