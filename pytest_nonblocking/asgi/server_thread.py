@@ -9,7 +9,7 @@ from typing import Any
 
 from ..model import Stack
 from ..originals import asyncio, threading
-from ..sentinel import LoopStuck
+from ..sentinel import LoopStuck, tracers
 from ..sentinel.stacks import thread_stack
 from ..threads import Interruptible
 from .observed import News
@@ -82,11 +82,13 @@ class ServerThread:
 
     def _end_at_once(self) -> None:
         self._post(self._cancel)
-        for _ in range(_BREAKS_AT_ONCE):
-            self._thread.join(_BREAK_EVERY)
-            if not self._thread.is_alive():
-                return
-            self._interrupt()
+        with tracers.suspended():  # see ``withdraw``
+            for _ in range(_BREAKS_AT_ONCE):
+                self._thread.join(_BREAK_EVERY)
+                if not self._thread.is_alive():
+                    return
+                self._interrupt()
+            self._leave()
 
     async def _ends(self, within: float) -> bool:
         return await self.until(lambda: self.ended, within)
@@ -109,17 +111,23 @@ class ServerThread:
         return free.is_set()
 
     async def _break(self, condition: Callable[[], bool]) -> None:
-        for _ in range(_BREAKS):
-            if condition() or self.ended:
-                return
-            self._interrupt()
-            await self.until(condition, _BREAK_EVERY)
+        with tracers.suspended():  # see ``withdraw``
+            for _ in range(_BREAKS):
+                if condition() or self.ended:
+                    return
+                self._interrupt()
+                await self.until(condition, _BREAK_EVERY)
+            self._leave()
 
     def _interrupt(self) -> None:
         self.forced = True
         if self._running is not None:
             self._running.interrupt(LoopStuck)
         self._post(lambda: None)  # the loop may sleep
+
+    def _leave(self) -> None:
+        if self._running is not None:
+            self._running.leave()
 
     def _post(self, action: Callable[[], object]) -> None:
         # The loop may be closed at any time.

@@ -27,7 +27,7 @@ from ..sentinel import (
     tracers,
 )
 from ..tasks import PATIENCE
-from ..threads import raising, snapshot
+from ..threads import raising, snapshot, withdraw
 from . import scenario
 from .burst import BodyFailedError
 from .guarded import LATE, Guard, why_failed
@@ -122,16 +122,19 @@ class SyncTest:
         async def in_thread() -> None:
             await copies.run(self._body)
 
-        measuring = scenario.measure(
-            in_thread,
-            self._limits,
-            sentinel,
-            transports=[clients.requests],
-            door=clients.door,
-            progress=progress,
-            guard=guard,
-        )
-        future = asyncio.run_coroutine_threadsafe(measuring, loop)
+        async def measuring() -> Evidence:
+            clients.spared.add(asyncio.current_task())
+            return await scenario.measure(
+                in_thread,
+                self._limits,
+                sentinel,
+                transports=[clients.requests],
+                door=clients.door,
+                progress=progress,
+                guard=guard,
+            )
+
+        future = asyncio.run_coroutine_threadsafe(measuring(), loop)
         with clients:
             try:
                 while not concurrent.futures.wait([future], _LOOK_EVERY).done:
@@ -284,8 +287,10 @@ class _CopyThreads:
 
     def interrupt(self) -> None:
         """Interrupt the copies that still run, unless they wait in C."""
-        with self._lock:  # a thread that has ended is not among them
+        with tracers.suspended(), self._lock:  # a thread that has ended is not among them
             list(raising(self._running.values(), LoopStuck))
+            if not self._lock.wait_for(lambda: not self._running, PATIENCE):
+                withdraw(self._running.values())
 
     async def run(self, body: SyncBody) -> None:
         """Run ``body`` in a new thread, in this task's context.
