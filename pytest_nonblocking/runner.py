@@ -146,8 +146,9 @@ class TestRun:
             await body()
 
     def _is_stuck(self) -> bool:
-        """Return whether a callback holds the loop of this thread and nothing else can end it."""
+        """Return, at Ctrl-C, whether a callback holds this thread and nothing else can end it."""
         sentinel = self.sentinel
+        sentinel.loop.in_a_hurry = True
         if not sentinel.running or sentinel.loop.is_remote or sentinel.probe.idle:
             return False
         if sentinel.break_steps():

@@ -7,6 +7,7 @@ from collections.abc import Callable, Coroutine
 from threading import Thread
 from typing import Any
 
+from ..giving_up import give_up_on_asyncio
 from ..model import Stack
 from ..originals import asyncio, threading
 from ..sentinel import LoopStuck, tracers
@@ -17,6 +18,7 @@ from .observed import News
 _FREE_WITHIN = 1.0
 """Seconds in which the loop must respond before the callback that holds it is interrupted."""
 _BREAK_EVERY = 0.1
+_GIVEN_UP_WITHIN = 0.3
 _BREAKS = 30
 _BREAKS_AT_ONCE = 10
 
@@ -71,6 +73,8 @@ class ServerThread:
                 self.forced = True
                 self._post(self._cancel)
                 if not await self._ends(_FREE_WITHIN):
+                    self._post(self._give_up)
+                if not await self._ends(_GIVEN_UP_WITHIN):
                     await self._break(lambda: self.ended)
         except BaseException:
             self._end_at_once()
@@ -82,6 +86,8 @@ class ServerThread:
 
     def _end_at_once(self) -> None:
         self._post(self._cancel)
+        self._thread.join(_GIVEN_UP_WITHIN)
+        self._post(self._give_up)
         with tracers.suspended():  # see ``withdraw``
             for _ in range(_BREAKS_AT_ONCE):
                 self._thread.join(_BREAK_EVERY)
@@ -96,6 +102,11 @@ class ServerThread:
     def _cancel(self) -> None:
         if self._main is not None:
             self._main.cancel()
+
+    def _give_up(self) -> None:
+        """Suspend what ignores its cancellation: a loop that is broken off would close it."""
+        tasks = asyncio.all_tasks(self.loop) - {self._main}
+        give_up_on_asyncio([task for task in tasks if not task.done()])
 
     async def _free(self) -> bool:
         """Interrupt callbacks until the loop responds; return whether it does."""

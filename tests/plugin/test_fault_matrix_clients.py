@@ -1,5 +1,10 @@
 """What a handler leaves in the loop of a ``TestClient``: the next test is measured on its own."""
 
+import signal
+import subprocess
+import sys
+import time
+
 import pytest
 from inner_runs import IMPATIENT, LEFT_OUT
 
@@ -93,3 +98,72 @@ def test_a_loop_that_waits_in_c_for_ever_neither_stops_nor_disturbs_the_next(
     result.assert_outcomes(failed=1, errors=1, passed=1)
     result.stdout.fnmatch_lines(["nonblocking: GET /faulty does not finish*"])
     result.stdout.no_fnmatch_line("*internal error*")
+
+
+PRESSED = """
+import asyncio, pathlib, pytest
+
+async def computes():
+    while True:
+        pass
+
+async def ignores():
+    while True:
+        try:
+            await asyncio.sleep(100)
+        except BaseException:
+            pass
+
+async def app(scope, receive, send):
+    if scope["type"] == "lifespan":
+        for phase in ("startup", "shutdown"):
+            await receive()
+            await send({{"type": f"lifespan.{{phase}}.complete"}})
+        return
+    pathlib.Path("reached").touch()
+    await {fault}()
+
+@pytest.fixture
+def nonblocking_app():
+    return app
+
+@pytest.fixture
+def client():
+    from starlette.testclient import TestClient
+    with TestClient(app) as client:
+        yield client
+
+@pytest.mark.nonblocking(concurrency=4, timeout=600)
+{test}
+
+def test_next():
+    pathlib.Path("next").touch()
+"""
+SENT = {
+    "client": 'def test_it(client):\n    client.get("/")',
+    "server": 'async def test_it(nonblocking_client):\n    await nonblocking_client.get("/")',
+}
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX signals")
+@pytest.mark.parametrize("fault", ["computes", "ignores"])
+@pytest.mark.parametrize("sent", SENT)
+def test_control_c_does_not_wait_for_a_loop_of_another_thread(pytester, sent, fault):
+    pytest.importorskip("uvicorn", reason="uvicorn is not installed")
+    pytester.makepyfile(test_it=PRESSED.format(fault=fault, test=SENT[sent]))
+    run = pytester.popen(
+        [sys.executable, "-m", "pytest", "--nonblocking-transport=uvicorn", *FLAGS],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
+    reached, end = pytester.path / "reached", time.monotonic() + 60
+    while not reached.exists() and time.monotonic() < end:
+        time.sleep(0.05)
+    run.send_signal(signal.SIGINT)
+    try:
+        said, _ = run.communicate(timeout=30)
+    finally:
+        run.kill()
+    assert run.returncode == pytest.ExitCode.INTERRUPTED, said.decode()
+    assert not (pytester.path / "next").exists()
