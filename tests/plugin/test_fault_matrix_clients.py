@@ -10,6 +10,14 @@ from inner_runs import IMPATIENT, LEFT_OUT
 
 pytestmark = pytest.mark.faults(every=3)
 
+APP = """
+async def app(scope, receive, send):
+    if scope["type"] == "lifespan":
+        for phase in ("startup", "shutdown"):
+            await receive()
+            await send({"type": f"lifespan.{phase}.complete"})
+        return
+"""
 TESTS = """
 import threading, time
 import anyio, pytest
@@ -41,13 +49,7 @@ async def waits_in_c():
     lock.acquire()
     lock.acquire()
 
-async def app(scope, receive, send):
-    if scope["type"] == "lifespan":
-        for phase in ("startup", "shutdown"):
-            await receive()
-            await send({{"type": f"lifespan.{{phase}}.complete"}})
-        return
-    if scope["path"] == "/faulty":
+{app}    if scope["path"] == "/faulty":
         requests.append(1)
         if len(requests) > {healthy}:
             await {fault}()
@@ -75,7 +77,7 @@ FLAGS = (*LEFT_OUT.split(), "--nonblocking-inconclusive=warn")
 @pytest.mark.parametrize("fault", ["never", "ignores", "shields", "has_children"])
 def test_what_ignores_its_cancellation_in_a_client_is_suspended(pytester, fault, healthy):
     pytester.makeconftest(IMPATIENT)
-    pytester.makepyfile(TESTS.format(fault=fault, healthy=healthy))
+    pytester.makepyfile(TESTS.format(app=APP, fault=fault, healthy=healthy))
     result = pytester.runpytest_subprocess(*FLAGS, timeout=60)
     result.assert_outcomes(failed=1, passed=1)
     result.stdout.fnmatch_lines(["nonblocking: GET /faulty does not finish*"])
@@ -93,7 +95,7 @@ def test_a_loop_that_waits_in_c_for_ever_neither_stops_nor_disturbs_the_next(
         "import sys, threading\nsys.settrace(lambda *_: None)\nthreading.settrace(sys.gettrace())"
     )
     pytester.makeconftest(IMPATIENT + (tracer if traced else ""))
-    pytester.makepyfile(TESTS.format(fault="waits_in_c", healthy=healthy))
+    pytester.makepyfile(TESTS.format(app=APP, fault="waits_in_c", healthy=healthy))
     result = pytester.runpytest_subprocess(*FLAGS, "-W", "ignore::ResourceWarning", timeout=90)
     result.assert_outcomes(failed=1, errors=1, passed=1)
     result.stdout.fnmatch_lines(["nonblocking: GET /faulty does not finish*"])
@@ -114,13 +116,7 @@ async def ignores():
         except BaseException:
             pass
 
-async def app(scope, receive, send):
-    if scope["type"] == "lifespan":
-        for phase in ("startup", "shutdown"):
-            await receive()
-            await send({{"type": f"lifespan.{{phase}}.complete"}})
-        return
-    pathlib.Path("reached").touch()
+{app}    pathlib.Path("reached").touch()
     await {fault}()
 
 @pytest.fixture
@@ -150,7 +146,7 @@ SENT = {
 @pytest.mark.parametrize("sent", SENT)
 def test_control_c_does_not_wait_for_a_loop_of_another_thread(pytester, sent, fault):
     pytest.importorskip("uvicorn", reason="uvicorn is not installed")
-    pytester.makepyfile(test_it=PRESSED.format(fault=fault, test=SENT[sent]))
+    pytester.makepyfile(test_it=PRESSED.format(app=APP, fault=fault, test=SENT[sent]))
     run = pytester.popen(
         [sys.executable, "-m", "pytest", "--nonblocking-transport=uvicorn", *FLAGS],
         stdin=subprocess.DEVNULL,
