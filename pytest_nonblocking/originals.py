@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     import _thread as _thread
     import asyncio as asyncio
     import gc as gc
+    import json as json
+    import linecache as linecache
     import os as os
     import signal as signal
     import socket as socket
@@ -25,7 +27,7 @@ else:
     import types
 
     for _name in (
-        *("_thread", "anyio", "asyncio", "gc", "os", "signal", "socket"),
+        *("_thread", "anyio", "asyncio", "gc", "json", "linecache", "os", "signal", "socket"),
         *("statistics", "sys", "threading"),
     ):
         _copy = globals()[_name] = types.ModuleType(_name)

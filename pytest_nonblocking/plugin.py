@@ -84,9 +84,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
                     "how often the test runs; measure a single example instead"
                 )
             # Before a fixture patches what it imports, or the import itself.
-            from . import runner as runner
             from .reporting import junit as junit
+            from .runner import prepare
 
+            prepare(item)
             item.stash[MARKED] = marked
 
 

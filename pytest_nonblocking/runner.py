@@ -21,7 +21,7 @@ from .clocks import CLOCKS
 from .config import Settings
 from .ctrl_c import CtrlC
 from .enforcement import Outcomes
-from .guard import rules_of
+from .guard import load_shipped, rules_of
 from .load import scenario
 from .load import sync_tests as threads
 from .load.burst import Body, BodyFailedError
@@ -42,6 +42,7 @@ from .sentinel import (
     LoopsUsed,
     Sentinel,
     cpu_of_other_thread,
+    load_trio,
 )
 
 _UNFINISHED = (
@@ -56,6 +57,13 @@ _COLLECT_EVERY = 32
 Python collects old objects only when a quarter of the heap is new."""
 _MEASURES = "loop_sentinel"
 """The fixture of tests that decide by themselves what is measured."""
+
+
+def prepare(item: pytest.Item) -> None:
+    """Load what the measurement of ``item`` needs, which its own patches may make unreadable."""
+    load_shipped()
+    if "anyio_backend" in getattr(item, "fixturenames", ()) or item.get_closest_marker("trio"):
+        load_trio()
 
 
 class TestRun:
@@ -138,8 +146,9 @@ class TestRun:
             await body()
 
     def _is_stuck(self) -> bool:
-        """Return whether a callback holds the loop of this thread and nothing else can end it."""
+        """Return, at Ctrl-C, whether a callback holds this thread and nothing else can end it."""
         sentinel = self.sentinel
+        sentinel.loop.in_a_hurry = True
         if not sentinel.running or sentinel.loop.is_remote or sentinel.probe.idle:
             return False
         if sentinel.break_steps():

@@ -8,19 +8,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from pathlib import Path
 from threading import current_thread, main_thread
 from types import FrameType
 from typing import Any
 
-from .originals import signal
+from .originals import os, signal
 
 Listener = Callable[[Any], None]
 """Called in the handler with the frame that runs; it may raise an exception there."""
 
 _OWN = "pytest_nonblocking.sentinel."
-_STATUS = Path("/proc/self/status")
-_CAUGHT = re.compile(r"^SigCgt:\s*([0-9a-f]+)$", re.MULTILINE)
+_STATUS = "/proc/self/status"
+_CAUGHT = re.compile(rb"^SigCgt:\s*([0-9a-f]+)$", re.MULTILINE)
 
 
 class _Handler:
@@ -77,9 +76,13 @@ def _is_handled() -> bool:
     if signal.getsignal(signal.SIGURG) not in (signal.SIG_DFL, signal.SIG_IGN):
         return True
     try:
-        found = _CAUGHT.search(_STATUS.read_text("ascii"))
-    except (OSError, ValueError):
+        file = os.open(_STATUS, os.O_RDONLY)  # a test may have patched the builtin
+    except OSError:
         return False
+    try:
+        found = _CAUGHT.search(os.read(file, 1 << 16))
+    finally:
+        os.close(file)
     return found is not None and bool(int(found[1], 16) >> (signal.SIGURG - 1) & 1)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import contextvars
+import functools
 import sys
 from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterable
 from typing import Any, Protocol
@@ -271,13 +272,14 @@ async def all_ended(tasks: Iterable[Task], over: Signal | None = None) -> None:
     left = {task for task in tasks if not task.done()}
     signal = running_tasks().signal() if over is None else over
 
-    def ended(task: Task) -> None:
+    def ended(task: Task, _: object) -> None:
         left.discard(task)
         if not left:
             wake(signal)
 
     for task in tuple(left):
-        task.add_done_callback(ended)
+        # Not what is passed: a task factory may return another object than the task itself.
+        task.add_done_callback(functools.partial(ended, task))
     if left:
         await signal
 

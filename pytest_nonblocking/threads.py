@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import itertools
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from threading import Event, Thread, current_thread, get_ident
 from typing import TypeVar
@@ -65,6 +66,34 @@ def raising(threads: Iterable[int], error: type[BaseException]) -> Iterator[int]
     return map(_set_exception, threads, itertools.repeat(error))
 
 
+if sys.version_info[:2] == (3, 11):
+    _clear_exception = ctypes.PYFUNCTYPE(ctypes.c_int, ctypes.c_ulong, ctypes.c_void_p)(
+        ("PyThreadState_SetAsyncExc", ctypes.pythonapi)
+    )
+
+    class _Taken(BaseException):
+        """Raised in the calling thread; no code sees it."""
+
+    def withdraw(threads: Iterable[int]) -> None:
+        """Withdraw what was raised in ``threads`` by their idents, and has not come yet.
+
+        While an exception waits for a thread that is in C, each call of Python code in any thread
+        that is traced or profiled spins for ever on CPython 3.11.
+        """
+        for ident in threads:
+            _clear_exception(ident, None)
+        # The interpreter looks until some thread has taken one.
+        with contextlib.suppress(_Taken):
+            _set_exception(get_ident(), _Taken)
+            while True:
+                pass
+
+else:
+
+    def withdraw(threads: Iterable[int]) -> None:
+        """Leave what was raised in ``threads``: it comes once they have returned from C."""
+
+
 class Interruptible:
     """Code of the calling thread that other threads may interrupt until it calls ``end``.
 
@@ -78,3 +107,7 @@ class Interruptible:
     def interrupt(self, error: type[BaseException]) -> None:
         """Raise ``error`` in the code, unless it has ended; from any thread."""
         list(raising(self._threads, error))
+
+    def leave(self) -> None:
+        """Interrupt the code no more: it is in C and does not return."""
+        withdraw(self._threads)

@@ -15,7 +15,8 @@ burst.PATIENCE = client.PATIENCE = 0.3
 runner._TEARDOWN_WITHIN = 0.5
 server_thread._FREE_WITHIN, server_thread._BREAKS = 0.4, 15
 measured_loop._ANSWER_WITHIN_NS = 500_000_000
-sync_clients._ENDS_WITHIN_NS, sync_clients._GIVEN_UP_NS = 300_000_000, 1_500_000_000
+sync_clients._ENDS_WITHIN_NS, sync_clients._SUSPENDED_NS = 300_000_000, 700_000_000
+sync_clients._GIVEN_UP_NS = 1_500_000_000
 sync_tests._GRACE = 0.4
 """
 """For a conftest: what is given up is given up soon."""

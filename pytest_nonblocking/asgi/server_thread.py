@@ -7,9 +7,10 @@ from collections.abc import Callable, Coroutine
 from threading import Thread
 from typing import Any
 
+from ..giving_up import give_up_on_asyncio
 from ..model import Stack
 from ..originals import asyncio, threading
-from ..sentinel import LoopStuck
+from ..sentinel import LoopStuck, tracers
 from ..sentinel.stacks import thread_stack
 from ..threads import Interruptible
 from .observed import News
@@ -17,6 +18,7 @@ from .observed import News
 _FREE_WITHIN = 1.0
 """Seconds in which the loop must respond before the callback that holds it is interrupted."""
 _BREAK_EVERY = 0.1
+_GIVEN_UP_WITHIN = 0.3
 _BREAKS = 30
 _BREAKS_AT_ONCE = 10
 
@@ -71,6 +73,8 @@ class ServerThread:
                 self.forced = True
                 self._post(self._cancel)
                 if not await self._ends(_FREE_WITHIN):
+                    self._post(self._give_up)
+                if not await self._ends(_GIVEN_UP_WITHIN):
                     await self._break(lambda: self.ended)
         except BaseException:
             self._end_at_once()
@@ -82,11 +86,15 @@ class ServerThread:
 
     def _end_at_once(self) -> None:
         self._post(self._cancel)
-        for _ in range(_BREAKS_AT_ONCE):
-            self._thread.join(_BREAK_EVERY)
-            if not self._thread.is_alive():
-                return
-            self._interrupt()
+        self._thread.join(_GIVEN_UP_WITHIN)
+        self._post(self._give_up)
+        with tracers.suspended():  # see ``withdraw``
+            for _ in range(_BREAKS_AT_ONCE):
+                self._thread.join(_BREAK_EVERY)
+                if not self._thread.is_alive():
+                    return
+                self._interrupt()
+            self._leave()
 
     async def _ends(self, within: float) -> bool:
         return await self.until(lambda: self.ended, within)
@@ -94,6 +102,11 @@ class ServerThread:
     def _cancel(self) -> None:
         if self._main is not None:
             self._main.cancel()
+
+    def _give_up(self) -> None:
+        """Suspend what ignores its cancellation: a loop that is broken off would close it."""
+        tasks = asyncio.all_tasks(self.loop) - {self._main}
+        give_up_on_asyncio([task for task in tasks if not task.done()])
 
     async def _free(self) -> bool:
         """Interrupt callbacks until the loop responds; return whether it does."""
@@ -109,17 +122,23 @@ class ServerThread:
         return free.is_set()
 
     async def _break(self, condition: Callable[[], bool]) -> None:
-        for _ in range(_BREAKS):
-            if condition() or self.ended:
-                return
-            self._interrupt()
-            await self.until(condition, _BREAK_EVERY)
+        with tracers.suspended():  # see ``withdraw``
+            for _ in range(_BREAKS):
+                if condition() or self.ended:
+                    return
+                self._interrupt()
+                await self.until(condition, _BREAK_EVERY)
+            self._leave()
 
     def _interrupt(self) -> None:
         self.forced = True
         if self._running is not None:
             self._running.interrupt(LoopStuck)
         self._post(lambda: None)  # the loop may sleep
+
+    def _leave(self) -> None:
+        if self._running is not None:
+            self._running.leave()
 
     def _post(self, action: Callable[[], object]) -> None:
         # The loop may be closed at any time.

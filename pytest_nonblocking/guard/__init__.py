@@ -2,7 +2,15 @@
 
 from .computing import advice_for
 from .profile import CallProfile
-from .rules import Rules, rules_of
+from .rules import Rules, load_shipped, rules_of
 from .table import counterpart, instead_of
 
-__all__ = ["CallProfile", "Rules", "advice_for", "counterpart", "instead_of", "rules_of"]
+__all__ = [
+    "CallProfile",
+    "Rules",
+    "advice_for",
+    "counterpart",
+    "instead_of",
+    "load_shipped",
+    "rules_of",
+]

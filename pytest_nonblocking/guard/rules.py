@@ -65,7 +65,7 @@ class Rules:
 
 def rules_of(calls: Mapping[str, str]) -> Rules:
     """Return all rules; ``calls`` are the user's own, from dotted names to categories."""
-    shipped = _shipped()
+    shipped = load_shipped()
     own = [_of_name(name, category) for name, category in calls.items()]  # type: ignore[arg-type]  # checked
     by_name: defaultdict[str, defaultdict[str, tuple[Rule, ...]]]
     by_name = defaultdict(lambda: defaultdict(tuple))
@@ -112,7 +112,7 @@ class _Shipped(NamedTuple):
 
 
 @functools.cache
-def _shipped() -> _Shipped:
+def load_shipped() -> _Shipped:
     """Return what the installed libraries ship; a library's mistake costs only its own rules."""
     all_of_them = _Shipped([], [], [])
     for point in metadata.entry_points(group=GROUP):

@@ -7,10 +7,11 @@ constants or plain variables.
 from __future__ import annotations
 
 import ast
-import linecache
 import re
 from types import FrameType
 from typing import Any
+
+from ..originals import linecache
 
 UNKNOWN: Any = object()
 """The value of an argument that cannot be read without side effects."""
@@ -50,15 +51,18 @@ class Site:
 def _call_in_source(frame: FrameType, name: str) -> ast.Call | None:
     """Return the call of ``name`` in the current line, None unless it is the only one there."""
     file, line = frame.f_code.co_filename, frame.f_lineno
-    first = linecache.getline(file, line, frame.f_globals)
+    lines = linecache.getlines(file, frame.f_globals)[line - 1 : line + _MOST_LINES]
+    if not lines:
+        return None
+    first = lines[0]
     starts = [found.start() for found in re.finditer(rf"\b{re.escape(name)}\s*\(", first)]
     if len(starts) != 1:
         return None
     text = first[starts[0] :]
-    for more in range(1, _MOST_LINES + 1):
+    for more in (*lines[1:], ""):
         if (end := _end_of_call(text)) is not None:
             return _parsed(text[:end])
-        text += linecache.getline(file, line + more, frame.f_globals)
+        text += more
     return None
 
 

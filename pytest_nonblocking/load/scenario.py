@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import sys
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 
@@ -12,7 +11,7 @@ from ..analysis.places import is_lifespan
 from ..asgi.door import Door
 from ..clocks import CLOCKS
 from ..model import Budget, Calibration, Evidence, Limits, Run, Sample, Stack, Step
-from ..originals import gc
+from ..originals import gc, sys
 from ..sentinel import (
     LoopUnreachableError,
     NoDescriptorLeftError,

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import contextlib
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from types import TracebackType
 from typing import Any
 
@@ -16,13 +17,14 @@ from ..asgi.observed import News, Requests
 from ..clocks import CLOCKS
 from ..model import Budget, Run, Stack, Waiters
 from ..originals import anyio, asyncio, threading
-from ..sentinel import COPY, LoopStuck
+from ..sentinel import COPY, LoopStuck, tracers
 from ..sentinel.stacks import is_in, raise_within, suspended_stack, thread_stack
 from ..sentinel.system.thread_state import Witness
 from ..tasks import running_tasks
-from ..threads import snapshot
+from ..threads import snapshot, withdraw
 
 _ENDS_WITHIN_NS = 1_000_000_000
+_SUSPENDED_NS = 2_000_000_000
 _GIVEN_UP_NS = 4_000_000_000
 _LOOK_EVERY = 0.1
 _LOOKS = 10
@@ -42,6 +44,10 @@ class TestClients:
         self.door = Door(loop)
         self.requests = Requests(self.door, News())
         self.calls: set[Call] = set()
+        self.spared: set[Any] = set()
+        """Tasks that are none of the requests': the measurement's own."""
+        self._before: dict[int, set[Any]] = {}  # by thread, tasks that are older than any request
+        self._awaited: dict[Any, Any] = {}  # by task, the future that a client's thread waits for
         self._patched: list[tuple[type[Any], str, Any]] = []
         self._replaced: list[tuple[Any, ASGIApp]] = []
 
@@ -83,7 +89,8 @@ class TestClients:
         ) -> None:
             if _is_request(args) and not isinstance(func, _Observed):
                 func = _Observed(func, self)
-            await original(portal, func, args, kwargs, *more)
+            with self._awaited_here(more):
+                await original(portal, func, args, kwargs, *more)
 
         return call_func
 
@@ -97,23 +104,62 @@ class TestClients:
 
         return handle_request
 
+    @contextlib.contextmanager
+    def _awaited_here(self, more: Sequence[Any]) -> Iterator[None]:
+        """Note that a client's thread waits for the running task, if that can be given up."""
+        try:
+            task = asyncio.current_task()
+        except RuntimeError:  # trio's
+            task = None
+        if task is None or not more:
+            yield
+            return
+        self._before.setdefault(threading.get_ident(), asyncio.all_tasks() - {task})
+        self._awaited[task] = more[0]
+        try:
+            yield
+        finally:
+            self._awaited.pop(task, None)
+
+    def _give_up(self, call: Call) -> None:
+        """Suspend for ever what the requests of a loop left there; soon, on that loop."""
+
+        def let_go() -> None:
+            before = self._before.get(threading.get_ident())
+            if before is None:
+                return
+            tasks = call.tasks.independent() - before - self.spared
+            call.tasks.give_up(tasks - {asyncio.current_task()})
+            for task in [task for task in snapshot(self._awaited) if task.done()]:
+                with contextlib.suppress(concurrent.futures.InvalidStateError):
+                    self._awaited.pop(task).set_exception(TimeoutError("the test has timed out"))
+            self.calls -= {one for one in self.calls if one.thread_ident == call.thread_ident}
+
+        with contextlib.suppress(RuntimeError):  # the loop is closed
+            call.tasks.call_soon_threadsafe(let_go)
+
     def end(self) -> Stack | None:
         """End all requests: cancel them, then interrupt the callbacks that hold their loops.
 
-        Returns where a loop's thread is if nothing ends its request. Call it on another thread.
+        Those that ignore that are suspended for ever. Returns where a loop's thread is if nothing
+        ends its request. Call it on another thread.
         """
         self.door.open()
         self.requests.close()
         began_ns, pause = CLOCKS.wall_ns(), threading.Event()
-        while calls := snapshot(self.calls):
-            lasts = CLOCKS.wall_ns() - began_ns
-            if lasts > _GIVEN_UP_NS:
-                return thread_stack(calls[0].thread_ident)
-            for call in calls:
-                call.cancel()
-                if lasts > _ENDS_WITHIN_NS:
-                    call.interrupt()
-            pause.wait(_LOOK_EVERY)
+        with tracers.suspended():  # see ``withdraw``
+            while calls := snapshot(self.calls):
+                lasts = CLOCKS.wall_ns() - began_ns
+                if lasts > _GIVEN_UP_NS:
+                    withdraw({call.thread_ident for call in calls})
+                    return thread_stack(calls[0].thread_ident)
+                for call in calls:
+                    call.cancel()
+                    if lasts > _ENDS_WITHIN_NS:
+                        call.interrupt()
+                    if lasts > _SUSPENDED_NS:
+                        self._give_up(call)
+                pause.wait(_LOOK_EVERY)
         return None
 
     def late_run(self, seconds: float, body_waits: Sequence[Stack]) -> Run:
@@ -150,7 +196,7 @@ class Call:
 
     def __init__(self, coroutine: Any) -> None:
         self._coroutine = coroutine
-        self._tasks = running_tasks()
+        self.tasks = running_tasks()
         self.scope = anyio.CancelScope()
         self.thread_ident = threading.get_ident()
         self._native_id = threading.get_native_id()
@@ -180,7 +226,7 @@ class Call:
         """Cancel the request soon; from any thread."""
         # A loop that is closed has no request.
         with contextlib.suppress(RuntimeError):
-            self._tasks.call_soon_threadsafe(self.scope.cancel)
+            self.tasks.call_soon_threadsafe(self.scope.cancel)
 
     def interrupt(self) -> None:
         """Interrupt the callback of the request, if one runs."""

@@ -9,13 +9,14 @@ import dataclasses
 from collections import Counter
 from collections.abc import Callable, Iterator
 from threading import Thread
+from types import FrameType
 
 from ..analysis.places import is_in_callback
 from ..analysis.tolerances import SINGLES
 from ..clocks import CLOCKS
 from ..guard import CallProfile
 from ..model import Calibration, Evidence, Guarded, Limits, Run, Stack, Waiters
-from ..originals import asyncio, statistics, threading
+from ..originals import asyncio, signal, statistics, threading
 from ..sentinel import (
     Driver,
     LoopStuck,
@@ -26,8 +27,9 @@ from ..sentinel import (
     cpu_of_other_thread,
     tracers,
 )
+from ..sentinel.helper_thread import HelperThread
 from ..tasks import PATIENCE
-from ..threads import raising, snapshot
+from ..threads import raising, snapshot, withdraw
 from . import scenario
 from .burst import BodyFailedError
 from .guarded import LATE, Guard, why_failed
@@ -85,9 +87,10 @@ class SyncTest:
 
         limit = TimeLimit(seconds, LoopStuck("the test has timed out"), give_up)
         try:
-            with clients, limit:
+            with clients, _ctrl_c_calls(clients.end), limit:
                 self._body()
         except KeyboardInterrupt:
+            self.stays = clients.end()  # which the client's teardown would wait for
             raise
         except BaseException:
             if not limit.passed:
@@ -122,16 +125,19 @@ class SyncTest:
         async def in_thread() -> None:
             await copies.run(self._body)
 
-        measuring = scenario.measure(
-            in_thread,
-            self._limits,
-            sentinel,
-            transports=[clients.requests],
-            door=clients.door,
-            progress=progress,
-            guard=guard,
-        )
-        future = asyncio.run_coroutine_threadsafe(measuring, loop)
+        async def measuring() -> Evidence:
+            clients.spared.add(asyncio.current_task())
+            return await scenario.measure(
+                in_thread,
+                self._limits,
+                sentinel,
+                transports=[clients.requests],
+                door=clients.door,
+                progress=progress,
+                guard=guard,
+            )
+
+        future = asyncio.run_coroutine_threadsafe(measuring(), loop)
         with clients:
             try:
                 while not concurrent.futures.wait([future], _LOOK_EVERY).done:
@@ -221,6 +227,31 @@ class SyncTest:
             raise BodyFailedError(error, 0, 1) from None
 
 
+@contextlib.contextmanager
+def _ctrl_c_calls(action: Callable[[], object]) -> Iterator[None]:
+    """Have Ctrl-C call ``action`` in another thread before it raises KeyboardInterrupt.
+
+    A client waits for its request while that is raised.
+    """
+    before = signal.getsignal(signal.SIGINT)
+    is_main = threading.current_thread() is threading.main_thread()
+    if before is not signal.default_int_handler or not is_main:  # a user's own is left alone
+        yield
+        return
+
+    def pressed(number: int, frame: FrameType | None) -> None:
+        with contextlib.suppress(NoThreadLeftError):
+            HelperThread("ctrl-c", action).start()
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGINT, pressed)
+    try:
+        yield
+    finally:
+        if signal.getsignal(signal.SIGINT) is pressed:
+            signal.signal(signal.SIGINT, before)
+
+
 def timed_out(run: Run) -> Evidence:
     """Return the evidence of a test whose ``run`` has not ended in time."""
     return Evidence(calibration=Calibration(slowdown(), clock=clock_name()), singles=(run,))
@@ -284,8 +315,10 @@ class _CopyThreads:
 
     def interrupt(self) -> None:
         """Interrupt the copies that still run, unless they wait in C."""
-        with self._lock:  # a thread that has ended is not among them
+        with tracers.suspended(), self._lock:  # a thread that has ended is not among them
             list(raising(self._running.values(), LoopStuck))
+            if not self._lock.wait_for(lambda: not self._running, PATIENCE):
+                withdraw(self._running.values())
 
     async def run(self, body: SyncBody) -> None:
         """Run ``body`` in a new thread, in this task's context.

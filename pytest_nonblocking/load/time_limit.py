@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable
-from threading import Thread
 from types import FrameType, TracebackType
 
 from ..originals import threading
+from ..sentinel.helper_thread import HelperThread
 from ..sigurg import SIGURG
 from ..threads import Interruptible
 
@@ -29,7 +29,7 @@ class TimeLimit:
         self._error = error
         self._on_late = on_late
         self._over = threading.Event()
-        self._thread = Thread(target=self._watch, name="pytest-nonblocking-timeout", daemon=True)
+        self._thread = HelperThread("timeout", self._watch)
         self.passed = False
 
     def __enter__(self) -> TimeLimit:

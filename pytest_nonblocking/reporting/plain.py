@@ -9,7 +9,6 @@ Schema, which are checked on reading too. A name that Python reserves is written
 from __future__ import annotations
 
 import functools
-import json
 import re
 import reprlib
 from collections.abc import Mapping, Sequence
@@ -18,6 +17,7 @@ from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, NamedTuple, TypeVar, Union, get_args, get_origin
 from typing import get_type_hints as hints_of
 
+from ..originals import json
 from . import escaped
 
 T = TypeVar("T")

@@ -7,7 +7,7 @@ from .helper_thread import NoThreadLeftError
 from .interrupt import LoopStuck, uninterrupted
 from .last_stacks import LastStacks
 from .measured_loop import LoopClosedError, LoopUnreachableError
-from .probes.choice import UnsupportedLoopError
+from .probes.choice import UnsupportedLoopError, load_trio
 from .probes.probe import COPY
 from .session import BREAK_EVERY, Driver, Sentinel
 from .stacks import suspended_stack
@@ -39,6 +39,7 @@ __all__ = [
     "cores",
     "cpu_of_other_thread",
     "end_child",
+    "load_trio",
     "suspended_stack",
     "tracers",
     "uninterrupted",

@@ -20,7 +20,7 @@ class NoThreadLeftError(RuntimeError):
 class HelperThread(threading.Thread):
     """A daemon thread that runs ``work``; an exception in it is kept in ``fault``."""
 
-    def __init__(self, name: str, work: Callable[[], None]) -> None:
+    def __init__(self, name: str, work: Callable[[], object]) -> None:
         super().__init__(name=f"pytest-nonblocking-{name}", daemon=True)
         self._work = work
         self.fault: BaseException | None = None

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import faulthandler
 from contextlib import suppress
-from typing import BinaryIO
+from io import FileIO  # not `open`, which a test may have patched
 
 from ..originals import gc, os, threading
 from .system.clock import thread_ids
@@ -19,7 +19,7 @@ class LastStacks:
 
     def __init__(self, descriptor: int | None = None) -> None:
         self._descriptor = descriptor
-        self._file: BinaryIO | None = None
+        self._file: FileIO | None = None
         self.threads: set[int] = set()
         """The native id of the timer's thread; empty without a timer, or if it is not known."""
 
@@ -31,7 +31,7 @@ class LastStacks:
             return
         # Anything that is wrong with the descriptor or the delay is no reason to fail a test.
         with suppress(OSError, OverflowError, RuntimeError, ValueError):
-            file = os.fdopen(self._descriptor, "wb", buffering=0, closefd=False)
+            file = FileIO(self._descriptor, "wb", closefd=False)
             before = {*thread_ids()}
             faulthandler.dump_traceback_later(delay, file=file)
             self._file = file

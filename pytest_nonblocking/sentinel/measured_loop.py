@@ -16,6 +16,7 @@ from .stacks import thread_stack
 _T = TypeVar("_T")
 
 _ANSWER_WITHIN_NS = 2_000_000_000
+_IN_A_HURRY_NS = 300_000_000
 _LOOK_EVERY = 0.25
 
 
@@ -40,6 +41,8 @@ class MeasuredLoop:
 
     def __init__(self) -> None:
         self.patient_until_ns = 0
+        self.in_a_hurry = False
+        """Whether Ctrl-C was pressed: another thread's loop has to respond at once."""
         self._remote: asyncio.AbstractEventLoop | None = None
         self._thread = 0
         self._free = threading.Event()
@@ -78,12 +81,12 @@ class MeasuredLoop:
         except RuntimeError:  # closed meanwhile
             call.close()
             raise LoopClosedError from None
-        give_up_ns = max(self.patient_until_ns, CLOCKS.wall_ns() + _ANSWER_WITHIN_NS)
+        began_ns = CLOCKS.wall_ns()
         while not concurrent.futures.wait([answer], _LOOK_EVERY).done:
             if loop.is_closed():
                 call.close()
                 raise LoopClosedError
-            if CLOCKS.wall_ns() > give_up_ns:
+            if CLOCKS.wall_ns() > self._gives_up_ns(began_ns):
                 answer.cancel()
                 self._free.clear()
                 with suppress(RuntimeError):  # closed meanwhile
@@ -93,6 +96,11 @@ class MeasuredLoop:
             return answer.result()
         except concurrent.futures.CancelledError:  # a loop that ends cancels its tasks
             raise LoopClosedError from None
+
+    def _gives_up_ns(self, began_ns: int) -> int:
+        if self.in_a_hurry:
+            return began_ns + _IN_A_HURRY_NS
+        return max(self.patient_until_ns, began_ns + _ANSWER_WITHIN_NS)
 
     def _held_at(self) -> Stack | None:
         return thread_stack(self._thread) or None

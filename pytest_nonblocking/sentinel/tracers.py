@@ -6,7 +6,7 @@ them.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
@@ -66,9 +66,21 @@ def suspended() -> Iterator[str | None]:
 def _set_traces(wanted: _Functions, had: _Functions) -> None:
     # Only if there was a function: some debuggers warn about any call of settrace.
     if had[1] is not None:
-        sys.setprofile(wanted[1])
+        _switch(sys.setprofile, wanted[1], had[1])
     if had[0] is not None:
-        sys.settrace(wanted[0])
+        _switch(sys.settrace, wanted[0], had[0])
+
+
+def _switch(put: Callable[[Any], None], wanted: Any, had: Any) -> None:
+    """Take ``had`` away from this thread, or put it back.
+
+    What is written in C, such as cProfile before CPython 3.12, need not be callable: only its own
+    methods put it back. Without them it stays.
+    """
+    if callable(had):
+        put(wanted)
+    elif (switch := getattr(had, "disable" if wanted is None else "enable", None)) is not None:
+        switch()
 
 
 def _set_new_threads(wanted: _Functions, had: _Functions) -> None:

@@ -115,9 +115,10 @@ URGENT = """
 NAMES = """
 anyio.CancelScope anyio.Event anyio.lowlevel.checkpoint asyncio.all_tasks asyncio.get_running_loop
 asyncio.run_coroutine_threadsafe asyncio.shield asyncio.sleep gc.collect gc.disable gc.enable
-gc.freeze gc.get_referents gc.isenabled httpx.AsyncClient os.close os.cpu_count os.getpid
-os.listdir os.open os.read os.readlink os.sched_getaffinity os.waitid platform.platform
-random.random statistics.median subprocess.Popen sys._current_frames sys.getprofile sys.gettrace
+gc.freeze gc.get_referents gc.isenabled httpx.AsyncClient importlib.metadata.entry_points json.dumps
+linecache.getline linecache.getlines os.close os.cpu_count os.getpid os.listdir os.open os.read
+os.readlink os.sched_getaffinity os.waitid platform.platform random.random statistics.median
+subprocess.Popen sys._current_frames sys.getprofile sys.getswitchinterval sys.gettrace
 threading.Timer threading.enumerate time.perf_counter_ns time.process_time_ns time.sleep
 time.thread_time_ns
 """
@@ -135,6 +136,19 @@ def other_names(monkeypatch):
             raise AssertionError(f"{{name}} is the test's own")
 
         monkeypatch.setattr(importlib.import_module(module), function, refuse, raising=False)
+    yield
+    monkeypatch.undo()
+"""
+FILES = """
+@pytest.fixture
+def no_files(monkeypatch):
+    import builtins, io
+
+    def refuse(*arguments, **more):
+        raise AssertionError("open is the test's own")
+
+    monkeypatch.setattr(builtins, "open", refuse)
+    monkeypatch.setattr(io, "open", refuse)
     yield
     monkeypatch.undo()
 """
@@ -189,6 +203,19 @@ FAULTS = {
         ["nonblocking: 1 measured: *"],
         fixtures="other_names, nonblocking_client",
         fixture=OTHER_NAMES,
+    ),
+    "no-file-can-be-opened": Fault(
+        {"passed": 3},
+        ["nonblocking: 1 measured: *"],
+        fixtures="no_files, nonblocking_client",
+        fixture=FILES,
+    ),
+    "no-file-can-be-opened-and-the-app-blocks": Fault(
+        {"passed": 2, "failed": 1},
+        ["nonblocking: 1 measured: 1 fail"],
+        fixtures="no_files, nonblocking_client",
+        fixture=FILES,
+        handler="time.sleep(0.05)",
     ),
     "the-app-changes-its-process": Fault(
         {"passed": 3},
@@ -324,3 +351,24 @@ def test_a_plain_test_that_hangs_in_a_loop_of_its_own_is_a_time_out_in_each_run(
     result = pytester.runpytest_subprocess("-p", "no:randomly", timeout=60)
     result.assert_outcomes(failed=1, passed=1)
     result.stdout.fnmatch_lines(["nonblocking: test_it does not finish*"])
+
+
+def test_a_test_on_trio_whose_fixture_patches_open_is_measured(pytester):
+    pytester.makepyfile(
+        "import pytest, time"
+        + FILES
+        + """
+
+@pytest.fixture
+def anyio_backend():
+    return "trio"
+
+@pytest.mark.anyio
+@pytest.mark.nonblocking(concurrency=4)
+async def test_it(no_files):
+    time.sleep(0.05)
+"""
+    )
+    result = pytester.runpytest_subprocess("-p", "no:randomly", timeout=60)
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["nonblocking: 1 measured: 1 fail"])

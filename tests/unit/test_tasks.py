@@ -6,9 +6,10 @@ import contextvars
 import sys
 import threading
 
+import anyio
 import pytest
 
-from pytest_nonblocking.tasks import call_later, running_tasks
+from pytest_nonblocking.tasks import all_ended, call_later, running_tasks
 
 
 class PostedTo(collections.deque):
@@ -86,3 +87,26 @@ def test_tasks_that_share_one_context_start_all_the_same():
     loop.run_until_complete(start_one(notes))
     loop.close()
     assert sorted(notes) == ["ran", "started"]
+
+
+class Wrapped:
+    """What a task factory may return in place of the task."""
+
+    def __init__(self, task):
+        self._task = task
+
+    def __getattr__(self, name):
+        return getattr(self._task, name)
+
+
+def test_tasks_that_a_factory_wraps_are_seen_to_end():
+    async def run():
+        loop = asyncio.get_running_loop()
+        loop.set_task_factory(
+            lambda loop, work, **more: Wrapped(asyncio.Task(work, loop=loop, **more))
+        )
+        task = running_tasks().start(asyncio.sleep(0))
+        with anyio.fail_after(5):
+            await all_ended([task])
+
+    asyncio.run(run())

@@ -2,6 +2,8 @@
 
 import contextlib
 import gc
+import subprocess
+import sys
 from collections import deque
 
 import pytest
@@ -41,3 +43,24 @@ def test_a_container_that_changes_meanwhile_is_read_all_the_same(container, add)
     with at_each_collection(lambda: add(container)):
         for _ in range(100):
             snapshot(container)
+
+
+def test_an_exception_that_waits_for_a_thread_in_c_is_withdrawn():
+    # CPython 3.11 spins in each profiled call as long as it waits.
+    program = """
+import sys, threading
+from pytest_nonblocking import threads
+
+lock = threading.Lock()
+lock.acquire()
+thread = threading.Thread(target=lock.acquire)
+thread.start()
+list(threads.raising([thread.ident], SystemExit))
+threads.withdraw([thread.ident])
+sys.setprofile(lambda *_: None)
+(lambda: None)()
+sys.setprofile(None)
+lock.release()
+thread.join()
+"""
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=20)

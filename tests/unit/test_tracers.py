@@ -1,5 +1,6 @@
 """Tracers are away while a measurement runs, and back after it."""
 
+import cProfile
 import sys
 import threading
 
@@ -97,3 +98,25 @@ def test_a_monitoring_tool_is_suspended_and_comes_back():
         monitoring.free_tool_id(tool)
     assert tracer == "sys.monitoring (a tool)"
     assert calls.count("work") == 2
+
+
+@pytest.mark.skipif(sys.version_info >= (3, 12), reason="cProfile uses sys.monitoring there")
+def test_a_profiler_written_in_c_is_suspended_and_comes_back():
+    profile = cProfile.Profile()
+    profile.enable()
+    try:
+        with tracers.suspended() as tracer:
+            work()
+            assert sys.getprofile() is None
+        work()
+        assert sys.getprofile() is profile
+    finally:
+        profile.disable()
+    assert tracer == "cProfile.Profile"
+    assert [one.callcount for one in profile.getstats() if one.code is work.__code__] == [1]
+
+
+def test_what_cannot_be_put_back_stays():
+    put = []
+    tracers._switch(put.append, None, object())
+    assert put == []

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import sys
+from contextlib import suppress
 
 from ...originals import asyncio
 from .asyncio_loop import AsyncioProbe
 from .probe import Probe
+from .uvloop_loop import UvloopProbe
 
 
 class UnsupportedLoopError(Exception):
@@ -38,10 +40,14 @@ def probe_of_running_loop(notice: float) -> Probe:
         return AsyncioProbe(loop, notice)
     uvloop = sys.modules.get("uvloop")
     if uvloop is not None and isinstance(loop, uvloop.Loop):
-        from .uvloop_loop import UvloopProbe
-
         return UvloopProbe(loop, notice)
     raise UnsupportedLoopError(f"{type(loop).__module__}.{type(loop).__qualname__}")
+
+
+def load_trio() -> None:
+    """Load the probe for trio, if that is installed."""
+    with suppress(ImportError):
+        from . import trio_loop as trio_loop
 
 
 def _of_trio(notice: float) -> Probe:
