@@ -121,10 +121,27 @@ def leading(
             continue
         if not is_fixed and "." in parts.path.rpartition("/")[2]:
             continue  # any address fits a path of parameters only, that of a style sheet, too
-        values |= {name: value for name, value in parse_qsl(parts.query) if name in names}
-        if values not in found and "{" not in "".join(values.values()):
+        query = {name: value for name, value in parse_qsl(parts.query) if name in names}
+        if "{" in "".join(values.values()):
+            continue  # to be filled in; a query such as `?block={0},{1}` is left to the other steps
+        values |= {name: value for name, value in query.items() if "{" not in value}
+        if values not in found:
             found.append(values)
     return found[:_MOST]
+
+
+def sharing(
+    answer: Answer, asked: str, operation: Operation, name: str, known: Sequence[Operation]
+) -> list[Any]:
+    """Return the values of the path's parameter ``name`` in addresses of other operations.
+
+    ``/files/full/{path}`` has the ``path`` of ``/files/block/{path}``, too. Both begin alike.
+    """
+    first = operation.path.split("/")[1]
+    alike = [one for one in known if one.method == "GET" and one.path.split("/")[1] == first]
+    parts = [_split(address, asked) for address in _addresses(answer, asked)]
+    found = [matching(one.path, alike) for one in parts if one is not None]
+    return _usable(pair[1][name] for pair in found if pair and "{" not in pair[1].get(name, "{"))
 
 
 def matching(path: str, operations: Iterable[Operation]) -> tuple[Operation, dict[str, str]] | None:
