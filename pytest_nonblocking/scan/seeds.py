@@ -41,6 +41,18 @@ def seeds_in(responses: Iterable[Any], known: Sequence[Operation]) -> Iterator[P
             yield Prepared((request,), (), answer, values)
 
 
+def first_refused(responses: Iterable[Any]) -> str:
+    """Return what the first request that was refused got, as a failed login does; "" if none was.
+
+    A session that the set-up wanted may then be missing.
+    """
+    refused = [one for one in responses if one.status_code >= 400]
+    if not refused:
+        return ""
+    asked = refused[0].request
+    return f"{asked.method} {asked.url.path} in `before` was answered with {refused[0].status_code}"
+
+
 def _content(response: Any) -> bytes:
     """Return what was read of a response, nothing of one that was left unread."""
     try:

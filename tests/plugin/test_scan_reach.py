@@ -212,6 +212,17 @@ def test_a_redirect_to_a_login_needs_credentials(suite):
     scan(suite, "GET /orders").assert_outcomes(passed=1)
 
 
+def test_a_login_in_the_set_up_that_was_refused_is_named(suite):
+    suite.makeconftest(
+        SEED.replace("{seed}", 'await client.post("/login", json={})').replace(
+            'client.cookies.set("session", "x")', "pass"
+        )
+    )
+    scan(suite, "GET /orders").stdout.fnmatch_lines(
+        ["  GET /orders: *or log in in `before` (POST /login in `before` was answered with 404)"]
+    )
+
+
 def test_what_the_app_asks_for_is_in_the_fixture_to_paste(suite):
     suite.makepyfile(webapp=APP.replace('"run_key": "r1"', '"other": "r1"'))
     result = scan(suite, "GET /runs/get")
