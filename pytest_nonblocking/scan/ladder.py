@@ -147,8 +147,8 @@ class Ladder:
     ) -> Prepared | Answer | None:
         """Return the first requests that are answered, or what the app says to the first values.
 
-        These are the most likely ones. ``alike`` are the values of the other copies, by default
-        those of one parameter's options.
+        These are the most likely ones. If it says to some that other values may help, it is that.
+        ``alike`` are the values of the other copies, by default those of one parameter's options.
         """
         refused = None
         for chosen in attempts:
@@ -164,7 +164,8 @@ class Ladder:
                 return await self._prepared(request, chosen, answer, alike)
             if answer.status in (401, 403) or answer.to_login:
                 return answer
-            refused = refused or answer
+            if refused is None or (misses_values(answer) and not misses_values(refused)):
+                refused = answer
         return refused
 
     async def _try_around(self, options: dict[str, list[Value]]) -> Prepared | Answer | None:

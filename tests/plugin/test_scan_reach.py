@@ -48,6 +48,12 @@ async def block(path: str, block: Annotated[str, Query(pattern="^[0-9]+(,[0-9]+)
     await found(path == "a/b" and block == "0")
     return {"next": "http://localhost/tree-of/blocks/a/b?block={0},{1}"}
 
+@app.get("/tree-of/whole/{path:path}")
+async def whole(path: str):
+    if not path:
+        raise HTTPException(406, "a folder")
+    await found(path == "a/b")
+
 @app.get("/tree-of/list")
 async def listed():
     return {"blocks": "http://localhost/tree-of/blocks/a/b?block={0},{1}"}
@@ -167,6 +173,7 @@ def sent(suite):
             "GET /tree-of/blocks/{path}",
             "path='a/b' (from GET /tree-of/list), block='0' (made from the schema)",
         ),
+        ("GET /tree-of/whole/{path}", "path='a/b' (from GET /tree-of/list)"),
         ("GET /tree-of/{path}/size", "path='a/b' (from GET /tree-of/list)"),
         ("GET /runs/get", "run_key='r1' (from GET /state)"),
         (
