@@ -532,6 +532,40 @@ def test_apps_that_accept_one_host_only(suite, host):
     scan(suite).assert_outcomes(passed=1)
 
 
+def test_the_host_that_an_app_refuses_can_be_given(suite):
+    suite.makepyfile(
+        webapp="""
+        from fastapi import FastAPI
+        from starlette.middleware.trustedhost import TrustedHostMiddleware
+        app = FastAPI()
+        app.add_middleware(TrustedHostMiddleware, allowed_hosts=["shop.example"])
+
+        @app.get("/plain/{name}")
+        async def plain(name: str): pass
+        """
+    )
+    result = scan(suite)
+    result.assert_outcomes(skipped=1)
+    result.stdout.fnmatch_lines(
+        [
+            '  GET /plain/{name}: the app answered 400 Invalid host header: *headers={"Host": ...}',
+            '        headers={"Host": "..."},',
+        ]
+    )
+    result.stdout.no_fnmatch_line('*"GET /plain/{name}": {*')
+    suite.makeconftest(
+        """
+        import pytest
+        from pytest_nonblocking import Scan
+
+        @pytest.fixture
+        def nonblocking_scan():
+            return Scan(headers={"Host": "shop.example"})
+        """
+    )
+    scan(suite).assert_outcomes(passed=1)
+
+
 PATTERN = """
 import asyncio
 from typing import Annotated
