@@ -18,6 +18,8 @@ ADDRESS = ("/", "http://", "https://")
 _EMBEDDED = re.compile(r"\{(\$[^{}]+)\}")
 _BRACES = re.compile(r"\{[^}]*\}")
 _IN_PAGE = re.compile(r"""\b(?:href|src|action)\s*=\s*["']([^"'#]+)""", re.IGNORECASE)
+_IN_SCRIPT = re.compile(r"""(?:["']|&quot;)(/[^"'\s<>\\]+?)(?=["']|&quot;)""")
+"""Addresses in links and forms, and in scripts: in an import map, or in data for the page."""
 _LOGINS = {"login", "signin", "logon", "auth", "authorize", "oauth", "oauth2", "sso", "saml"}
 _LOGOUTS = {"logout", "signout", "logoff", "signoff"}
 """Words in the paths of a page to log in, and of one to log out, which often leads there."""
@@ -240,7 +242,8 @@ def _addresses(answer: Answer, asked: str) -> Iterator[str]:
         yield from (one for one in _texts(content) if one.startswith(ADDRESS))
     elif "html" in answer.headers.get("content-type", ""):
         page = answer.content.decode("utf-8", "replace")
-        yield from (html.unescape(match[1]).strip() for match in _IN_PAGE.finditer(page))
+        for places in (_IN_PAGE, _IN_SCRIPT):
+            yield from (html.unescape(match[1]).strip() for match in places.finditer(page))
 
 
 def _texts(answer: Any) -> Iterator[str]:

@@ -133,6 +133,19 @@ def test_the_addresses_of_a_page_are_those_of_its_links_and_forms():
     assert addressed(page(kind="text/plain"), ASKED, operation("/users/{id}"), "id", known) == []
 
 
+@pytest.mark.parametrize(
+    "content",
+    [
+        """<script type="importmap">{"imports": {"vue": "/users/7/vue.js"}}</script>""",
+        """<div data-page="{&quot;user&quot;: &quot;/users/7/vue.js&quot;}">""",
+        """<script>load('/users/7/vue.js')</script>""",
+    ],
+)
+def test_the_addresses_of_a_page_are_those_of_its_scripts_as_well(content):
+    one = operation("/users/{id}/{file}")
+    assert leading(page(content), ASKED, one, []) == [{"id": "7", "file": "vue.js"}]
+
+
 def test_an_address_gives_all_parameters_of_a_path_and_of_its_query():
     one = operation("/{kind}/{id}")
     query = Parameter("page", "query")
