@@ -146,6 +146,14 @@ def sharing(
     return _usable(pair[1][name] for pair in found if pair and "{" not in pair[1].get(name, "{"))
 
 
+def paths_in(answer: Answer, asked: str) -> Iterator[str]:
+    """Yield the paths in the addresses of an answer, without that of a logout."""
+    for address in _addresses(answer, asked):
+        parts = _split(address, asked)
+        if parts is not None and "{" not in parts.path and not _has_word(parts.path, _LOGOUTS):
+            yield parts.path or "/"
+
+
 def matching(path: str, operations: Iterable[Operation]) -> tuple[Operation, dict[str, str]] | None:
     """Return the operation with the fewest parameters that has ``path``, and their values."""
     pairs = [(one, _matched(one, path)) for one in operations]
