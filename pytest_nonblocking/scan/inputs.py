@@ -12,7 +12,7 @@ from .ladder import Answered, Ladder
 from .operation import Operation
 from .prepared import NeedsInputError, Prepared
 from .request import RefusedError, ask
-from .seeds import first_refused, received, seeds_in
+from .seeds import refused_login, received, seeds_in
 from .setup import Scan
 
 
@@ -60,7 +60,7 @@ class Asked:
             self._prepared = await self._ladder.climb()
         except NeedsInputError as error:
             why = str(error)
-            if "credentials" in why and (refused := first_refused(responses)):
+            if "credentials" in why and (refused := refused_login(responses)):
                 why += f" ({refused})"
             self.needs = json.dumps({"why": why, "names": error.missing})
             raise NeedsInputError(why, error.missing) from error

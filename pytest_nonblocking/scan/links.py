@@ -185,6 +185,11 @@ def to_login(answer: Answer, path: str) -> Answer:
     return replace(answer, error=f"with a redirect to {target}", to_login=True)
 
 
+def is_login(path: str) -> bool:
+    """Return whether ``path`` is that of a login, or of a token."""
+    return _has_word(path, {*_LOGINS, "token", "session", "sessions"})
+
+
 def _has_word(path: str, words: set[str]) -> bool:
     joined = re.sub(r"\b(log|sign)[-_](in|on|out|off)\b", r"\1\2", path.lower())
     return not words.isdisjoint(re.split(r"[^a-z0-9]+", joined))

@@ -41,16 +41,16 @@ def seeds_in(responses: Iterable[Any], known: Sequence[Operation]) -> Iterator[P
             yield Prepared((request,), (), answer, values)
 
 
-def first_refused(responses: Iterable[Any]) -> str:
-    """Return what the first request that was refused got, as a failed login does; "" if none was.
+def refused_login(responses: Iterable[Any]) -> str:
+    """Return what the first login that was refused got, "" if none was.
 
-    A session that the set-up wanted may then be missing.
+    What creates data may be refused for other reasons: it exists already.
     """
-    refused = [one for one in responses if one.status_code >= 400]
-    if not refused:
-        return ""
-    asked = refused[0].request
-    return f"{asked.method} {asked.url.path} in `before` was answered with {refused[0].status_code}"
+    for response in responses:
+        asked, status = response.request, response.status_code
+        if status in (401, 403, 429) or (status >= 400 and links.is_login(asked.url.path)):
+            return f"{asked.method} {asked.url.path} in `before` was answered with {status}"
+    return ""
 
 
 def _content(response: Any) -> bytes:
