@@ -12,7 +12,7 @@ from .ladder import Answered, Ladder
 from .operation import Operation
 from .prepared import NeedsInputError, Prepared
 from .request import RefusedError, ask
-from .seeds import refused_login, received, seeds_in
+from .seeds import received, refused_login, seeds_in
 from .setup import Scan
 
 
