@@ -136,8 +136,8 @@ def named_in(answer: Any, name: str, resource: str) -> list[Any]:
     anything may have, such as ``id``, the list is that of the ``resource``.
     """
     stem = _stem(name)
-    is_common = stem == name and _plain(name) in _KEYS
-    lists = {_plain(resource if is_common else stem)} - {""}
+    common = is_common(name)
+    lists = {_plain(resource if common else stem)} - {""}
     found: list[Any] = []
     left = [answer]
     for _ in range(_NODES):
@@ -147,12 +147,17 @@ def named_in(answer: Any, name: str, resource: str) -> list[Any]:
         if isinstance(one, list):
             left += one
         for key, value in one.items() if isinstance(one, Mapping) else ():
-            if not is_common and _plain(str(key)) == _plain(name):
+            if not common and _plain(str(key)) == _plain(name):
                 found.append(value)
             if isinstance(value, list) and any(_is_plural(str(key), word) for word in lists):
                 found += (_of_record(record, name) for record in value)
             left.append(value)
     return _usable(found)
+
+
+def is_common(name: str) -> bool:
+    """Return whether anything may have a parameter ``name``, such as ``id``."""
+    return _stem(name) == name and _plain(name) in _KEYS
 
 
 def _usable(values: Iterable[Any]) -> list[Any]:

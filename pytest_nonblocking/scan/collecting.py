@@ -185,6 +185,11 @@ def _found(settings: Settings) -> tuple[list[Operation], list[str]]:
     found, problems = with_tools(found)
     if served.problem:
         problems.append(f"the app was asked for its description, but {served.problem}")
+    if served.by_links and found:
+        problems.append(
+            "the app shows no description and no router: these are the pages to which its links "
+            "lead from /, list others in nonblocking_scan_paths"
+        )
     known = {one.name for one in found}
     found += [one for one in listed(settings.scan_paths) if one.name not in known]
     if not found:

@@ -12,7 +12,7 @@ from .ladder import Answered, Ladder
 from .operation import Operation
 from .prepared import NeedsInputError, Prepared
 from .request import RefusedError, ask
-from .seeds import received, seeds_in
+from .seeds import received, refused_login, seeds_in
 from .setup import Scan
 
 
@@ -51,6 +51,7 @@ class Asked:
         self._client.headers.update(self._scan.headers)
         for name, value in self._scan.cookies.items():
             self._client.cookies.set(name, value)
+        responses: list[Any] = []
         if self._scan.before is not None:
             with received(self._client) as responses:
                 await self._scan.before(self._client)
@@ -58,8 +59,11 @@ class Asked:
         try:
             self._prepared = await self._ladder.climb()
         except NeedsInputError as error:
-            self.needs = json.dumps({"why": str(error), "names": error.missing})
-            raise
+            why = str(error)
+            if "credentials" in why and (refused := refused_login(responses)):
+                why += f" ({refused})"
+            self.needs = json.dumps({"why": why, "names": error.missing})
+            raise NeedsInputError(why, error.missing) from error
         if self._prepared.sources:
             self._note("sent " + ", ".join(self._prepared.sources))
 

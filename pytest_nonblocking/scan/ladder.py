@@ -145,11 +145,12 @@ class Ladder:
         options: dict[str, list[Value]],
         alike: Sequence[dict[str, Value]] | None = None,
     ) -> Prepared | Answer | None:
-        """Return the first requests that are answered, or the last answer that is none.
+        """Return the first requests that are answered, or what the app says to the first values.
 
+        These are the most likely ones. If it says to some that other values may help, it is that.
         ``alike`` are the values of the other copies, by default those of one parameter's options.
         """
-        last = None
+        refused = None
         for chosen in attempts:
             request = self._request(_plain(chosen), 0)
             answer = await self._asking.answer(request)
@@ -161,15 +162,17 @@ class Ladder:
                 if alike is None:
                     alike = self._alike(chosen, options)
                 return await self._prepared(request, chosen, answer, alike)
-            last = answer
             if answer.status in (401, 403) or answer.to_login:
-                break
-        return last
+                return answer
+            if refused is None or (misses_values(answer) and not misses_values(refused)):
+                refused = answer
+        return refused
 
     async def _try_around(self, options: dict[str, list[Value]]) -> Prepared | Answer | None:
         """Try the values in what other operations answer: in addresses, or by their names."""
         last, wanted = None, self._uncertain(options)
         found: dict[str, list[Value]] = {}
+        shared: dict[str, list[Value]] = {}
         with anyio.move_on_after(_AROUND_WITHIN):
             for one in self._around():
                 for prepared in await self._answered.of(self._ladder_of(one)):
@@ -180,8 +183,12 @@ class Ladder:
                     for name in wanted - {*found}:
                         if values := self._named_like(prepared, name):
                             found[name] = [Value(value, f"from {one.name}") for value in values]
+                    for name in wanted - {*shared}:
+                        if values := self._shared(prepared, name):
+                            shared[name] = [Value(value, f"from {one.name}") for value in values]
                 if wanted and not wanted - {*found}:
                     break
+        found = shared | found
         if not found:
             return last
         options.update({name: [*values, *options[name]] for name, values in found.items()})
@@ -217,6 +224,13 @@ class Ladder:
     def _named_like(self, prepared: Prepared, name: str) -> list[Any]:
         resource = answers.resource_of(self._operation, name)
         return answers.named_in(prepared.answer.json(), name, resource)
+
+    def _shared(self, prepared: Prepared, name: str) -> list[Any]:
+        """Return the values of ``name`` in addresses of operations that have it as well."""
+        if answers.is_common(name) or name not in names_in(self._operation.path):
+            return []
+        asked, answer = self._address(prepared), prepared.answer
+        return links.sharing(answer, asked, self._operation, name, self._operations)
 
     def _uncertain(self, options: dict[str, list[Value]]) -> set[str]:
         """Return the names of the parameters whose values are neither given nor described."""

@@ -18,6 +18,8 @@ ADDRESS = ("/", "http://", "https://")
 _EMBEDDED = re.compile(r"\{(\$[^{}]+)\}")
 _BRACES = re.compile(r"\{[^}]*\}")
 _IN_PAGE = re.compile(r"""\b(?:href|src|action)\s*=\s*["']([^"'#]+)""", re.IGNORECASE)
+_IN_SCRIPT = re.compile(r"""(?:["']|&quot;)(/[^"'\s<>\\]+?)(?=["']|&quot;)""")
+"""Addresses in links and forms, and in scripts: in an import map, or in data for the page."""
 _LOGINS = {"login", "signin", "logon", "auth", "authorize", "oauth", "oauth2", "sso", "saml"}
 _LOGOUTS = {"logout", "signout", "logoff", "signoff"}
 """Words in the paths of a page to log in, and of one to log out, which often leads there."""
@@ -121,10 +123,35 @@ def leading(
             continue
         if not is_fixed and "." in parts.path.rpartition("/")[2]:
             continue  # any address fits a path of parameters only, that of a style sheet, too
-        values |= {name: value for name, value in parse_qsl(parts.query) if name in names}
-        if values not in found and "{" not in "".join(values.values()):
+        query = {name: value for name, value in parse_qsl(parts.query) if name in names}
+        if "{" in "".join(values.values()):
+            continue  # to be filled in; a query such as `?block={0},{1}` is left to the other steps
+        values |= {name: value for name, value in query.items() if "{" not in value}
+        if values not in found:
             found.append(values)
     return found[:_MOST]
+
+
+def sharing(
+    answer: Answer, asked: str, operation: Operation, name: str, known: Sequence[Operation]
+) -> list[Any]:
+    """Return the values of the path's parameter ``name`` in addresses of other operations.
+
+    ``/files/full/{path}`` has the ``path`` of ``/files/block/{path}``, too. Both begin alike.
+    """
+    first = operation.path.split("/")[1]
+    alike = [one for one in known if one.method == "GET" and one.path.split("/")[1] == first]
+    parts = [_split(address, asked) for address in _addresses(answer, asked)]
+    found = [matching(one.path, alike) for one in parts if one is not None]
+    return _usable(pair[1][name] for pair in found if pair and "{" not in pair[1].get(name, "{"))
+
+
+def paths_in(answer: Answer, asked: str) -> Iterator[str]:
+    """Yield the paths in the addresses of an answer, without that of a logout."""
+    for address in _addresses(answer, asked):
+        parts = _split(address, asked)
+        if parts is not None and "{" not in parts.path and not _has_word(parts.path, _LOGOUTS):
+            yield parts.path or "/"
 
 
 def matching(path: str, operations: Iterable[Operation]) -> tuple[Operation, dict[str, str]] | None:
@@ -156,6 +183,11 @@ def to_login(answer: Answer, path: str) -> Answer:
     if not _has_word(target, _LOGINS):
         return answer
     return replace(answer, error=f"with a redirect to {target}", to_login=True)
+
+
+def is_login(path: str) -> bool:
+    """Return whether ``path`` is that of a login, or of a token."""
+    return _has_word(path, {*_LOGINS, "token", "session", "sessions"})
 
 
 def _has_word(path: str, words: set[str]) -> bool:
@@ -223,7 +255,8 @@ def _addresses(answer: Answer, asked: str) -> Iterator[str]:
         yield from (one for one in _texts(content) if one.startswith(ADDRESS))
     elif "html" in answer.headers.get("content-type", ""):
         page = answer.content.decode("utf-8", "replace")
-        yield from (html.unescape(match[1]).strip() for match in _IN_PAGE.finditer(page))
+        for places in (_IN_PAGE, _IN_SCRIPT):
+            yield from (html.unescape(match[1]).strip() for match in places.finditer(page))
 
 
 def _texts(answer: Any) -> Iterator[str]:

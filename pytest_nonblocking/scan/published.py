@@ -16,6 +16,7 @@ from .aside import NoAnswerError, aside
 from .asking import HOST
 from .document import BrokenDocumentError, operations_in
 from .operation import Operation, names_in
+from .pages import linked_pages
 
 _JSON = ("openapi.json", "swagger.json")
 _YAML = ("openapi.yaml", "openapi.yml")
@@ -26,7 +27,7 @@ _PLACES = (
 """Where frameworks serve their descriptions by default."""
 _SECONDS = 2.0
 _IN_ALL = 5.0
-"""Within which a request, and all of them, are answered."""
+"""Within which a request, and all of them, are answered; the pages are found in as many."""
 
 
 class Published(NamedTuple):
@@ -35,19 +36,23 @@ class Published(NamedTuple):
     operations: Sequence[Operation] = ()
     prefix: str = ""
     problem: str = ""
+    by_links: bool = False
+    """Whether there is no description, and the operations are the pages that links lead to."""
 
 
 def published(app: Any, routes: Iterable[Operation], timeout: Limit) -> Published:
-    """Return what ``app`` serves as its description, nothing if it serves none.
+    """Return what ``app`` serves as its description, or its pages if it has no ``routes`` either.
 
     Starts the app, asks and shuts it down. It is not started if its ``routes`` show that there is
     nothing to ask for.
     """
-    places = list(_places(list(routes)))
+    known = list(routes)
+    places = list(_places(known))
     if not places:
         return Published()
+    seconds = 2 * seconds_within(timeout) + 2 * _IN_ALL
     try:
-        return aside(2 * seconds_within(timeout) + _IN_ALL, _ask, app, places, timeout)
+        return aside(seconds, _ask, app, places, timeout, not known)
     except NoAnswerError as error:
         return Published(problem=str(error))
 
@@ -67,7 +72,7 @@ def _name(path: str) -> str:
     return path.rstrip("/").rpartition("/")[2]
 
 
-async def _ask(app: Any, places: Sequence[str], timeout: Limit) -> Published:
+async def _ask(app: Any, places: Sequence[str], timeout: Limit, follows_links: bool) -> Published:
     from ..asgi.client import make_client
 
     client, transport = make_client(app, base_url=f"http://{HOST}", timeout=timeout)
@@ -76,11 +81,14 @@ async def _ask(app: Any, places: Sequence[str], timeout: Limit) -> Published:
     except AppStartupError as error:
         return Published(problem=str(error))
     try:
-        with anyio.move_on_after(_IN_ALL):
+        with anyio.move_on_after(_IN_ALL) as limit:
             for place in places:
                 document = await _document_at(client, place)
                 if isinstance(document, Mapping) and document.keys() & {"openapi", "swagger"}:
                     return _read(document, place)
+        if follows_links and not limit.cancelled_caught:
+            pages = await linked_pages(client, _IN_ALL)
+            return Published(pages, by_links=bool(pages))
     finally:
         with suppress(AppShutdownError):
             await transport.shutdown()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 from .operation import Operation
@@ -10,6 +11,8 @@ from .values import GIVEN, GUESS, Value
 
 _OTHER_REASONS = (401, 403, 405, 406, 429)
 """Statuses below 500 of answers to which other values make no difference."""
+_REFUSING_HOSTS = (400, 403, 421)
+_HOST = re.compile(r"(?<![a-z])(disallowed)?host(?![a-z])", re.IGNORECASE)
 _OR_INSTALL = ", or install pytest-nonblocking[scan], which generates them from their schemas"
 
 Options = Mapping[str, list[Value]]
@@ -37,6 +40,8 @@ def why_refused(
     if answer.status == 401 or (answer.status == 403 and schemes):
         needs = f"credentials for {schemes}" if schemes else "credentials"
         return f"{shown}: give {needs} as headers or cookies"
+    if _refuses_host(answer):
+        return f'{shown}: give a host that it accepts, as headers={{"Host": ...}}'
     if answer.status == 403:
         return f"{shown}: if it needs credentials, give them as headers or cookies"
     if answer.status < 500 and (options or operation.parameters or operation.body):
@@ -47,9 +52,16 @@ def why_refused(
     return f"{shown}: seed the data that it needs, or exclude it"
 
 
+def _refuses_host(answer: Answer) -> bool:
+    """Return whether an app refuses the host of a request, as ``Invalid host header`` says."""
+    return answer.status in _REFUSING_HOSTS and _HOST.search(answer.first_line) is not None
+
+
 def missing(answer: Answer | None, options: Options) -> list[str]:
     """Return the names of the values that the user may give."""
     if answer is not None and (answer.status in (401, 403) or answer.to_login):
+        return []
+    if answer is not None and _refuses_host(answer):
         return []
     guessed = [n for n, values in options.items() if all(v.source == GUESS for v in values)]
     return guessed or [

@@ -41,6 +41,18 @@ def seeds_in(responses: Iterable[Any], known: Sequence[Operation]) -> Iterator[P
             yield Prepared((request,), (), answer, values)
 
 
+def refused_login(responses: Iterable[Any]) -> str:
+    """Return what the first login that was refused got, "" if none was.
+
+    What creates data may be refused for other reasons: it exists already.
+    """
+    for response in responses:
+        asked, status = response.request, response.status_code
+        if status in (401, 403, 429) or (status >= 400 and links.is_login(asked.url.path)):
+            return f"{asked.method} {asked.url.path} in `before` was answered with {status}"
+    return ""
+
+
 def _content(response: Any) -> bytes:
     """Return what was read of a response, nothing of one that was left unread."""
     try:

@@ -95,15 +95,18 @@ def stub(needs: Iterable[tuple[str, tuple[str, list[str]]]]) -> list[str]:
     needs = list(needs)
     lines = ["import pytest", "from pytest_nonblocking import Scan", "", "", "@pytest.fixture"]
     lines += ["def nonblocking_scan():", "    return Scan("]
-    if any("credentials" in why for _, (why, _) in needs):
-        lines.append('        headers={"Authorization": "Bearer ..."},')
+    headers = {"credentials": '"Authorization": "Bearer ..."', '"Host"': '"Host": "..."'}
+    whys = [why for _, (why, _) in needs]
+    given = [text for word, text in headers.items() if any(word in why for why in whys)]
+    if given:
+        lines.append(f"        headers={{{', '.join(given)}}},")
     wanted = Counter(name for _, (_, names) in needs for name in names)
     shared = [name for name, times in wanted.most_common() if times >= _SHARED]
     inputs = [("*", shared)]
     inputs += [(one, [n for n in names if n not in shared]) for one, (_, names) in needs]
-    given = [_input(pattern, names) for pattern, names in inputs if names]
-    if given:
-        lines += ["        inputs={", *given[:_MOST], "        },"]
+    values = [_input(pattern, names) for pattern, names in inputs if names]
+    if values:
+        lines += ["        inputs={", *values[:_MOST], "        },"]
     return [*lines, "    )"]
 
 

@@ -388,6 +388,34 @@ def test_an_app_without_routes_is_asked_for_its_description(suite, once, app):
     result.stdout.fnmatch_lines([f"nonblocking scan: 1 operation in webapp:{app}, 1 scanned"])
 
 
+def test_the_pages_of_an_app_without_routes_and_description_are_measured(suite):
+    suite.makepyfile(
+        webapp="""
+        import time
+
+        async def app(scope, receive, send):
+            if scope["type"] != "http":
+                return
+            pages = {"/": b"<a href='/held'>", "/held": b"x"}
+            if scope["path"] == "/held":
+                time.sleep(0.05)
+            status = 200 if scope["path"] in pages else 404
+            headers = [(b"content-type", b"text/html")]
+            await send({"type": "http.response.start", "status": status, "headers": headers})
+            await send({"type": "http.response.body", "body": pages.get(scope["path"], b"")})
+        """
+    )
+    result = scan(suite)
+    result.assert_outcomes(passed=1, failed=1)
+    result.stdout.fnmatch_lines(
+        [
+            "nonblocking scan: 2 operations in webapp:app, 2 scanned; the app shows no description "
+            "and no router: these are the pages to which its links lead from /, list others in *",
+            "*webapp.py:8 in app*",
+        ]
+    )
+
+
 def test_a_description_that_cannot_be_read_is_named_and_routes_are_used(suite):
     suite.makepyfile(
         webapp="""
@@ -527,6 +555,40 @@ def test_apps_that_accept_one_host_only(suite, host):
 
         @app.get("/plain")
         async def plain(): pass
+        """
+    )
+    scan(suite).assert_outcomes(passed=1)
+
+
+def test_the_host_that_an_app_refuses_can_be_given(suite):
+    suite.makepyfile(
+        webapp="""
+        from fastapi import FastAPI
+        from starlette.middleware.trustedhost import TrustedHostMiddleware
+        app = FastAPI()
+        app.add_middleware(TrustedHostMiddleware, allowed_hosts=["shop.example"])
+
+        @app.get("/plain/{name}")
+        async def plain(name: str): pass
+        """
+    )
+    result = scan(suite)
+    result.assert_outcomes(skipped=1)
+    result.stdout.fnmatch_lines(
+        [
+            '  GET /plain/{name}: the app answered 400 Invalid host header: *headers={"Host": ...}',
+            '        headers={"Host": "..."},',
+        ]
+    )
+    result.stdout.no_fnmatch_line('*"GET /plain/{name}": {*')
+    suite.makeconftest(
+        """
+        import pytest
+        from pytest_nonblocking import Scan
+
+        @pytest.fixture
+        def nonblocking_scan():
+            return Scan(headers={"Host": "shop.example"})
         """
     )
     scan(suite).assert_outcomes(passed=1)

@@ -6,7 +6,8 @@ import pytest
 
 APP = """
 import asyncio
-from fastapi import FastAPI, HTTPException, Request
+from typing import Annotated
+from fastapi import FastAPI, HTTPException, Query, Request
 from fastapi.responses import HTMLResponse, RedirectResponse
 app = FastAPI()
 FLOWS = {}
@@ -40,6 +41,25 @@ async def tree(path: str):
 
 @app.get("/leaf/{path:path}")
 async def leaf(path: str):
+    await found(path == "a/b")
+
+@app.get("/tree-of/blocks/{path:path}")
+async def block(path: str, block: Annotated[str, Query(pattern="^[0-9]+(,[0-9]+)*$")]):
+    await found(path == "a/b" and block == "0")
+    return {"next": "http://localhost/tree-of/blocks/a/b?block={0},{1}"}
+
+@app.get("/tree-of/whole/{path:path}")
+async def whole(path: str):
+    if not path:
+        raise HTTPException(406, "a folder")
+    await found(path == "a/b")
+
+@app.get("/tree-of/list")
+async def listed():
+    return {"blocks": "http://localhost/tree-of/blocks/a/b?block={0},{1}"}
+
+@app.get("/tree-of/{path:path}/size")
+async def size(path: str):
     await found(path == "a/b")
 
 # what is not described
@@ -86,6 +106,16 @@ async def flow(id: str):
 @app.get("/flows/name/{name}")
 async def by_name(name: str):
     await found(name in FLOWS)
+
+# a value that no answer has
+
+@app.get("/kinds")
+async def kinds():
+    return [{"kind": "bolt"}]
+
+@app.get("/kinds/{kind}/parts/{code}")
+async def part(kind: str, code: str):
+    raise HTTPException(404, "no such part" if kind == "bolt" else "no such kind")
 
 # a login
 
@@ -139,6 +169,12 @@ def sent(suite):
         ),
         ("GET /tree/{path}", "path='' (made from the schema)"),
         ("GET /leaf/{path}", "path='a/b' (from GET /tree/{path})"),
+        (
+            "GET /tree-of/blocks/{path}",
+            "path='a/b' (from GET /tree-of/list), block='0' (made from the schema)",
+        ),
+        ("GET /tree-of/whole/{path}", "path='a/b' (from GET /tree-of/list)"),
+        ("GET /tree-of/{path}/size", "path='a/b' (from GET /tree-of/list)"),
         ("GET /runs/get", "run_key='r1' (from GET /state)"),
         (
             "GET /users/{user}/posts/{post}",
@@ -183,6 +219,16 @@ def test_a_redirect_to_a_login_needs_credentials(suite):
     scan(suite, "GET /orders").assert_outcomes(passed=1)
 
 
+def test_a_login_in_the_set_up_that_was_refused_is_named(suite):
+    seed = 'await client.post("/nothing")\n    await client.post("/login", json={})'
+    suite.makeconftest(
+        SEED.replace("{seed}", seed).replace('client.cookies.set("session", "x")', "pass")
+    )
+    scan(suite, "GET /orders").stdout.fnmatch_lines(
+        ["  GET /orders: *or log in in `before` (POST /login in `before` was answered with 404)"]
+    )
+
+
 def test_what_the_app_asks_for_is_in_the_fixture_to_paste(suite):
     suite.makepyfile(webapp=APP.replace('"run_key": "r1"', '"other": "r1"'))
     result = scan(suite, "GET /runs/get")
@@ -190,6 +236,17 @@ def test_what_the_app_asks_for_is_in_the_fixture_to_paste(suite):
         [
             "  GET /runs/get: the app answered 404 *",
             '            "GET /runs/get": {"run_key": ...},',
+        ]
+    )
+
+
+def test_the_refusal_of_the_most_likely_values_is_shown(suite):
+    result = scan(suite, "GET /kinds/{kind}/parts/{code}")
+    result.assert_outcomes(skipped=1)
+    result.stdout.fnmatch_lines(
+        [
+            "  GET /kinds/{kind}/parts/{code}: the app answered 404 *no such part*",
+            '            "GET /kinds/{kind}/parts/{code}": {"code": ...},',
         ]
     )
 

@@ -11,6 +11,7 @@ from pytest_nonblocking.scan.links import (
     linked_values,
     matching,
     parameter_in,
+    sharing,
     to_login,
 )
 from pytest_nonblocking.scan.operation import (
@@ -132,6 +133,19 @@ def test_the_addresses_of_a_page_are_those_of_its_links_and_forms():
     assert addressed(page(kind="text/plain"), ASKED, operation("/users/{id}"), "id", known) == []
 
 
+@pytest.mark.parametrize(
+    "content",
+    [
+        """<script type="importmap">{"imports": {"vue": "/users/7/vue.js"}}</script>""",
+        """<div data-page="{&quot;user&quot;: &quot;/users/7/vue.js&quot;}">""",
+        """<script>load('/users/7/vue.js')</script>""",
+    ],
+)
+def test_the_addresses_of_a_page_are_those_of_its_scripts_as_well(content):
+    one = operation("/users/{id}/{file}")
+    assert leading(page(content), ASKED, one, []) == [{"id": "7", "file": "vue.js"}]
+
+
 def test_an_address_gives_all_parameters_of_a_path_and_of_its_query():
     one = operation("/{kind}/{id}")
     query = Parameter("page", "query")
@@ -144,6 +158,24 @@ def test_an_address_gives_all_parameters_of_a_path_and_of_its_query():
 def test_an_address_to_fill_in_gives_no_values():
     templated = answer({"next": "/users/{id}", "self": "/users/7"})
     assert leading(templated, ASKED, operation("/users/{id}"), []) == [{"id": "7"}]
+
+
+def test_a_query_to_fill_in_is_left_out_of_its_address():
+    one = operation("/users/{id}")
+    queries = (Parameter("page", "query"), Parameter("tab", "query"))
+    one = replace(one, parameters=(*one.parameters, *queries))
+    templated = answer({"page": "/users/7?page={0},{1}&tab=a"})
+    assert leading(templated, ASKED, one, []) == [{"id": "7", "tab": "a"}]
+
+
+def test_addresses_of_other_operations_have_a_parameter_of_the_same_name():
+    full = Operation("GET", "/files/full/{path}", path_parameters("/files/full/{path:path}"))
+    known = [full, operation("/files/{path}"), operation("/pages/{path}")]
+    listed = answer([f"/files/full/{path}" for path in ("a/b", "{path}")] + ["/pages/p", "/other"])
+    block = operation("/files/block/{path}")
+    assert sharing(listed, ASKED, block, "path", known) == ["a/b"]
+    assert sharing(listed, ASKED, operation("/pages/{path}/size"), "path", known) == ["p"]
+    assert sharing(listed, ASKED, block, "other", known) == []
 
 
 @pytest.mark.parametrize(

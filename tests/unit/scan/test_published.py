@@ -11,7 +11,7 @@ from pytest_nonblocking.model import Limit
 from pytest_nonblocking.scan import published as module
 from pytest_nonblocking.scan.discovery import describes_itself, discover
 from pytest_nonblocking.scan.operation import Operation
-from pytest_nonblocking.scan.published import published
+from pytest_nonblocking.scan.published import Published, published
 
 DOCUMENT = {"openapi": "3.1.0", "paths": {"/items/{id}": {"get": {}}}}
 YAML = b"openapi: 3.1.0\npaths:\n  /items/{id}:\n    get:\n      responses: {200: {}}\n"
@@ -71,6 +71,46 @@ def test_yaml_is_asked_for_only_where_it_can_be_read(monkeypatch):
     assert "/openapi.yaml" not in app.asked
 
 
+PAGES = {
+    "/": ("text/html", "<a href='/items'>items</a><a href='/gone'><a href='/logout'>"),
+    "/items": ("text/html", "<a href='/items/1'><a href='/items/2?tab=a'><link href='/x.css'>"),
+    "/items/1": ("application/json", '{"next": "/items/2", "tags": "/tags"}'),
+    "/items/2": ("text/html", "two"),
+    "/tags": ("text/html", "<a href='http://elsewhere.example/more'><a href='/items#top'>"),
+    "/x.css": ("text/css", "a {}"),
+    "/logout": ("text/html", "bye"),
+}
+
+
+class Pages(App):
+    """Serves pages with links, JSON, a style sheet, and a logout that nobody asks for."""
+
+    async def __call__(self, scope, receive, send):
+        if scope["type"] == "lifespan" or scope["path"] not in PAGES:
+            await super().__call__(scope, receive, send)
+            return
+        self.asked.append(scope["path"])
+        kind, content = PAGES[scope["path"]]
+        headers = [(b"content-type", kind.encode())]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": content.encode()})
+
+
+def test_the_pages_of_an_app_that_shows_nothing_are_found_by_their_links():
+    app = Pages(place="/nothing")
+    found = ask(app)
+    assert names(found) == ["GET /", "GET /items", "GET /items/1", "GET /tags"]
+    assert found.by_links
+    assert not {"/logout", "/items/2", "/more"} & {*app.asked}
+    assert app.log == ["start", "end"]
+
+
+def test_an_app_with_routes_is_not_searched_for_pages():
+    app = Pages(place="/nothing")
+    assert ask(app, Operation("GET", "/openapi.json")) == Published()
+    assert app.asked == ["/openapi.json"]
+
+
 def test_an_app_whose_routes_show_no_description_is_not_started():
     app = App()
     assert ask(app, Operation("GET", "/items"), Operation("POST", "/openapi.json")).operations == ()
@@ -108,14 +148,14 @@ def test_an_app_that_raises_serves_none():
         raise ValueError
 
     app = App(does=fails)
-    assert ask(app) == ((), "", "")
+    assert ask(app) == Published()
     assert app.log == ["start", "end"]
 
 
 def test_an_app_that_does_not_answer_is_left(monkeypatch):
     monkeypatch.setattr(module, "_SECONDS", 0.02)
     app = App(does=anyio.sleep_forever)
-    assert ask(app) == ((), "", "")
+    assert ask(app) == Published()
     assert "/swagger.json" in app.asked
     assert app.log == ["start", "end"]
 
@@ -123,7 +163,7 @@ def test_an_app_that_does_not_answer_is_left(monkeypatch):
 def test_all_requests_together_are_bounded(monkeypatch):
     monkeypatch.setattr(module, "_IN_ALL", 0.02)
     app = App(does=anyio.sleep_forever)
-    assert ask(app) == ((), "", "")
+    assert ask(app) == Published()
     assert app.asked == ["/openapi.json"]
     assert app.log == ["start", "end"]
 
@@ -134,7 +174,7 @@ def test_an_app_that_holds_the_loop_is_left_with_its_thread(monkeypatch):
 
     monkeypatch.setattr(module, "_IN_ALL", 0.02)
     monkeypatch.setattr(module, "seconds_within", lambda timeout: 0.01)
-    assert ask(App(does=holds)).problem == "it holds the event loop for 0.04 s"
+    assert ask(App(does=holds)).problem == "it holds the event loop for 0.06 s"
 
 
 @pytest.mark.parametrize(

@@ -57,8 +57,31 @@ def test_the_simplest_value_fits_its_schema(schema):
     jsonschema.validate(simplest(schema), schema, format_checker=jsonschema.FormatChecker())
 
 
-def test_a_pattern_is_left_to_a_library():
-    assert simplest({"type": "string", "pattern": "^[a-z]{3}$"}) is None
+@pytest.mark.parametrize(
+    ("pattern", "value"),
+    [
+        (r"^[0-9]*(,[0-9]+)*$", "0"),
+        (r"^[0-9]+,[0-9]+$", "0,0"),
+        (r"^\w+$", "string"),
+        (r"^[a-f0-9-]{36}$", "00000000-0000-4000-8000-000000000000"),
+    ],
+)
+def test_a_common_text_that_fits_a_pattern_is_taken(pattern, value):
+    assert simplest({"type": "string", "pattern": pattern}) == value
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"pattern": "^[a-z]{3}$"},
+        {"pattern": "("},
+        {"pattern": "^[[b]$"},
+        {"pattern": r"^\w+$", "minLength": 200},
+    ],
+    ids=str,
+)
+def test_a_pattern_that_no_common_text_fits_is_left_to_a_library(schema):
+    assert simplest({"type": "string", **schema}) is None
 
 
 def test_a_schema_that_contains_itself_ends():
