@@ -7,10 +7,10 @@ has the majority of that time.
 
 from __future__ import annotations
 
-import statistics
 from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
+from statistics import median
 
 from ..model import Culprit, Evidence, Judgement, Run, Sample, Slices
 from .culprits import Routes, culprit_of, definition, libraries, users
@@ -50,7 +50,7 @@ def find(
     reader = Reader(packages, body)
     route = Routes(evidence, reader)
     bursts = evidence.bursts or evidence.singles
-    alone = statistics.median([run.budget.idle for run in evidence.singles] or [0.0])
+    alone = median([run.budget.idle for run in evidence.singles] or [0.0])
     if "timeout" in judgement.reasons:
         late = evidence.late
         assert late is not None

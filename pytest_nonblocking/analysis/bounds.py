@@ -6,9 +6,9 @@ bound, from which everything that noise can explain is subtracted.
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from statistics import median
 
 from ..model import Calibration, Cause, Limits, Looks, Pool, Run
 from .growth import Growth, growth_of, pace_of, pace_spread
@@ -301,8 +301,8 @@ def _wait(
     elsewhere = min(served * server_lateness(looks), growth.pressure) + growth.stolen
     noise = growth.delay + elsewhere
     starved = zip(singles, starved_in(singles, growth), strict=True)
-    alone = statistics.median(run.budget.idle - lost for run, lost in starved)
-    least = statistics.median(certain_idle(singles, growth, calibration))
+    alone = median(run.budget.idle - lost for run, lost in starved)
+    least = median(certain_idle(singles, growth, calibration))
 
     def unexplained(cores: float, alone: float) -> float:
         return max(0.0, (burst.budget.idle * (1 - cores) - alone) / (burst.concurrency - 1))

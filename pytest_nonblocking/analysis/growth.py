@@ -7,10 +7,10 @@ slope.
 
 from __future__ import annotations
 
-import math
-import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from math import comb
+from statistics import mean, median
 
 from ..model import Calibration, Run
 from .tolerances import FLIP, STEAL_TICK
@@ -75,7 +75,7 @@ def stolen_in(run: Run) -> float:
 
 def pace_of(run: Run, calibration: Calibration) -> float:
     """Return the slowdown of the process around ``run``, relative to the reference machine."""
-    return statistics.mean(run.slowdowns) if run.slowdowns else calibration.factor
+    return mean(run.slowdowns) if run.slowdowns else calibration.factor
 
 
 def pace_spread(run: Run) -> float:
@@ -86,14 +86,14 @@ def pace_spread(run: Run) -> float:
     """
     if not run.slowdowns:
         return 0.0
-    return max(run.slowdowns) / statistics.mean(run.slowdowns) - 1
+    return max(run.slowdowns) / mean(run.slowdowns) - 1
 
 
 def growth_of(burst: Run, singles: Sequence[Run], calibration: Calibration = _REFERENCE) -> Growth:
     """Return what each request of ``burst`` adds to the median of the single runs, in seconds."""
 
     def slope(part: Callable[[Run], float]) -> float:
-        alone = statistics.median(part(run) for run in singles)
+        alone = median(part(run) for run in singles)
         return max(0.0, (part(burst) - alone) / (burst.concurrency - 1))
 
     return Growth(
@@ -137,8 +137,8 @@ def _ranked_slope(burst: Run, singles: Sequence[Run]) -> float:
     copies, runs = burst.concurrency, len(singles)
     if len(burst.latencies) < copies:  # some copies did not end
         return _middle_slope(burst, singles)
-    possible = FLIP * math.comb(runs + copies, runs)
-    rank = sum(math.comb(runs + k, runs) <= possible for k in range(1, copies))
+    possible = FLIP * comb(runs + copies, runs)
+    rank = sum(comb(runs + k, runs) <= possible for k in range(1, copies))
     return _delay_of(sorted(burst.latencies)[rank], rank, burst, singles) if rank > 0 else 0.0
 
 
@@ -156,5 +156,5 @@ def _middle_slope(burst: Run, singles: Sequence[Run]) -> float:
     """Return how much each earlier request delays the copy with the median latency, in seconds."""
     if len(burst.latencies) < burst.concurrency:  # some copies did not end
         return burst.makespan / burst.concurrency
-    middle = statistics.median(burst.latencies)
+    middle = median(burst.latencies)
     return _delay_of(middle, (burst.concurrency - 1) / 2, burst, singles)

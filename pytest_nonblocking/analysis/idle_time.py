@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
 from dataclasses import dataclass
+from math import ceil, inf
 from typing import Literal, NamedTuple
 
 from ..model import Calibration, Looks, Run
@@ -34,7 +34,7 @@ class _Seen(NamedTuple):
     """What the looks at other threads show; the defaults hold without any look."""
 
     cores_lower: float = 0.0
-    cores_upper: float = math.inf
+    cores_upper: float = inf
     worked: float = 0.0
     worked_freely: float = 0.0
     gil: float = 0.0
@@ -66,7 +66,7 @@ def _cores_by_cpu(run: Run, calibration: Calibration) -> tuple[float, float]:
     """Bound the share of the idle time in which all cores were in use, from CPU times."""
     budget, cores = run.budget, calibration.cores
     computed = computed_while_idle(run, calibration)
-    lower = max(0.0, computed - (math.ceil(cores) - 1) * budget.idle) / budget.idle
+    lower = max(0.0, computed - (ceil(cores) - 1) * budget.idle) / budget.idle
     # The bounds of a wait account for workers' run-queue delay. Where it is unknown, they may have
     # had a part of a core only.
     by_all = budget.idle * (cores if calibration.knows_delays else PART_OF_A_CORE)
@@ -99,7 +99,7 @@ def _seen(run: Run, growth: Growth, looks: Looks, calibration: Calibration) -> _
     """Return what the looks at other threads and processes prove about the idle time."""
     if not (looks.states and looks.count):
         return _Seen()
-    cores = math.ceil(calibration.cores)
+    cores = ceil(calibration.cores)
     lower, _ = share_between(looks.saturated, looks.watched, looks.count)
     _, upper = share_between(looks.maybe_saturated, looks.watched, looks.count)
     _, free = share_between(looks.free, cores * looks.watched, looks.count)

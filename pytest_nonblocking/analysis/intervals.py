@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
+from math import sqrt
 
 from .tolerances import CONFIDENCE
 
@@ -36,6 +36,6 @@ def share_between(part: float, whole: float, count: int) -> tuple[float, float]:
         return 0.0, 1.0
     share, z2 = min(1.0, part / whole), CONFIDENCE**2
     middle = (share + z2 / (2 * count)) / (1 + z2 / count)
-    spread = math.sqrt(share * (1 - share) / count + z2 / (4 * count**2))
+    spread = sqrt(share * (1 - share) / count + z2 / (4 * count**2))
     half = CONFIDENCE * spread / (1 + z2 / count)
     return max(0.0, middle - half), min(1.0, middle + half)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import itertools
-import statistics
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from math import ceil
+from statistics import median
 from typing import Literal
 
 from ..model import FOR_THREADS, Cause, Evidence, Frame, Pool, Run, Sample, Stack
@@ -162,7 +162,7 @@ def _threads_queue(pool: Pool, runs: Sequence[Run], singles: Sequence[Run]) -> b
     """
     if _limited_by_a_lock(runs) or not workers_wait_for_locks(runs) or not singles:
         return workers_wait_for_locks(runs)
-    alone = statistics.median(single.undisturbed for single in singles)
+    alone = median(single.undisturbed for single in singles)
     full = [run for run in runs if any(one.waited > 0 for one in run.pools)]
     held = min(run.undisturbed / ceil(run.concurrency / max(1, pool.size)) for run in full)
     return held * (1 - LOCK_IS_BOTTLENECK) > alone

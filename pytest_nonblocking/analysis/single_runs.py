@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Sequence
+from statistics import median
 
 from ..model import Calibration, Run
 from .growth import Growth, pace_of, pace_spread
@@ -26,8 +26,8 @@ def alone_bounds(singles: Sequence[Run], growth: Growth, calibration: Calibratio
     lower = [max(1e-6, whole - wait) for whole, wait in zip(taken, waits, strict=True)]
     starved = starved_in(singles, growth)
     upper = [max(least, t - s) for least, t, s in zip(lower, taken, starved, strict=True)]
-    usual = statistics.median(lower)
-    return Bounds(usual, usual, max(*lower, statistics.median(upper)))
+    usual = median(lower)
+    return Bounds(usual, usual, max(*lower, median(upper)))
 
 
 def _requests_share(run: Run, growth: Growth) -> float:

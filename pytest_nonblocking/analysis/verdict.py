@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import statistics
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import replace
+from statistics import median
 
 from ..model import Cause, Evidence, Judged, Judgement, Limits, Reason, Run, Step, Verdict
 from .bounds import Excess, limit_at
@@ -99,7 +99,7 @@ def _reasons(stalls: Stalls) -> tuple[Reason, ...]:
 
 def _near_step(stalls: Stalls) -> str:
     found = (*stalls.guilty, *stalls.near)
-    nearest = statistics.median(stall.nearest for stall in found)
+    nearest = median(stall.nearest for stall in found)
     names = sorted({f"max_{reason}" for stall in found for reason in stall.reasons})
     return f"the longest callback is within {abs(nearest - 1):.0%} of {' and '.join(names)}"
 
@@ -213,14 +213,14 @@ def _with_figures(
 def _judged(level: Level, limits: Limits) -> Judged:
     """Return the median figures of the bursts, as fractions of T(1)."""
 
-    def median(figure: Callable[[Excess], float]) -> float:
-        return statistics.median(figure(excess) for excess in level.excesses)
+    def middle(figure: Callable[[Excess], float]) -> float:
+        return median(figure(excess) for excess in level.excesses)
 
     return Judged(
-        fraction=median(lambda e: e.total.estimate / e.alone.estimate),
-        low=median(lambda e: e.total.lower / e.alone.upper / (1 + e.margin)),
-        high=median(lambda e: e.most(limits) / e.alone.lower * (1 + e.margin)),
-        limit=median(lambda e: limit_at(e.alone.estimate, limits) / e.alone.estimate),
+        fraction=middle(lambda e: e.total.estimate / e.alone.estimate),
+        low=middle(lambda e: e.total.lower / e.alone.upper / (1 + e.margin)),
+        high=middle(lambda e: e.most(limits) / e.alone.lower * (1 + e.margin)),
+        limit=middle(lambda e: limit_at(e.alone.estimate, limits) / e.alone.estimate),
     )
 
 

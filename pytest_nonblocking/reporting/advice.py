@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-import statistics
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from statistics import median
 
 from ..analysis.findings import COMPUTING_CALLS
 from ..analysis.queues import (
@@ -215,8 +215,8 @@ def _background(evidence: Evidence) -> float:
     """
     if not evidence.singles:
         return 0.0
-    after = statistics.median(run.background for run in evidence.singles)
-    alone = statistics.median(run.makespan for run in evidence.singles)
+    after = median(run.background for run in evidence.singles)
+    alone = median(run.makespan for run in evidence.singles)
     return after if after >= max(_BACKGROUND, _BACKGROUND_SHARE * alone) else 0.0
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import statistics
+from statistics import median
 from typing import NamedTuple
 
 from .. import model
@@ -44,7 +44,7 @@ def burst_of(outcome: Outcome) -> Run:
 
 def alone_of(evidence: Evidence) -> float:
     """Return how long one request takes in seconds, without what the machine and we took."""
-    return statistics.median(run.undisturbed for run in evidence.singles)
+    return median(run.undisturbed for run in evidence.singles)
 
 
 def slowdown_of(outcome: Outcome) -> float:

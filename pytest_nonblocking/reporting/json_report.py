@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import platform
-import statistics
 import sys
 from base64 import b64encode
 from collections.abc import Sequence
 from dataclasses import fields
 from importlib import metadata
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from .. import model
@@ -209,7 +209,7 @@ def _level(concurrency: int, runs: list[Run]) -> Level:
     return Level(
         concurrency=concurrency,
         rounds=len(runs),
-        makespan_ms=_ms(statistics.median(run.makespan for run in runs)),
+        makespan_ms=_ms(median(run.makespan for run in runs)),
         latency_ms=Latency(
             min=_maybe_ms(_quantile(latencies, 0.0)),
             p50=_maybe_ms(_quantile(latencies, 0.5)),

@@ -5,8 +5,8 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
-import statistics
 from collections.abc import Callable
+from statistics import median
 from typing import Any
 
 import pytest
@@ -46,7 +46,7 @@ def seconds_left(evidence: Evidence, level: int, limits: Limits) -> float | None
     if not runs:
         return None
     took = {
-        size: statistics.median(run.makespan for run in runs if run.concurrency == size)
+        size: median(run.makespan for run in runs if run.concurrency == size)
         for size in {run.concurrency for run in runs}
     }
     alone, largest = took.get(1, 0.0), max(took)

@@ -116,11 +116,11 @@ NAMES = """
 anyio.CancelScope anyio.Event anyio.lowlevel.checkpoint asyncio.all_tasks asyncio.get_running_loop
 asyncio.run_coroutine_threadsafe asyncio.shield asyncio.sleep gc.collect gc.disable gc.enable
 gc.freeze gc.get_referents gc.isenabled httpx.AsyncClient importlib.metadata.entry_points json.dumps
-linecache.getline linecache.getlines os.close os.cpu_count os.getpid os.listdir os.open os.read
-os.readlink os.sched_getaffinity os.waitid platform.platform random.random statistics.median
-subprocess.Popen sys._current_frames sys.getprofile sys.getswitchinterval sys.gettrace
-threading.Timer threading.enumerate time.perf_counter_ns time.process_time_ns time.sleep
-time.thread_time_ns
+linecache.getline linecache.getlines math.ceil math.comb math.sqrt os.close os.cpu_count os.getpid
+os.listdir os.open os.read os.readlink os.sched_getaffinity os.waitid platform.platform
+random.random statistics.mean statistics.median subprocess.Popen sys._current_frames sys.getprofile
+sys.getswitchinterval sys.gettrace threading.Timer threading.enumerate time.perf_counter_ns
+time.process_time_ns time.sleep time.thread_time_ns
 """
 OTHER_NAMES = f"""
 NAMES = {NAMES.split()}
