@@ -204,6 +204,13 @@ FAULTS = {
         fixtures="other_names, nonblocking_client",
         fixture=OTHER_NAMES,
     ),
+    "names-of-libraries-are-patched-and-the-app-blocks": Fault(
+        {"passed": 2, "failed": 1},
+        ["nonblocking: 1 measured: 1 fail"],
+        fixtures="other_names, nonblocking_client",
+        fixture=OTHER_NAMES,
+        handler="threading.Event().wait(0.05)",
+    ),
     "no-file-can-be-opened": Fault(
         {"passed": 3},
         ["nonblocking: 1 measured: *"],
