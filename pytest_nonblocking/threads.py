@@ -71,6 +71,9 @@ if sys.version_info[:2] == (3, 11):
         ("PyThreadState_SetAsyncExc", ctypes.pythonapi)
     )
 
+    _SOON = 1000
+    """Iterations in which the interpreter raises what was set: it looks at the end of each."""
+
     class _Taken(BaseException):
         """Raised in the calling thread; no code sees it."""
 
@@ -85,7 +88,7 @@ if sys.version_info[:2] == (3, 11):
         # The interpreter looks until some thread has taken one.
         with contextlib.suppress(_Taken):
             _set_exception(get_ident(), _Taken)
-            while True:
+            for _ in range(_SOON):
                 pass
 
 else:
