@@ -76,6 +76,18 @@ def _after_top_bursts(made: int, evidence: Evidence, limits: Limits) -> int | No
     return top
 
 
+def needs_run_alone(evidence: Evidence, limits: Limits) -> bool:
+    """Return whether a test of which only single runs can be made needs one more.
+
+    One of three may miss a callback that blocks: a handler that sleeps was once let through.
+    """
+    made = len(evidence.singles)
+    if made < SINGLES:
+        return True
+    stalls = stalls_of(evidence.singles, evidence, limits)
+    return made < MORE_SINGLES and stalls.undecided and stalls.same < SINGLES
+
+
 def _needs_single_run(level: Level, evidence: Evidence, limits: Limits) -> bool:
     """Return whether waits look like a fail on too few single runs."""
     needed = MORE_SINGLES if level.queued >= QUEUED else MOST_SINGLES

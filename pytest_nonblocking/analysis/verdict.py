@@ -65,18 +65,19 @@ def _allowed(evidence: Evidence, limits: Limits, excesses: Iterable[Excess]) -> 
 
 
 def _judge_single_runs(evidence: Evidence, limits: Limits) -> Judgement:
-    """Judge lag and blocking only; a stall in every run convicts."""
+    """Judge lag and blocking only; a stall in every run convicts, or in three and most of more."""
     stalls = stalls_of(evidence.singles, evidence, limits)
     verdict: Verdict = "pass" if evidence.watched else "not-measured"
     reasons: tuple[Reason, ...] = ()
     cause: Cause | None = None
     near = ""
-    if stalls.runs and stalls.same == stalls.runs:
+    most = stalls.same >= SINGLES and 2 * stalls.same > stalls.runs
+    if stalls.runs and (most or stalls.same == stalls.runs):
         cause = stalls.guilty[0].cause
         verdict = "inconclusive" if is_blind(evidence) and cause != "cpu-on-loop" else "fail"
         if verdict == "fail":
             reasons = _reasons(stalls)
-    elif evidence.watched and stalls.undecided:
+    elif stalls.undecided:
         verdict, near = "inconclusive", _near_step(stalls)
     return Judgement(
         verdict,

@@ -12,7 +12,7 @@ from threading import Thread
 from types import FrameType
 
 from ..analysis.places import is_in_callback
-from ..analysis.tolerances import SINGLES
+from ..analysis.stopping import needs_run_alone
 from ..clocks import CLOCKS
 from ..guard import CallProfile
 from ..model import Calibration, Evidence, Guarded, Limits, Run, Stack, Waiters
@@ -166,7 +166,7 @@ class SyncTest:
             slowdowns = [slowdown()]
             calibration = Calibration(slowdowns[0], tracer, clock=clock_name())
             evidence = Evidence(calibration=calibration, scaling_unmeasured=why)
-            for _ in range(SINGLES):
+            while needs_run_alone(evidence, limits):
                 sentinels: list[Sentinel] = []
 
                 def follow(sentinels: list[Sentinel] = sentinels) -> None:

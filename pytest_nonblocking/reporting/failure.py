@@ -92,7 +92,9 @@ def _measured(outcome: Outcome) -> list[str]:
         return [f"  {len(late.latencies)} of {copies} finished within {within}"]
     if judgement.serial is None:
         single = plural(len(evidence.singles), "single run")
-        runs = "the only run" if evidence.watched else f"each of {single}"
+        guilty, judged = judgement.guilty_runs, judgement.judged_runs
+        runs = f"each of {single}" if guilty >= judged else f"{guilty} of {single}"
+        runs = "the only run" if evidence.watched else runs
         took = milliseconds(judged_burst(evidence).makespan)
         return [f"  measured in {runs}, which took {took}; scaling was not judged"]
     assert judgement.cause is not None

@@ -267,7 +267,7 @@ def test_a_slow_cpu_extends_the_limits_of_computing_and_is_told():
     assert on(slow)["machine"].endswith("; CPU 2× slower than the reference")
 
 
-def test_a_suspended_tracer_is_told():
+def test_a_suspended_tracer_is_named():
     assert on(Calibration(tracer="coverage"))["machine"].endswith("with coverage suspended")
 
 

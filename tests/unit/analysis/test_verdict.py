@@ -800,6 +800,32 @@ def test_lag_is_judged_where_scaling_is_not_measured():
     assert judgement.cause is None
 
 
+BLOCKED = run(blocked=30, steps=(step(blocked=30),))
+
+
+@pytest.mark.parametrize(
+    ("blocked", "healthy", "word", "more"),
+    [
+        (0, 3, "not-measured", False),
+        (1, 2, "not-measured", False),
+        (2, 1, "inconclusive", True),
+        (3, 0, "fail", False),
+        (3, 1, "fail", False),
+        (2, 3, "not-measured", False),
+        (3, 2, "fail", False),
+        (0, 2, "not-measured", True),
+    ],
+)
+def test_a_block_that_one_single_run_misses_is_looked_for_again(blocked, healthy, word, more):
+    runs = (BLOCKED,) * blocked + (ASYNC,) * healthy
+    alone = Evidence(runs, scaling_unmeasured="each request has a loop of its own")
+    assert stopping.needs_run_alone(alone, LIMITS) is more
+    judgement = verdict.judge(alone, LIMITS)
+    assert judgement.verdict == word
+    if word == "fail":
+        assert (judgement.guilty_runs, judgement.judged_runs) == (blocked, blocked + healthy)
+
+
 def test_a_step_near_the_limit_decides_nothing_where_scaling_is_not_measured():
     near = run(blocked=5, steps=(step(blocked=5),))
     judgement = verdict.judge(Evidence((near, ASYNC, ASYNC), scaling_unmeasured="why"), LIMITS)
