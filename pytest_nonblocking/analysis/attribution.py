@@ -171,7 +171,7 @@ def _computing_in_threads(runs: Sequence[Run], reader: Reader) -> list[Seen]:
     known = [s for s in every if s.state in ("running", "gil")]
     # Without thread states, take all sampled threads.
     samples = known or [s for s in every if s.state == "unknown"]
-    seen = reader.read_all(samples, on_loop=False)
+    seen = _returned(reader.read_all(samples, on_loop=False))
     return [one for one in seen if one.side != "test" and (one.users or one.library)]
 
 

@@ -45,6 +45,7 @@ _WORKER_MODULES = ("concurrent.futures.thread", "anyio._backends")
 _POOL_PACKAGES = frozenset(("threading", "queue", "concurrent", "anyio", "asyncio", "selectors"))
 _RESULTS = frozenset(("result", "_wait_for_tstate_lock", "join", "start"))
 """Functions in which a thread waits for another to start or finish, not for a contended lock."""
+_IO = frozenset(("receive", "send", "accept"))
 _OF_FUTURES = "concurrent.futures."
 _FROM_THREAD = "task_wrapper"
 """The coroutine in which anyio runs what a worker thread calls with ``anyio.from_thread``."""
@@ -136,6 +137,11 @@ def _is_passed_on(stack: Stack) -> bool:
     return is_in_queue and not waits_in_a_queue(stack) and not any(map(is_for_a_thread, stack))
 
 
+def _is_io(frame: Frame) -> bool:
+    """Return whether a task waits for a socket in ``frame``, by an event of anyio's."""
+    return frame.module.startswith("anyio._backends") and frame.leaf in _IO
+
+
 def waits_in_a_queue(stack: Stack) -> bool:
     """Return whether a task waits for a lock or in a queue, and not for a thread.
 
@@ -146,7 +152,7 @@ def waits_in_a_queue(stack: Stack) -> bool:
     if not stack or not waiting_frame(stack).module.startswith(QUEUES):
         return False
     for frame in above_traps(stack):
-        if is_for_a_thread(frame) or frame.leaf == _AS_COMPLETED:
+        if is_for_a_thread(frame) or frame.leaf == _AS_COMPLETED or _is_io(frame):
             return False
         if not frame.module.startswith(QUEUES):
             return not frame.module.startswith((*_PASS_ON, *_SERVES))

@@ -8,7 +8,6 @@ from ..model import Culprit, Run, Waiters
 from .culprits import Routes, culprit_of, definition, libraries, users, working_in_pools
 from .places import Reader, Seen, place_of
 from .queues import (
-    QUEUES,
     is_for_a_thread,
     waiting_frame,
     waits_for_lock,
@@ -122,12 +121,7 @@ def _sleeps(seen: Seen) -> bool:
 
 def _at_locks(paths: Sequence[Path]) -> list[Path]:
     """Return the ``paths`` that wait for a lock or in a queue, and not for a thread."""
-    return [
-        (seen, path)
-        for seen, path in paths
-        if waiting_frame(seen.frames).module.startswith(QUEUES)
-        and not any(map(is_for_a_thread, seen.frames))
-    ]
+    return [(seen, path) for seen, path in paths if waits_in_a_queue(seen.frames)]
 
 
 def _fullest(paths: Sequence[Path]) -> list[Path]:

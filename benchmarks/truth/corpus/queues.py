@@ -192,7 +192,7 @@ async def _ask(jobs: asyncio.Queue[asyncio.Future[None]]) -> None:
 async def with_tasks(request: Request) -> None:
     async with anyio.create_task_group() as group:
         group.start_soon(_ask, request.scope["state"]["jobs"])
-        group.start_soon(asyncio.sleep, 0.008)
+        group.start_soon(anyio.sleep, 0.008)
 
 
 _three_at_once = threading.Semaphore(3)

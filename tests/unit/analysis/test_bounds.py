@@ -367,6 +367,15 @@ def test_a_step_seen_to_wait_for_the_gil_counts_beyond_the_allowance():
     assert gil(burst, run(idle=20)) == pytest.approx((80 / 7 - 5, 80 / 7 - 5, 80 / 7 - 5))
 
 
+@pytest.mark.parametrize(("gil_cpu", "upper"), [(430, 430 / 49 - 5), (860, 0)])
+def test_cores_excuse_waits_for_the_gil_only_as_far_as_cpu_time_fills_them(gil_cpu, upper):
+    # 50 calls of json.loads in threads: the loop was idle for 2 of 498 ms, in which they filled
+    # both cores. That excused its waits for the GIL in callbacks: a wrong pass.
+    burst = run(50, gil=430, gil_cpu=gil_cpu, idle=2, idle_cpu=4, first=10)
+    _, _, high = gil(burst, run(idle=10))
+    assert high == pytest.approx(upper, abs=0.2)
+
+
 def test_waits_for_the_gil_share_the_allowance_with_cpu():
     burst = run(8, cpu=28, gil=28, gil_cpu=28, gil_seen=28, idle=20)
     low, estimate, high = gil(burst, run(idle=20))

@@ -109,6 +109,14 @@ def test_a_handler_below_a_middleware_queues_for_its_lock():
     assert waits_for([looked]) == ("serialised-wait", None)
 
 
+@pytest.mark.parametrize("method", ["SocketStream.receive", "receive"])
+def test_a_task_that_waits_for_a_socket_of_anyio_is_in_no_queue(method):
+    socket = (inside("anyio._backends._asyncio", method), inside("asyncio.locks", "Event.wait"))
+    assert not waits_in_a_queue((HANDLER, inside("httpcore._backends.anyio", "read"), *socket))
+    event = (inside("anyio._backends._asyncio", "Event.wait"), socket[1])
+    assert waits_in_a_queue((HANDLER, inside("httpcore._synchronization", "wait"), *event))
+
+
 def test_a_task_that_takes_other_tasks_as_they_complete_is_in_no_queue_itself():
     completed = (inside("asyncio.tasks", "_wait_for_one"), inside("asyncio.queues", "Queue.get"))
     assert not waits_in_a_queue((HANDLER, *completed))
