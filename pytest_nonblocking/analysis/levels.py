@@ -70,7 +70,8 @@ def level_at(concurrency: int, evidence: Evidence, limits: Limits) -> Level:
     usable = [r for r in evidence.bursts if r.concurrency == concurrency and is_evidence(r)]
     # A burst that fills a pool shows what it costs to open connections or to start threads; later
     # ones show what it costs to use them. Which pool of threads is full shows in either.
-    runs = [r for r in usable if not r.opened and not r.started] or usable
+    steady = [r for r in usable if not r.opened]
+    runs = [r for r in steady if not r.started] or steady or usable
     # All bursts as quiet as the third-quietest, so that ties do not depend on the order.
     most = max(sorted(map(disturbance, runs))[:QUIETEST], default=0.0)
     quietest = [r for r in runs if disturbance(r) <= most]

@@ -162,12 +162,14 @@ def waits_in_a_queue(stack: Stack) -> bool:
 def _threads_queue(pool: Pool, runs: Sequence[Run], singles: Sequence[Run]) -> bool:
     """Return whether the calls in the threads of a full ``pool`` wait for one another.
 
-    A thread may wait on a condition for an answer, which takes as long alone (a synchronous gRPC
-    call). Then a request is not held up for longer than it takes alone, and more threads would
-    help. Of n threads, the last of m copies is in wave m / n.
+    They do at a lock that limits them. If they wait for events or conditions, what they wait for
+    may be an answer, which takes as long alone; then each thread is held for no longer than a
+    request takes alone, and more threads would help. n threads serve m copies in m / n waves.
     """
-    if _limited_by_a_lock(runs) or not workers_wait_for_locks(runs) or not singles:
-        return workers_wait_for_locks(runs)
+    if not workers_wait_for_locks(runs):
+        return False
+    if _limited_by_a_lock(runs) or not singles:
+        return True
     alone = median(single.undisturbed for single in singles)
     full = [run for run in runs if any(one.waited > 0 for one in run.pools)]
     held = min(run.undisturbed / ceil(run.concurrency / max(1, pool.size)) for run in full)
@@ -238,27 +240,32 @@ def waits_for_lock(sample: Sample) -> bool:
 
 
 def workers_wait_for_locks(runs: Sequence[Run]) -> bool:
-    """Return whether worker threads wait for a lock so long that more threads would not help.
+    """Return whether worker threads wait so long that more threads would not help.
 
-    If they wait for what queues for a thread itself, the queue is the pool, not a lock. What
-    notifies a condition or sets an event may do so for all at once: such waits count as a queue
-    only if they are more than half of the work.
+    What notifies a condition or sets an event may do so for all at once: such waits count as a
+    queue only if they are more than half of the work.
+    """
+    waiting, whole = _waits_of_workers(runs)
+    return 2 * sum(sample.weight for sample in waiting) > whole or _limited_by_a_lock(runs)
+
+
+def _limited_by_a_lock(runs: Sequence[Run]) -> bool:
+    """Return whether worker threads wait for locks and semaphores so long that these limit them."""
+    waiting, whole = _waits_of_workers(runs)
+    at_locks = sum(sample.weight for sample in waiting if _is_at_a_lock(sample))
+    return at_locks > LOCK_IS_BOTTLENECK * whole
+
+
+def _waits_of_workers(runs: Sequence[Run]) -> tuple[list[Sample], float]:
+    """Return the samples of worker threads that wait, and the time that all samples stand for.
+
+    If threads wait for what queues for a thread itself, the queue is the pool, not a lock.
     """
     workers = [sample for run in runs for sample in run.workers if works_in_a_pool(sample)]
     waiting = [sample for sample in workers if waits_for_lock(sample)]
     if _results_need_a_thread(runs):
         waiting = [sample for sample in waiting if not _waits_for_result(sample)]
-    whole = sum(sample.weight for sample in workers)
-    return 2 * sum(s.weight for s in waiting) > whole or _limited_by_a_lock(runs)
-
-
-def _limited_by_a_lock(runs: Sequence[Run]) -> bool:
-    workers = [sample for run in runs for sample in run.workers if works_in_a_pool(sample)]
-    at_locks = [one for one in workers if waits_for_lock(one) and _is_at_a_lock(one)]
-    if _results_need_a_thread(runs):
-        at_locks = [one for one in at_locks if not _waits_for_result(one)]
-    whole = sum(sample.weight for sample in workers)
-    return sum(sample.weight for sample in at_locks) > LOCK_IS_BOTTLENECK * whole
+    return waiting, sum(sample.weight for sample in workers)
 
 
 def _is_at_a_lock(sample: Sample) -> bool:

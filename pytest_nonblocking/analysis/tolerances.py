@@ -114,9 +114,9 @@ quick lines took longer is chance."""
 UNSEEN = 0.005
 """CPU seconds up to which a callback may fall between two samples, usually 2.5 ms apart."""
 
-CALLBACKS_ALIKE = 1 + 3 * CPU_SPREAD
-"""Multiple of the mean CPU of slices up to which a callback may be one of them: three standard
-deviations. In slices of 5 ms that hold the GIL, half fall between samples and half do not."""
+CALLBACKS_ALIKE = 1 + CONFIDENCE * CPU_SPREAD
+"""Multiple of the mean CPU of slices up to which a callback may be one of them. In slices of 5 ms
+that hold the GIL, half fall between samples and half do not."""
 
 BESIDE = 4
 """A queue in user code is named even if one in a library is up to 4x as long: frameworks have
@@ -125,5 +125,4 @@ tasks of their own that wait beside each handler."""
 LOCK_IS_BOTTLENECK = 0.2
 """Share of their time for which a pool's threads wait for a lock that limits them. If they would
 use it r times as much as it allows, they wait for 1 - 1/r of their time: a fifth from r = 1.25 on.
-Up to r = 0.9 they wait for at most 0.17, even if all times are exponential (5 to 40 threads,
-simulated)."""
+Up to r = 0.9 they wait for less, even if all times are exponential: the tests simulate it."""

@@ -11,8 +11,11 @@ import pytest
 from pytest_nonblocking.sentinel.system.thread_state import Witness
 
 
-def seen_while(wait):
-    """Return the state in which a thread that does ``wait`` is seen most of the time."""
+def seen_while(wait, release=lambda: None):
+    """Return the state in which a thread that does ``wait`` is seen most of the time.
+
+    ``release`` ends a wait that does not end by itself.
+    """
     witness = Witness()
     if not witness.works:
         pytest.skip("this system does not report thread states")
@@ -23,6 +26,7 @@ def seen_while(wait):
         looks = [witness.state(thread.native_id) for _ in range(20)]
         return max(looks, key=looks.count)
     finally:
+        release()
         thread.join()
         witness.close()
 
@@ -57,13 +61,12 @@ def test_a_lock_of_a_file_is_a_lock(tmp_path, function):
     command = [sys.executable, "-c", f"{holds}; print(flush=True); input()", path]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
         assert holder.stdout.readline()
-        threading.Timer(0.2, holder.stdin.close).start()
 
         def lock():
             with path.open("w") as file:
                 getattr(fcntl, function)(file, fcntl.LOCK_EX)
 
-        assert seen_while(lock) == "lock"
+        assert seen_while(lock, holder.stdin.close) == "lock"
 
 
 def test_a_witness_that_is_closed_while_it_looks_opens_nothing_more():

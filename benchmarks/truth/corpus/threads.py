@@ -126,6 +126,6 @@ def def_with_five_tokens() -> None:
 
 @labels.get(few_threads, "/answer-in-five-threads", row=POOL, cause="thread-pool")
 def answer_in_five_threads() -> None:
-    answered = threading.Event()  # as in a synchronous gRPC client
+    answered = threading.Event()  # by another thread
     threading.Timer(0.030, answered.set).start()
     answered.wait()  # culprit: answer-in-five-threads

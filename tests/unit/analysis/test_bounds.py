@@ -524,6 +524,12 @@ def test_a_burst_that_starts_threads_counts_until_there_is_one_that_does_not():
     assert level_at(8, evidence(ASYNC, starting, steady), LIMITS).acquits(LIMITS)
 
 
+def test_a_burst_that_fills_a_pool_counts_no_more_beside_one_that_only_starts_threads():
+    filling = run(8, cpu=4, idle=200, first=25, opened=7, started=7)
+    starting = run(8, cpu=4, idle=20, started=1)
+    assert level_at(8, evidence(ASYNC, filling, starting), LIMITS).acquits(LIMITS)
+
+
 @pytest.mark.parametrize(
     ("cause", "burst"),
     [("blocking-call", {"blocked": 140, "idle": 20}), ("serialised-wait", {"idle": 160})],

@@ -169,7 +169,7 @@ def test_a_lock_that_threads_wait_for_a_fifth_of_their_time_is_the_bottleneck(
     ("idle", "is_pool"), [(520, True), (800, False)], ids=["as long as alone", "longer"]
 )
 def test_calls_that_stay_in_the_threads_as_long_as_alone_wait_for_none_of_the_others(idle, is_pool):
-    # A gRPC call waits on a condition for its answer. Four threads serve 50 calls in 13 waves.
+    # Each call waits on a condition for its answer. Four threads serve 50 calls in 13 waves.
     answers = worker("lock", HANDLER, *EVENT)
     full = pool(waited=0.9)
     calls = run(50, idle=idle, waiters=(Waiters((), 40, 1.0),), pools=(full,), workers=(answers,))
