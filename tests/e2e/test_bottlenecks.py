@@ -112,7 +112,7 @@ def build_app(pools):
     @get("/first-calls")
     def first_calls():
         if not hasattr(made, "once"):
-            made.once = python(PYTHON_9)
+            made.once = python(PYTHON_22)
         time.sleep(0.005)
         return "ok"
 
