@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import types
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -159,7 +160,8 @@ class ScanPlugin:
         nonblocking.before(asked.prepare)
         yield asked
         if asked.needs is not None:
-            request.node.user_properties.append(("nonblocking_needs", asked.needs))
+            needs = json.dumps(asked.needs._asdict())
+            request.node.user_properties.append(("nonblocking_needs", needs))
 
 
 def _found(settings: Settings) -> tuple[list[Operation], list[str]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -10,7 +9,7 @@ from .asking import HOST, OTHER_HOST
 from .generated import generated, is_installed
 from .ladder import Answered, Ladder
 from .operation import Operation
-from .prepared import NeedsInputError, Prepared
+from .prepared import Needs, NeedsInputError, Prepared
 from .request import RefusedError, ask
 from .seeds import received, refused_login, seeds_in
 from .setup import Scan
@@ -41,8 +40,8 @@ class Asked:
         self._copy = copy
         self._note = note
         self._prepared: Prepared | None = None
-        self.needs: str | None = None
-        """What the user has to give, as JSON: the reason, and the names of missing values."""
+        self.needs: Needs | None = None
+        """What the user has to give for this operation."""
 
     async def prepare(self) -> None:
         """Set up, and find a request that is answered; raises NeedsInputError."""
@@ -59,11 +58,10 @@ class Asked:
         try:
             self._prepared = await self._ladder.climb()
         except NeedsInputError as error:
-            why = str(error)
-            if "credentials" in why and (refused := refused_login(responses)):
-                why += f" ({refused})"
-            self.needs = json.dumps({"why": why, "names": error.missing})
-            raise NeedsInputError(why, error.missing) from error
+            self.needs = error.needs
+            if self.needs.header == "Authorization" and (refused := refused_login(responses)):
+                self.needs = self.needs._replace(why=f"{self.needs.why} ({refused})")
+            raise NeedsInputError(self.needs) from error
         if self._prepared.sources:
             self._note("sent " + ", ".join(self._prepared.sources))
 
@@ -73,5 +71,5 @@ class Asked:
         try:
             await ask(self._client, self._prepared.for_copy(self._copy()))
         except RefusedError as error:
-            self.needs = json.dumps({"why": str(error), "names": []})
+            self.needs = Needs(str(error))
             raise

@@ -13,8 +13,8 @@ from . import answers, links, mcp
 from .asking import Asking
 from .demands import demanded
 from .operation import Link, Operation, Parameter, names_in
-from .prepared import NeedsInputError, Prepared
-from .refusals import misses_values, missing, why_refused
+from .prepared import Needs, NeedsInputError, Prepared
+from .refusals import misses_values, missing, missing_header, why_refused
 from .request import GIVE_UP, Answer, Request, has_cookie, request_for
 from .setup import Scan, for_copy
 from .values import GIVEN, GUESS, Value, declared, simplest
@@ -130,7 +130,8 @@ class Ladder:
             return last
         generates = self._generate is not None or bool(self._operation.tool)
         why = why_refused(last, self._operation, options, generates=generates)
-        raise NeedsInputError(why, missing(last, options))
+        header = missing_header(last, self._operation)
+        raise NeedsInputError(Needs(why, [] if header else missing(options), header))
 
     def _wants(self, parameter: Parameter) -> bool:
         """Return whether a request needs a value; not for a cookie that a login has set."""
@@ -156,7 +157,7 @@ class Ladder:
             answer = await self._asking.answer(request)
             request = self._request(_plain(chosen), 0)  # where the app may have moved it
             if answer is None:
-                raise NeedsInputError(f"no response within {GIVE_UP:g} s")
+                raise NeedsInputError(Needs(f"no response within {GIVE_UP:g} s"))
             if answer.answers:
                 request = replace(request, chunks=answer.chunks)
                 if alike is None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..load.scenario import CannotMeasureError
 from .request import Answer, Request
@@ -32,9 +32,17 @@ class Prepared:
         return self.make(copy) if self.make else self.requests[copy % len(self.requests)]
 
 
-class NeedsInputError(CannotMeasureError):
-    """No request was answered; ``missing`` are the names of values that the user may give."""
+class Needs(NamedTuple):
+    """What the user has to give: the reason, and the names of values and of a header."""
 
-    def __init__(self, why: str, missing: Sequence[str] = ()) -> None:
-        super().__init__(why)
-        self.missing = tuple(missing)
+    why: str
+    names: Sequence[str] = ()
+    header: str | None = None
+
+
+class NeedsInputError(CannotMeasureError):
+    """No request was answered."""
+
+    def __init__(self, needs: Needs) -> None:
+        super().__init__(needs.why)
+        self.needs = needs

@@ -57,12 +57,18 @@ def _refuses_host(answer: Answer) -> bool:
     return answer.status in _REFUSING_HOSTS and _HOST.search(answer.first_line) is not None
 
 
-def missing(answer: Answer | None, options: Options) -> list[str]:
+def missing_header(answer: Answer | None, operation: Operation) -> str | None:
+    """Return the name of the header that the user may give, None if none would help."""
+    if answer is None:
+        return None
+    is_secured = answer.status == 403 and bool(operation.security)
+    if not (answer.to_login or answer.status == 401 or is_secured) and _refuses_host(answer):
+        return "Host"
+    return "Authorization" if answer.to_login or answer.status in (401, 403) else None
+
+
+def missing(options: Options) -> list[str]:
     """Return the names of the values that the user may give."""
-    if answer is not None and (answer.status in (401, 403) or answer.to_login):
-        return []
-    if answer is not None and _refuses_host(answer):
-        return []
     guessed = [n for n, values in options.items() if all(v.source == GUESS for v in values)]
     return guessed or [
         name for name, values in options.items() if not any(one.source == GIVEN for one in values)

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 
 import pytest
 
 from ..config import Settings
 from ..reporting.units import plural
 from .operation import WEBSOCKET, Operation
+from .prepared import Needs
 
+_HEADERS = {"Authorization": '"Authorization": "Bearer ..."', "Host": '"Host": "..."'}
 _MOST = 30
 _SHARED = 3
 """Operations that need a value of one name, from which on it is asked for once."""
@@ -27,7 +29,7 @@ class Summary:
         self._found: Sequence[Operation] = ()
         self._chosen: Sequence[Operation] = ()
         self._problems: Sequence[str] = ()
-        self._needs: dict[str, tuple[str, list[str]]] = {}
+        self._needs: dict[str, Needs] = {}
         self._ran: set[str] = set()
 
     def found(
@@ -66,8 +68,7 @@ class Summary:
             self._ran.add(name)
         for key, value in report.user_properties:
             if key == "nonblocking_needs":
-                needs = json.loads(str(value))
-                self._needs[name] = (needs["why"], needs["names"])
+                self._needs[name] = Needs(**json.loads(str(value)))
 
     def lines(self) -> list[str]:
         """Return the lines that say what was measured, and what to give for the rest."""
@@ -79,31 +80,29 @@ class Summary:
             return [f"nonblocking scan: {measured}"]
         return [
             f"nonblocking scan: {measured}, {needing} need input:",
-            *(f"  {name}: {why}" for name, (why, _) in list(self._needs.items())[:_MOST]),
+            *(f"  {name}: {one.why}" for name, one in list(self._needs.items())[:_MOST]),
             *([f"  … and {needing - _MOST} more"] if needing > _MOST else []),
             "Give it in conftest.py:",
             "",
-            *stub(self._needs.items()),
+            *stub(self._needs),
         ]
 
 
-def stub(needs: Iterable[tuple[str, tuple[str, list[str]]]]) -> list[str]:
+def stub(needs: Mapping[str, Needs]) -> list[str]:
     """Return the fixture to paste, with a line for each operation that needs values.
 
     A value that many operations need is asked for once, for all of them.
     """
-    needs = list(needs)
     lines = ["import pytest", "from pytest_nonblocking import Scan", "", "", "@pytest.fixture"]
     lines += ["def nonblocking_scan():", "    return Scan("]
-    headers = {"credentials": '"Authorization": "Bearer ..."', '"Host"': '"Host": "..."'}
-    whys = [why for _, (why, _) in needs]
-    given = [text for word, text in headers.items() if any(word in why for why in whys)]
+    headers = {one.header for one in needs.values()}
+    given = [text for name, text in _HEADERS.items() if name in headers]
     if given:
         lines.append(f"        headers={{{', '.join(given)}}},")
-    wanted = Counter(name for _, (_, names) in needs for name in names)
+    wanted = Counter(name for one in needs.values() for name in one.names)
     shared = [name for name, times in wanted.most_common() if times >= _SHARED]
     inputs = [("*", shared)]
-    inputs += [(one, [n for n in names if n not in shared]) for one, (_, names) in needs]
+    inputs += [(name, [n for n in one.names if n not in shared]) for name, one in needs.items()]
     values = [_input(pattern, names) for pattern, names in inputs if names]
     if values:
         lines += ["        inputs={", *values[:_MOST], "        },"]
