@@ -484,8 +484,8 @@ class Culprit:
 class Finding:
     """A line that makes blocking calls of one category, however fast they were here.
 
-    ``functions`` are their names, by time, and ``calls`` those that lead from the line to the first
-    of them. ``library`` and ``route`` are a culprit's.
+    ``functions`` are their names, slow ones first and quick ones as they are called, and ``calls``
+    those that lead from the line to the first of them. ``library`` and ``route`` are a culprit's.
     """
 
     category: Category

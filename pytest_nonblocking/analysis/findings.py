@@ -62,11 +62,13 @@ def find(
 
 
 def _rank(found: Finding) -> tuple[int, str, int]:
-    """Return what findings are ordered by: the slow ones first, then their places.
+    """Return what findings are ordered by: the slow ones first, then their places."""
+    return -_slowness(found.seconds), found.file, found.line
 
-    Which of two quick calls took longer is chance.
-    """
-    return -int(found.seconds / QUICK_CALLS), found.file, found.line
+
+def _slowness(seconds: float) -> int:
+    """Return what calls are compared by: which of two quick ones took longer is chance."""
+    return int(seconds / QUICK_CALLS)
 
 
 def _found(guarded: Guarded, reader: Reader, exempt: Sequence[Exemption]) -> Iterator[_Found]:
@@ -131,13 +133,13 @@ def _finding(found: Sequence[_Found]) -> Finding:
     for one in found:
         times[one.call.function] += one.call.times
         seconds[one.call.function] += one.call.seconds
-    slowest = max(found, key=lambda one: one.call.seconds)
+    slowest = max(found, key=lambda one: _slowness(one.call.seconds))
     frame, seen = slowest.frame, slowest.seen
     route = seen.handler if slowest.library else None
     below = seen.library if slowest.library else _after(seen.frames, frame)
     return Finding(
         category=slowest.call.category,
-        functions=tuple(sorted(seconds, key=lambda name: -seconds[name])),
+        functions=tuple(sorted(seconds, key=lambda name: -_slowness(seconds[name]))),
         file=frame.file,
         line=frame.line,
         function=frame.function,

@@ -261,7 +261,10 @@ class Finding:
     category: Category
     functions: Annotated[
         tuple[str, ...],
-        {"description": "The functions that block, by the time they took.", "minItems": 1},
+        {
+            "description": "The functions that block, slow ones first and quick ones as called.",
+            "minItems": 1,
+        },
     ]
     file: str
     line: Positive

@@ -50,12 +50,12 @@ def test_the_innermost_line_of_the_users_is_named_with_the_calls_below():
 def test_calls_of_one_line_are_one_finding_for_each_category():
     found = findings(
         call(HANDLER, seconds=0.001),
-        call(HANDLER, function="socket.connect", times=2, seconds=0.003),
-        call(HANDLER, function="socket.getaddrinfo", category="dns", seconds=0.009),
+        call(HANDLER, function="socket.connect", times=2, seconds=0.006),
+        call(HANDLER, function="socket.getaddrinfo", category="dns", seconds=0.02),
     )
     assert [one.category for one in found] == ["dns", "network"]
     assert found[1].functions == ("socket.connect", "socket.recv")
-    assert (found[1].times, found[1].seconds) == (3, pytest.approx(0.004))
+    assert (found[1].times, found[1].seconds) == (3, pytest.approx(0.007))
 
 
 def test_source_lines_that_asyncio_reads_in_debug_mode_are_no_finding():
@@ -225,6 +225,15 @@ QUERY = findings(call(HANDLER, function="sqlite3.Connection.execute", category="
 def test_a_query_that_computes_for_most_of_a_callback_is_named(max_lag, named_as):
     judged = Judgement("fail", ("lag",), "cpu-on-loop", max_lag=max_lag)
     assert named(culprit(), judged, QUERY, STRICT).blocks_in == named_as
+
+
+def test_quick_calls_of_one_line_stand_in_the_order_in_which_they_are_made():
+    (found,) = findings(
+        call(HANDLER, function="sqlite3.Connection.execute", seconds=0.0001),
+        call(HANDLER, function="sqlite3.Cursor.fetchall", seconds=0.0002),
+    )
+    assert found.functions == ("sqlite3.Connection.execute", "sqlite3.Cursor.fetchall")
+    assert found.calls == ("sqlite3.Connection.execute",)
 
 
 @pytest.mark.parametrize(("seconds", "lines"), [(0.0002, [4, 9]), (0.02, [9, 4])])
