@@ -108,8 +108,8 @@ BLOCKS = 0.25
 cause: concurrent copies may wait for longer than a single one."""
 
 QUICK_CALLS = 0.005
-"""Seconds below which calls are quick: the default of ``max_blocked``. Which of two quick calls took
-longer is chance."""
+"""Seconds below which calls are quick: the default of ``max_blocked``. Which of two quick calls
+took longer is chance."""
 
 UNSEEN = 0.005
 """CPU seconds up to which a callback may fall between two samples, usually 2.5 ms apart."""

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 from ..model import Frame, Stack
 from ..originals import gc, sys
 from ..threads import raising
+from .instructions import acquires_a_lock
 
 Spot = tuple[int, ...]
 DEEPEST = 200
@@ -34,6 +35,7 @@ class _Look(NamedTuple):
 
 
 _look_at = operator.attrgetter("f_code", "f_lineno", "f_globals")
+_spot_at = operator.attrgetter("f_code", "f_lasti")
 _code_of = operator.attrgetter("f_code")
 _instruction_of = operator.attrgetter("f_lasti")
 
@@ -155,6 +157,13 @@ def stack_of(frame: FrameType) -> Stack:
 def thread_stack(thread_ident: int) -> Stack:
     """Return the stack of the thread ``thread_ident``, empty if it has ended."""
     return tuple(map(_described, reversed(_thread_frames(thread_ident))))
+
+
+def thread_acquires_a_lock(thread_ident: int) -> bool:
+    """Return whether the innermost Python code of the thread calls what acquires a lock."""
+    found: list[tuple[CodeType, int]] = []
+    _without_collection(found.extend, map(_spot_at, _frames_of(thread_ident, 1)))
+    return any(itertools.starmap(acquires_a_lock, found))
 
 
 def other_thread_stacks(excluded: set[int]) -> list[Stack]:

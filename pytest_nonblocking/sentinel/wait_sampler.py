@@ -15,7 +15,14 @@ from ..model import Pool, Sample, Stack, Waiters
 from ..originals import threading
 from .awaited import Chain, followed
 from .probes.probe import Probe
-from .stacks import Spot, count_stacks, spot_of, suspended_frames, thread_stack
+from .stacks import (
+    Spot,
+    count_stacks,
+    spot_of,
+    suspended_frames,
+    thread_acquires_a_lock,
+    thread_stack,
+)
 from .system.thread_state import Witness
 from .thread_pools import default_limiter, is_worker, pools_in_use
 
@@ -209,6 +216,8 @@ class WaitSampler:
         sampled = turned[:_WORKERS_A_LOOK]
         for thread in sampled:
             state, ident = self._witness.state(thread.native_id or 0), thread.ident or 0
+            if state == "unknown" and thread_acquires_a_lock(ident):
+                state = "lock"
             stack = thread_stack(ident) if len(self.workers) < _WORKERS_KEPT else ()
             if stack and self._working_before.get(thread) != stack:
                 self.workers.append(Sample(stack, state, 0.0))

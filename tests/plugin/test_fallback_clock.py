@@ -75,3 +75,31 @@ def test_the_work_of_child_processes_is_seen(report, project):
     (test,) = report("/")["tests"]
     assert test["verdict"] != "fail"
     assert any("CPU-bound" in note for note in test["notes"])
+
+
+LOCKED = """
+import asyncio, threading, time
+
+import fastapi
+
+app, lock = fastapi.FastAPI(), threading.Lock()
+
+
+def work():
+    time.sleep(0.03)
+    with lock:
+        time.sleep(0.03)
+
+
+@app.get("/")
+async def run() -> None:
+    await asyncio.to_thread(work)
+"""
+
+
+def test_a_lock_that_threads_of_the_default_pool_wait_for_is_named(report, project):
+    # The size of that pool follows from the number of cores, which would excuse its queue.
+    project.makepyfile(webapp=LOCKED)
+    (test,) = report("/")["tests"]
+    assert (test["verdict"], test["cause"]) == ("fail", "serialised-wait")
+    assert test["culprit"]["code"] == "with lock:"
