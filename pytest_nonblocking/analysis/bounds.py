@@ -143,7 +143,7 @@ def excess_of(
     allowance = limits.cpu_allowance * max(1.0, burst.requests / burst.concurrency)
     cpu_excess, gil_excess = _beyond(allowance, cpu, gil)
     left = _left(allowance, cpu, gil)
-    wait = _wait(burst, singles, growth, idle, looks, left, calibration, queued.share)
+    wait = _wait(burst, singles, growth, idle, looks, left, calibration, queued)
     wait_cause, pool = waits_for
     # What nobody saw is as likely a wait for the GIL as others hold it: its holder may itself wait
     # for a core, and then uses no CPU.
@@ -279,7 +279,7 @@ def _wait(
     looks: Looks,
     left: float,
     calibration: Calibration,
-    queued: float,
+    queued: Queued,
 ) -> Bounds:
     """Return what waiting adds per request while the loop is idle or descheduled.
 
@@ -296,13 +296,15 @@ def _wait(
 
     A copy's waits may be of random length: handlers that wait for 3 to 40 ms failed in 1 of 80
     measurements. Unless half of the waiting was seen in queues, the lower bound counts only what
-    the ranks of the latencies show; ``queued`` is that share.
+    the ranks of the latencies show.
 
     While the loop is descheduled or read, timers and responses come nearer: that time hides idle
     time if copies are seen waiting (it made a pool of 5 look like 0.10 instead of 0.14).
     """
-    # Only the time spent waiting for another process can be such a process's lateness.
+    # Only the time spent waiting for another process can be such a process's lateness. A connection
+    # that is kept open looks like such a wait, which one for a timer is not.
     served = looks.external / looks.count if looks.count else 0.0
+    served = min(served, 1 - queued.asleep)
     elsewhere = min(served * server_lateness(looks), growth.pressure) + growth.stolen
     noise = growth.delay + elsewhere
     starved = zip(singles, starved_in(singles, growth), strict=True)
@@ -314,7 +316,7 @@ def _wait(
 
     perhaps_gil = min(left, idle.gil.upper - idle.gil.lower)
     ranked = min(growth.ranked_idle, growth.middle_idle)
-    known = min(1.0, queued / QUEUED)
+    known = min(1.0, queued.share / QUEUED)
     in_queue = growth.middle_idle * known + ranked * (1 - known)
     seen = min(unexplained(idle.cores_upper, alone), in_queue)
     proved = max(seen - noise, min(seen, idle.worked))

@@ -9,15 +9,13 @@ from .culprits import Routes, culprit_of, definition, libraries, users, working_
 from .places import Reader, Seen, place_of
 from .queues import (
     is_for_a_thread,
-    waiting_frame,
+    sleeps,
     waits_for_lock,
     waits_in_a_queue,
     workers_wait_for_locks,
 )
 from .tolerances import BESIDE, LOCK_IS_BOTTLENECK
 from .votes import Path, length, longest
-
-_SLEEPS = frozenset(("sleep", "__sleep0", "sleep_until", "sleep_forever"))
 
 
 def line_of_queue(
@@ -93,9 +91,9 @@ def _waiting_tasks(runs: Sequence[Run], reader: Reader) -> list[Seen]:
     read = (reader.read(w.stack, _length(w, first_pass), w.most or w.count) for w in waiters)
     tasks = [one for one in read if one is not None]
     of_app = [one for one in tasks if not one.for_client]
-    turns = [one for one in of_app if not _sleeps(one)]
+    turns = [one for one in of_app if not sleeps(one.frames)]
     if not any(one.users and _is_queue(one) for one in turns):
-        turns = [one for one in of_app if not _sleeps(one) or _is_requests(one)]
+        turns = [one for one in of_app if not sleeps(one.frames) or _is_requests(one)]
     return turns or of_app or tasks
 
 
@@ -113,10 +111,6 @@ def _is_requests(seen: Seen) -> bool:
     Middleware of Starlette runs the rest of the app in a task that nothing awaits.
     """
     return seen.side == "app" or seen.handler is not None
-
-
-def _sleeps(seen: Seen) -> bool:
-    return waiting_frame(seen.frames).leaf in _SLEEPS
 
 
 def _at_locks(paths: Sequence[Path]) -> list[Path]:

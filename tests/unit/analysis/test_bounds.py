@@ -19,7 +19,7 @@ from pytest_nonblocking.analysis.tolerances import (
     RESIDUAL_SHARE,
     STEAL_TICK,
 )
-from pytest_nonblocking.model import Calibration, Limits, Pool, Waiters
+from pytest_nonblocking.model import Calibration, Frame, Limits, Pool, Waiters
 
 ASYNC = run(cpu=0.5, idle=20)
 
@@ -339,6 +339,14 @@ def test_without_a_server_or_without_lateness_there_is_no_such_excuse(changes):
     seen = looks(160, **{"late": 1.0} | changes)
     low, _, _ = wait(run(8, cpu=4, idle=160, first=20, pressure=160, looks=seen))
     assert low == pytest.approx(20)
+
+
+def test_a_timer_is_not_late_because_of_a_server():
+    # A connection that is kept open looks like a wait for its server.
+    sleep = (Frame("/lib/tasks.py", 1, "sleep", "asyncio.tasks"),)
+    late, asleep = looks(160, late=1.0, external=64), (Waiters(sleep, 8, 1.0),)
+    sleeps = run(8, cpu=4, idle=160, first=20, pressure=160, looks=late, waiters=asleep)
+    assert wait(sleeps)[0] == pytest.approx(20)
 
 
 def test_a_machine_without_pressure_permits_no_excuse():
