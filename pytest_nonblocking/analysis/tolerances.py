@@ -118,6 +118,11 @@ CALLBACKS_ALIKE = 1 + CONFIDENCE * CPU_SPREAD
 """Multiple of the mean CPU of slices up to which a callback may be one of them. In slices of 5 ms
 that hold the GIL, half fall between samples and half do not."""
 
+ALIKE = 0.8
+"""Share of the copies at the fullest place from which another one is as full. A queue that lets one
+copy pass each s seconds has d / s of them in a wait of d seconds behind it. Over the limit, s is at
+least a tenth of T(1) and so of d: that is 10 copies, of 50 at once a fifth."""
+
 BESIDE = 4
 """A queue in user code is named even if one in a library is up to 4x as long: frameworks have
 tasks of their own that wait beside each handler."""

@@ -14,7 +14,7 @@ from .queues import (
     waits_in_a_queue,
     workers_wait_for_locks,
 )
-from .tolerances import BESIDE, LOCK_IS_BOTTLENECK
+from .tolerances import ALIKE, BESIDE, LOCK_IS_BOTTLENECK
 from .votes import Path, length, longest
 
 
@@ -69,7 +69,9 @@ def _of_tasks(
     mine, others = users(app), libraries(app)
     if mine and BESIDE * length(mine) >= length(others):
         at_locks = _at_locks(mine)
-        vote = longest(mine, at_locks, all_alone) if at_locks else longest(mine, _fullest(mine))
+        at_once = max((run.concurrency for run in runs), default=1)
+        queues = at_locks or _fullest(mine, at_once)
+        vote = longest(mine, queues, all_alone if at_locks else 0.0)
     elif not any(one.side == "app" for one in app) and (tests := users(tasks)):
         # Without requests, the test itself waits.
         vote = longest(tests, _at_locks(tests))
@@ -118,14 +120,17 @@ def _at_locks(paths: Sequence[Path]) -> list[Path]:
     return [(seen, path) for seen, path in paths if waits_in_a_queue(seen.frames)]
 
 
-def _fullest(paths: Sequence[Path]) -> list[Path]:
-    """Return the ``paths`` to the line at which most tasks were seen waiting at once.
+def _fullest(paths: Sequence[Path], copies: int) -> list[Path]:
+    """Return the ``paths`` to the lines at which most copies were seen waiting at once.
 
     A token bucket that its copies sleep before, one each 18 ms, had the same length after the first
-    pass as the sleep of 45 ms behind it: 7 of 8 copies, and never more than 3.
+    pass as the sleep of 45 ms behind it: 7 of 8 copies, and never more than 3. Where nearly as many
+    wait, they have passed no queue. A copy may have several tasks: the three sleeps that it gathers
+    are no longer queue than the one answer that it waits for.
     """
-    most = max(seen.times for seen, _ in paths)
-    return [(seen, path) for seen, path in paths if seen.times == most]
+    seen_at_once = [min(seen.times, copies) for seen, _ in paths]
+    most = ALIKE * max(seen_at_once)
+    return [path for path, times in zip(paths, seen_at_once, strict=True) if times >= most]
 
 
 def _is_longest(locked: Sequence[Path], working: Sequence[Path], others: Sequence[Path]) -> bool:
