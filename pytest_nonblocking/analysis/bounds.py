@@ -143,8 +143,8 @@ def excess_of(
     allowance = limits.cpu_allowance * max(1.0, burst.requests / burst.concurrency)
     cpu_excess, gil_excess = _beyond(allowance, cpu, gil)
     left = _left(allowance, cpu, gil)
-    wait = _wait(burst, singles, growth, idle, looks, left, calibration, queued)
     wait_cause, pool = waits_for
+    wait = _wait(burst, singles, growth, idle, looks, left, calibration, queued, pool)
     # What nobody saw is as likely a wait for the GIL as others hold it: its holder may itself wait
     # for a core, and then uses no CPU.
     likely_gil = bottleneck * growth.unwitnessed
@@ -280,6 +280,7 @@ def _wait(
     left: float,
     calibration: Calibration,
     queued: Queued,
+    pool: Pool | None,
 ) -> Bounds:
     """Return what waiting adds per request while the loop is idle or descheduled.
 
@@ -306,7 +307,7 @@ def _wait(
     served = looks.external / looks.count if looks.count else 0.0
     served = min(served, 1 - queued.asleep)
     elsewhere = min(served * server_lateness(looks), growth.pressure) + growth.stolen
-    noise = growth.delay + elsewhere
+    noise = growth.thread_delay * _held_up(burst, pool) + growth.child_delay + elsewhere
     starved = zip(singles, starved_in(singles, growth), strict=True)
     alone = median(run.budget.idle - lost for run, lost in starved)
     least = median(certain_idle(singles, growth, calibration))
@@ -332,6 +333,19 @@ def _wait(
         max(0.0, lower, min(between - idle.gil.estimate, upper)),
         max(0.0, lower, upper + hidden),
     )
+
+
+def _held_up(burst: Run, pool: Pool | None) -> float:
+    """Return the share of its threads' run-queue delay by which the queue of a burst is longer.
+
+    Requests that queue for one thing wait for each delay of whoever holds it. A pool of n threads
+    serves waves of n calls, each of them later by the delay of one call: the copy in the middle
+    waits for as many waves as there are before it, and for its own.
+    """
+    if pool is None:
+        return 1.0
+    before = (burst.concurrency - 1) / 2
+    return min(1.0, WAVES * ceil(before / max(1, pool.busy)) / before)
 
 
 def _due_to_few_cores(pool: Pool | None, alone: Bounds) -> float:

@@ -51,8 +51,9 @@ PART_OF_A_CORE = 1 / 3
 without schedstat, how long it waits for one is not known."""
 
 WAVES = 1.5
-"""Multiple of T(1) / n by which a default pool of n threads may delay each request. Its copies end
-in waves of n, T(1) apart: a factor of 1; and a wave is as slow as the slowest of its calls."""
+"""Multiple of T(1) / n by which a default pool of n threads may delay each request, and of the mean
+delay of its threads. Its copies end in waves of n, T(1) apart: a factor of 1; and a wave is as slow
+as the slowest of its calls."""
 
 STEAL_TICK = 0.01
 """Seconds by which the kernel's count of stolen time is coarse: a tick of /proc/stat (USER_HZ)."""

@@ -363,6 +363,18 @@ def test_a_pool_sized_by_the_machine_is_excused_for_what_another_machine_would_h
     assert part(single, burst, "thread-pool")[1] == pytest.approx(180 / 49)
 
 
+@pytest.mark.parametrize(
+    ("size", "held_up"),
+    [(1, 10), (10, 1.5 * 3 / 24.5 * 10), (40, 1.5 * 1 / 24.5 * 10)],
+    ids=["each delay", "three waves of ten", "its own wave"],
+)
+def test_a_full_pool_is_held_up_by_the_delays_of_one_thread_a_wave(size, held_up):
+    full = Pool("thread pool executor", size, size, 49 - size, waited=9.0)
+    looked = {"pools": (full,), "waiters": (Waiters((), 49, 9.0),)}
+    burst = run(50, idle=1000, first=20, other_delay=490, **looked)
+    assert part(run(idle=20), burst, "thread-pool")[0] == pytest.approx(20 - held_up)
+
+
 # Waits for the GIL
 
 
