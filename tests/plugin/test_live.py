@@ -124,7 +124,7 @@ def test_a_failed_start_up_is_reported_as_what_it_is(live):
 )
 def test_a_handler_that_does_not_end_is_a_time_out_and_not_a_hang(pytester, live, path, shown):
     pytester.makeconftest(IMPATIENT)
-    result = live([path], marker=', timeout="500ms"', alone=True)
+    result = live([path], marker=', timeout="1s"', alone=True)
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines([shown, f"*where*webapp.py:* in {path[1:]}"])
 
