@@ -34,7 +34,6 @@ for name in (
         importlib.import_module(name)
 
 
-
 class ReadOnce:
     """An installed distribution, each of whose attributes is read from the disk once."""
 

@@ -1,7 +1,5 @@
 """What was measured is freed with its test: only its record stays until the session ends."""
 
-import pytest
-
 COUNTS = """
 import gc, sys
 import pytest
