@@ -61,15 +61,20 @@ async def test_it(nonblocking_client, path):
 
 @pytest.fixture
 def live(pytester):
-    """Return how to run a test of some paths behind a server."""
+    """Return how to run a test of some paths behind a server.
+
+    In this process, unless ``alone``: for what stays in a process, or is looked for all over it.
+    """
     pytester.makepyfile(webapp=LIFESPAN)
     pytester.makeini("[pytest]\npythonpath = .\nasyncio_default_fixture_loop_scope = function\n")
 
-    def run(paths, *flags, server="uvicorn", marker="", more=""):
+    def run(paths, *flags, server="uvicorn", marker="", more="", alone=False):
         pytest.importorskip(server, reason=f"{server} is not installed")
         marker = f', transport="{server}"{marker}'
         pytester.makepyfile(test_it=TESTS.format(paths=paths, marker=marker) + more)
-        return pytester.runpytest_subprocess(*flags, timeout=90)
+        if alone:
+            return pytester.runpytest_subprocess(*flags, timeout=90)
+        return pytester.runpytest(*flags)
 
     return run
 
@@ -119,7 +124,7 @@ def test_a_failed_start_up_is_reported_as_what_it_is(live):
 )
 def test_a_handler_that_does_not_end_is_a_time_out_and_not_a_hang(pytester, live, path, shown):
     pytester.makeconftest(IMPATIENT)
-    result = live([path], marker=', timeout="500ms"')
+    result = live([path], marker=', timeout="1s"', alone=True)
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines([shown, f"*where*webapp.py:* in {path[1:]}"])
 
@@ -141,7 +146,8 @@ def test_after():
     assert sockets == []
 """
     # That plugin has a port of its own.
-    live(["/"], "-p", "no:rerunfailures", more=more).assert_outcomes(passed=2, errors=1)
+    result = live(["/"], "-p", "no:rerunfailures", more=more, alone=True)
+    result.assert_outcomes(passed=2, errors=1)
 
 
 def test_the_users_logging_is_left_as_it_is(live):

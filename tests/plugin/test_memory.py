@@ -1,7 +1,5 @@
 """What was measured is freed with its test: only its record stays until the session ends."""
 
-import pytest
-
 COUNTS = """
 import gc, sys
 import pytest
@@ -20,11 +18,10 @@ def pytest_sessionfinish():
 """
 
 
-@pytest.mark.parametrize("body", ["asyncio.sleep(0)", "block()", "broken()"])
-def test_no_outcome_outlives_its_test(pytester, body):
+def test_no_outcome_outlives_its_test(pytester):
     pytester.makeconftest(COUNTS)
     pytester.makepyfile(
-        f"""
+        """
         import asyncio, time, pytest
 
         async def block():
@@ -33,11 +30,15 @@ def test_no_outcome_outlives_its_test(pytester, body):
         async def broken():
             raise ValueError
 
+        async def passes():
+            await asyncio.sleep(0)
+
         @pytest.mark.nonblocking(concurrency=4)
-        @pytest.mark.parametrize("n", range(3))
-        async def test_it(n):
-            await {body}
+        @pytest.mark.parametrize("body", [passes, block, broken] * 3)
+        async def test_it(body):
+            await body()
         """
     )
     result = pytester.runpytest_subprocess("-s", timeout=120)
+    assert result.parseoutcomes()["failed"] == 6
     result.stdout.fnmatch_lines(["*LEFT nothing"])

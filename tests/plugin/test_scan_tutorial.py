@@ -30,6 +30,7 @@ def suite(pytester):
         pythonpath = .
         nonblocking_app = tutorial_app:app
         nonblocking_scan_methods = GET, POST
+        nonblocking_concurrency = 16
         """
     )
     return pytester
