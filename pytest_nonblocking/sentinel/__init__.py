@@ -7,8 +7,8 @@ from .helper_thread import NoThreadLeftError
 from .interrupt import LoopStuck, uninterrupted
 from .last_stacks import LastStacks
 from .measured_loop import LoopClosedError, LoopUnreachableError
-from .probes.choice import UnsupportedLoopError, load_trio
-from .probes.probe import COPY
+from .probes.choice import load_trio
+from .probes.probe import COPY, UnsupportedLoopError
 from .session import BREAK_EVERY, Driver, Sentinel
 from .stacks import suspended_stack
 from .stretches import Stretch, Stretches
