@@ -9,14 +9,14 @@ import dataclasses
 from collections import Counter
 from collections.abc import Callable, Iterator
 from threading import Thread
-from types import FrameType
 
 from ..analysis.places import is_in_callback
 from ..analysis.stopping import needs_run_alone
 from ..clocks import CLOCKS
+from ..ctrl_c import on_ctrl_c
 from ..guard import CallProfile
 from ..model import Calibration, Evidence, Guarded, Limits, Run, Stack, Waiters
-from ..originals import asyncio, signal, statistics, threading
+from ..originals import asyncio, statistics, threading
 from ..sentinel import (
     Driver,
     LoopStuck,
@@ -87,7 +87,8 @@ class SyncTest:
 
         limit = TimeLimit(seconds, LoopStuck("the test has timed out"), give_up)
         try:
-            with clients, _ctrl_c_calls(clients.end), limit:
+            # A client waits for its request while KeyboardInterrupt is raised.
+            with clients, on_ctrl_c(lambda: _in_thread(clients.end)), limit:
                 self._body()
         except KeyboardInterrupt:
             self.stays = clients.end()  # which the client's teardown would wait for
@@ -227,29 +228,10 @@ class SyncTest:
             raise BodyFailedError(error, 0, 1) from None
 
 
-@contextlib.contextmanager
-def _ctrl_c_calls(action: Callable[[], object]) -> Iterator[None]:
-    """Have Ctrl-C call ``action`` in another thread before it raises KeyboardInterrupt.
-
-    A client waits for its request while that is raised.
-    """
-    before = signal.getsignal(signal.SIGINT)
-    is_main = threading.current_thread() is threading.main_thread()
-    if before is not signal.default_int_handler or not is_main:  # a user's own is left alone
-        yield
-        return
-
-    def pressed(number: int, frame: FrameType | None) -> None:
-        with contextlib.suppress(NoThreadLeftError):
-            HelperThread("ctrl-c", action).start()
-        raise KeyboardInterrupt
-
-    signal.signal(signal.SIGINT, pressed)
-    try:
-        yield
-    finally:
-        if signal.getsignal(signal.SIGINT) is pressed:
-            signal.signal(signal.SIGINT, before)
+def _in_thread(action: Callable[[], object]) -> None:
+    """Call ``action`` in a thread of its own, if one can be started."""
+    with contextlib.suppress(NoThreadLeftError):
+        HelperThread("ctrl-c", action).start()
 
 
 def timed_out(run: Run) -> Evidence:

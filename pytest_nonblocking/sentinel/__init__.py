@@ -4,7 +4,7 @@ from . import tracers
 from .discovery import LoopsUsed
 from .forks import end_child
 from .helper_thread import NoThreadLeftError
-from .interrupt import LoopStuck, uninterrupted
+from .interrupt import LOGS_OF_ENDS, LoopStuck, logs_only, uninterrupted
 from .last_stacks import LastStacks
 from .measured_loop import LoopClosedError, LoopUnreachableError
 from .probes.choice import load_trio
@@ -21,6 +21,7 @@ from .windows import Reading
 __all__ = [
     "BREAK_EVERY",
     "COPY",
+    "LOGS_OF_ENDS",
     "Driver",
     "LastStacks",
     "LoopClosedError",
@@ -40,6 +41,7 @@ __all__ = [
     "cpu_of_other_thread",
     "end_child",
     "load_trio",
+    "logs_only",
     "suspended_stack",
     "tracers",
     "uninterrupted",
