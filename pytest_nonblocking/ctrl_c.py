@@ -13,7 +13,7 @@ from types import FrameType
 from typing import Any
 
 from .clocks import CLOCKS
-from .originals import anyio, asyncio, signal, threading
+from .originals import anyio, asyncio, made, signal, threading
 from .tasks import call_later, running_tasks
 
 _CLOSES_WITHIN = 0.5
@@ -39,7 +39,7 @@ class _Presses:
     def wait_out(self) -> None:
         """Wait until no further press would count as one with the last, which ours must handle."""
         if (left := self._left_ns()) > 0:
-            threading.Event().wait(left / 1e9)
+            made(threading.Event).wait(left / 1e9)
 
     def _left_ns(self) -> int:
         if self._last_ns is None:
@@ -90,7 +90,7 @@ class CtrlC:
         self._abandoned = False
         self._old_handler: Any = None
         self._handler = self._pressed  # one object, to compare with
-        self._test = anyio.CancelScope()
+        self._test = made(anyio.CancelScope)
         self._cleanup: anyio.CancelScope | None = None
 
     @contextlib.contextmanager
@@ -113,7 +113,7 @@ class CtrlC:
     @contextlib.contextmanager
     def cleanup(self) -> Iterator[None]:
         """Protect this block from all cancellation but a late one by Ctrl-C."""
-        with anyio.CancelScope(shield=True) as self._cleanup:
+        with made(anyio.CancelScope, shield=True) as self._cleanup:
             if not self._presses:
                 yield
                 return

@@ -8,7 +8,6 @@ import contextvars
 import dataclasses
 from collections import Counter
 from collections.abc import Callable, Iterator
-from threading import Thread
 
 from ..analysis.places import is_in_callback
 from ..analysis.stopping import needs_run_alone
@@ -16,7 +15,7 @@ from ..clocks import CLOCKS
 from ..ctrl_c import on_ctrl_c
 from ..guard import CallProfile
 from ..model import Calibration, Evidence, Guarded, Limits, Run, Stack, Waiters
-from ..originals import asyncio, statistics, threading
+from ..originals import asyncio, made, statistics, threading
 from ..sentinel import (
     Driver,
     LoopStuck,
@@ -29,7 +28,7 @@ from ..sentinel import (
 )
 from ..sentinel.helper_thread import HelperThread
 from ..tasks import PATIENCE
-from ..threads import raising, snapshot, withdraw
+from ..threads import Thread, raising, snapshot, withdraw
 from . import scenario
 from .burst import BodyFailedError
 from .guarded import LATE, Guard, why_failed
@@ -268,7 +267,7 @@ class _CopyThreads:
     def __init__(self) -> None:
         self._ended_ns = 0
         self._running: dict[int, int] = {}  # idents by native ids
-        self._lock = threading.Condition()
+        self._lock = made(threading.Condition)
 
     def ids(self) -> tuple[int, ...]:
         """Return the native ids of the running threads."""
@@ -331,7 +330,7 @@ class _CopyThreads:
                 loop.call_soon_threadsafe(end, failure)
 
         try:
-            Thread(target=work, name="pytest-nonblocking-copy", daemon=True).start()
+            Thread(work, "pytest-nonblocking-copy").start()
         except RuntimeError as error:
             raise NoThreadLeftError(error) from None
         await over

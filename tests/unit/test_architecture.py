@@ -12,7 +12,8 @@ import pytest_nonblocking
 PACKAGE = Path(pytest_nonblocking.__file__).parent
 # Lower layers first; a module imports from lower layers and from its own folder only.
 LAYERS = [
-    {"categories", "clocks", "giving_up", "model", "originals", "threads"},
+    {"categories", "clocks", "giving_up", "model", "originals"},
+    {"threads"},
     {"sigurg", "tasks"},
     {"accepts", "causes", "ctrl_c", "sentinel"},
     {"options"},
@@ -141,6 +142,44 @@ def test_only_the_client_imports_an_http_client():
         if isinstance(node, ast.Import) and any(a.name.startswith("httpx") for a in node.names)
     }
     assert importers == {"client.py"}
+
+
+PATCHED = {
+    "_thread",
+    "asyncio",
+    "gc",
+    "json",
+    "linecache",
+    "signal",
+    "socket",
+    "statistics",
+    "time",
+}
+PATCHED |= {"selectors", "subprocess", "threading"}
+"""Modules of which a test may replace functions."""
+ELSEWHERE = {"gate", "reporting", "scan"}
+"""What runs before the tests and after them, or puts its words together."""
+
+
+@pytest.mark.parametrize(
+    "path", sorted(PACKAGE.rglob("*.py")), ids=lambda p: str(p.relative_to(PACKAGE))
+)
+def test_what_runs_within_a_test_looks_nothing_up_that_the_test_may_have_replaced(path):
+    own = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+    if own in ELSEWHERE | {"originals", "clocks"}:
+        return
+    tree = ast.parse(path.read_text("utf-8"))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            assert not {alias.name for alias in node.names} & PATCHED, "import it from originals"
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+            called = ast.unparse(node.func)
+            # Each looks names up itself.
+            assert called not in LOOK_UP, f"{called}: use made()"
+
+
+LOOK_UP = {"anyio.CancelScope", "anyio.Event", "anyio.lowlevel.checkpoint"}
+LOOK_UP |= {"threading.Condition", "threading.Event", "threading.Thread", "threading.Timer"}
 
 
 MODULES = "import sys\n\ndef test_it(): print('LOADED', *sys.modules)\n"
