@@ -50,6 +50,10 @@ _LOOP_EACH = (
     "each request ran on its own event loop, so requests could not wait for one another: lag and "
     "blocking were judged, scaling was not; share one loop with `with TestClient(app) as client:`"
 )
+_LOOP_ENDED = (
+    "the event loop of the test's client ended during the measurement; look for a request that "
+    "stops it, or raises an exception that ends it, such as SystemExit"
+)
 _MANY_LOOPS = (
     "the test used {} event loops at once: lag and blocking were judged, scaling was not; use only "
     "one TestClient in the test"
@@ -147,6 +151,8 @@ class SyncTest:
                         exchanges = tuple(clients.requests.in_flight())
                         return timed_out(dataclasses.replace(run, exchanges=exchanges))
                 return _with_waits(future.result(), copies)
+            except concurrent.futures.CancelledError:  # by the loop, as it was closed
+                return Evidence(unmeasured=_LOOP_ENDED)
             except BodyFailedError as failure:
                 copies.wait()
                 if isinstance(failure.error, NoThreadLeftError):  # the body has not even begun

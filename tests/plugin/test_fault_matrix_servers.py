@@ -401,6 +401,16 @@ def test_a_server_that_dies_in_a_burst_fails_the_test(measured, transport):
     assert "internal error" not in result.shown
 
 
+def test_a_client_whose_loop_ends_in_a_burst_is_not_measured_and_says_why(measured):
+    pytest.importorskip("starlette", reason="starlette is not installed")
+    faults = {kind: Fault([], request, timeout=5) for kind, request in DYING.items()}
+    result = measured(faults, "asyncio", "shared")
+    # Not what it leaves: the client's own threads wait for answers that no loop gives any more.
+    for kind in faults:  # all warnings are errors here
+        result.assert_lines(kind, ["*is not-measured: the event loop of the test's client ended*"])
+    assert "internal error" not in result.shown
+
+
 CANNOT_START = """
 @pytest.fixture(autouse=True)
 def broken(monkeypatch):
