@@ -12,11 +12,68 @@ from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import Any
 
-from .originals import anyio, asyncio, signal, threading
+from .clocks import CLOCKS
+from .originals import anyio, asyncio, made, signal, threading
 from .tasks import call_later, running_tasks
 
 _CLOSES_WITHIN = 0.5
 """Seconds for the clean-up of a test that was interrupted."""
+_ONE_PRESS_NS = 300_000_000
+"""Time in which presses count as one: a key that is held down, or a shell and a tool that both send
+the signal. A second exception would come in the middle of what undoes the measurement."""
+
+
+class _Presses:
+    """The presses of Ctrl-C of this process."""
+
+    def __init__(self) -> None:
+        self._last_ns: int | None = None
+
+    def is_repeated(self) -> bool:
+        """Note a press; return whether it counts as one with an earlier one."""
+        if self._left_ns() > 0:
+            return True
+        self._last_ns = CLOCKS.wall_ns()
+        return False
+
+    def wait_out(self) -> None:
+        """Wait until no further press would count as one with the last, which ours must handle."""
+        if (left := self._left_ns()) > 0:
+            made(threading.Event).wait(left / 1e9)
+
+    def _left_ns(self) -> int:
+        if self._last_ns is None:
+            return 0
+        return self._last_ns + _ONE_PRESS_NS - CLOCKS.wall_ns()
+
+
+PRESSES = _Presses()
+
+
+@contextlib.contextmanager
+def on_ctrl_c(action: Callable[[], object] = lambda: None) -> Iterator[None]:
+    """Have Ctrl-C call ``action``, in this thread, and then raise KeyboardInterrupt.
+
+    A handler of the user's own is left alone. Blocks may be nested.
+    """
+    before = signal.getsignal(signal.SIGINT)
+    is_main = threading.current_thread() is threading.main_thread()
+    if not (is_main and (before is signal.default_int_handler or _is_ours(before))):
+        yield
+        return
+
+    def pressed(number: int, frame: FrameType | None) -> None:
+        if not PRESSES.is_repeated():
+            action()
+            raise KeyboardInterrupt
+
+    signal.signal(signal.SIGINT, pressed)
+    try:
+        yield
+    finally:
+        PRESSES.wait_out()
+        if signal.getsignal(signal.SIGINT) is pressed:
+            signal.signal(signal.SIGINT, before)
 
 
 class CtrlC:
@@ -30,9 +87,10 @@ class CtrlC:
         self._is_stuck = is_stuck
         self._tasks = running_tasks()
         self._presses = 0
+        self._abandoned = False
         self._old_handler: Any = None
         self._handler = self._pressed  # one object, to compare with
-        self._test = anyio.CancelScope()
+        self._test = made(anyio.CancelScope)
         self._cleanup: anyio.CancelScope | None = None
 
     @contextlib.contextmanager
@@ -43,17 +101,19 @@ class CtrlC:
             with _whatever_stays_open(self._test):
                 yield
         except BaseException:
-            if not self._presses:
+            # At a later Ctrl-C the loop has ended without this test: it is cancelled as pytest
+            # closes the loop, whose summary another exception would end.
+            if not self._presses or self._abandoned:
                 raise
         finally:
             self._remove()
-        if self._presses:
+        if self._presses and not self._abandoned:
             raise KeyboardInterrupt
 
     @contextlib.contextmanager
     def cleanup(self) -> Iterator[None]:
         """Protect this block from all cancellation but a late one by Ctrl-C."""
-        with anyio.CancelScope(shield=True) as self._cleanup:
+        with made(anyio.CancelScope, shield=True) as self._cleanup:
             if not self._presses:
                 yield
                 return
@@ -72,18 +132,24 @@ class CtrlC:
             signal.signal(signal.SIGINT, self._handler)
 
     def _remove(self) -> None:
+        PRESSES.wait_out()
         if self._old_handler is not None and signal.getsignal(signal.SIGINT) == self._handler:
             signal.signal(signal.SIGINT, self._old_handler)
 
     def abandon(self, before: Any) -> None:
-        """Restore the handler ``before`` the loop ran, if the loop has ended and ours is left.
+        """Raise no more, and restore the handler ``before`` the loop ran if ours is left.
 
-        So does a time-out by a signal, whose exception ends the loop but not the test's coroutine.
+        The test is over, but its coroutine may not be: at a second Ctrl-C, and at a time-out by a
+        signal, an exception ends the loop alone.
         """
+        self._abandoned = True
+        PRESSES.wait_out()
         if signal.getsignal(signal.SIGINT) == self._handler:
             signal.signal(signal.SIGINT, before)
 
     def _pressed(self, number: int, frame: FrameType | None) -> None:
+        if PRESSES.is_repeated():
+            return
         self._presses += 1
         if self._presses > 1 or self._is_stuck():
             raise KeyboardInterrupt
@@ -122,8 +188,15 @@ def _leave(scope: anyio.CancelScope, error: BaseException | None) -> bool:
 def _is_a_loops(handler: Any) -> bool:
     if isinstance(handler, functools.partial):
         handler = handler.func
-    module = getattr(handler, "__module__", None) or ""
-    return handler is signal.default_int_handler or module in (
+    return handler is signal.default_int_handler or _module_of(handler) in (
         asyncio.runners.__name__,
         "trio._core._ki",
     )
+
+
+def _is_ours(handler: Any) -> bool:
+    return _module_of(handler) == __name__
+
+
+def _module_of(handler: Any) -> str:
+    return getattr(handler, "__module__", None) or ""

@@ -6,7 +6,13 @@ These are copies: they do not follow what changes later, such as ``sys.stdout``.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import contextlib
+import importlib
+from collections.abc import Callable, Iterator
+from types import ModuleType
+from typing import TYPE_CHECKING, TypeVar
+
+_T = TypeVar("_T")
 
 if TYPE_CHECKING:
     import _thread as _thread
@@ -23,7 +29,6 @@ if TYPE_CHECKING:
 
     import anyio as anyio
 else:
-    import importlib
     import types
 
     for _name in (
@@ -32,3 +37,26 @@ else:
     ):
         _copy = globals()[_name] = types.ModuleType(_name)
         vars(_copy).update(vars(importlib.import_module(_name)))
+
+
+@contextlib.contextmanager
+def as_before(module: ModuleType) -> Iterator[None]:
+    """Have the standard library itself see ``module``, one of the copies above, as it was.
+
+    What it makes there looks names up in the real module: a thread needs ``threading.Event``, a
+    scope of anyio ``asyncio.current_task``. The block must neither wait nor call the user's code.
+    """
+    real = vars(importlib.import_module(module.__name__))
+    before = {name: value for name, value in vars(module).items() if not name.startswith("_")}
+    changed = {name: real[name] for name in before if real.get(name) is not before[name]}
+    real.update({name: before[name] for name in changed})
+    try:
+        yield
+    finally:
+        real.update(changed)
+
+
+def made(kind: Callable[..., _T], **arguments: object) -> _T:
+    """Return what anyio or threading makes, whatever a test has put into asyncio or threading."""
+    with as_before(asyncio), as_before(threading):
+        return kind(**arguments)

@@ -19,7 +19,7 @@ from .asgi.lifecycle import Clients
 from .asgi.lifespan import place_text
 from .clocks import CLOCKS
 from .config import Settings
-from .ctrl_c import CtrlC
+from .ctrl_c import CtrlC, on_ctrl_c
 from .enforcement import Outcomes
 from .guard import load_shipped, rules_of
 from .load import scenario
@@ -178,7 +178,9 @@ class TestRun:
         @functools.wraps(test)
         def run(*args: Any, **kwargs: Any) -> None:
             __tracebackhide__ = True
-            evidence, wall = self._evidence_of_function(functools.partial(test, *args, **kwargs))
+            with on_ctrl_c():
+                body = functools.partial(test, *args, **kwargs)
+                evidence, wall = self._evidence_of_function(body)
             self._judged = self._conclude(evidence, self.settings, place_of(test), wall)
             self._enforce()
 

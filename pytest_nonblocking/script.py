@@ -24,6 +24,7 @@ from .load.gathering import gather, only_in_a_burst
 from .load.guarded import guard_of
 from .model import Outcome
 from .options import ScenarioKeywords
+from .originals import made
 from .outcomes import Subject, limits_of, place_of
 from .reporting.places import relative
 from .sentinel import Sentinel
@@ -106,7 +107,7 @@ async def app_client(app: Any) -> AsyncIterator[Any]:
         yield client
     finally:
         _CLIENTS.reset(token)
-        with anyio.CancelScope(shield=True):  # a start-up deserves its shutdown
+        with made(anyio.CancelScope, shield=True):  # a start-up deserves its shutdown
             await clients.shutdown()
     clients.raise_failure()
 

@@ -1,6 +1,6 @@
 """Interrupting other threads, what they share, and calls from a thread of their own.
 
-Names of ``threading`` are bound here, before a test can patch them.
+Names of ``threading`` are those from before a test could patch them.
 """
 
 from __future__ import annotations
@@ -10,8 +10,9 @@ import ctypes
 import itertools
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from threading import Event, Thread, current_thread, get_ident
 from typing import TypeVar
+
+from .originals import as_before, made, threading
 
 _T = TypeVar("_T")
 
@@ -25,6 +26,23 @@ def snapshot(container: Iterable[_T]) -> list[_T]:
     return list(container)
 
 
+class Thread(threading.Thread):
+    """A daemon thread, which starts whatever a test has put into ``threading``.
+
+    A hook for exceptions that is None keeps a thread from being made, and what fails as a thread
+    begins leaves its start waiting for ever.
+    """
+
+    def __init__(self, target: Callable[[], object], name: str) -> None:
+        with as_before(threading):
+            super().__init__(target=target, name=name, daemon=True)
+
+    def start(self) -> None:
+        """Start the thread; raises RuntimeError if that is impossible."""
+        with as_before(threading):
+            super().start()
+
+
 class Timer:
     """Calls ``action`` in ``delay`` seconds, from a thread of its own.
 
@@ -34,15 +52,15 @@ class Timer:
     def __init__(self, delay: float, action: Callable[[], object]) -> None:
         self._delay = delay
         self._action = action
-        self._over = Event()
-        self._thread = Thread(target=self._run, name="pytest-nonblocking-timer", daemon=True)
+        self._over = made(threading.Event)
+        self._thread = Thread(self._run, "pytest-nonblocking-timer")
         with contextlib.suppress(RuntimeError):
             self._thread.start()
 
     def end(self) -> None:
         """Prevent the call, or wait until it has returned."""
         self._over.set()
-        if self._thread.ident is not None and self._thread is not current_thread():
+        if self._thread.ident is not None and self._thread is not threading.current_thread():
             self._thread.join()
 
     def _run(self) -> None:
@@ -87,7 +105,7 @@ if sys.version_info[:2] == (3, 11):
             _clear_exception(ident, None)
         # The interpreter looks until some thread has taken one.
         with contextlib.suppress(_Taken):
-            _set_exception(get_ident(), _Taken)
+            _set_exception(threading.get_ident(), _Taken)
             for _ in range(_SOON):
                 pass
 
@@ -104,7 +122,7 @@ class Interruptible:
     """
 
     def __init__(self) -> None:
-        self._threads = [get_ident()]
+        self._threads = [threading.get_ident()]
         self.end = self._threads.clear
 
     def interrupt(self, error: type[BaseException]) -> None:

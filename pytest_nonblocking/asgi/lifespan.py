@@ -11,7 +11,7 @@ from anyio.lowlevel import checkpoint
 from .. import tasks
 from ..analysis.user_code import is_user_code
 from ..model import Limit, Stack
-from ..originals import anyio
+from ..originals import anyio, made
 from ..sentinel.stacks import suspended_stack
 from ..tasks import Task, call_later, ended_in_time, running_tasks
 
@@ -73,10 +73,10 @@ class Lifespan:
         self._app = app
         self._timeout = timeout
         self._events: deque[Message] = deque()
-        self._event_sent = anyio.Event()
+        self._event_sent = made(anyio.Event)
         self._asked = False
         self._answers: dict[str, str] = {}
-        self._answered = anyio.Event()
+        self._answered = made(anyio.Event)
         self._task: Task | None = None
         self._error: BaseException | None = None
         self.state: dict[str, Any] | None = None
@@ -93,9 +93,9 @@ class Lifespan:
         self._task = running_tasks().start(self._coroutine)
         try:
             late = await self._ask("startup", "start-up")
-        except anyio.get_cancelled_exc_class():
+        except running_tasks().cancelled:
             self._task.cancel()
-            with anyio.CancelScope(shield=True):
+            with made(anyio.CancelScope, shield=True):
                 await self._stop()
             raise
         if late is not None:
@@ -120,7 +120,7 @@ class Lifespan:
         late = None
         try:
             if not self._task.done():
-                self._answered = anyio.Event()
+                self._answered = made(anyio.Event)
                 late = await self._ask("shutdown", "shutdown")
             if "lifespan.shutdown.complete" in self._answers and self._error is None:
                 return
@@ -171,7 +171,7 @@ class Lifespan:
 
     async def _receive(self) -> Message:
         while not self._events:
-            self._event_sent = anyio.Event()
+            self._event_sent = made(anyio.Event)
             await self._event_sent.wait()
         self._asked = True
         return self._events.popleft()

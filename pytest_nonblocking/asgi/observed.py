@@ -146,6 +146,7 @@ class Requests:
     """Serves the requests of one app through a door, and records their exchanges.
 
     It implements the transport protocol of a scenario. ``news`` is spread when a request ends.
+    ``is_closed`` is whether no other request is let in.
     """
 
     def __init__(self, door: Door, news: News) -> None:
@@ -153,11 +154,11 @@ class Requests:
         self._news = news
         self._running: set[_Request] = set()
         self._ended: list[Exchange] = []
-        self._is_closed = False
+        self.is_closed = False
 
     def close(self) -> None:
         """Let no other request into the app; from any thread."""
-        self._is_closed = True
+        self.is_closed = True
 
     async def serve(
         self, app: ASGIApp, scope: dict[str, Any], receive: Any, send: Any, copy: int | None
@@ -165,7 +166,7 @@ class Requests:
         """Have ``app`` serve a request of ``copy``; None for requests outside of any copy."""
         # A websocket is a dialogue: its messages cannot wait for other copies.
         visit = await self._door.enter(copy if scope["type"] == "http" else None)
-        if self._is_closed:
+        if self.is_closed:
             visit.gone()
             return
         request = _Request(scope, visit.start_ns)

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Coroutine
-from threading import Thread
 from typing import Any
 
 from ..giving_up import give_up_on_asyncio
 from ..model import Stack
-from ..originals import asyncio, threading
+from ..originals import asyncio, made, threading
 from ..sentinel import LoopStuck, tracers
 from ..sentinel.stacks import thread_stack
-from ..threads import Interruptible
+from ..threads import Interruptible, Thread
 from .observed import News
 
 _FREE_WITHIN = 1.0
@@ -36,7 +35,7 @@ class ServerThread:
         self._serve = serve
         self._news = news
         self._main: asyncio.Task[None] | None = None
-        self._thread = Thread(target=self._run, name=name, daemon=True)
+        self._thread = Thread(self._run, name)
         self._running: Interruptible | None = None
         self.loop: asyncio.AbstractEventLoop | None = None
         self.ended = False
@@ -110,7 +109,7 @@ class ServerThread:
 
     async def _free(self) -> bool:
         """Interrupt callbacks until the loop responds; return whether it does."""
-        free = threading.Event()
+        free = made(threading.Event)
 
         def respond() -> None:
             free.set()

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import importlib
+import logging
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 from .. import tasks
 from ..model import Exchange, Limit
 from ..originals import asyncio, os, socket
-from ..sentinel import COPY
+from ..sentinel import COPY, LOGS_OF_ENDS, logs_only
 from ..sentinel.stacks import suspended_stack, thread_stack
 from .door import Door
 from .lifespan import (
@@ -30,6 +31,8 @@ MARK = "x-nonblocking-copy"
 
 _START_WITHIN = 30.0
 """Seconds in which a server must start the app's lifespan; its packages may have to be imported."""
+_GRACE = 1
+"""Seconds that a server gives requests that still run, before it shuts the app down."""
 
 Serve = Callable[[ASGIApp, socket.socket, asyncio.Event], Awaitable[None]]
 
@@ -39,7 +42,7 @@ async def _uvicorn(app: ASGIApp, listener: socket.socket, leave: asyncio.Event) 
 
     # uvicorn's default logging would replace the user's configuration.
     config = uvicorn.Config(
-        app, log_config=None, access_log=False, lifespan="auto", timeout_graceful_shutdown=1
+        app, log_config=None, access_log=False, lifespan="auto", timeout_graceful_shutdown=_GRACE
     )
     server = uvicorn.Server(config)
     serving = asyncio.ensure_future(server.serve(sockets=[listener]))
@@ -55,7 +58,7 @@ async def _hypercorn(app: ASGIApp, listener: socket.socket, leave: asyncio.Event
     config: Any = importlib.import_module("hypercorn.config").Config()
     config.bind = [f"fd://{os.dup(listener.fileno())}"]  # hypercorn closes its descriptor
     config.errorlog = None
-    config.graceful_timeout = 1.0
+    config.graceful_timeout = float(_GRACE)
     await hypercorn.serve(app, config, shutdown_trigger=leave.wait)
 
 
@@ -100,6 +103,8 @@ class LiveServer:
             return
         name = f"pytest-nonblocking-{self._server}"
         thread = self._thread = ServerThread(name, self._serve, self._news)
+        for log in LOGS_OF_ENDS:
+            log.addFilter(self._is_of_app)
         thread.start()
         app = self._observed
         if await thread.until(lambda: app.has_begun, _START_WITHIN):
@@ -128,7 +133,8 @@ class LiveServer:
     async def shutdown(self) -> None:
         """Stop the server; raises AppShutdownError if the app's shutdown fails or hangs."""
         app, thread = self._observed, self._thread
-        reason = await self._end(seconds_within(self._timeout)) or app.shutdown_failure
+        within = seconds_within(self._timeout) + (_GRACE if self.in_flight() else 0)
+        reason = await self._end(within) or app.shutdown_failure
         if reason is not None:
             raise AppShutdownError(f"application shutdown failed: {reason}") from app.error
         if (died := self._why_ended(thread)) is not None:
@@ -160,8 +166,14 @@ class LiveServer:
                     f"the thread of {self._server} cannot be interrupted in {place_text(stack)}; "
                     "it stays until the process ends"
                 )
+        for log in LOGS_OF_ENDS:
+            log.removeFilter(self._is_of_app)
         self.release()
         return reason
+
+    def _is_of_app(self, record: logging.LogRecord) -> bool:
+        """Return whether ``record`` is not about a request that ends with its server."""
+        return not (self._requests.is_closed and logs_only(asyncio.CancelledError, record))
 
     def _set_leave(self) -> None:
         if self._leave is not None:

@@ -5,14 +5,13 @@ What cannot be read counts as a call that can block.
 
 from __future__ import annotations
 
-import os
-import socket
 import stat
 import sys
 from collections.abc import Callable
 from ipaddress import ip_address
 from typing import Any
 
+from ..originals import os, socket
 from .sites import UNKNOWN, Site
 
 Condition = Callable[[Site], bool]

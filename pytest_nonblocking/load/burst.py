@@ -8,12 +8,10 @@ from contextlib import asynccontextmanager
 from contextvars import ContextVar
 from typing import Any, Protocol
 
-from anyio.lowlevel import checkpoint
-
 from ..asgi.door import Door
 from ..clocks import CLOCKS
 from ..model import CopyEnd, Exchange, Limits, Run, Slices, Stack, Step
-from ..originals import anyio, os
+from ..originals import anyio, made, os
 from ..sentinel import (
     BREAK_EVERY,
     COPY,
@@ -141,9 +139,9 @@ class _Burst:
         self._transports = transports
         self._timeout = limits.timeout
         self._alone = alone
-        self._gate = anyio.Event()
+        self._gate = made(anyio.Event)
         self._ready = self._set_up = 0
-        self._all_set_up = anyio.Event()
+        self._all_set_up = made(anyio.Event)
         self._left = concurrency
         self._ends: dict[int, CopyEnd] = {}
         self._failure: BodyFailedError | None = None
@@ -153,8 +151,9 @@ class _Burst:
         )
         tasks = self._tasks = running_tasks()
         self._copies: list[Task] = []
+        self._all_ready = tasks.signal()
         self._over = tasks.signal()  # set when the copies are to end
-        self._settling = anyio.CancelScope()
+        self._settling = made(anyio.CancelScope)
         self._cancelling = False
         self._others = tasks.independent()
         self._given_up: tuple[Stack, ...] = ()
@@ -233,8 +232,7 @@ class _Burst:
         start = self._tasks.start
         self._copies = [start(self._copy(index)) for index in range(self._concurrency)]
         try:
-            while self._ready < self._concurrency:
-                await checkpoint()
+            await self._all_ready
             self._release()
             await all_ended(self._copies, self._over)
         except self._tasks.cancelled:
@@ -245,7 +243,7 @@ class _Burst:
     async def _end_copies(self, patience: float) -> None:
         """End the copies that still run: cancel them, cancel them again, then give them up."""
         self._cancelling = True
-        with anyio.CancelScope(shield=True):
+        with made(anyio.CancelScope, shield=True):
             for tasks in self._copies, self._started():
                 for task in tasks:
                     if not task.done():
@@ -285,7 +283,7 @@ class _Burst:
         if self._set_up and self._set_up >= self._left:
             for transport in self._transports:
                 transport.drain()
-            self._set_up, ready, self._all_set_up = 0, self._all_set_up, anyio.Event()
+            self._set_up, ready, self._all_set_up = 0, self._all_set_up, made(anyio.Event)
             if self._door is not None:
                 self._door.shut(self._left, self._window.stretches(), self._begin_at_door)
             self._open_window()
@@ -325,6 +323,8 @@ class _Burst:
         COPY.set(index)
         _BURST.set(weakref.ref(self))
         self._ready += 1
+        if self._ready == self._concurrency:
+            wake(self._all_ready)
         await self._gate.wait()
         try:
             try:

@@ -8,13 +8,7 @@ from dataclasses import replace
 from ..asgi.lifecycle import Clients
 from ..clocks import CLOCKS
 from ..model import Evidence, Limits
-from ..sentinel import (
-    LoopStuck,
-    NoDescriptorLeftError,
-    NoThreadLeftError,
-    Sentinel,
-    UnsupportedLoopError,
-)
+from ..sentinel import LoopStuck, Sentinel
 from ..tasks import running_tasks
 from . import scenario
 from .burst import Body, BodyFailedError
@@ -92,11 +86,7 @@ def seconds_since(began_ns: int) -> float:
 
 def why_unmeasured(error: Exception) -> str:
     """Return the report's message for an exception that ended a measurement."""
-    if isinstance(error, (UnsupportedLoopError, NoDescriptorLeftError, NoThreadLeftError)):
-        return str(error)
-    return (
-        f"internal error in pytest-nonblocking ({type(error).__name__}: {error}); please report it"
-    )
+    return scenario.describe_fault(error, "pytest-nonblocking")
 
 
 def only_in_a_burst(failure: BodyFailedError, what: str) -> str:

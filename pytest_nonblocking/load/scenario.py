@@ -17,6 +17,7 @@ from ..sentinel import (
     NoDescriptorLeftError,
     NoThreadLeftError,
     Sentinel,
+    UnsupportedLoopError,
     clock_name,
     cores,
     tracers,
@@ -238,8 +239,8 @@ def _is_request(samples: Sequence[Sample]) -> bool:
     return not any(is_lifespan(frame) for sample in samples for frame in sample.stack)
 
 
-def describe_fault(fault: BaseException) -> str:
-    """Return the report's message for a fault of the sentinel."""
-    if isinstance(fault, (NoDescriptorLeftError, NoThreadLeftError)):
+def describe_fault(fault: BaseException, where: str = "the sentinel") -> str:
+    """Return the report's message for a fault of ours in ``where``."""
+    if isinstance(fault, (NoDescriptorLeftError, NoThreadLeftError, UnsupportedLoopError)):
         return str(fault)
-    return f"internal error in the sentinel ({type(fault).__name__}: {fault}); please report it"
+    return f"internal error in {where} ({type(fault).__name__}: {fault}); please report it"

@@ -16,7 +16,7 @@ from ..asgi.lifespan import ASGIApp
 from ..asgi.observed import News, Requests
 from ..clocks import CLOCKS
 from ..model import Budget, Run, Stack, Waiters
-from ..originals import anyio, asyncio, threading
+from ..originals import anyio, asyncio, made, threading
 from ..sentinel import COPY, LoopStuck, tracers
 from ..sentinel.stacks import is_in, raise_within, suspended_stack, thread_stack
 from ..sentinel.system.thread_state import Witness
@@ -146,7 +146,7 @@ class TestClients:
         """
         self.door.open()
         self.requests.close()
-        began_ns, pause = CLOCKS.wall_ns(), threading.Event()
+        began_ns, pause = CLOCKS.wall_ns(), made(threading.Event)
         with tracers.suspended():  # see ``withdraw``
             while calls := snapshot(self.calls):
                 lasts = CLOCKS.wall_ns() - began_ns
@@ -197,7 +197,7 @@ class Call:
     def __init__(self, coroutine: Any) -> None:
         self._coroutine = coroutine
         self.tasks = running_tasks()
-        self.scope = anyio.CancelScope()
+        self.scope = made(anyio.CancelScope)
         self.thread_ident = threading.get_ident()
         self._native_id = threading.get_native_id()
 
@@ -208,7 +208,7 @@ class Call:
 
     def spends_time(self) -> str:
         """Return the part of the budget in which the loop's thread is: "cpu" or "blocked"."""
-        witness, pause = Witness(), threading.Event()
+        witness, pause = Witness(), made(threading.Event)
         try:
             computing = 0
             for _ in range(_LOOKS):

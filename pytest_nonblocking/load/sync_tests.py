@@ -8,15 +8,14 @@ import contextvars
 import dataclasses
 from collections import Counter
 from collections.abc import Callable, Iterator
-from threading import Thread
-from types import FrameType
 
 from ..analysis.places import is_in_callback
 from ..analysis.stopping import needs_run_alone
 from ..clocks import CLOCKS
+from ..ctrl_c import on_ctrl_c
 from ..guard import CallProfile
 from ..model import Calibration, Evidence, Guarded, Limits, Run, Stack, Waiters
-from ..originals import asyncio, signal, statistics, threading
+from ..originals import asyncio, made, statistics, threading
 from ..sentinel import (
     Driver,
     LoopStuck,
@@ -29,7 +28,7 @@ from ..sentinel import (
 )
 from ..sentinel.helper_thread import HelperThread
 from ..tasks import PATIENCE
-from ..threads import raising, snapshot, withdraw
+from ..threads import Thread, raising, snapshot, withdraw
 from . import scenario
 from .burst import BodyFailedError
 from .guarded import LATE, Guard, why_failed
@@ -50,6 +49,10 @@ _NO_LOOP = (
 _LOOP_EACH = (
     "each request ran on its own event loop, so requests could not wait for one another: lag and "
     "blocking were judged, scaling was not; share one loop with `with TestClient(app) as client:`"
+)
+_LOOP_ENDED = (
+    "the event loop of the test's client ended during the measurement; look for a request that "
+    "stops it, or raises an exception that ends it, such as SystemExit"
 )
 _MANY_LOOPS = (
     "the test used {} event loops at once: lag and blocking were judged, scaling was not; use only "
@@ -87,7 +90,8 @@ class SyncTest:
 
         limit = TimeLimit(seconds, LoopStuck("the test has timed out"), give_up)
         try:
-            with clients, _ctrl_c_calls(clients.end), limit:
+            # A client waits for its request while KeyboardInterrupt is raised.
+            with clients, on_ctrl_c(lambda: _in_thread(clients.end)), limit:
                 self._body()
         except KeyboardInterrupt:
             self.stays = clients.end()  # which the client's teardown would wait for
@@ -147,6 +151,8 @@ class SyncTest:
                         exchanges = tuple(clients.requests.in_flight())
                         return timed_out(dataclasses.replace(run, exchanges=exchanges))
                 return _with_waits(future.result(), copies)
+            except concurrent.futures.CancelledError:  # by the loop, as it was closed
+                return Evidence(unmeasured=_LOOP_ENDED)
             except BodyFailedError as failure:
                 copies.wait()
                 if isinstance(failure.error, NoThreadLeftError):  # the body has not even begun
@@ -227,29 +233,10 @@ class SyncTest:
             raise BodyFailedError(error, 0, 1) from None
 
 
-@contextlib.contextmanager
-def _ctrl_c_calls(action: Callable[[], object]) -> Iterator[None]:
-    """Have Ctrl-C call ``action`` in another thread before it raises KeyboardInterrupt.
-
-    A client waits for its request while that is raised.
-    """
-    before = signal.getsignal(signal.SIGINT)
-    is_main = threading.current_thread() is threading.main_thread()
-    if before is not signal.default_int_handler or not is_main:  # a user's own is left alone
-        yield
-        return
-
-    def pressed(number: int, frame: FrameType | None) -> None:
-        with contextlib.suppress(NoThreadLeftError):
-            HelperThread("ctrl-c", action).start()
-        raise KeyboardInterrupt
-
-    signal.signal(signal.SIGINT, pressed)
-    try:
-        yield
-    finally:
-        if signal.getsignal(signal.SIGINT) is pressed:
-            signal.signal(signal.SIGINT, before)
+def _in_thread(action: Callable[[], object]) -> None:
+    """Call ``action`` in a thread of its own, if one can be started."""
+    with contextlib.suppress(NoThreadLeftError):
+        HelperThread("ctrl-c", action).start()
 
 
 def timed_out(run: Run) -> Evidence:
@@ -286,7 +273,7 @@ class _CopyThreads:
     def __init__(self) -> None:
         self._ended_ns = 0
         self._running: dict[int, int] = {}  # idents by native ids
-        self._lock = threading.Condition()
+        self._lock = made(threading.Condition)
 
     def ids(self) -> tuple[int, ...]:
         """Return the native ids of the running threads."""
@@ -349,7 +336,7 @@ class _CopyThreads:
                 loop.call_soon_threadsafe(end, failure)
 
         try:
-            Thread(target=work, name="pytest-nonblocking-copy", daemon=True).start()
+            Thread(work, "pytest-nonblocking-copy").start()
         except RuntimeError as error:
             raise NoThreadLeftError(error) from None
         await over

@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Callable
 from types import FrameType, TracebackType
 
-from ..originals import threading
+from ..originals import made, threading
 from ..sentinel.helper_thread import HelperThread
 from ..sigurg import SIGURG
 from ..threads import Interruptible
@@ -28,7 +28,7 @@ class TimeLimit:
         self._seconds = seconds
         self._error = error
         self._on_late = on_late
-        self._over = threading.Event()
+        self._over = made(threading.Event)
         self._thread = HelperThread("timeout", self._watch)
         self.passed = False
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from statistics import median
@@ -32,6 +31,7 @@ from ..causes import (
 )
 from ..guard import advice_for, counterpart, instead_of
 from ..model import Cause, Culprit, Evidence, Judgement, Limit, Stack
+from ..originals import os
 from .offloading import joined, offload
 from .units import busy_threads, duration, milliseconds, plural, rate, setting_text
 

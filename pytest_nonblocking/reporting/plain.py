@@ -17,7 +17,7 @@ from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, NamedTuple, TypeVar, Union, get_args, get_origin
 from typing import get_type_hints as hints_of
 
-from ..originals import json
+from ..originals import as_before, json
 from . import escaped
 
 T = TypeVar("T")
@@ -75,7 +75,9 @@ def compact_text(values: Sequence[object]) -> str:
 
 def one_line(value: object) -> str:
     """Return ``value`` as one line of JSON in ASCII."""
-    return json.dumps(to_plain(value), separators=(",", ":"))
+    plain = to_plain(value)
+    with as_before(json):
+        return json.dumps(plain, separators=(",", ":"))
 
 
 def from_text(kind: type[T], text: str) -> list[T]:

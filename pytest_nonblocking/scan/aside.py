@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from threading import Thread
 from typing import Any, TypeVar
 
 import anyio
+
+from ..threads import Thread
 
 T = TypeVar("T")
 
@@ -29,7 +30,7 @@ def aside(seconds: float, ask: Callable[..., Awaitable[T]], *arguments: Any) -> 
         except BaseException as error:  # whatever the app raises
             raised.append(error)
 
-    thread = Thread(target=run, daemon=True, name="nonblocking-scan")
+    thread = Thread(run, "nonblocking-scan")
     thread.start()
     thread.join(seconds)
     if found:

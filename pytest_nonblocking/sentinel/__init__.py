@@ -4,11 +4,11 @@ from . import tracers
 from .discovery import LoopsUsed
 from .forks import end_child
 from .helper_thread import NoThreadLeftError
-from .interrupt import LoopStuck, uninterrupted
+from .interrupt import LOGS_OF_ENDS, LoopStuck, logs_only, uninterrupted
 from .last_stacks import LastStacks
 from .measured_loop import LoopClosedError, LoopUnreachableError
-from .probes.choice import UnsupportedLoopError, load_trio
-from .probes.probe import COPY
+from .probes.choice import load_trio
+from .probes.probe import COPY, UnsupportedLoopError
 from .session import BREAK_EVERY, Driver, Sentinel
 from .stacks import suspended_stack
 from .stretches import Stretch, Stretches, taken_of
@@ -21,6 +21,7 @@ from .windows import Reading
 __all__ = [
     "BREAK_EVERY",
     "COPY",
+    "LOGS_OF_ENDS",
     "Driver",
     "LastStacks",
     "LoopClosedError",
@@ -40,6 +41,7 @@ __all__ = [
     "cpu_of_other_thread",
     "end_child",
     "load_trio",
+    "logs_only",
     "suspended_stack",
     "taken_of",
     "tracers",

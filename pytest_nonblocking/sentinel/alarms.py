@@ -10,7 +10,7 @@ import heapq
 from collections.abc import Callable
 
 from ..clocks import CLOCKS
-from ..originals import threading
+from ..originals import made, threading
 from .helper_thread import HelperThread
 
 Action = Callable[[], "float | None"]
@@ -25,7 +25,7 @@ class Alarms:
     def __init__(self, used: Callable[[int], None] = lambda ns: None) -> None:
         self._used = used
         # Reentrant: a signal handler may make a call while its thread holds the lock.
-        self._changed = threading.Condition(threading.RLock())
+        self._changed = made(threading.Condition)
         self._pending: list[tuple[int, int, Action]] = []
         self._serial = 0
         self._calling: int | None = None

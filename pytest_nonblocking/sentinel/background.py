@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..originals import anyio
+from ..originals import anyio, made
 from ..tasks import running_tasks
 from .alarms import Alarms
 from .system.children import child_processes, is_runnable
@@ -28,7 +28,7 @@ class Background:
         if not before:
             return
         runnable = {key for key in before if is_runnable(key)}
-        over, tasks = anyio.Event(), running_tasks()
+        over, tasks = made(anyio.Event), running_tasks()
 
         def finish() -> None:
             tasks.call_soon_threadsafe(over.set)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from ..originals import sys, threading
+from ..threads import Thread
 
 
 class NoThreadLeftError(RuntimeError):
@@ -17,11 +18,11 @@ class NoThreadLeftError(RuntimeError):
         )
 
 
-class HelperThread(threading.Thread):
+class HelperThread(Thread):
     """A daemon thread that runs ``work``; an exception in it is kept in ``fault``."""
 
     def __init__(self, name: str, work: Callable[[], object]) -> None:
-        super().__init__(name=f"pytest-nonblocking-{name}", daemon=True)
+        super().__init__(self._run, f"pytest-nonblocking-{name}")
         self._work = work
         self.fault: BaseException | None = None
 
@@ -32,8 +33,8 @@ class HelperThread(threading.Thread):
         except RuntimeError as error:
             raise NoThreadLeftError(error) from None
 
-    def run(self) -> None:
-        """Run ``work`` without tracers: coverage tools trace every new thread."""
+    def _run(self) -> None:
+        # Without tracers: coverage tools trace every new thread.
         sys.settrace(None)
         sys.setprofile(None)
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import operator
 from collections.abc import Callable
 from types import CodeType, FrameType
@@ -22,8 +23,33 @@ _STUCK_NS = 50_000_000
 class LoopStuck(BaseException):
     """Raised inside a callback that still holds the loop after the timeout.
 
-    It is no Exception, so that a handler's ``except Exception`` cannot swallow it.
+    It is no Exception, so that a handler's ``except Exception`` cannot swallow it. It is in no log:
+    the verdict says where the callback was, and no exception of the app's was raised.
     """
+
+    def __init__(self, *args: object) -> None:
+        super().__init__(*args)
+        for log in LOGS_OF_ENDS:
+            # For good: a task that ended by it is logged when it is freed, at any later time.
+            log.addFilter(_is_of_users)
+
+
+LOGS_OF_ENDS = (logging.getLogger("asyncio"), logging.getLogger("uvicorn.error"))
+"""The logs of what has ended a callback or a request for which nobody waits."""
+
+
+def logs_only(kind: type[BaseException], record: logging.LogRecord) -> bool:
+    """Return whether ``record`` is about an exception of this kind, or a group of them."""
+    return isinstance(record.exc_info, tuple) and _is_only(kind, record.exc_info[1])
+
+
+def _is_only(kind: type[BaseException], error: BaseException | None) -> bool:
+    within: tuple[BaseException, ...] = getattr(error, "exceptions", ())
+    return all(_is_only(kind, one) for one in within) if within else isinstance(error, kind)
+
+
+def _is_of_users(record: logging.LogRecord) -> bool:
+    return not logs_only(LoopStuck, record)
 
 
 _OURS: set[CodeType] = set()

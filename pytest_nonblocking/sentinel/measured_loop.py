@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from ..clocks import CLOCKS
 from ..model import Stack
-from ..originals import asyncio, threading
+from ..originals import asyncio, made, threading
 from .stacks import thread_stack
 
 _T = TypeVar("_T")
@@ -45,7 +45,7 @@ class MeasuredLoop:
         """Whether Ctrl-C was pressed: another thread's loop has to respond at once."""
         self._remote: asyncio.AbstractEventLoop | None = None
         self._thread = 0
-        self._free = threading.Event()
+        self._free = made(threading.Event)
         self._free.set()
 
     @property

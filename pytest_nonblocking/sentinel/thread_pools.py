@@ -10,7 +10,7 @@ from types import FrameType
 from typing import Any
 
 from ..model import FOR_THREADS, Pool
-from ..originals import os, threading
+from ..originals import made, os, threading
 from .stacks import is_in
 
 _RUN = executors._WorkItem.run.__code__
@@ -29,7 +29,7 @@ def worker_ids() -> frozenset[int]:
 def default_limiter() -> Any:
     """Return anyio's limiter of threads, None without anyio; within a task only."""
     module = sys.modules.get("anyio.to_thread")
-    return None if module is None else module.current_default_thread_limiter()
+    return None if module is None else made(module.current_default_thread_limiter)
 
 
 def _limiters(walks: Iterable[Sequence[FrameType]], default: Any) -> list[tuple[str, Pool]]:

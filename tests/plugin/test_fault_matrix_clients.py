@@ -142,9 +142,10 @@ SENT = {
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX signals")
+@pytest.mark.parametrize("presses", [1, 4])
 @pytest.mark.parametrize("fault", ["computes", "ignores"])
 @pytest.mark.parametrize("sent", SENT)
-def test_control_c_does_not_wait_for_a_loop_of_another_thread(pytester, sent, fault):
+def test_control_c_does_not_wait_for_a_loop_of_another_thread(pytester, sent, fault, presses):
     pytest.importorskip("uvicorn", reason="uvicorn is not installed")
     pytester.makepyfile(test_it=PRESSED.format(app=APP, fault=fault, test=SENT[sent]))
     run = pytester.popen(
@@ -156,7 +157,9 @@ def test_control_c_does_not_wait_for_a_loop_of_another_thread(pytester, sent, fa
     reached, end = pytester.path / "reached", time.monotonic() + 60
     while not reached.exists() and time.monotonic() < end:
         time.sleep(0.05)
-    run.send_signal(signal.SIGINT)
+    for _ in range(presses):
+        run.send_signal(signal.SIGINT)
+        time.sleep(0.05)
     try:
         said, _ = run.communicate(timeout=30)
     finally:

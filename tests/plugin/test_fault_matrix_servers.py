@@ -137,6 +137,17 @@ HELD = {
     "computes-for-ever": Fault(
         [FINISHES_NOT, "*cause*cpu-on-loop*", "*where*app_*.py:* in app"], "while True: pass"
     ),
+    "awaits-for-ever": Fault([f"{FINISHES_NOT}*", "*cause*serialised-wait*"], "await never()"),
+    "blocks-in-a-task-of-its-own": Fault(
+        [FINISHES_NOT, "*cause*blocking-call*", "*where*app_*.py:* in *sleeps"],
+        """
+async def sleeps():
+    while True:
+        time.sleep(0.2)
+asyncio.create_task(sleeps())
+await respond(send)
+""",
+    ),
     "long-steps": Fault(
         ["nonblocking: GET / blocks the event loop", "*cause*blocking-call*", "*in app"],
         # longer than the plugin waits for the answer of a loop that it knows to be free
@@ -349,6 +360,9 @@ def test_a_server_whose_loop_is_held_is_a_time_out_or_a_blocking_call(measured, 
     for kind, fault in HELD.items():
         result.assert_outcomes(kind, "FAILED")
         result.assert_lines(kind, fault.lines)
+    # Nothing is logged of the requests that the plugin ends, and no shutdown waits for them.
+    assert "Traceback" not in result.shown
+    assert "the shutdown of the app's lifespan" not in result.shown
 
 
 @pytest.mark.parametrize(("loop", "transport"), PLACES)
@@ -370,6 +384,8 @@ def test_an_app_that_breaks_the_protocol_fails_its_test(measured, loop, transpor
         result.assert_outcomes(kind, "FAILED")
         in_process, behind_a_server = fault.lines[0], fault.lines[-1]
         result.assert_lines(kind, [in_process if transport == "asgi" else behind_a_server])
+        if transport == "uvicorn" and kind in ("raises", "exits", "cancels-itself"):
+            result.assert_lines(kind, ["Exception in ASGI application", "Traceback *"])
     assert "internal error" not in result.shown
 
 
@@ -382,6 +398,16 @@ def test_a_server_that_dies_in_a_burst_fails_the_test(measured, transport):
         result.assert_outcomes(kind, "FAILED")
         if (kind, transport) != ("exits-in-the-burst", "uvicorn"):  # uvicorn answers: status 500
             result.assert_lines(kind, [f"*{transport} ended during the test: *"])
+    assert "internal error" not in result.shown
+
+
+def test_a_client_whose_loop_ends_in_a_burst_is_not_measured_and_says_why(measured):
+    pytest.importorskip("starlette", reason="starlette is not installed")
+    faults = {kind: Fault([], request, timeout=5) for kind, request in DYING.items()}
+    result = measured(faults, "asyncio", "shared")
+    # Not what it leaves: the client's own threads wait for answers that no loop gives any more.
+    for kind in faults:  # all warnings are errors here
+        result.assert_lines(kind, ["*is not-measured: the event loop of the test's client ended*"])
     assert "internal error" not in result.shown
 
 

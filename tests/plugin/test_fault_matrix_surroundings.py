@@ -86,6 +86,7 @@ def other_threads(monkeypatch):
 
     monkeypatch.setattr(threading, "Thread", refuse)
     monkeypatch.setattr(threading, "Timer", refuse)
+    monkeypatch.setattr(threading, "excepthook", None)  # with which no thread can be made
 """
 HANDLES_SIGURG = """
 @pytest.fixture
@@ -113,14 +114,19 @@ URGENT = """
         time.sleep(0.05)
 """
 NAMES = """
-anyio.CancelScope anyio.Event anyio.lowlevel.checkpoint asyncio.all_tasks asyncio.get_running_loop
-asyncio.run_coroutine_threadsafe asyncio.shield asyncio.sleep gc.collect gc.disable gc.enable
-gc.freeze gc.get_referents gc.isenabled httpx.AsyncClient importlib.metadata.entry_points json.dumps
-linecache.getline linecache.getlines math.ceil math.comb math.sqrt os.close os.cpu_count os.getpid
-os.listdir os.open os.read os.readlink os.sched_getaffinity os.waitid platform.platform
-random.random statistics.mean statistics.median subprocess.Popen sys._current_frames sys.getprofile
-sys.getswitchinterval sys.gettrace threading.Timer threading.enumerate time.perf_counter_ns
-time.process_time_ns time.sleep time.thread_time_ns
+anyio.CancelScope anyio.Event anyio.lowlevel.checkpoint asyncio.all_tasks asyncio.Condition
+asyncio.create_task asyncio.current_task asyncio.ensure_future asyncio.Event asyncio.gather
+asyncio.get_running_loop asyncio.Lock asyncio.new_event_loop asyncio.Queue asyncio.run
+asyncio.run_coroutine_threadsafe asyncio.Semaphore asyncio.shield asyncio.sleep asyncio.to_thread
+asyncio.wait asyncio.wait_for gc.collect gc.disable gc.enable gc.freeze gc.get_referents
+gc.isenabled httpx.AsyncClient importlib.metadata.entry_points json.dumps json.JSONDecoder
+json.JSONEncoder json.loads linecache.getline linecache.getlines math.ceil math.comb math.sqrt
+os.close os.cpu_count os.getpid os.listdir os.open os.read os.readlink os.sched_getaffinity
+os.waitid platform.platform random.random statistics.mean statistics.median subprocess.Popen
+sys._current_frames sys.getprofile sys.getswitchinterval sys.gettrace threading.Condition
+threading.enumerate threading.Event threading.get_native_id threading.Lock threading.Semaphore
+threading.Thread threading.Timer time.monotonic_ns time.perf_counter_ns time.process_time_ns
+time.sleep time.thread_time_ns
 """
 OTHER_NAMES = f"""
 NAMES = {NAMES.split()}
@@ -267,7 +273,7 @@ for _kind in ("names-of-libraries-are-patched", "no-file-can-be-opened"):
     FAULTS[f"{_kind}-and-the-app-blocks"] = FAULTS[_kind]._replace(
         outcomes={"passed": 2, "failed": 1},
         lines=["nonblocking: 1 measured: 1 fail"],
-        handler="threading.Event().wait(0.05)",
+        handler="import select; select.select([], [], [], 0.05)",
     )
 
 

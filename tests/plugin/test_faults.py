@@ -170,7 +170,19 @@ async def test_it(virtual_user):
 
 
 PRESSED = """
+import atexit, signal
+from asyncio import events
+
 CALLS = []
+
+def state():
+    return events.Handle._run, signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGURG)
+
+def leave(before=state()):
+    assert state() == before
+    pathlib.Path("undone").touch()
+
+atexit.register(leave)
 
 async def work():
     CALLS.append(1)
@@ -208,14 +220,15 @@ PHASES = {"warm-up": 1, "single run": 3, "burst": 12}
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX signals")
-@pytest.mark.faults(every=3)
+@pytest.mark.faults(every=7)
+@pytest.mark.parametrize("presses", [1, 4])  # a key that is held down sends several
 # Each later call blocks too: a burst of 8 for longer than LIMIT, unless each is interrupted.
 @pytest.mark.parametrize("waits", ["await anyio.sleep(600)", "time.sleep(12)"])
 @pytest.mark.parametrize(("transport", "phase"), [
     ("body", "burst"), ("asgi", "warm-up"), ("asgi", "single run"), ("asgi", "burst"),
     ("uvicorn", "burst"),
 ])  # fmt: skip
-def test_control_c_ends_the_run(write, request, transport, phase, waits):
+def test_control_c_ends_the_run(write, request, transport, phase, waits, presses):
     if transport == "uvicorn":
         pytest.importorskip("uvicorn", reason="uvicorn is not installed")
         if "trio" in request.node.name:
@@ -224,7 +237,7 @@ def test_control_c_ends_the_run(write, request, transport, phase, waits):
     project = write(PRESSED.format(call=PHASES[phase], waits=waits, fixture=fixture, body=body))
     command = [sys.executable, "-m", "pytest"]
     run = project.popen(
-        [*command, "--nonblocking-report=report.json", *flags],
+        [*command, "-s", "--nonblocking-report=report.json", *flags],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -232,9 +245,13 @@ def test_control_c_ends_the_run(write, request, transport, phase, waits):
     end = time.monotonic() + LIMIT
     while not (project.path / "reached").exists() and time.monotonic() < end:
         time.sleep(0.05)
-    run.send_signal(signal.SIGINT)
+    for _ in range(presses):
+        run.send_signal(signal.SIGINT)
+        time.sleep(0.05)
     said, _ = run.communicate(timeout=LIMIT)
     assert run.returncode == pytest.ExitCode.INTERRUPTED, said.decode()
+    assert b"Traceback" not in said, said.decode()
+    assert (project.path / "undone").exists()
     assert b"nonblocking: 1 measured: 1 not-measured" in said
     assert not (project.path / "next").exists()
     assert '"not-measured"' in (project.path / "report.json").read_text("utf-8")

@@ -12,7 +12,8 @@ import pytest_nonblocking
 PACKAGE = Path(pytest_nonblocking.__file__).parent
 # Lower layers first; a module imports from lower layers and from its own folder only.
 LAYERS = [
-    {"categories", "clocks", "giving_up", "model", "originals", "threads"},
+    {"categories", "clocks", "giving_up", "model", "originals"},
+    {"threads"},
     {"sigurg", "tasks"},
     {"accepts", "causes", "ctrl_c", "sentinel"},
     {"options"},
@@ -141,6 +142,34 @@ def test_only_the_client_imports_an_http_client():
         if isinstance(node, ast.Import) and any(a.name.startswith("httpx") for a in node.names)
     }
     assert importers == {"client.py"}
+
+
+PATCHED = """
+_thread asyncio gc json linecache selectors signal socket statistics subprocess threading time
+"""
+"""Modules of which a test may replace functions."""
+LOOK_UP = """
+anyio.CancelScope anyio.Event anyio.lowlevel.checkpoint
+threading.Condition threading.Event threading.Thread threading.Timer
+"""
+"""What looks names of these modules up itself when it is called."""
+ELSEWHERE = {"clocks", "gate", "originals", "reporting", "scan"}
+"""What runs before the tests or after them, or puts its words together."""
+
+
+@pytest.mark.parametrize(
+    "path", sorted(PACKAGE.rglob("*.py")), ids=lambda p: str(p.relative_to(PACKAGE))
+)
+def test_what_runs_within_a_test_looks_nothing_up_that_the_test_may_have_replaced(path):
+    own = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+    if own in ELSEWHERE:
+        return
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.Import):
+            names = {alias.name for alias in node.names}
+            assert not names & {*PATCHED.split()}, "import it from originals"
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+            assert ast.unparse(node.func) not in LOOK_UP.split(), "use made()"
 
 
 MODULES = "import sys\n\ndef test_it(): print('LOADED', *sys.modules)\n"

@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import selectors
 import signal
 import sys
 import threading
@@ -12,7 +13,13 @@ import pytest
 
 from pytest_nonblocking import sigurg
 from pytest_nonblocking.clocks import CLOCKS
-from pytest_nonblocking.sentinel import LoopClosedError, LoopsUsed, Sentinel, interrupt
+from pytest_nonblocking.sentinel import (
+    LoopClosedError,
+    LoopsUsed,
+    Sentinel,
+    UnsupportedLoopError,
+    interrupt,
+)
 from pytest_nonblocking.sentinel.measured_loop import MeasuredLoop
 from pytest_nonblocking.sentinel.stacks import raise_within
 from pytest_nonblocking.sentinel.system.pressure import Gauge
@@ -126,6 +133,73 @@ def test_patches_of_somebody_else_below_ours_are_put_back(run):
         del loop.call_soon
 
     run(main())
+
+
+class Slotted:
+    """A selector that takes no attributes."""
+
+    __slots__ = ("_inner",)
+
+    def __init__(self):
+        self._inner = selectors.DefaultSelector()
+
+    def __getattr__(self, name):
+        return getattr(self._inner, name)
+
+    def select(self, timeout=None):
+        return self._inner.select(timeout)
+
+
+class ReadOnly(selectors.DefaultSelector):
+    """A selector with a ``select`` that cannot be set."""
+
+    @property
+    def select(self):
+        return super().select
+
+
+class Refusing(selectors.DefaultSelector):
+    """A selector that refuses all that is set."""
+
+    def __setattr__(self, name, value):
+        if name == "select":
+            raise TypeError("it is the test's own")
+        super().__setattr__(name, value)
+
+
+@pytest.mark.parametrize("kind", [Slotted, ReadOnly, Refusing])
+def test_a_selector_whose_method_cannot_be_set_is_timed_too(kind):
+    selector = kind()
+    loop = asyncio.SelectorEventLoop(selector)
+
+    async def main():
+        with Sentinel() as sentinel:
+            await asyncio.sleep(0.05)
+        return sentinel
+
+    sentinel = loop.run_until_complete(main())
+    assert sentinel.fault is None
+    assert sentinel.budget.idle > 0
+    assert loop._selector is selector
+    assert "select" not in getattr(selector, "__dict__", {})
+    loop.close()
+
+
+def test_a_loop_whose_selector_can_be_neither_timed_nor_replaced_is_refused_in_words():
+    class Own(asyncio.SelectorEventLoop):
+        def __setattr__(self, name, value):
+            if isinstance(getattr(self, "_selector", None), Slotted) and value is not None:
+                assert name != "_selector"
+            super().__setattr__(name, value)
+
+    async def main():
+        with pytest.raises(UnsupportedLoopError, match=r"Own with a selector that can be neither"):
+            Sentinel().start()
+        assert events.Handle._run is RUN
+
+    loop = Own(Slotted())
+    loop.run_until_complete(main())
+    loop.close()
 
 
 def test_a_handle_patched_over_ours_stays_and_ours_does_nothing():

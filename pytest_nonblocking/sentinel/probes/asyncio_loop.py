@@ -9,7 +9,7 @@ from typing import Any
 from ...clocks import CLOCKS
 from ...originals import asyncio
 from ..awaited import Walk, awaited_on_asyncio
-from .probe import COPY, Origin, Probe
+from .probe import COPY, Origin, Probe, UnsupportedLoopError
 from .shared import Several, SharedHooks, as_one
 
 
@@ -134,8 +134,8 @@ class _Patches(SharedHooks):
             return
         self._probe_of.pop(loop, None)
         self._begun.discard(loop)
-        self._selectors.pop(loop, lambda: None)()
         self._patch()
+        self._selectors.pop(loop, lambda: None)()
 
     def _patch(self) -> None:
         """Put the variant of ``Handle._run`` in place that is needed now."""
@@ -186,18 +186,56 @@ class _Patches(SharedHooks):
                 if (probe := probe_of(loop)) is not None:
                     probe.end_idle()
 
-        had_own = "select" in vars(selector)
+        # Past any ``__setattr__``. What has slots, or a property of this name, stays as it is.
+        own = getattr(selector, "__dict__", {})
+        before = own.copy()
 
         def restore() -> None:
-            if vars(selector).get("select") is not select:
+            if own.get("select") is not select:
                 return
-            if had_own:
-                selector.select = original
-            else:
-                del selector.select
+            del own["select"]
+            if "select" in before:
+                own["select"] = original
 
-        selector.select = select
-        return restore
+        own["select"] = select
+        if selector.select is select:
+            return restore
+        restore()
+        return _put_before(loop, select)
+
+
+class _StandIn:
+    """A selector that differs from another one in ``select`` only."""
+
+    def __init__(self, selector: Any, select: Callable[[float | None], Any]) -> None:
+        self._selector = selector
+        self.select = select
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._selector, name)
+
+
+def _put_before(
+    loop: asyncio.AbstractEventLoop, select: Callable[[float | None], Any]
+) -> Callable[[], None]:
+    """Have ``loop`` use a selector in front of its own; return the function that undoes it."""
+    inside: Any = loop
+    selector = inside._selector
+    stand_in = _StandIn(selector, select)
+
+    def restore() -> None:
+        if inside._selector is stand_in:  # None once the loop is closed
+            inside._selector = selector
+
+    try:
+        inside._selector = stand_in
+    except Exception:
+        raise UnsupportedLoopError(
+            f"{type(loop).__module__}.{type(loop).__qualname__} with a selector that can be "
+            "neither timed nor replaced",
+            "use asyncio's own loop, or a selector of the module `selectors`",
+        ) from None
+    return restore
 
 
 class _Handles:

@@ -7,15 +7,8 @@ from contextlib import suppress
 
 from ...originals import asyncio
 from .asyncio_loop import AsyncioProbe
-from .probe import Probe
+from .probe import Probe, UnsupportedLoopError
 from .uvloop_loop import UvloopProbe
-
-
-class UnsupportedLoopError(Exception):
-    """The running event loop cannot be timed; the message says why and what to do instead."""
-
-    def __init__(self, what: str, instead: str = "use asyncio, uvloop or trio") -> None:
-        super().__init__(f"the event loop is {what}, which is not supported; {instead}")
 
 
 def _always() -> bool:

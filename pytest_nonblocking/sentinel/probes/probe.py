@@ -30,6 +30,13 @@ _READ_EVERY_NS = 1_000_000
 _NEVER = 1 << 62
 
 
+class UnsupportedLoopError(Exception):
+    """The running event loop cannot be timed; the message says why and what to do instead."""
+
+    def __init__(self, what: str, instead: str = "use asyncio, uvloop or trio") -> None:
+        super().__init__(f"the event loop is {what}, which is not supported; {instead}")
+
+
 class Origin(NamedTuple):
     """The origin of a callback: the task that ran in it, and the copy that it worked for."""
 
