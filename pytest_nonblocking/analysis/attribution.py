@@ -14,7 +14,7 @@ from statistics import median
 
 from ..model import Culprit, Evidence, Judgement, Run, Sample, Slices
 from .culprits import Routes, culprit_of, definition, libraries, users
-from .places import Place, Reader, Seen, definition_of, place_of
+from .places import Place, Reader, Seen, definition_of, is_begun, place_of
 from .queues import was_held
 from .tolerances import CALLBACKS_ALIKE, UNSEEN
 from .user_code import calls_handlers
@@ -97,7 +97,7 @@ def _computing_on_loop(runs: Sequence[Run], reader: Reader) -> list[Seen]:
         brief = reader.read_all(sample for sample in samples if id(sample) not in long)
         slices = reader.read_all(Sample(one.stack, "running", one.cpu) for one in run.slices)
         seen += [*reader.read_all(s for s in samples if id(s) in long), *_sliced(slices, brief)]
-    return _returned([one for one in seen if not one.is_clients])
+    return _returned([_begun(one) for one in seen if not one.is_clients])
 
 
 def _size_of(slices: Sequence[Slices]) -> float:
@@ -124,6 +124,18 @@ def _sliced(slices: Sequence[Seen], brief: Sequence[Seen]) -> list[Seen]:
         return not inside.isdisjoint(map(place_of, sample.frames))
 
     return _merged(slices, brief, before)
+
+
+def _begun(seen: Seen) -> Seen:
+    """Return ``seen`` without the functions of libraries that have run none of their lines.
+
+    CPython switches threads as a function begins. What code in C computes before it calls one shows
+    there: a logger was named for what a raster library does in Cython.
+    """
+    last = len(seen.frames)
+    while last > 1 and seen.owners[last - 1] == "library" and is_begun(seen.frames[last - 1]):
+        last -= 1
+    return replace(seen, frames=seen.frames[:last], owners=seen.owners[:last])
 
 
 def _returned(seen: Sequence[Seen]) -> list[Seen]:
@@ -171,7 +183,7 @@ def _computing_in_threads(runs: Sequence[Run], reader: Reader) -> list[Seen]:
     known = [s for s in every if s.state in ("running", "gil")]
     # Without thread states, take all sampled threads.
     samples = known or [s for s in every if s.state == "unknown"]
-    seen = _returned(reader.read_all(samples, on_loop=False))
+    seen = _returned(list(map(_begun, reader.read_all(samples, on_loop=False))))
     return [one for one in seen if one.side != "test" and (one.users or one.library)]
 
 

@@ -195,11 +195,16 @@ def place_of(frame: Frame) -> Place:
 
 def definition_of(frame: Frame) -> Frame:
     """Return ``frame`` moved to the definition of its function, if the source shows it."""
-    head = re.compile(rf"\s*(async\s+)?def\s+{re.escape(frame.leaf)}\b")
     for line in range(frame.line, 0, -1):
-        if head.match(_source(frame.file, line)):
-            return replace(frame, line=line)
+        if is_begun(moved := replace(frame, line=line)):
+            return moved
     return frame
+
+
+def is_begun(frame: Frame) -> bool:
+    """Return whether ``frame`` is at the definition of its function, and has run no line of it."""
+    head = rf"\s*(async\s+)?def\s+{re.escape(frame.leaf)}\b"
+    return re.match(head, _source(frame.file, frame.line)) is not None
 
 
 def code_at(frame: Frame) -> str:

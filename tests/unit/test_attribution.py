@@ -486,6 +486,26 @@ def test_what_a_handler_frees_as_it_returns_counts_for_the_handler(beyond, named
     assert place(found("cpu-on-loop", run(samples=(handler, after)))) == named
 
 
+@pytest.mark.parametrize(
+    ("line", "named"), [(2, "read"), (3, "debug")], ids=["as it begins", "in its body"]
+)
+@pytest.mark.parametrize("cause", ["cpu-on-loop", "gil-contention"])
+def test_what_code_in_c_computes_before_it_calls_a_function_counts_for_its_caller(
+    tmp_path, cause, line, named
+):
+    # rasterio computes in Cython and logs: the stack shows the logger, which has run no line.
+    file = tmp_path / "site-packages" / "logs.py"
+    file.parent.mkdir()
+    file.write_text("\ndef debug(message):\n    write(message)\n", "utf-8")
+    logger = Frame(str(file), line, "debug", "logs")
+    stack = (*library("rasterio.io:open", "rasterio.env:read"), logger)
+    samples = running((*ROUTE[:-1], *stack))
+    threads = running((*WORKER, *stack))
+    culprit = found(cause, run(samples=samples, thread_samples=threads))
+    assert culprit.library
+    assert culprit.function == named
+
+
 def test_slices_and_samples_are_on_one_scale():
     slices = (Slices((*ROUTE, frame("sliced:62"), *library("asyncio.tasks:sleep")), 0.012, 6),)
     sample = Sample((*ROUTE, frame("render:25")), "running", 0.007)
