@@ -112,10 +112,18 @@ def _sliced(slices: Sequence[Seen], brief: Sequence[Seen]) -> list[Seen]:
     A slice shows only where its task yielded to the loop. Samples within the same function show
     what it did before. If that is a framework's function, which sends what a generator of the
     user's yields, samples within it show the generator.
+
+    If its task yielded only because it waits, for a thread for example, all that it did since the
+    request came is in the slice: samples show it that are within the innermost function of its
+    stack that calls handlers, and without any it is the function's, at no line.
     """
     callers = {_caller(sample) for sample in brief if sample.users} - {None}
+    places = {place_of(frame) for sample in brief for frame in sample.frames}
+    within = {id(one): _innermost(one, places) for one in slices if one.only_waits}
 
     def before(one: Seen, sample: Seen) -> bool:
+        if id(one) in within:
+            return within[id(one)] in [place_of(frame) for frame in sample.frames]
         if one.users:
             return place_of(one.users[-1]) in map(place_of, sample.users)
         inside = callers.intersection(map(place_of, one.frames))
@@ -123,7 +131,25 @@ def _sliced(slices: Sequence[Seen], brief: Sequence[Seen]) -> list[Seen]:
             return _caller(sample) in inside
         return not inside.isdisjoint(map(place_of, sample.frames))
 
-    return _merged(slices, brief, before)
+    merged = _merged(slices, brief, before)
+    return [_at_no_line(one) if id(one) in within else one for one in merged]
+
+
+def _innermost(seen: Seen, places: Collection[Place]) -> Place | None:
+    """Return the innermost function of the user's, or that calls handlers, which is in ``places``.
+
+    None if there is none.
+    """
+    mine = zip(reversed(seen.frames), reversed(seen.owners), strict=True)
+    named = (frame for frame, owner in mine if owner != "library" or calls_handlers(frame))
+    return next((place for place in map(place_of, named) if place in places), None)
+
+
+def _at_no_line(seen: Seen) -> Seen:
+    """Return ``seen`` with its innermost function of the user's at its definition, calling none."""
+    last = len(seen.frames) - seen.frames[::-1].index(seen.users[-1])
+    frames = (*seen.frames[: last - 1], definition_of(seen.users[-1]))
+    return replace(seen, frames=frames, owners=seen.owners[:last])
 
 
 def _begun(seen: Seen) -> Seen:

@@ -9,7 +9,7 @@ from linecache import getlines
 from typing import Literal
 
 from ..model import Frame, Sample, Stack
-from .user_code import Owner, calls_handlers, hands_on, owner_of, package_of
+from .user_code import Owner, calls_handlers, hands_on, in_a_thread, owner_of, package_of
 
 Place = tuple[str, str]
 """A file, and the name of a function in it."""
@@ -44,6 +44,10 @@ _MACHINERY = frozenset(
      "contextvars", "greenlet", "sniffio", "outcome", "uvloop")
 )  # fmt: skip
 """Packages that only run other code: never named as a culprit."""
+_YIELDS = frozenset(("sleep", "checkpoint", "cancel_shielded_checkpoint"))
+"""Functions that code calls so that others get a turn."""
+_BARE_YIELD = "__sleep0"
+"""The function of asyncio in which a task gives up its turn, for whatever awaits it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +96,16 @@ class Seen:
             for frame, owner in zip(self.frames, self.owners, strict=True)
             if owner == "library" and not hands_on(frame) and package_of(frame) not in _MACHINERY
         )
+
+    @property
+    def only_waits(self) -> bool:
+        """Whether the user's innermost line awaits what does no work, and is no yield of theirs."""
+        if not self.users:
+            return False
+        last = len(self.frames) - self.frames[::-1].index(self.users[-1])
+        below = self.frames[last:]
+        machinery = all(package_of(frame) in _MACHINERY or in_a_thread(frame) for frame in below)
+        return bool(below) and machinery and below[0].leaf not in _YIELDS
 
     @property
     def is_clients(self) -> bool:
@@ -220,9 +234,11 @@ def _source(file: str, line: int) -> str:
 def calls_below(frames: Iterable[Frame]) -> tuple[str, ...]:
     """Return library calls from the first to the innermost, one entry per package.
 
-    Frames without a module, such as those of compiled templates, are skipped.
+    Frames without a module, such as those of compiled templates, are skipped, and so is that in
+    which a task gives up its turn.
     """
-    groups = list(_by_package(frame for frame in frames if frame.module))
+    calls = (frame for frame in frames if frame.module and frame.leaf != _BARE_YIELD)
+    groups = list(_by_package(calls))
     names = []
     for number, group in enumerate(groups):
         if number == 0:

@@ -552,6 +552,40 @@ def test_a_slice_of_a_framework_that_hardly_runs_the_users_code_is_its_own():
     assert culprit.library
 
 
+TO_THREAD = library(
+    "anyio.to_thread:run_sync", "anyio._backends._asyncio:checkpoint", "asyncio.tasks:__sleep0"
+)
+IN_POOL = (*library("starlette.concurrency:run_in_threadpool"), *TO_THREAD)
+
+
+@pytest.mark.parametrize("awaits", [TO_THREAD, IN_POOL], ids=["anyio", "starlette"])
+def test_work_before_a_line_that_waits_for_a_thread_is_the_functions_and_not_that_lines(
+    source, awaits
+):
+    slices = (Slices((*ROUTE, source(5), *awaits), 0.3, 100),)
+    culprit = found("cpu-on-loop", run(slices=slices))
+    assert place(culprit) == ("handler", 3)
+    assert culprit.calls == ()
+
+
+def test_work_before_a_line_that_waits_for_a_thread_is_placed_by_samples(source):
+    slices = (Slices((*ROUTE, source(5), frame("helper:30"), *TO_THREAD), 0.3, 100),)
+    shown = Sample((*ROUTE, source(4), frame("parse:41")), "running", 0.005)
+    before = Sample((*ROUTE[:-1], *library("fastapi.dependencies:solve")), "running", 0.008)
+    culprit = found("cpu-on-loop", run(slices=slices, samples=(shown, before)))
+    assert place(culprit) == ("parse", 41)
+    culprit = found("cpu-on-loop", run(slices=slices, samples=(before,)))
+    assert (culprit.library, culprit.function) == (True, "solve")
+
+
+def test_a_slice_that_ends_as_the_users_code_yields_is_that_lines():
+    yields = library("asyncio.tasks:sleep", "asyncio.tasks:__sleep0")
+    slices = (Slices((*ROUTE, frame("sliced:62"), *yields), 0.3, 100),)
+    culprit = found("cpu-on-loop", run(slices=slices))
+    assert place(culprit) == ("sliced", 62)
+    assert culprit.calls == ("asyncio.sleep",)
+
+
 def test_a_long_step_beside_its_slices_does_not_place_them():
     sliced, helper = (*ROUTE, frame("sliced:62")), frame("helper:30")
     sample = Sample((*ROUTE, frame("sliced:70"), helper), "running", 0.007)
