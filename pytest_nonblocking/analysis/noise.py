@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from ..model import Evidence, Looks, Run, Sample
 from .idle_time import together
-from .tolerances import SERVER_WAKEUPS
+from .tolerances import COLD, SERVER_WAKEUPS
 
 
 def other_delay(run: Run) -> float:
@@ -17,6 +17,16 @@ def other_delay(run: Run) -> float:
 def pressed(run: Run) -> float:
     """Return the share of ``run`` during which tasks may have waited for a core, from 0 to 1."""
     return min(1.0, run.pressure.waiting / run.makespan) if run.makespan > 0 else 0.0
+
+
+def chilled(run: Run) -> float:
+    """Return by how much neighbours may have raised the CPU time of ``run``, relative to itself.
+
+    They had the core for turns as long as the loop's own, so it waited for it for at least as long
+    as it ran if each of its slices followed one.
+    """
+    cpu = run.budget.cpu + run.budget.gc
+    return COLD * min(1.0, run.budget.descheduled / cpu) if cpu > 0 else 0.0
 
 
 def disturbance(run: Run) -> float:
