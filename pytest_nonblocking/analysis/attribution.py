@@ -214,14 +214,17 @@ def _computing_in_threads(runs: Sequence[Run], reader: Reader) -> list[Seen]:
 
 
 def _voted(seen: Sequence[Seen], route: Routes) -> Culprit | None:
-    """Return the place with the majority of ``seen`` by weight, else the handler."""
+    """Return the place with the majority of ``seen`` by weight, else a function, else the handler.
+
+    The function is the deepest that most of them have in common. An app may wrap all handlers
+    alike, and then the handler tells nothing.
+    """
     mine, total = users(seen), sum(one.weight for one in seen)
     if mine and 2 * sum(one.weight for one, _ in mine) >= total:
         vote = majority(mine)
-        if vote is not None and vote.sure:
-            return culprit_of(vote, seen)
-        function = None if vote is None else definition_of(vote.frame)
-        return definition(route.handler() or function, seen)
+        if vote is None:
+            return definition(route.handler(), seen)
+        return culprit_of(vote, seen) if vote.sure else definition(definition_of(vote.frame), seen)
     vote = majority(libraries(seen), total)
     if vote is None:
         return definition(route.handler(), seen)

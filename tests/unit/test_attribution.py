@@ -635,6 +635,20 @@ def test_two_helpers_that_are_called_at_two_lines_are_told_by_the_handlers_defin
     assert culprit.is_route
 
 
+@pytest.mark.parametrize("cause", ["cpu-on-loop", "gil-contention"])
+def test_a_function_of_which_no_line_has_most_is_given_before_the_wrapper_that_is_the_handler(
+    source, cause
+):
+    # An app that wraps all of its handlers alike: six tests were said to fail for the wrapper.
+    wrapper = frame("wrapped:8")
+    waits = Waiters((*ROUTE, wrapper), 8, 1.0)
+    lines = [(source(line, "handler"), frame(f"h{line}:30")) for line in (4, 5)]
+    samples = running(*[(*ROUTE, wrapper, *line) for line in lines])
+    threads = running(*[(*WORKER, frame("run:9"), *line) for line in lines])
+    culprit = found(cause, run(samples=samples, thread_samples=threads, waiters=(waits,)))
+    assert (place(culprit), culprit.is_route) == (("handler", 3), True)
+
+
 def test_the_deepest_function_that_the_helpers_have_in_common_is_meant():
     service = frame("service.py:load:7", "shop.service")
     stacks = [((*HANDLER, service, frame(f"h{n}:{n}")), 0.01) for n in (30, 40, 50)]
