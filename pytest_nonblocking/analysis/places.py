@@ -121,6 +121,12 @@ class Seen:
                 return self.frames[n]
         return None
 
+    @property
+    def handler_is_in_a_thread(self) -> bool:
+        """Whether the framework waits for a thread where it would call a handler."""
+        callers = zip(self.frames, self.frames[1:], strict=False)
+        return any(calls_handlers(caller) and in_a_thread(frame) for caller, frame in callers)
+
 
 class Reader:
     """Reads stacks, given the app's top-level ``packages`` and the test function ``body``.

@@ -206,6 +206,57 @@ def test_a_def_handler_is_known_by_what_the_workers_begin_with(source):
     assert (culprit.route.function, culprit.route.line) == ("handler", 3)
 
 
+IN_THREAD = (*ROUTE, *library("starlette.concurrency:run_in_threadpool"))
+
+
+def test_a_def_handler_is_known_where_the_loop_shows_what_the_framework_calls_beside_it(source):
+    # Middleware below one of the framework's whose module has another name, as its loop ran.
+    limits = library("fastapi._body_limit:AppBodyLimitMiddleware.__call__")
+    beside = Sample((*APP, *limits, MIDDLEWARE), "running", 0.01)
+    library_only = (*WORKER, *library("rasterio.io:read"))
+    culprit = found(
+        "gil-contention",
+        run(
+            samples=(beside,),
+            thread_samples=running(library_only),
+            waiters=(Waiters(IN_THREAD, 7, 0.5),),
+            workers=(Sample((*WORKER, source(5)), "running", 0.1),),
+        ),
+    )
+    assert culprit.library
+    assert (culprit.route.function, culprit.route.line) == ("handler", 3)
+
+
+def test_no_handler_is_given_where_requests_wait_for_threads_that_were_not_seen():
+    limits = library("fastapi._body_limit:AppBodyLimitMiddleware.__call__")
+    beside = Sample((*APP, *limits, MIDDLEWARE), "running", 0.01)
+    threads = running((*WORKER, *library("rasterio.io:read")))
+    waits = (Waiters(IN_THREAD, 7, 0.5),)
+    culprit = found("gil-contention", run(samples=(beside,), thread_samples=threads, waiters=waits))
+    assert (culprit.library, culprit.route) == (True, None)
+
+
+def test_a_def_dependency_is_not_the_handler_that_waits_for_it(source):
+    solving = library("fastapi.dependencies.utils:solve", "starlette.concurrency:run_in_threadpool")
+    waits = (Waiters((*APP, *solving), 7, 0.5), Waiters((*ROUTE, source(4)), 1, 0.1))
+    working = Sample((*WORKER, frame("token:8")), "running", 0.1)
+    threads = running((*WORKER, *library("jwt.api:decode")))
+    burst = run(thread_samples=threads, waiters=waits, workers=(working,))
+    culprit = found("gil-contention", burst)
+    assert (culprit.route.function, culprit.route.line) == ("handler", 3)
+
+
+def test_a_handler_that_another_framework_calls_in_the_thread_goes_before_what_mounts_it(source):
+    mount = (*APP, *library("starlette.routing:Mount.handle"), frame("mount.py:WSGI.__call__:9"))
+    flask = (*WORKER, frame("mount.py:WSGI.run:19"), *library("flask.app:Flask.dispatch_request"))
+    working = Sample((*flask, source(5)), "running", 0.1)
+    threads = running((*WORKER, *library("werkzeug.routing:match")))
+    waits = (Waiters((*mount, *library("anyio.to_thread:run_sync")), 7, 0.5),)
+    burst = run(thread_samples=threads, waiters=waits, workers=(working,))
+    culprit = found("gil-contention", burst)
+    assert (culprit.route.function, culprit.route.line) == ("handler", 3)
+
+
 # Never the test's own line
 
 
