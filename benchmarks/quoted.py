@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from pytest_nonblocking.model import CATEGORIES
+
 _ROOT = Path(__file__).resolve().parent.parent
 _NUMBER = r"\d+(?:\.\d+)*"
 
@@ -68,11 +70,30 @@ def _of_all(column: str) -> Callable[[Read], list[str]]:
     return lambda read: cells(read("docs/truth.md"), "all", column)[0]
 
 
+def _only(column: str) -> Callable[[Read], list[str]]:
+    return lambda read: _of_all(column)(read)[:1]
+
+
 def _undecided(read: Read) -> list[str]:
     page, columns = read("docs/truth.md"), ("healthy", "inconclusive")
     ((blind, *_),) = cells(page, "fallback-busy", "inconclusive")
     (healthy, *_), (undecided, *_) = cells(page, "all", *columns)
     return [blind, undecided, healthy, f"{300 / int(healthy):.1f}"]
+
+
+def _without_schedstat(read: Read) -> list[str]:
+    page = read("docs/truth.md")
+    found = [cells(page, row, "inconclusive") for row in ("fallback-busy", "busy")]
+    return [(numbers[1] if numbers[1:] else "0") for (numbers,) in found]
+
+
+def _guarded(read: Read) -> list[str]:
+    page, guard = read("docs/peers.md"), "pytest-nonblocking's guard"
+    corpus = page.partition("### The corpus")[2].partition("### Generated")[0]
+    found = [cells(corpus, name, guard)[0] for name in CATEGORIES]
+    places = sum(int(hits) + int(missed) for hits, missed, _ in found)
+    (reported, others), *_ = cells(corpus, "handlers without such a call that are reported", guard)
+    return [str(places), str(sum(int(hits) for hits, *_ in found)), others, reported]
 
 
 def _alone(read: Read) -> list[str]:
@@ -141,6 +162,23 @@ QUOTES = (
         "four busy processes. No error in {} is not a rate of 0: it excludes, at 95 % confidence, "
         "rates above {} % for handlers like these",
         _undecided,
+    ),
+    *(
+        Quote("docs/explanation/noise.md", f"| {column} | {of} | {{}} |", _only(column))
+        for column, of in (("wrong cause", "fails"), ("wrong line", "fails with a line"))
+    ),
+    Quote(
+        "docs/reference/platforms.md",
+        "[the laboratory](../truth.md) {} % beside four busy processes on two cores, against {} % "
+        "with `schedstat`",
+        _without_schedstat,
+    ),
+    Quote(
+        "docs/explanation/guard.md",
+        "Of {} handlers with blocking calls it finds {}, each at its line, and misses the one that "
+        "blocks in every fourth request only. Of the {} others it accuses {}, which reads a small "
+        "file",
+        _guarded,
     ),
     Quote(
         "docs/how-to/xdist.md",

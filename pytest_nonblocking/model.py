@@ -6,8 +6,9 @@ unit.
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass, fields
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 Verdict = Literal["pass", "fail", "inconclusive", "not-measured"]
 CONCLUSIVE: tuple[Verdict, ...] = ("pass", "fail")
@@ -270,6 +271,14 @@ class Sample:
     weight: float
 
 
+class CopyEnd(NamedTuple):
+    """The end of one copy, in seconds since the release."""
+
+    latency: float
+    taken: float
+    """What the machine and the plugin took from the loop until then."""
+
+
 @dataclass(frozen=True, slots=True)
 class Run:
     """One closed burst of ``concurrency`` copies of the scenario; a single run is a burst of 1."""
@@ -279,6 +288,8 @@ class Run:
     latencies: tuple[float, ...]
     """Seconds from the release to the end of each copy, in the order of their ends."""
     budget: Budget
+    taken: tuple[float, ...] = ()
+    """The seconds of each latency that the machine and the plugin took from the loop."""
     released_ns: int = 0
     """The release of the copies (``perf_counter_ns``)."""
     ended: tuple[int, ...] = ()
@@ -321,6 +332,12 @@ class Run:
     def undisturbed(self) -> float:
         """How long it took in seconds, without the time taken by the machine and the plugin."""
         return self.makespan - self.budget.descheduled - self.budget.own
+
+    @property
+    def undisturbed_latencies(self) -> list[float]:
+        """How long the copies took in seconds, without what the machine and the plugin took."""
+        pairs = itertools.zip_longest(self.latencies, self.taken, fillvalue=0.0)
+        return [max(0.0, latency - taken) for latency, taken in pairs]
 
     @property
     def residual(self) -> float:

@@ -45,7 +45,8 @@ def run(
 ):
     """A run with the parts of its budget, and all other durations, in milliseconds.
 
-    Its copies end one after the other, the first of them after ``first``.
+    Its copies end one after the other, the first of them after ``first``. What the machine and the
+    plugin take is spread over the run.
     """
     fields = {name: others.pop(name) for name in tuple(others) if name in Run.__slots__}
     spent = budget(**others)
@@ -53,6 +54,8 @@ def run(
     first = makespan / concurrency if first is None else first * MS
     each = (makespan - first) / max(1, concurrency - 1)
     fields.setdefault("latencies", tuple(first + each * copy for copy in range(concurrency)))
+    taken = (spent.descheduled + spent.own) / max(makespan, 1e-9)
+    fields.setdefault("taken", tuple(latency * taken for latency in fields["latencies"]))
     return Run(
         concurrency=concurrency,
         makespan=makespan,

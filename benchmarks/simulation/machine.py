@@ -145,10 +145,12 @@ class SimulatedMachine:
             gil_cpu=python * (1 - share),
             gil_seen=python * (1 - share) * self._random.uniform(0.3, 1.0),
         )
+        latencies = self._latencies(copies, budget.wall, wait)
         return Run(
             concurrency=copies,
             makespan=budget.wall,
-            latencies=self._latencies(copies, budget.wall, wait),
+            latencies=latencies,
+            taken=tuple(one * (taken + budget.own) / budget.wall for one in latencies),
             budget=budget,
             steps=self._steps(copies, pace),
             looks=self._looks(budget, max(0.0, idle - wait - hold), python > 0, free > 0),

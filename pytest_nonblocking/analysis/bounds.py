@@ -143,8 +143,8 @@ def excess_of(
     allowance = limits.cpu_allowance * max(1.0, burst.requests / burst.concurrency)
     cpu_excess, gil_excess = _beyond(allowance, cpu, gil)
     left = _left(allowance, cpu, gil)
-    wait = _wait(burst, singles, growth, idle, looks, left, calibration, queued.share)
     wait_cause, pool = waits_for
+    wait = _wait(burst, singles, growth, idle, looks, left, calibration, queued, pool)
     # What nobody saw is as likely a wait for the GIL as others hold it: its holder may itself wait
     # for a core, and then uses no CPU.
     likely_gil = bottleneck * growth.unwitnessed
@@ -280,7 +280,8 @@ def _wait(
     looks: Looks,
     left: float,
     calibration: Calibration,
-    queued: float,
+    queued: Queued,
+    pool: Pool | None,
 ) -> Bounds:
     """Return what waiting adds per request while the loop is idle or descheduled.
 
@@ -297,15 +298,17 @@ def _wait(
 
     A copy's waits may be of random length: handlers that wait for 3 to 40 ms failed in 1 of 80
     measurements. Unless half of the waiting was seen in queues, the lower bound counts only what
-    the ranks of the latencies show; ``queued`` is that share.
+    the ranks of the latencies show.
 
     While the loop is descheduled or read, timers and responses come nearer: that time hides idle
     time if copies are seen waiting (it made a pool of 5 look like 0.10 instead of 0.14).
     """
-    # Only the time spent waiting for another process can be such a process's lateness.
+    # Only the time spent waiting for another process can be such a process's lateness. A connection
+    # that is kept open looks like such a wait, which one for a timer is not.
     served = looks.external / looks.count if looks.count else 0.0
+    served = min(served, 1 - queued.asleep)
     elsewhere = min(served * server_lateness(looks), growth.pressure) + growth.stolen
-    noise = growth.delay + elsewhere
+    noise = growth.thread_delay * _held_up(burst, pool) + growth.child_delay + elsewhere
     starved = zip(singles, starved_in(singles, growth), strict=True)
     alone = median(run.budget.idle - lost for run, lost in starved)
     least = median(certain_idle(singles, growth, calibration))
@@ -315,7 +318,7 @@ def _wait(
 
     perhaps_gil = min(left, idle.gil.upper - idle.gil.lower)
     ranked = min(growth.ranked_idle, growth.middle_idle)
-    known = min(1.0, queued / QUEUED)
+    known = min(1.0, queued.share / QUEUED)
     in_queue = growth.middle_idle * known + ranked * (1 - known)
     seen = min(unexplained(idle.cores_upper, alone), in_queue)
     proved = max(seen - noise, min(seen, idle.worked))
@@ -331,6 +334,19 @@ def _wait(
         max(0.0, lower, min(between - idle.gil.estimate, upper)),
         max(0.0, lower, upper + hidden),
     )
+
+
+def _held_up(burst: Run, pool: Pool | None) -> float:
+    """Return the share of its threads' run-queue delay by which the queue of a burst is longer.
+
+    Requests that queue for one thing wait for each delay of whoever holds it. A pool of n threads
+    serves waves of n calls, each of them later by the delay of one call: the copy in the middle
+    waits for as many waves as there are before it, and for its own.
+    """
+    if pool is None:
+        return 1.0
+    before = (burst.concurrency - 1) / 2
+    return min(1.0, WAVES * ceil(before / max(1, pool.busy)) / before)
 
 
 def _due_to_few_cores(pool: Pool | None, alone: Bounds) -> float:

@@ -46,7 +46,8 @@ class Growth:
     idle_cpu: float = 0.0
     descheduled: float = 0.0
     own: float = 0.0
-    delay: float = 0.0
+    thread_delay: float = 0.0
+    child_delay: float = 0.0
     offloaded: float = 0.0
     later_idle: float = 0.0
     later_idle_cpu: float = 0.0
@@ -111,7 +112,8 @@ def growth_of(burst: Run, singles: Sequence[Run], calibration: Calibration = _RE
         idle_cpu=slope(lambda r: r.budget.idle_cpu),
         descheduled=slope(lambda r: r.budget.descheduled),
         own=slope(lambda r: r.budget.own),
-        delay=slope(lambda r: r.budget.other_delay + r.budget.child_delay),
+        thread_delay=slope(lambda r: r.budget.other_delay),
+        child_delay=slope(lambda r: r.budget.child_delay),
         offloaded=slope(lambda r: r.budget.other_cpu + r.budget.child_cpu),
         later_idle=slope(lambda r: r.after.idle),
         later_idle_cpu=slope(lambda r: r.after.idle_cpu),
@@ -122,9 +124,8 @@ def growth_of(burst: Run, singles: Sequence[Run], calibration: Calibration = _RE
 
 def _spread_slope(burst: Run) -> float:
     """Return the mean interval between the ends of two copies in seconds."""
-    if len(burst.latencies) < 2:
-        return 0.0
-    return (max(burst.latencies) - min(burst.latencies)) / (len(burst.latencies) - 1)
+    latencies = burst.undisturbed_latencies
+    return (max(latencies) - min(latencies)) / (len(latencies) - 1) if latencies[1:] else 0.0
 
 
 def _ranked_slope(burst: Run, singles: Sequence[Run]) -> float:
@@ -139,22 +140,20 @@ def _ranked_slope(burst: Run, singles: Sequence[Run]) -> float:
         return _middle_slope(burst, singles)
     possible = FLIP * comb(runs + copies, runs)
     rank = sum(comb(runs + k, runs) <= possible for k in range(1, copies))
-    return _delay_of(sorted(burst.latencies)[rank], rank, burst, singles) if rank > 0 else 0.0
+    return _delay_of(sorted(burst.undisturbed_latencies)[rank], rank, singles) if rank > 0 else 0.0
 
 
-def _delay_of(latency: float, before: float, burst: Run, singles: Sequence[Run]) -> float:
-    """Return how much each of ``before`` requests delays a copy with this latency, in seconds.
+def _delay_of(latency: float, before: float, singles: Sequence[Run]) -> float:
+    """Return how much each of ``before`` requests delays a copy in seconds.
 
-    The share of the burst that the machine and the plugin took is excluded: it is not a queue.
+    Its ``latency`` is without what the machine and the plugin took: that is not a queue.
     """
-    alone = max(run.makespan for run in singles)
-    taken = (burst.budget.descheduled + burst.budget.own) / max(burst.makespan, 1e-9)
-    return max(0.0, (latency * max(0.0, 1 - taken) - alone) / before)
+    return max(0.0, (latency - max(run.undisturbed for run in singles)) / before)
 
 
 def _middle_slope(burst: Run, singles: Sequence[Run]) -> float:
     """Return how much each earlier request delays the copy with the median latency, in seconds."""
     if len(burst.latencies) < burst.concurrency:  # some copies did not end
         return burst.makespan / burst.concurrency
-    middle = median(burst.latencies)
-    return _delay_of(middle, (burst.concurrency - 1) / 2, burst, singles)
+    middle = median(burst.undisturbed_latencies)
+    return _delay_of(middle, (burst.concurrency - 1) / 2, singles)

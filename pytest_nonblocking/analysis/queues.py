@@ -35,6 +35,8 @@ _CONNECTION_POOLS = (
     "aiohttp.connector",
 )
 _RATE_LIMITERS = ("aiolimiter", "asynciolimiter", "pyrate_limiter")
+_SLEEPS = frozenset(("sleep", "__sleep0", "sleep_until", "sleep_forever"))
+_TIMERS = ("asyncio.tasks", "anyio._core._eventloop", "trio._timeouts")
 _TO_EXECUTOR = "run_in_executor"
 _TRAPS = "trio._core."
 _PASS_ON = ("anyio.from_thread", "anyio.streams", "starlette.middleware", "asgiref")
@@ -83,6 +85,14 @@ def above_traps(stack: Stack) -> Iterator[Frame]:
 def waiting_frame(stack: Stack) -> Frame:
     """Return the frame that shows what a task waits for: a sleep, a lock, or a queue."""
     return next(above_traps(stack), stack[-1])
+
+
+def sleeps(stack: Stack) -> bool:
+    """Return whether a task waits for a timer."""
+    if not stack:
+        return False
+    frame = waiting_frame(stack)
+    return frame.leaf in _SLEEPS and frame.module.startswith(_TIMERS)
 
 
 def is_for_a_thread(frame: Frame) -> bool:
@@ -188,11 +198,12 @@ class Queued:
 
     ``share`` is that in any queue, in all looks or in the one with most tasks waiting: a queue of
     few passes is empty early. ``not_for_cores`` leaves out pools whose workers compute: more cores
-    would shorten their queue.
+    would shorten their queue. ``asleep`` is the share of the waiting that is for a timer.
     """
 
     share: float = 0.0
     not_for_cores: float = 0.0
+    asleep: float = 0.0
 
 
 def seen_queued(runs: Sequence[Run]) -> Queued:
@@ -214,7 +225,8 @@ def seen_queued(runs: Sequence[Run]) -> Queued:
     in_threads = (waited - in_queues) * for_locks
     not_for_cores = in_queues + in_pools * (1 - computing) + in_threads
     share = min(1.0, (in_queues + in_pools + in_threads) / waited)
-    return Queued(max(most, share), min(1.0, not_for_cores / waited))
+    asleep = sum(one.waited for one in waiters if sleeps(one.stack)) / waited
+    return Queued(max(most, share), min(1.0, not_for_cores / waited), asleep)
 
 
 def was_held(run: Run) -> bool:

@@ -57,8 +57,9 @@ PART_OF_A_CORE = 1 / 3
 without schedstat, how long it waits for one is not known."""
 
 WAVES = 1.5
-"""Multiple of T(1) / n by which a default pool of n threads may delay each request. Its copies end
-in waves of n, T(1) apart: a factor of 1; and a wave is as slow as the slowest of its calls."""
+"""Multiple of T(1) / n by which a default pool of n threads may delay each request, and of the mean
+delay of its threads. Its copies end in waves of n, T(1) apart: a factor of 1; and a wave is as slow
+as the slowest of its calls."""
 
 STEAL_TICK = 0.01
 """Seconds by which the kernel's count of stolen time is coarse: a tick of /proc/stat (USER_HZ)."""
@@ -123,6 +124,11 @@ UNSEEN = 0.005
 CALLBACKS_ALIKE = 1 + CONFIDENCE * CPU_SPREAD
 """Multiple of the mean CPU of slices up to which a callback may be one of them. In slices of 5 ms
 that hold the GIL, half fall between samples and half do not."""
+
+ALIKE = 0.8
+"""Share of the copies at the fullest place from which another one is as full. A queue that lets one
+copy pass each s seconds has d / s of them in a wait of d seconds behind it. Over the limit, s is at
+least a tenth of T(1) and so of d: that is 10 copies, of 50 at once a fifth."""
 
 BESIDE = 4
 """A queue in user code is named even if one in a library is up to 4x as long: frameworks have

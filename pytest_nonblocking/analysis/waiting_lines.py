@@ -9,15 +9,13 @@ from .culprits import Routes, culprit_of, definition, libraries, users, working_
 from .places import Reader, Seen, place_of
 from .queues import (
     is_for_a_thread,
-    waiting_frame,
+    sleeps,
     waits_for_lock,
     waits_in_a_queue,
     workers_wait_for_locks,
 )
-from .tolerances import BESIDE, LOCK_IS_BOTTLENECK
+from .tolerances import ALIKE, BESIDE, LOCK_IS_BOTTLENECK
 from .votes import Path, length, longest
-
-_SLEEPS = frozenset(("sleep", "__sleep0", "sleep_until", "sleep_forever"))
 
 
 def line_of_queue(
@@ -71,7 +69,9 @@ def _of_tasks(
     mine, others = users(app), libraries(app)
     if mine and BESIDE * length(mine) >= length(others):
         at_locks = _at_locks(mine)
-        vote = longest(mine, at_locks, all_alone) if at_locks else longest(mine, _fullest(mine))
+        at_once = max((run.concurrency for run in runs), default=1)
+        queues = at_locks or _fullest(mine, at_once)
+        vote = longest(mine, queues, all_alone if at_locks else 0.0)
     elif not any(one.side == "app" for one in app) and (tests := users(tasks)):
         # Without requests, the test itself waits.
         vote = longest(tests, _at_locks(tests))
@@ -93,9 +93,9 @@ def _waiting_tasks(runs: Sequence[Run], reader: Reader) -> list[Seen]:
     read = (reader.read(w.stack, _length(w, first_pass), w.most or w.count) for w in waiters)
     tasks = [one for one in read if one is not None]
     of_app = [one for one in tasks if not one.for_client]
-    turns = [one for one in of_app if not _sleeps(one)]
+    turns = [one for one in of_app if not sleeps(one.frames)]
     if not any(one.users and _is_queue(one) for one in turns):
-        turns = [one for one in of_app if not _sleeps(one) or _is_requests(one)]
+        turns = [one for one in of_app if not sleeps(one.frames) or _is_requests(one)]
     return turns or of_app or tasks
 
 
@@ -115,23 +115,22 @@ def _is_requests(seen: Seen) -> bool:
     return seen.side == "app" or seen.handler is not None
 
 
-def _sleeps(seen: Seen) -> bool:
-    return waiting_frame(seen.frames).leaf in _SLEEPS
-
-
 def _at_locks(paths: Sequence[Path]) -> list[Path]:
     """Return the ``paths`` that wait for a lock or in a queue, and not for a thread."""
     return [(seen, path) for seen, path in paths if waits_in_a_queue(seen.frames)]
 
 
-def _fullest(paths: Sequence[Path]) -> list[Path]:
-    """Return the ``paths`` to the line at which most tasks were seen waiting at once.
+def _fullest(paths: Sequence[Path], copies: int) -> list[Path]:
+    """Return the ``paths`` to the lines at which most copies were seen waiting at once.
 
     A token bucket that its copies sleep before, one each 18 ms, had the same length after the first
-    pass as the sleep of 45 ms behind it: 7 of 8 copies, and never more than 3.
+    pass as the sleep of 45 ms behind it: 7 of 8 copies, and never more than 3. Where nearly as many
+    wait, they have passed no queue. A copy may have several tasks: the three sleeps that it gathers
+    are no longer queue than the one answer that it waits for.
     """
-    most = max(seen.times for seen, _ in paths)
-    return [(seen, path) for seen, path in paths if seen.times == most]
+    seen_at_once = [min(seen.times, copies) for seen, _ in paths]
+    most = ALIKE * max(seen_at_once)
+    return [path for path, times in zip(paths, seen_at_once, strict=True) if times >= most]
 
 
 def _is_longest(locked: Sequence[Path], working: Sequence[Path], others: Sequence[Path]) -> bool:

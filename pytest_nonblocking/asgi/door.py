@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable
 from typing import Protocol
 
 from ..clocks import CLOCKS
+from ..model import CopyEnd
 from ..originals import asyncio
 
 _LONGEST_GAPS = 20
@@ -28,8 +29,8 @@ class Record(Protocol):
     def turn(self, name: str | None) -> None:
         """Start a stretch named ``name``; None if only the clients work."""
 
-    def lasted_ns(self, name: str, now_ns: int) -> int:
-        """Return the nanoseconds of all stretches named ``name``, up to ``now_ns``."""
+    def end_at(self, name: str, now_ns: int) -> CopyEnd:
+        """Return the end at ``now_ns`` of a copy released with the first stretch named ``name``."""
 
 
 class _Gathering:
@@ -129,7 +130,7 @@ class _Burst:
         self._begun = 0
         self._answering: set[Visit] = set()
         self._working: set[Visit] = set()
-        self.latencies: dict[int, float] = {}
+        self.ends: dict[int, CopyEnd] = {}
 
     # On the way in
 
@@ -183,7 +184,7 @@ class _Burst:
             visit.start_ns = CLOCKS.wall_ns()
             self._answering.add(visit)
             self._working.add(visit)
-            self.latencies.pop(visit.copy, None)
+            self.ends.pop(visit.copy, None)
 
     # On the way out
 
@@ -191,9 +192,9 @@ class _Burst:
         if visit not in self._answering:
             return
         self._answering.remove(visit)
-        lasted = self._record.lasted_ns("window", CLOCKS.wall_ns()) / 1e9
-        self.latencies.pop(visit.copy, None)  # keeps the dictionary in the order of the ends
-        self.latencies[visit.copy] = lasted
+        end = self._record.end_at("window", CLOCKS.wall_ns())
+        self.ends.pop(visit.copy, None)  # keeps the dictionary in the order of the ends
+        self.ends[visit.copy] = end
         if not self._answering:
             self._turn("after" if self._working else None)
 
@@ -223,8 +224,8 @@ class _Burst:
         self._live.discard(copy)
         for visit in [visit for visit in self._answering if visit.copy == copy]:
             self.answered(visit)  # its client has disconnected
-        if copy not in self.latencies:  # it has sent no request
-            self.latencies[copy] = self._record.lasted_ns("window", CLOCKS.wall_ns()) / 1e9
+        if copy not in self.ends:  # it has sent no request
+            self.ends[copy] = self._record.end_at("window", CLOCKS.wall_ns())
         if self._entering and self._is_complete:
             self.let_in()
 
@@ -332,9 +333,9 @@ class Door:
         return 0 if self._burst is None else self._burst.inside
 
     @property
-    def latencies(self) -> dict[int, float]:
-        """Seconds from the first request to the last response, by copy, in the order of their ends.
+    def ends(self) -> dict[int, CopyEnd]:
+        """The last responses, by copy and in their order, counted from the first request.
 
         Time in which no request was in the app is excluded.
         """
-        return {} if self._burst is None else dict(self._burst.latencies)
+        return {} if self._burst is None else dict(self._burst.ends)

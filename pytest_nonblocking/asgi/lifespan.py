@@ -6,6 +6,8 @@ from collections import deque
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
+from anyio.lowlevel import checkpoint
+
 from .. import tasks
 from ..analysis.user_code import is_user_code
 from ..model import Limit, Stack
@@ -146,10 +148,11 @@ class Lifespan:
                 late.append(late_text(phase, suspended_stack(self._coroutine), self._timeout))
                 self._answered.set()
 
+        self._events.append({"type": f"lifespan.{event}"})
+        self._event_sent.set()
+        await checkpoint()  # to the app: a machine that stalls is not one of its waits
         timer = call_later(seconds_within(self._timeout), give_up)
         try:
-            self._events.append({"type": f"lifespan.{event}"})
-            self._event_sent.set()
             await self._answered.wait()
         finally:
             timer.end()

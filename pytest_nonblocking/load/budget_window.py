@@ -8,15 +8,15 @@ from typing import Any
 
 from ..asgi.door import Door
 from ..clocks import CLOCKS
-from ..model import Budget, Sample
-from ..sentinel import LoopUnreachableError, Reading, Sentinel, Stretch, Stretches
+from ..model import Budget, CopyEnd, Sample
+from ..sentinel import LoopUnreachableError, Reading, Sentinel, Stretch, Stretches, taken_of
 
 
 class BudgetWindow:
     """The window of one burst's budget, from the release to the end of the last copy.
 
-    ``figures`` holds the fields of ``Run`` that are measured in it and after it, ``latencies``
-    those that the door measured, if it has admitted requests.
+    ``figures`` holds the fields of ``Run`` that are measured in it and after it, ``ends``
+    those of the copies by the door, if it has admitted requests.
     """
 
     def __init__(self, sentinel: Sentinel, door: Door | None) -> None:
@@ -27,12 +27,18 @@ class BudgetWindow:
         self._closed: Reading | None = None
         self.began_ns = 0
         self.figures: dict[str, Any] = {}
-        self.latencies: dict[int, float] | None = None
+        self.ends: dict[int, CopyEnd] | None = None
 
     @property
     def age(self) -> float:
         """Seconds since the window was opened."""
         return (CLOCKS.wall_ns() - self.began_ns) / 1e9
+
+    def end_now(self) -> CopyEnd:
+        """Return the end of a copy that ends now, on the loop's thread."""
+        assert self._opened is not None
+        taken = self._sentinel.probe.taken_ns - taken_of(self._opened.mark.began)
+        return CopyEnd(self.age, taken / 1e9)
 
     def stretches(self) -> Stretches:
         """Return a new record of the times in which requests are in the app, kept by the door."""
@@ -74,7 +80,7 @@ class BudgetWindow:
         if timed_out:
             self._sentinel.loop.call(lambda: stretches.turn(None))
         within = self._sentinel.loop.call(lambda: stretches.total("window"))
-        self.latencies = door.latencies
+        self.ends = door.ends
         return within
 
     def measure_after(self) -> None:

@@ -12,7 +12,7 @@ from anyio.lowlevel import checkpoint
 
 from ..asgi.door import Door
 from ..clocks import CLOCKS
-from ..model import Exchange, Limits, Run, Slices, Stack, Step
+from ..model import CopyEnd, Exchange, Limits, Run, Slices, Stack, Step
 from ..originals import anyio, os
 from ..sentinel import (
     BREAK_EVERY,
@@ -145,7 +145,7 @@ class _Burst:
         self._ready = self._set_up = 0
         self._all_set_up = anyio.Event()
         self._left = concurrency
-        self._latencies: dict[int, float] = {}
+        self._ends: dict[int, CopyEnd] = {}
         self._failure: BodyFailedError | None = None
         window = self._window = BudgetWindow(sentinel, door)
         self._looks = WaitLooks(
@@ -192,9 +192,10 @@ class _Burst:
         steps, slices = self._steps_and_slices()
         return Run(
             concurrency=self._concurrency,
-            latencies=tuple(self._latencies.values()),
+            latencies=tuple(end.latency for end in self._ends.values()),
+            taken=tuple(end.taken for end in self._ends.values()),
             released_ns=self._window.began_ns,
-            ended=tuple(self._latencies),
+            ended=tuple(self._ends),
             steps=steps,
             samples=probe.callbacks.take_samples(),
             slices=slices,
@@ -341,7 +342,7 @@ class _Burst:
         except BaseException as error:
             self._failed(index, error)
         else:
-            self._latencies[index] = self._window.age
+            self._ends[index] = self._window.end_now()
             self._left -= 1
             if self._door is not None:
                 self._door.ended(index)
@@ -356,10 +357,10 @@ class _Burst:
 
     def _close(self) -> None:
         self._window.close(self._timed_out)
-        if (by_door := self._window.latencies) is not None:
-            # A copy that hangs after its requests has no latency.
-            ended = self._latencies if self._timed_out else by_door
-            self._latencies = {copy: by_door[copy] for copy in by_door if copy in ended}
+        if (by_door := self._window.ends) is not None:
+            # A copy that hangs after its requests has not ended.
+            ended = self._ends if self._timed_out else by_door
+            self._ends = {copy: by_door[copy] for copy in by_door if copy in ended}
 
     def _failed(self, index: int, error: BaseException) -> None:
         if self._failure is None:

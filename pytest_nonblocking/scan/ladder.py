@@ -9,9 +9,10 @@ from typing import Any, NamedTuple
 import anyio
 
 from ..accepts import SAFE_METHODS
-from . import answers, links, mcp
+from . import answers, mcp
 from .asking import Asking
 from .demands import demanded
+from .neighbours import Neighbours
 from .operation import Link, Operation, Parameter, names_in
 from .prepared import Needs, NeedsInputError, Prepared
 from .refusals import misses_values, missing, missing_header, why_refused
@@ -26,9 +27,8 @@ _LINKS = 3
 """How many links are followed one after another, and how many for one parameter."""
 _DEMANDS = 4
 """How often the app may ask for a parameter that it does not describe as required."""
-_AROUND, _AROUND_WITHIN = 15, 2.0
-"""How many other operations are asked for addresses and names, if nothing else answers, and for how
-many seconds: some streams do not end."""
+_AROUND_WITHIN = 2.0
+"""Seconds for which other operations are asked if nothing else answers: some streams do not end."""
 
 Generate = Callable[[Operation], Sequence[dict[str, Any]]]
 
@@ -103,6 +103,7 @@ class Ladder:
         self._looks_around = looks_around and not operation.tool
         self._given: dict[str, Any] = {}
         self._asking = Asking(client, operation)
+        self._neighbours = Neighbours(operation, operations, client)
 
     async def climb(self) -> Prepared:
         """Return the first requests that are answered; raises NeedsInputError."""
@@ -175,17 +176,17 @@ class Ladder:
         found: dict[str, list[Value]] = {}
         shared: dict[str, list[Value]] = {}
         with anyio.move_on_after(_AROUND_WITHIN):
-            for one in self._around():
+            for one in self._neighbours.nearest(self._answered.seeded):
                 for prepared in await self._answered.of(self._ladder_of(one)):
                     if led := self._led(prepared, one.name, options):
                         last = await self._try(led, options, led)
                         if isinstance(last, Prepared):
                             return last
                     for name in wanted - {*found}:
-                        if values := self._named_like(prepared, name):
+                        if values := self._neighbours.named(prepared, name):
                             found[name] = [Value(value, f"from {one.name}") for value in values]
                     for name in wanted - {*shared}:
-                        if values := self._shared(prepared, name):
+                        if values := self._neighbours.shared(prepared, name):
                             shared[name] = [Value(value, f"from {one.name}") for value in values]
                 if wanted and not wanted - {*found}:
                     break
@@ -195,43 +196,16 @@ class Ladder:
         options.update({name: [*values, *options[name]] for name, values in found.items()})
         return await self._try(self._at_hand(options), options) or last
 
-    def _around(self) -> list[Operation]:
-        """Return the operations to ask: first those that need nothing and are close by."""
-        own = self._operation.path.split("/")
-
-        def rank(one: Operation) -> tuple[int, int, int, int]:
-            pairs = list(zip(own, one.path.split("/"), strict=False))
-            shared = next((n for n, (a, b) in enumerate(pairs) if a != b), len(pairs))
-            required = sum(parameter.required for parameter in one.parameters)
-            return len(names_in(one.path)), required, -shared, len(one.path)
-
-        others = [one for one in self._operations if one.method == "GET"]
-        others = [one for one in others if one is not self._operation and one.body is None]
-        return [*self._answered.seeded, *sorted(others, key=rank)[:_AROUND]]
-
     def _led(
         self, prepared: Prepared, source: str, options: dict[str, list[Value]]
     ) -> list[dict[str, Value]]:
         """Return the values in the addresses of an answer that lead to this operation."""
-        asked = self._address(prepared)
-        found = links.leading(prepared.answer, asked, self._operation, self._operations)
         first = {name: values[0] for name, values in options.items() if values}
         given = {name: one for name, one in first.items() if one.source == GIVEN}
         return [
             first | {n: Value(v, f"from {source}") for n, v in values.items()} | given
-            for values in found
+            for values in self._neighbours.leading(prepared)
         ]
-
-    def _named_like(self, prepared: Prepared, name: str) -> list[Any]:
-        resource = answers.resource_of(self._operation, name)
-        return answers.named_in(prepared.answer.json(), name, resource)
-
-    def _shared(self, prepared: Prepared, name: str) -> list[Any]:
-        """Return the values of ``name`` in addresses of operations that have it as well."""
-        if answers.is_common(name) or name not in names_in(self._operation.path):
-            return []
-        asked, answer = self._address(prepared), prepared.answer
-        return links.sharing(answer, asked, self._operation, name, self._operations)
 
     def _uncertain(self, options: dict[str, list[Value]]) -> set[str]:
         """Return the names of the parameters whose values are neither given nor described."""
@@ -316,8 +290,7 @@ class Ladder:
                 return
 
             def read(prepared: Prepared, link: Link = link) -> list[Any]:
-                found = links.linked_values(link.expression, prepared.values, prepared.answer)
-                return [self._part_of(value, prepared, parameter) for value in found]
+                return self._neighbours.linked(prepared, parameter, link.expression)
 
             source = others[link.source]
             ladder = self._of(source, list(others.values()), self.follows - 1)
@@ -325,16 +298,12 @@ class Ladder:
 
     def _named(self, parameter: Parameter) -> Iterator[_Source]:
         """Yield the operations that seem to list or create what ``parameter`` is named after."""
-        name, resource = parameter.name, answers.resource_of(self._operation, parameter.name)
         known = [one for one in self._answered.seeded if one not in self._operations]
-        for source in answers.sources(self._operation, name, [*self._operations, *known]):
+        others = [*self._operations, *known]
+        for source in answers.sources(self._operation, parameter.name, others):
 
             def read(prepared: Prepared) -> list[Any]:
-                asked, answer = self._address(prepared), prepared.answer
-                found: list[Any] = []
-                if parameter.where == "path":
-                    found = links.addressed(answer, asked, self._operation, name, self._operations)
-                return found or answers.values_in(answer.json(), name, resource)
+                return self._neighbours.listed(prepared, parameter)
 
             yield _Source(self._ladder_of(source), source.name, read)
 
@@ -353,16 +322,6 @@ class Ladder:
             follows=follows,
             looks_around=False,
         )
-
-    def _address(self, prepared: Prepared) -> str:
-        return str(self._client.base_url.join(prepared.requests[0].path))
-
-    def _part_of(self, value: Any, prepared: Prepared, parameter: Parameter) -> Any:
-        """Return the parameter in ``value`` if that is the address of the operation, else it."""
-        if parameter.where != "path" or not str(value).startswith(links.ADDRESS):
-            return value
-        asked, name = self._address(prepared), parameter.name
-        return links.parameter_in(value, asked, self._operation, name, self._operations) or value
 
     def _bodies(self) -> list[Value]:
         if "body" in self._given:

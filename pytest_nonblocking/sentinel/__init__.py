@@ -11,7 +11,7 @@ from .probes.choice import UnsupportedLoopError, load_trio
 from .probes.probe import COPY
 from .session import BREAK_EVERY, Driver, Sentinel
 from .stacks import suspended_stack
-from .stretches import Stretch, Stretches
+from .stretches import Stretch, Stretches, taken_of
 from .system.clock import cores, cpu_of_other_thread
 from .system.names import clock_name
 from .system.procfs import NoDescriptorLeftError
@@ -41,6 +41,7 @@ __all__ = [
     "end_child",
     "load_trio",
     "suspended_stack",
+    "taken_of",
     "tracers",
     "uninterrupted",
 ]

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from ..model import Looks, Pressure
+from ..model import CopyEnd, Looks, Pressure
 from ..originals import os
 from .system.pressure import Counters, waited
 
@@ -82,14 +82,21 @@ class Stretch:
 _NOTHING = Stretch(0, {}, 0, 0, Pressure(), Looks())
 
 
+def taken_of(parts: Mapping[str, int]) -> int:
+    """Return the nanoseconds of ``parts`` that the machine and the plugin took from the loop."""
+    return parts.get("descheduled", 0) + parts.get("own", 0)
+
+
 class Stretches:
     """Adds up named stretches, such as the time in which requests are in the app.
 
-    ``mark`` reads the current totals on the loop's thread, at a constant cost.
+    ``mark`` reads the current totals on the loop's thread, at a constant cost. ``taken_ns`` is what
+    the machine and the plugin had taken of them at the last reading, and costs nothing.
     """
 
-    def __init__(self, mark: Callable[[], Mark]) -> None:
+    def __init__(self, mark: Callable[[], Mark], taken_ns: Callable[[], int]) -> None:
         self._mark = mark
+        self._taken_ns = taken_ns
         self._totals: dict[str, Stretch] = {}
         self._name: str | None = None
         self._since: Mark | None = None
@@ -108,9 +115,11 @@ class Stretches:
         """Return the total of all finished stretches named ``name``."""
         return self._totals.get(name, _NOTHING)
 
-    def lasted_ns(self, name: str, now_ns: int) -> int:
-        """Return the nanoseconds of all stretches named ``name``, up to ``now_ns``."""
-        current = 0
+    def end_at(self, name: str, now_ns: int) -> CopyEnd:
+        """Return the end at ``now_ns`` of a copy released with the first stretch named ``name``."""
+        total = self.total(name)
+        lasted, taken = total.wall_ns, taken_of(total.parts)
         if self._name == name and self._since is not None:
-            current = now_ns - self._since.began_ns
-        return self.total(name).wall_ns + current
+            lasted += now_ns - self._since.began_ns
+            taken += self._taken_ns() - taken_of(self._since.began)
+        return CopyEnd(lasted / 1e9, taken / 1e9)

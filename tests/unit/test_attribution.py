@@ -764,6 +764,13 @@ def test_of_waits_as_long_the_one_of_most_copies_at_once_is_the_queue(most, name
     assert place(found("serialised-wait", queueing(bucket, behind))) == named
 
 
+def test_the_tasks_that_a_request_gathers_are_not_a_longer_queue_than_the_one_it_waits_in():
+    sleeps = ((*ROUTE, frame("one:4"), *library("asyncio.tasks:sleep")), 0, 6.0, 150)
+    answer = ((*ROUTE, frame("ask:29")), 48, 8.0, 48)
+    waits = queueing(sleeps, answer, concurrency=50)
+    assert place(found("serialised-wait", waits)) == ("ask", 29)
+
+
 SLEEP = library("asyncio.tasks:sleep")
 ANSWER = ((*ROUTE, frame("ask:9")), 0, 0.2, 3)
 

@@ -6,6 +6,7 @@ import gc
 import gzip
 import re
 import traceback
+from types import SimpleNamespace
 
 import freezegun
 import httpx
@@ -20,6 +21,7 @@ from starlette.routing import Route
 
 from pytest_nonblocking import tasks
 from pytest_nonblocking.asgi import exchange as call
+from pytest_nonblocking.asgi import lifespan
 from pytest_nonblocking.asgi.client import ASGITransport, make_client
 from pytest_nonblocking.asgi.lifespan import AppShutdownError, AppStartupError, late_text
 from pytest_nonblocking.model import Limit
@@ -688,6 +690,25 @@ async def test_shutdown_that_raises_or_reports_a_failure_is_an_error():
 async def lived(transport):
     await transport.startup()
     await transport.shutdown()
+
+
+@pytest.mark.parametrize(("phase", "error"), PHASES)
+async def test_a_machine_that_stalls_for_the_whole_limit_does_not_hide_where_a_lifespan_waits(
+    monkeypatch, phase, error
+):
+    async def never(scope, send):
+        await asyncio.Event().wait()
+
+    def at_once(delay, action):
+        asyncio.get_running_loop().call_soon(action)
+        return SimpleNamespace(end=lambda: None)
+
+    _, transport = make_client(lifespan_app(**{f"on_{phase}": never}), timeout=SHORT)
+    if phase == "shutdown":
+        await soon(transport.startup())
+    monkeypatch.setattr(lifespan, "call_later", at_once)
+    with pytest.raises(error, match=r"it waits in .*\bnever \("):
+        await soon(transport.startup() if phase == "startup" else transport.shutdown())
 
 
 @pytest.mark.parametrize(("phase", "error"), PHASES)

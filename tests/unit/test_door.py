@@ -5,6 +5,7 @@ import asyncio
 import pytest
 
 from pytest_nonblocking.asgi.door import Door, _Gathering
+from pytest_nonblocking.model import CopyEnd
 
 pytestmark = pytest.mark.asyncio
 
@@ -19,8 +20,8 @@ class Record:
         if self.turns[-1:] != [name]:
             self.turns.append(name)
 
-    def lasted_ns(self, name, now_ns):
-        return 7_000_000
+    def end_at(self, name, now_ns):
+        return CopyEnd(0.007, 0.002)
 
 
 @pytest.fixture
@@ -97,7 +98,7 @@ async def test_answers_leave_when_the_application_has_nothing_to_do(shut, record
     second.returned()
     await leaving
     assert record.turns == ["window", "after", None]
-    assert door.latencies == {0: 0.007, 1: 0.007}
+    assert door.ends == {0: CopyEnd(0.007, 0.002), 1: CopyEnd(0.007, 0.002)}
 
 
 async def test_the_second_requests_of_all_copies_enter_together_too(shut, record):

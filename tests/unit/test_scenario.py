@@ -9,7 +9,7 @@ import pytest
 
 from pytest_nonblocking.analysis import verdict
 from pytest_nonblocking.load import scenario
-from pytest_nonblocking.load.burst import _Burst
+from pytest_nonblocking.load.burst import _Burst, current_copy
 from pytest_nonblocking.load.schedule import replicate
 from pytest_nonblocking.model import Calibration, Evidence, Limits
 from pytest_nonblocking.sentinel import Sentinel
@@ -85,6 +85,20 @@ async def test_a_task_that_the_app_starts_and_keeps_does_not_keep_the_burst():
     assert not [one for one in gc.get_objects() if type(one) is _Burst]
     over.set()
     await kept[0]
+
+
+@pytest.mark.asyncio
+async def test_what_the_plugin_takes_until_a_copy_ends_is_known_for_each_copy():
+    sentinel = Sentinel()
+
+    async def body():
+        if current_copy() == 3:
+            sentinel.probe.as_own(lambda: time.sleep(0.030))
+
+    (burst, *_) = (await scenario.measure(body, Limits(concurrency=6), sentinel)).bursts
+    taken = dict(zip(burst.ended, burst.taken, strict=True))
+    assert {copy for copy, seconds in taken.items() if seconds >= 0.030} == {3, 4, 5}
+    assert burst.taken == tuple(sorted(burst.taken))
 
 
 # The heap

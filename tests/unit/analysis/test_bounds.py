@@ -19,7 +19,7 @@ from pytest_nonblocking.analysis.tolerances import (
     RESIDUAL_SHARE,
     STEAL_TICK,
 )
-from pytest_nonblocking.model import Calibration, Limits, Pool, Waiters
+from pytest_nonblocking.model import Calibration, Frame, Limits, Pool, Waiters
 
 ASYNC = run(cpu=0.5, idle=20)
 
@@ -341,6 +341,14 @@ def test_without_a_server_or_without_lateness_there_is_no_such_excuse(changes):
     assert low == pytest.approx(20)
 
 
+def test_a_timer_is_not_late_because_of_a_server():
+    # A connection that is kept open looks like a wait for its server.
+    sleep = (Frame("/lib/tasks.py", 1, "sleep", "asyncio.tasks"),)
+    late, asleep = looks(160, late=1.0, external=64), (Waiters(sleep, 8, 1.0),)
+    sleeps = run(8, cpu=4, idle=160, first=20, pressure=160, looks=late, waiters=asleep)
+    assert wait(sleeps)[0] == pytest.approx(20)
+
+
 def test_a_machine_without_pressure_permits_no_excuse():
     seen = looks(160, late=1.0, external=60)
     assert wait(run(8, cpu=4, idle=160, first=20, looks=seen))[0] == pytest.approx(20)
@@ -353,6 +361,18 @@ def test_a_pool_sized_by_the_machine_is_excused_for_what_another_machine_would_h
     assert part(single, burst, "thread-pool") == (0, 0, 0)
     burst = run(50, idle=200, first=20, pools=(Pool("anyio limiter", size, size, 44),))
     assert part(single, burst, "thread-pool")[1] == pytest.approx(180 / 49)
+
+
+@pytest.mark.parametrize(
+    ("size", "held_up"),
+    [(1, 10), (10, 1.5 * 3 / 24.5 * 10), (40, 1.5 * 1 / 24.5 * 10)],
+    ids=["each delay", "three waves of ten", "its own wave"],
+)
+def test_a_full_pool_is_held_up_by_the_delays_of_one_thread_a_wave(size, held_up):
+    full = Pool("thread pool executor", size, size, 49 - size, waited=9.0)
+    looked = {"pools": (full,), "waiters": (Waiters((), 49, 9.0),)}
+    burst = run(50, idle=1000, first=20, other_delay=490, **looked)
+    assert part(run(idle=20), burst, "thread-pool")[0] == pytest.approx(20 - held_up)
 
 
 # Waits for the GIL

@@ -176,6 +176,7 @@ def disturbed(run, off):
         run,
         makespan=run.makespan + off,
         latencies=tuple(latency * stretch for latency in run.latencies),
+        taken=tuple(latency * (stretch - 1) for latency in run.latencies),
         budget=replace(run.budget, descheduled=run.budget.descheduled + off),
         pressure=Pressure(run.pressure.waiting + off),
     )
@@ -335,6 +336,7 @@ def scaled(known, by):
             one,
             makespan=one.makespan * by,
             latencies=tuple(latency * by for latency in one.latencies),
+            taken=tuple(latency * by for latency in one.taken),
             budget=times(one.budget, float),
             looks=times(one.looks, float),
             pressure=times(one.pressure, float),

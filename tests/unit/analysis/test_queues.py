@@ -297,3 +297,16 @@ def test_the_share_of_the_waiting_that_was_seen_in_queues(waiters, pools, share)
     computes = (worker("gil", HANDLER),)
     seen = run(50, idle=500, waiters=tuple(waiters), pools=pools, workers=computes)
     assert seen_queued([seen]).share == share
+
+
+BUCKET = (HANDLER, inside("asyncio.tasks", "sleep"))
+IN_TRIO = (HANDLER, inside("trio._timeouts", "sleep"), inside("trio._core._traps"))
+OWN_SLEEP = (HANDLER, Frame("/app/api.py", 40, "sleep", "app.api"))
+
+
+@pytest.mark.parametrize(
+    ("stack", "share"), [(BUCKET, 0.75), (IN_TRIO, 0.75), (OWN_SLEEP, 0), (FUTURE, 0)]
+)
+def test_the_share_of_the_waiting_that_is_for_a_timer(stack, share):
+    waiters = (Waiters(stack, 30, 3.0), Waiters(LOCK, 10, 1.0))
+    assert seen_queued([run(50, idle=500, waiters=waiters)]).asleep == share
