@@ -471,8 +471,8 @@ class Culprit:
     """The place that causes a fail, and the library calls below it.
 
     It is a line of user code; or, if ``library`` is set, a line of a library with the calls that
-    lead to it; or, if no line has a majority of the samples, the definition of the handler, which
-    is ``route`` too.
+    lead to it; or, if no line has a majority of the samples, the definition of the function that
+    most have in common, else of the handler, which is ``route`` too.
     """
 
     file: str

@@ -14,7 +14,7 @@ from statistics import median
 
 from ..model import Culprit, Evidence, Judgement, Run, Sample, Slices
 from .culprits import Routes, culprit_of, definition, libraries, users
-from .places import Place, Reader, Seen, definition_of, place_of
+from .places import Place, Reader, Seen, definition_of, is_begun, place_of
 from .queues import was_held
 from .tolerances import CALLBACKS_ALIKE, UNSEEN
 from .user_code import calls_handlers
@@ -97,7 +97,7 @@ def _computing_on_loop(runs: Sequence[Run], reader: Reader) -> list[Seen]:
         brief = reader.read_all(sample for sample in samples if id(sample) not in long)
         slices = reader.read_all(Sample(one.stack, "running", one.cpu) for one in run.slices)
         seen += [*reader.read_all(s for s in samples if id(s) in long), *_sliced(slices, brief)]
-    return _returned([one for one in seen if not one.is_clients])
+    return _returned([_begun(one) for one in seen if not one.is_clients])
 
 
 def _size_of(slices: Sequence[Slices]) -> float:
@@ -112,10 +112,18 @@ def _sliced(slices: Sequence[Seen], brief: Sequence[Seen]) -> list[Seen]:
     A slice shows only where its task yielded to the loop. Samples within the same function show
     what it did before. If that is a framework's function, which sends what a generator of the
     user's yields, samples within it show the generator.
+
+    If its task yielded only because it waits, for a thread for example, all that it did since the
+    request came is in the slice: samples show it that are within the innermost function of its
+    stack that calls handlers, and without any it is the function's, at no line.
     """
     callers = {_caller(sample) for sample in brief if sample.users} - {None}
+    places = {place_of(frame) for sample in brief for frame in sample.frames}
+    within = {id(one): _innermost(one, places) for one in slices if one.only_waits}
 
     def before(one: Seen, sample: Seen) -> bool:
+        if id(one) in within:
+            return within[id(one)] in [place_of(frame) for frame in sample.frames]
         if one.users:
             return place_of(one.users[-1]) in map(place_of, sample.users)
         inside = callers.intersection(map(place_of, one.frames))
@@ -123,7 +131,37 @@ def _sliced(slices: Sequence[Seen], brief: Sequence[Seen]) -> list[Seen]:
             return _caller(sample) in inside
         return not inside.isdisjoint(map(place_of, sample.frames))
 
-    return _merged(slices, brief, before)
+    merged = _merged(slices, brief, before)
+    return [_at_no_line(one) if id(one) in within else one for one in merged]
+
+
+def _innermost(seen: Seen, places: Collection[Place]) -> Place | None:
+    """Return the innermost function of the user's, or that calls handlers, which is in ``places``.
+
+    None if there is none.
+    """
+    mine = zip(reversed(seen.frames), reversed(seen.owners), strict=True)
+    named = (frame for frame, owner in mine if owner != "library" or calls_handlers(frame))
+    return next((place for place in map(place_of, named) if place in places), None)
+
+
+def _at_no_line(seen: Seen) -> Seen:
+    """Return ``seen`` with its innermost function of the user's at its definition, calling none."""
+    last = len(seen.frames) - seen.frames[::-1].index(seen.users[-1])
+    frames = (*seen.frames[: last - 1], definition_of(seen.users[-1]))
+    return replace(seen, frames=frames, owners=seen.owners[:last])
+
+
+def _begun(seen: Seen) -> Seen:
+    """Return ``seen`` without the functions of libraries that have run none of their lines.
+
+    CPython switches threads as a function begins. What code in C computes before it calls one shows
+    there: a logger was named for what a raster library does in Cython.
+    """
+    last = len(seen.frames)
+    while last > 1 and seen.owners[last - 1] == "library" and is_begun(seen.frames[last - 1]):
+        last -= 1
+    return replace(seen, frames=seen.frames[:last], owners=seen.owners[:last])
 
 
 def _returned(seen: Sequence[Seen]) -> list[Seen]:
@@ -171,19 +209,22 @@ def _computing_in_threads(runs: Sequence[Run], reader: Reader) -> list[Seen]:
     known = [s for s in every if s.state in ("running", "gil")]
     # Without thread states, take all sampled threads.
     samples = known or [s for s in every if s.state == "unknown"]
-    seen = _returned(reader.read_all(samples, on_loop=False))
+    seen = _returned(list(map(_begun, reader.read_all(samples, on_loop=False))))
     return [one for one in seen if one.side != "test" and (one.users or one.library)]
 
 
 def _voted(seen: Sequence[Seen], route: Routes) -> Culprit | None:
-    """Return the place with the majority of ``seen`` by weight, else the handler."""
+    """Return the place with the majority of ``seen`` by weight, else a function, else the handler.
+
+    The function is the deepest that most of them have in common. An app may wrap all handlers
+    alike, and then the handler tells nothing.
+    """
     mine, total = users(seen), sum(one.weight for one in seen)
     if mine and 2 * sum(one.weight for one, _ in mine) >= total:
         vote = majority(mine)
-        if vote is not None and vote.sure:
-            return culprit_of(vote, seen)
-        function = None if vote is None else definition_of(vote.frame)
-        return definition(route.handler() or function, seen)
+        if vote is None:
+            return definition(route.handler(), seen)
+        return culprit_of(vote, seen) if vote.sure else definition(definition_of(vote.frame), seen)
     vote = majority(libraries(seen), total)
     if vote is None:
         return definition(route.handler(), seen)

@@ -20,7 +20,7 @@ from .idle_time import (
     least_share,
 )
 from .intervals import Bounds, share_between
-from .noise import pressed, server_lateness, share_served
+from .noise import chilled, chilled_in_threads, pressed, server_lateness, share_served
 from .queues import Queued
 from .single_runs import alone_bounds, certain_idle, starved_in
 from .tolerances import (
@@ -139,7 +139,9 @@ def excess_of(
     bottleneck = gil_bottleneck(looks, later_looks, calibration)
     in_threads = _gil(growth, idle, bottleneck, later_looks, calibration.cores)
     gil = _paced(in_threads, burst, calibration)
-    cpu = _spread(growth.paced_cpu, cpu_spread(burst))
+    # What the loop waits for is the CPU time of threads, which neighbours raise alike.
+    gil = replace(gil, lower=gil.lower / (1 + chilled_in_threads(burst)))
+    cpu = _spread(growth.paced_cpu, cpu_spread(burst), chilled(burst))
     allowance = limits.cpu_allowance * max(1.0, burst.requests / burst.concurrency)
     cpu_excess, gil_excess = _beyond(allowance, cpu, gil)
     left = _left(allowance, cpu, gil)
@@ -218,8 +220,9 @@ def _paced(bounds: Bounds, run: Run, calibration: Calibration) -> Bounds:
     )
 
 
-def _spread(value: float, share: float) -> Bounds:
-    return Bounds(value / (1 + share), value, value * (1 + share))
+def _spread(value: float, share: float, more: float) -> Bounds:
+    """Return the bounds of ``value`` within ``share``, which may also be too large by ``more``."""
+    return Bounds(value / (1 + share + more), value, value * (1 + share))
 
 
 def _gil(growth: Growth, idle: Idle, bottleneck: float, later_looks: Looks, cores: float) -> Bounds:

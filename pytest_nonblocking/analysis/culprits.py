@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import Literal
 
@@ -22,19 +22,27 @@ class Routes:
         self._reader = reader
 
     def handler(self) -> Frame | None:
-        """Return the definition of the handler that most stacks show, None without a majority."""
-        frames: dict[Place, Frame] = {}
-        times: Counter[Place] = Counter()
-        for stack, count in self._stacks():
-            seen = self._reader.read(stack, 0.0)
-            frame = None if seen is None else seen.handler
-            if frame is not None:
-                frames.setdefault(place_of(frame), frame)
-                times[place_of(frame)] += count
-        if not times:
-            return self._in_threads()
-        place, most = times.most_common(1)[0]
-        return definition_of(frames[place]) if 2 * most > times.total() else None
+        """Return the definition of the handler that most stacks show, None without a majority.
+
+        Where the framework runs in threads itself, it calls the handler there (Django, and Flask in
+        an app of FastAPI). A `def` handler of an ASGI framework is what the threads begin with, if
+        most requests wait for them: what else is seen on the loop then is no handler, but what the
+        framework calls beside it, such as middleware.
+        """
+        every = (sample for run in self._runs for sample in run.workers)
+        working = working_in_pools(every, self._reader)
+        handler = _most((seen.handler, seen.weight) for seen, _ in working)
+        if handler is None:
+            read = [(self._reader.read(stack, 0.0), count) for stack, count in self._stacks()]
+            tasks = [(seen, count) for seen, count in read if seen is not None]
+            shown = [(seen.handler, count) for seen, count in tasks if seen.handler is not None]
+            in_threads = sum(count for seen, count in tasks if seen.handler_is_in_a_thread)
+            if in_threads >= sum(count for _, count in shown):
+                vote = majority([(seen, path[:1]) for seen, path in working])
+                handler = None if vote is None else vote.frame
+            else:
+                handler = _most(shown)
+        return None if handler is None else definition_of(handler)
 
     def _stacks(self) -> Iterable[tuple[tuple[Frame, ...], int]]:
         for run in self._runs:
@@ -42,12 +50,19 @@ class Routes:
             yield from ((one.stack, 1) for one in run.slices)
             yield from ((sample.stack, 1) for sample in run.samples)
 
-    def _in_threads(self) -> Frame | None:
-        """Return the outermost function of most worker threads, which is the `def` handler."""
-        every = (sample for run in self._runs for sample in run.workers)
-        working = working_in_pools(every, self._reader)
-        vote = majority([(seen, path[:1]) for seen, path in working])
-        return None if vote is None else definition_of(vote.frame)
+
+def _most(found: Iterable[tuple[Frame | None, float]]) -> Frame | None:
+    """Return the function with more than half of all weights, None if no function has."""
+    frames: dict[Place, Frame] = {}
+    weights: defaultdict[Place, float] = defaultdict(float)
+    total = 0.0
+    for frame, weight in found:
+        total += weight
+        if frame is not None:
+            weights[place_of(frame)] += weight
+            frames.setdefault(place_of(frame), frame)
+    place = max(weights, key=lambda p: weights[p], default=None)
+    return None if place is None or 2 * weights[place] <= total else frames[place]
 
 
 # The culprit

@@ -14,7 +14,7 @@ from .bounds import (
 )
 from .growth import pace_of
 from .idle_time import together
-from .noise import disturbance, lateness_in, share_served
+from .noise import chilled, disturbance, lateness_in, share_served
 from .queues import seen_queued, waits_for
 from .tolerances import CONVICTING, MARGIN, QUIETEST
 
@@ -91,7 +91,7 @@ def corroborated(evidence: Evidence, limits: Limits) -> bool:
     """
     for run in evidence.singles:
         budget, slowdown = run.budget, pace_of(run, evidence.calibration)
-        cpu = (budget.cpu + budget.gc) / slowdown / (1 + cpu_spread(run))
+        cpu = (budget.cpu + budget.gc) / slowdown / (1 + cpu_spread(run) + chilled(run))
         cpu -= limits.cpu_allowance * max(1, run.requests)
         late = share_served(run.samples) * lateness_in(run, evidence)
         blocked = budget.blocked - budget.unwitnessed - late

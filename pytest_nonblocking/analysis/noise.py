@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from ..model import Evidence, Looks, Run, Sample
 from .idle_time import together
-from .tolerances import SERVER_WAKEUPS
+from .tolerances import COLD, SERVER_WAKEUPS
 
 
 def other_delay(run: Run) -> float:
@@ -17,6 +17,27 @@ def other_delay(run: Run) -> float:
 def pressed(run: Run) -> float:
     """Return the share of ``run`` during which tasks may have waited for a core, from 0 to 1."""
     return min(1.0, run.pressure.waiting / run.makespan) if run.makespan > 0 else 0.0
+
+
+def chilled(run: Run) -> float:
+    """Return by how much neighbours may have raised the CPU time of ``run``, relative to itself.
+
+    They had the core for turns as long as the loop's own, so it waited for it for at least as long
+    as it ran if each of its slices followed one.
+    """
+    return _chilled(run.budget.cpu + run.budget.gc, run.budget.descheduled)
+
+
+def chilled_in_threads(run: Run) -> float:
+    """Return the same for the CPU time of the other threads.
+
+    They and the loop wait for a core beside neighbours; one of them may beside the others.
+    """
+    return min(chilled(run), _chilled(run.budget.other_cpu, run.budget.other_delay))
+
+
+def _chilled(cpu: float, waited: float) -> float:
+    return COLD * min(1.0, waited / cpu) if cpu > 0 else 0.0
 
 
 def disturbance(run: Run) -> float:

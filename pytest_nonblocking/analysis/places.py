@@ -9,7 +9,7 @@ from linecache import getlines
 from typing import Literal
 
 from ..model import Frame, Sample, Stack
-from .user_code import Owner, calls_handlers, hands_on, owner_of, package_of
+from .user_code import Owner, calls_handlers, hands_on, in_a_thread, owner_of, package_of
 
 Place = tuple[str, str]
 """A file, and the name of a function in it."""
@@ -44,6 +44,10 @@ _MACHINERY = frozenset(
      "contextvars", "greenlet", "sniffio", "outcome", "uvloop")
 )  # fmt: skip
 """Packages that only run other code: never named as a culprit."""
+_YIELDS = frozenset(("sleep", "checkpoint", "cancel_shielded_checkpoint"))
+"""Functions that code calls so that others get a turn."""
+_BARE_YIELD = "__sleep0"
+"""The function of asyncio in which a task gives up its turn, for whatever awaits it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +98,16 @@ class Seen:
         )
 
     @property
+    def only_waits(self) -> bool:
+        """Whether the user's innermost line awaits what does no work, and is no yield of theirs."""
+        if not self.users:
+            return False
+        last = len(self.frames) - self.frames[::-1].index(self.users[-1])
+        below = self.frames[last:]
+        machinery = all(package_of(frame) in _MACHINERY or in_a_thread(frame) for frame in below)
+        return bool(below) and machinery and below[0].leaf not in _YIELDS
+
+    @property
     def is_clients(self) -> bool:
         """Whether the cost is the HTTP client's in the test, and not the test's own."""
         return self.side == "test" and any(package_of(frame) in _CLIENTS for frame in self.frames)
@@ -106,6 +120,12 @@ class Seen:
             if mine and calls_handlers(self.frames[n - 1]):
                 return self.frames[n]
         return None
+
+    @property
+    def handler_is_in_a_thread(self) -> bool:
+        """Whether the framework waits for a thread where it would call a handler."""
+        callers = zip(self.frames, self.frames[1:], strict=False)
+        return any(calls_handlers(caller) and in_a_thread(frame) for caller, frame in callers)
 
 
 class Reader:
@@ -195,11 +215,16 @@ def place_of(frame: Frame) -> Place:
 
 def definition_of(frame: Frame) -> Frame:
     """Return ``frame`` moved to the definition of its function, if the source shows it."""
-    head = re.compile(rf"\s*(async\s+)?def\s+{re.escape(frame.leaf)}\b")
     for line in range(frame.line, 0, -1):
-        if head.match(_source(frame.file, line)):
-            return replace(frame, line=line)
+        if is_begun(moved := replace(frame, line=line)):
+            return moved
     return frame
+
+
+def is_begun(frame: Frame) -> bool:
+    """Return whether ``frame`` is at the definition of its function, and has run no line of it."""
+    head = rf"\s*(async\s+)?def\s+{re.escape(frame.leaf)}\b"
+    return re.match(head, _source(frame.file, frame.line)) is not None
 
 
 def code_at(frame: Frame) -> str:
@@ -215,9 +240,11 @@ def _source(file: str, line: int) -> str:
 def calls_below(frames: Iterable[Frame]) -> tuple[str, ...]:
     """Return library calls from the first to the innermost, one entry per package.
 
-    Frames without a module, such as those of compiled templates, are skipped.
+    Frames without a module, such as those of compiled templates, are skipped, and so is that in
+    which a task gives up its turn.
     """
-    groups = list(_by_package(frame for frame in frames if frame.module))
+    calls = (frame for frame in frames if frame.module and frame.leaf != _BARE_YIELD)
+    groups = list(_by_package(calls))
     names = []
     for number, group in enumerate(groups):
         if number == 0:

@@ -10,7 +10,7 @@ from ..model import Cause, Evidence, Limits, Reason, Run, Step
 from .bounds import cpu_spread
 from .growth import pace_of, stolen_in
 from .intervals import Bounds
-from .noise import lateness_in, share_served
+from .noise import chilled, lateness_in, share_served
 from .tolerances import CALLBACK_MARGIN, CONVICTING, LONGEST_WAKEUPS, SINGLES
 
 _IMPORT = "importlib._bootstrap"
@@ -53,7 +53,9 @@ def _stall(step: Step, run: Run, evidence: Evidence, limits: Limits) -> Stall | 
     noise += stolen_in(run)
     surely = max(0.0, blocked - noise)
     cause: Cause = "blocking-call" if blocked >= cpu else "cpu-on-loop"
-    lag = Bounds(cpu / (1 + spread) + surely, cpu + blocked, cpu * (1 + spread) + blocked)
+    lag = Bounds(
+        cpu / (1 + spread + chilled(run)) + surely, cpu + blocked, cpu * (1 + spread) + blocked
+    )
     figures: dict[Reason, tuple[Bounds, float]] = {
         "lag": (lag, limits.max_lag),
         "blocked": (Bounds(surely, blocked, blocked), limits.max_blocked),

@@ -13,6 +13,12 @@ measured slowdown itself), and what is added under full CPU pressure. CPU divide
 had a standard deviation of 7 % on a virtual machine with a busy host; docs/operating-curve.md shows
 the resulting error rates."""
 
+COLD = 1.0
+"""Largest share by which turns of neighbours on the core raise the CPU time of the same code. Each
+leaves caches without its data, and half of the next slice of 3 ms may go into filling them: an L2
+of 1 MiB takes 1.6 ms at 100 ns a line. A page of an ORM took 2.8 ms of CPU on a quiet machine, and
+4.0, 5.1 and 5.7 ms where it waited for 0.6x, 1.5x and 2.1x of that for a core: 1.1 ms a turn."""
+
 MARGIN, MARGIN_PRESSED = 0.04, 0.10
 """Share by which the judged figure must clear its limit on either side, and what is added under
 full CPU pressure. It covers the difference between two measurements of the same waits; see

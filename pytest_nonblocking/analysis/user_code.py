@@ -43,6 +43,8 @@ _PASSING = frozenset(("__call__", "call_next", "app", "wrapped_app", "handle", "
 """Functions with which a framework passes a request on towards its handler."""
 _SERVING = ("responses", "background", "asgiref.sync")
 """Modules of frameworks with functions of these names that do not pass a request on."""
+_TO_THREADS = ("starlette.concurrency", "asgiref.sync")
+"""Modules of frameworks that run functions in threads."""
 _NO_HANDLER = ("middleware", "applications", "_exception_handler", "dependencies", "lifespan")
 """Parts of the names of framework modules that call user code other than handlers."""
 
@@ -121,6 +123,11 @@ def hands_on(frame: Frame) -> bool:
     if frame.leaf not in _PASSING or frame.module.endswith(_SERVING):
         return False
     return is_framework(frame) or "middleware" in frame.module
+
+
+def in_a_thread(frame: Frame) -> bool:
+    """Return whether a framework runs a function in a thread, and waits for it, in ``frame``."""
+    return is_framework(frame) and frame.module.endswith(_TO_THREADS)
 
 
 def calls_handlers(frame: Frame) -> bool:
