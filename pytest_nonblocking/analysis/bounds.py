@@ -20,7 +20,7 @@ from .idle_time import (
     least_share,
 )
 from .intervals import Bounds, share_between
-from .noise import chilled, chilled_in_threads, pressed, server_lateness, share_served
+from .noise import chilled, pressed, server_lateness, share_served
 from .queues import Queued
 from .single_runs import alone_bounds, certain_idle, starved_in
 from .tolerances import (
@@ -139,8 +139,6 @@ def excess_of(
     bottleneck = gil_bottleneck(looks, later_looks, calibration)
     in_threads = _gil(growth, idle, bottleneck, later_looks, calibration.cores)
     gil = _paced(in_threads, burst, calibration)
-    # What the loop waits for is the CPU time of threads, which neighbours raise alike.
-    gil = replace(gil, lower=gil.lower / (1 + chilled_in_threads(burst)))
     cpu = _spread(growth.paced_cpu, cpu_spread(burst), chilled(burst))
     allowance = limits.cpu_allowance * max(1.0, burst.requests / burst.concurrency)
     cpu_excess, gil_excess = _beyond(allowance, cpu, gil)

@@ -25,19 +25,8 @@ def chilled(run: Run) -> float:
     They had the core for turns as long as the loop's own, so it waited for it for at least as long
     as it ran if each of its slices followed one.
     """
-    return _chilled(run.budget.cpu + run.budget.gc, run.budget.descheduled)
-
-
-def chilled_in_threads(run: Run) -> float:
-    """Return the same for the CPU time of the other threads.
-
-    They and the loop wait for a core beside neighbours; one of them may beside the others.
-    """
-    return min(chilled(run), _chilled(run.budget.other_cpu, run.budget.other_delay))
-
-
-def _chilled(cpu: float, waited: float) -> float:
-    return COLD * min(1.0, waited / cpu) if cpu > 0 else 0.0
+    cpu = run.budget.cpu + run.budget.gc
+    return COLD * min(1.0, run.budget.descheduled / cpu) if cpu > 0 else 0.0
 
 
 def disturbance(run: Run) -> float:

@@ -585,27 +585,6 @@ def test_a_step_of_cpu_that_caches_full_of_the_neighbours_data_may_have_raised_d
     assert verdict.judge(known, strict).verdict == word
 
 
-@pytest.mark.parametrize(("waited", "word"), [(0, "fail"), (1.6, "inconclusive")])
-def test_python_in_threads_that_cold_caches_may_have_raised_does_not_convict(waited, word):
-    # 5.2 ms in threads were 9.4 and 13 ms in other scans of the same operation of an ORM.
-    def made(n):
-        held = looks(4.5 * n, tried=4.5 * n, held=4.5 * n)
-        return run(
-            n,
-            cpu=3.3 * n,
-            descheduled=3.3 * n * waited,
-            gil=5 * n,
-            gil_cpu=5 * n,
-            gil_seen=5 * n,
-            other_cpu=9.4 * n,
-            other_delay=9.4 * n * waited,
-            looks=held,
-        )
-
-    top = made(50)
-    assert judge(made(1), made(8), top, top, top).verdict == word
-
-
 def test_cpu_is_divided_by_how_slow_the_machine_was_in_that_burst():
     # The other thread of a processor came and went.
     single, slow = run(cpu=4, slowdowns=(1.0,)), run(50, cpu=400, slowdowns=(2.0,))
