@@ -6,14 +6,12 @@ from collections import deque
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
-from anyio.lowlevel import checkpoint
-
 from .. import tasks
 from ..analysis.user_code import is_user_code
 from ..model import Limit, Stack
 from ..originals import anyio, made
 from ..sentinel.stacks import suspended_stack
-from ..tasks import Task, call_later, ended_in_time, running_tasks
+from ..tasks import Task, call_later, ended_in_time, running_tasks, wake
 
 Message = MutableMapping[str, Any]
 ASGIApp = Callable[..., Awaitable[None]]
@@ -150,13 +148,20 @@ class Lifespan:
 
         self._events.append({"type": f"lifespan.{event}"})
         self._event_sent.set()
-        await checkpoint()  # to the app: a machine that stalls is not one of its waits
+        await self._app_has_had_its_turn()
         timer = call_later(seconds_within(self._timeout), give_up)
         try:
             await self._answered.wait()
         finally:
             timer.end()
         return late[0] if late else None
+
+    async def _app_has_had_its_turn(self) -> None:
+        """Wait until the app's task has run: a machine that stalls before is none of its waits."""
+        tasks = running_tasks()
+        turn = tasks.signal()
+        tasks.call_soon_threadsafe(lambda: wake(turn))
+        await turn
 
     async def _run(self, scope: dict[str, Any]) -> None:
         try:
