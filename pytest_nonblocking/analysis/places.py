@@ -38,6 +38,8 @@ _RUNS_TEST = ("pytest_nonblocking.load.", "pytest_nonblocking.runner")
 # Where a loop runs callbacks: frames above have started the loop.
 _LOOPS = frozenset(("asyncio.events", "asyncio.base_events", "asyncio.runners", "trio._core._run"))
 _RUNS_STEPS = frozenset(("_run", "_run_once", "run", "unrolled_run"))
+_RUNS_TESTS_ON_LOOPS = frozenset(("run_test", "run_fixture", "run_asyncgen_fixture"))
+"""Functions in which anyio's plugin for pytest starts the loop itself."""
 _CLIENTS = frozenset(("httpx", "httpx2", "httpx_ws"))
 _MACHINERY = frozenset(
     ("threading", "queue", "concurrent", "anyio", "asyncio", "trio", "selectors", "contextlib",
@@ -181,7 +183,7 @@ def _start(stack: Stack, on_loop: bool) -> tuple[int, Side]:
             return n + 1, "app"
         if frame.module.startswith(_RUNS_TEST):
             return n + 1, "test"
-        if on_loop and frame.module in _LOOPS and frame.leaf in _RUNS_STEPS:
+        if on_loop and _runs_callbacks(frame):
             return n + 1, "loop"
     return 0, "loop"
 
@@ -193,7 +195,13 @@ def runs_app(frame: Frame) -> bool:
 
 def is_in_callback(stack: Stack) -> bool:
     """Return whether ``stack`` is one of a callback that a loop of asyncio or trio runs."""
-    return any(frame.module in _LOOPS and frame.leaf in _RUNS_STEPS for frame in stack)
+    return any(map(_runs_callbacks, stack))
+
+
+def _runs_callbacks(frame: Frame) -> bool:
+    if frame.module == "anyio._backends._asyncio":
+        return frame.leaf in _RUNS_TESTS_ON_LOOPS
+    return frame.module in _LOOPS and frame.leaf in _RUNS_STEPS
 
 
 def is_lifespan(frame: Frame) -> bool:

@@ -706,6 +706,14 @@ def test_the_deepest_function_that_the_helpers_have_in_common_is_meant():
     assert place(found("cpu-on-loop", computing(*stacks))) == ("load", 7)
 
 
+def test_what_a_loop_in_c_does_between_callbacks_is_not_the_work_of_what_started_it():
+    started = library(
+        "pluggy._execution:_multicall", "anyio._backends._asyncio:TestRunner.run_test"
+    )
+    culprit = found("cpu-on-loop", computing((started, 0.5), (HANDLER, 0.1)))
+    assert place(culprit) == ("handler", 12)
+
+
 def test_a_few_lines_of_the_users_do_not_stand_for_a_librarys_work():
     rows = ((*ROUTE[:-1], *library("sqlalchemy.loading:instances")), 0.010)
     mine = ((*ROUTE, frame("handler:12")), 0.010)
