@@ -12,7 +12,7 @@ unexport PYTHONDONTWRITEBYTECODE
 demo: $(VENV)/installed
 	@$(BIN)/python examples/demo.py $(ARGS)
 
-# Two workers for each core (tests/conftest.py); ARGS="-n 0" runs in one process.
+# A worker for each core; ARGS="-n 0" runs in one process.
 test: $(VENV)/installed
 	$(BIN)/python -m pytest -n auto --dist worksteal $(ARGS)
 

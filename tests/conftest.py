@@ -6,8 +6,6 @@ import os
 import signal
 import threading
 
-import pytest
-
 pytest_plugins = ["pytester"]
 
 
@@ -18,16 +16,6 @@ def pytest_configure():
         and threading.current_thread() is threading.main_thread()
     ):
         signal.signal(signal.SIGINT, signal.default_int_handler)
-
-
-@pytest.hookimpl(wrapper=True, optionalhook=True)
-def pytest_xdist_auto_num_workers():
-    """Return two workers for each core, unless the environment says how many.
-
-    For half of their time the tests wait: for a time-out, a sleep or another process.
-    """
-    found = yield
-    return found if os.environ.get("PYTEST_XDIST_AUTO_NUM_WORKERS") else 2 * found
 
 
 ALL_FAULTS = bool(os.environ.get("ALL_FAULTS"))
