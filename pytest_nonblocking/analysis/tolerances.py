@@ -13,11 +13,12 @@ measured slowdown itself), and what is added under full CPU pressure. CPU divide
 had a standard deviation of 7 % on a virtual machine with a busy host; docs/operating-curve.md shows
 the resulting error rates."""
 
-COLD = 1.0
+COLD = 0.6
 """Largest share by which turns of neighbours on the core raise the CPU time of the same code. Each
-leaves caches without its data, and half of the next slice of 3 ms may go into filling them: an L2
-of 1 MiB takes 1.6 ms at 100 ns a line. A page of an ORM took 2.8 ms of CPU on a quiet machine, and
-4.0, 5.1 and 5.7 ms where it waited for 0.6x, 1.5x and 2.1x of that for a core: 1.1 ms a turn."""
+leaves caches without its data, and to fill them took 1.1 ms of the next slice of 3 ms: a factor of
+3 / (3 - 1.1) = 1.58. A page of an ORM took 2.8 ms of CPU on a quiet machine and 4.0 ms where it
+waited for 0.6x of that for a core; at 1.5x it took 5.1 ms, which this does not cover. A share of 1
+would: with it, four xdist workers left 5 of 71 faulty handlers undecided."""
 
 MARGIN, MARGIN_PRESSED = 0.04, 0.10
 """Share by which the judged figure must clear its limit on either side, and what is added under
@@ -52,9 +53,10 @@ RESIDUAL_SHARE, RESIDUAL_SECONDS = 0.01, 0.001
 CALLBACK_MARGIN = 0.02
 """Share by which a callback must clear its limit: a 50 ms timer fires up to 1 ms late."""
 
-PART_OF_A_CORE = 1 / 3
-"""What four busy processes on two cores leave of a core to a thread or a child process. On a system
-without schedstat, how long it waits for one is not known."""
+PART_OF_A_CORE = 1 / 6
+"""What four busy processes on two cores leave of a core to a thread or a child process at least: two
+that compute got 0.17 to 0.25 of one. On a system without schedstat, how long they wait for one is
+not known."""
 
 WAVES = 1.5
 """Multiple of T(1) / n by which a default pool of n threads may delay each request, and of the mean
