@@ -54,9 +54,9 @@ CALLBACK_MARGIN = 0.02
 """Share by which a callback must clear its limit: a 50 ms timer fires up to 1 ms late."""
 
 PART_OF_A_CORE = 1 / 6
-"""What four busy processes on two cores leave of a core to a thread or a child process at least: two
-that compute got 0.17 to 0.25 of one. On a system without schedstat, how long they wait for one is
-not known."""
+"""What four busy processes on two cores leave of a core to a thread or a child process at least:
+two that compute got 0.17 to 0.25 of one. On a system without schedstat, how long they wait for one
+is not known."""
 
 WAVES = 1.5
 """Multiple of T(1) / n by which a default pool of n threads may delay each request, and of the mean
