@@ -103,6 +103,11 @@ class Budget:
     """The part of ``blocked`` that no stack sample confirms, in callbacks too short for one."""
 
     @property
+    def taken(self) -> float:
+        """What the machine and the plugin took from the loop."""
+        return self.descheduled + self.own
+
+    @property
     def wall(self) -> float:
         """The sum of the parts."""
         return (
@@ -331,7 +336,7 @@ class Run:
     @property
     def undisturbed(self) -> float:
         """How long it took in seconds, without the time taken by the machine and the plugin."""
-        return self.makespan - self.budget.descheduled - self.budget.own
+        return self.makespan - self.budget.taken
 
     @property
     def undisturbed_latencies(self) -> list[float]:

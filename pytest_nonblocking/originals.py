@@ -13,6 +13,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, TypeVar
 
 _T = TypeVar("_T")
+_DELETED = object()
 
 if TYPE_CHECKING:
     import _thread as _thread
@@ -44,16 +45,24 @@ def as_before(module: ModuleType) -> Iterator[None]:
     """Have the standard library itself see ``module``, one of the copies above, as it was.
 
     What it makes there looks names up in the real module: a thread needs ``threading.Event``, a
-    scope of anyio ``asyncio.current_task``. The block must neither wait nor call the user's code.
+    scope of anyio ``asyncio.current_task``. The block must not call the user's code, and may wait
+    only for a thread of ours to begin.
     """
-    real = vars(importlib.import_module(module.__name__))
-    before = {name: value for name, value in vars(module).items() if not name.startswith("_")}
-    changed = {name: real[name] for name in before if real.get(name) is not before[name]}
+    real, before = vars(importlib.import_module(module.__name__)), vars(module)
+    changed = {
+        name: real.get(name, _DELETED)
+        for name, value in before.items()
+        if not name.startswith("_") and real.get(name, _DELETED) is not value
+    }
     real.update({name: before[name] for name in changed})
     try:
         yield
     finally:
-        real.update(changed)
+        for name, value in changed.items():
+            if value is _DELETED:
+                del real[name]
+            else:
+                real[name] = value
 
 
 def made(kind: Callable[..., _T], **arguments: object) -> _T:

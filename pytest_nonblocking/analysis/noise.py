@@ -22,8 +22,8 @@ def pressed(run: Run) -> float:
 def chilled(run: Run) -> float:
     """Return by how much neighbours may have raised the CPU time of ``run``, relative to itself.
 
-    They had the core for turns as long as the loop's own, so it waited for it for at least as long
-    as it ran if each of its slices followed one.
+    A neighbour's turn on the core is as long as a slice of the loop. So if each slice follows a
+    turn, the loop waits for the core for at least as long as it runs.
     """
     cpu = run.budget.cpu + run.budget.gc
     return COLD * min(1.0, run.budget.descheduled / cpu) if cpu > 0 else 0.0

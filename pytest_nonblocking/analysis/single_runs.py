@@ -75,5 +75,5 @@ def starved_in(singles: Sequence[Run], growth: Growth) -> list[float]:
 
 def _undisturbed(run: Run, slowdown: float) -> float:
     budget = run.budget
-    own_pace = budget.wall - budget.descheduled - budget.own
+    own_pace = budget.wall - budget.taken
     return max(own_pace - (budget.cpu + budget.gc) * (1 - 1 / slowdown), 1e-6)

@@ -107,7 +107,7 @@ def _near_step(stalls: Stalls) -> str:
 
 def share_taken(run: Run) -> float:
     """Return the share of ``run`` that the machine or this plugin took from its loop, 0 to 1."""
-    taken = run.budget.descheduled + run.budget.own + stolen_in(run)
+    taken = run.budget.taken + stolen_in(run)
     return min(1.0, taken / run.budget.wall) if run.budget.wall > 0 else 0.0
 
 

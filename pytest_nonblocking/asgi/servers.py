@@ -103,9 +103,9 @@ class LiveServer:
             return
         name = f"pytest-nonblocking-{self._server}"
         thread = self._thread = ServerThread(name, self._serve, self._news)
+        thread.start()
         for log in LOGS_OF_ENDS:
             log.addFilter(self._is_of_app)
-        thread.start()
         app = self._observed
         if await thread.until(lambda: app.has_begun, _START_WITHIN):
             await thread.until(lambda: app.ready, seconds_within(self._timeout))

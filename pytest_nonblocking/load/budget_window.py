@@ -37,7 +37,8 @@ class BudgetWindow:
     def end_now(self) -> CopyEnd:
         """Return the end of a copy that ends now, on the loop's thread."""
         assert self._opened is not None
-        taken = self._sentinel.probe.taken_ns - taken_of(self._opened.mark.began)
+        parts = self._sentinel.probe.parts.snapshot()
+        taken = taken_of(parts) - taken_of(self._opened.mark.began)
         return CopyEnd(self.age, taken / 1e9)
 
     def stretches(self) -> Stretches:

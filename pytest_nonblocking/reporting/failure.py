@@ -112,7 +112,7 @@ def _measured(outcome: Outcome) -> list[str]:
 def _sum(outcome: Outcome, serial: float) -> str:
     """Return how long the judged burst took, as a sum if it is one."""
     burst, alone = burst_of(outcome), alone_of(outcome.evidence)
-    noise = burst.budget.descheduled + burst.budget.own
+    noise = burst.budget.taken
     rest = burst.makespan - alone - (burst.concurrency - 1) * serial
     took, one = milliseconds(burst.makespan), milliseconds(alone)
     if abs(rest - noise) > _NO_SUM * burst.makespan:

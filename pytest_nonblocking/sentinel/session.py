@@ -202,7 +202,7 @@ class Sentinel:
 
     def stretches(self) -> Stretches:
         """Return a new record of stretches, to be used on the loop's thread."""
-        return Stretches(lambda: self._marked(lambda: None), lambda: self.probe.taken_ns)
+        return Stretches(lambda: self._marked(lambda: None), lambda: self.probe.parts.snapshot())
 
     def _marked(self, more: Callable[[], None]) -> Mark:
         """Return a mark of the current totals; its cost and that of ``more`` count as ``own``."""

@@ -90,13 +90,13 @@ def taken_of(parts: Mapping[str, int]) -> int:
 class Stretches:
     """Adds up named stretches, such as the time in which requests are in the app.
 
-    ``mark`` reads the current totals on the loop's thread, at a constant cost. ``taken_ns`` is what
-    the machine and the plugin had taken of them at the last reading, and costs nothing.
+    ``mark`` reads the current totals on the loop's thread, at a constant cost. ``parts`` returns
+    those of the last reading, and reads none.
     """
 
-    def __init__(self, mark: Callable[[], Mark], taken_ns: Callable[[], int]) -> None:
+    def __init__(self, mark: Callable[[], Mark], parts: Callable[[], Mapping[str, int]]) -> None:
         self._mark = mark
-        self._taken_ns = taken_ns
+        self._parts = parts
         self._totals: dict[str, Stretch] = {}
         self._name: str | None = None
         self._since: Mark | None = None
@@ -121,5 +121,5 @@ class Stretches:
         lasted, taken = total.wall_ns, taken_of(total.parts)
         if self._name == name and self._since is not None:
             lasted += now_ns - self._since.began_ns
-            taken += self._taken_ns() - taken_of(self._since.began)
+            taken += taken_of(self._parts()) - taken_of(self._since.began)
         return CopyEnd(lasted / 1e9, taken / 1e9)

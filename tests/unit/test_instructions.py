@@ -10,6 +10,8 @@ import pytest
 from pytest_nonblocking.sentinel.stacks import thread_acquires_a_lock
 
 LONG = SimpleNamespace(timeout=30)
+PATIENCE = 10
+"""Seconds until a test that hangs fails."""
 
 
 @pytest.fixture
@@ -17,7 +19,8 @@ def taken():
     """A lock, a semaphore and a condition that are held until the test is over."""
     lock, semaphore = threading.Lock(), threading.Semaphore(0)
     lock.acquire()
-    waiting = SimpleNamespace(lock=lock, semaphore=semaphore, over=threading.Event())
+    events = {"works": threading.Event(), "over": threading.Event()}
+    waiting = SimpleNamespace(lock=lock, semaphore=semaphore, **events)
     yield waiting
     lock.release()
     semaphore.release()
@@ -55,6 +58,7 @@ def waits_for_an_event(taken):
 
 def sleeps_within_a_lock(taken):
     with threading.Lock():
+        taken.works.set()
         while not taken.over.is_set():
             time.sleep(0.05)
 
@@ -62,6 +66,7 @@ def sleeps_within_a_lock(taken):
 def computes_after_acquiring(taken):
     lock = threading.Lock()
     lock.acquire()
+    taken.works.set()
     while not taken.over.is_set():
         sum(range(100_000))
     lock.release()
@@ -69,6 +74,7 @@ def computes_after_acquiring(taken):
 
 def gets_from_a_queue(taken):
     jobs = queue.SimpleQueue()
+    taken.works.set()
     while not taken.over.is_set():
         try:
             jobs.get(timeout=0.05)
@@ -76,16 +82,17 @@ def gets_from_a_queue(taken):
             continue
 
 
-def seen(waits, taken):
-    """Return how many of 20 looks at a thread in ``waits`` saw it acquire a lock."""
-    thread = threading.Thread(target=waits, args=(taken,), daemon=True)
+def started(work, taken):
+    thread = threading.Thread(target=work, args=(taken,), daemon=True)
     thread.start()
-    time.sleep(0.05)
-    looks = []
+    return thread.ident
+
+
+def looks_at(ident):
+    """Return what 20 looks at a thread see, a millisecond apart."""
     for _ in range(20):
-        looks.append(thread_acquires_a_lock(thread.ident))
+        yield thread_acquires_a_lock(ident)
         time.sleep(0.001)
-    return sum(looks)
 
 
 @pytest.mark.parametrize(
@@ -100,14 +107,19 @@ def seen(waits, taken):
     ],
 )
 def test_a_thread_that_waits_for_a_lock_is_seen(waits, taken):
-    assert seen(waits, taken) == 20
+    ident, end = started(waits, taken), time.monotonic() + PATIENCE
+    while not thread_acquires_a_lock(ident) and time.monotonic() < end:
+        time.sleep(0.001)
+    assert all(looks_at(ident))
 
 
 @pytest.mark.parametrize(
     "works", [sleeps_within_a_lock, computes_after_acquiring, gets_from_a_queue]
 )
 def test_a_thread_that_holds_one_or_needs_none_is_not(works, taken):
-    assert seen(works, taken) == 0
+    ident = started(works, taken)
+    assert taken.works.wait(PATIENCE)
+    assert not any(looks_at(ident))
 
 
 def test_a_thread_that_has_ended_acquires_nothing():

@@ -11,8 +11,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from pytest_nonblocking import sigurg
+from pytest_nonblocking import originals, sigurg
 from pytest_nonblocking.clocks import CLOCKS
+from pytest_nonblocking.originals import made
 from pytest_nonblocking.sentinel import (
     LoopClosedError,
     LoopsUsed,
@@ -200,6 +201,14 @@ def test_a_loop_whose_selector_can_be_neither_timed_nor_replaced_is_refused_in_w
     loop = Own(Slotted())
     loop.run_until_complete(main())
     loop.close()
+
+
+def test_what_we_make_needs_no_name_that_a_test_has_deleted_and_brings_none_back(monkeypatch):
+    monkeypatch.delattr(threading, "Condition")
+    monkeypatch.setattr(threading, "Lock", lock := object())
+    assert not made(originals.threading.Event).is_set()
+    assert not hasattr(threading, "Condition")
+    assert threading.Lock is lock
 
 
 def test_a_handle_patched_over_ours_stays_and_ours_does_nothing():

@@ -15,9 +15,11 @@ class Machine:
     def __init__(self):
         self.now = self.taken = 0
 
+    def parts(self):
+        return {"descheduled": self.taken * MS, "own": 0}
+
     def mark(self):
-        parts = {"descheduled": self.taken * MS, "own": 0}
-        ns = self.now * MS
+        parts, ns = self.parts(), self.now * MS
         return Mark(ns, parts, ns, parts, 0, 0, Counters(0.0, 0.0, 0.0, 0.0), Looks())
 
     def passes(self, ms, taken=0):
@@ -32,7 +34,7 @@ def machine():
 
 @pytest.fixture
 def stretches(machine):
-    return Stretches(machine.mark, lambda: machine.taken * MS)
+    return Stretches(machine.mark, machine.parts)
 
 
 def test_a_copy_ends_after_the_time_of_all_its_stretches_and_what_was_taken_in_them(

@@ -281,11 +281,6 @@ class Probe(abc.ABC):
 
     # For the window of a measurement, on the loop's thread
 
-    @property
-    def taken_ns(self) -> int:
-        """What the machine and the plugin had taken from the loop at the last reading."""
-        return self.parts.descheduled + self.parts.own
-
     def take_reading(self) -> dict[str, int]:
         """Account up to now, within the running callback, and return the totals."""
         self.tick(CLOCKS.wall_ns(), None)
