@@ -23,6 +23,8 @@ LOOK_EVERY = 0.010
 """Seconds from one look at a burst to the next."""
 _LOOK_DUTY = 20
 """Pause after inspecting all tasks, as a multiple of the inspection's CPU time."""
+_COUNT_GROWTH = 1.5
+"""Age of the burst at a count of the waiting copies, as a multiple of its age at the one before."""
 
 
 class WaitLooks:
@@ -75,7 +77,7 @@ class WaitLooks:
             self._probe.call_soon_threadsafe(self.look)
             self._look_at = age + max(self._pause, _LOOK_DUTY * self._look_cost)
         if age >= self._count_at and self._unanswered >= self._concurrency / 5:
-            self._count_at = 2 * age
+            self._count_at = _COUNT_GROWTH * age
             self._probe.call_soon_threadsafe(self._count_queued)
         # Counting is cheap and must not wait for a look that was slow on a busy machine.
         return max(min(self._look_at, self._count_at) - age, LOOK_EVERY)

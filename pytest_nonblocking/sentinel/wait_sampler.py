@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from ..clocks import CLOCKS
 from ..model import Pool, Sample, Stack, Waiters
-from ..originals import threading
+from ..originals import statistics, threading
 from .awaited import Chain, followed
 from .probes.probe import Probe
 from .stacks import (
@@ -109,8 +109,11 @@ class WaitSampler:
 
     @property
     def queued(self) -> float:
-        """The smallest share of waiting copies in any ``count_queued``; 0 without one."""
-        return min(self._queued, default=0.0)
+        """The median share of waiting copies of all ``count_queued``; 0 without one.
+
+        A moment shows nothing: a connection pool may wake all copies for one connection.
+        """
+        return statistics.median_low(self._queued) if self._queued else 0.0
 
     def count_queued(self, unfinished: int) -> None:
         """Record the share of ``unfinished`` copies that have nothing to run, late in a burst.
