@@ -42,7 +42,8 @@ _TRAPS = "trio._core."
 _PASS_ON = ("anyio.from_thread", "anyio.streams", "starlette.middleware", "asgiref")
 _AS_COMPLETED = "_wait_for_one"
 """The function in which ``asyncio.as_completed`` waits for the first of its tasks."""
-_SERVES = ("pytest_nonblocking.", "uvicorn.", "hypercorn.")
+_OURS = "pytest_nonblocking."
+_SERVES = (_OURS, "uvicorn.", "hypercorn.")
 _WORKER_MODULES = ("concurrent.futures.thread", "anyio._backends")
 _POOL_PACKAGES = frozenset(("threading", "queue", "concurrent", "anyio", "asyncio", "selectors"))
 _RESULTS = frozenset(("result", "_wait_for_tstate_lock", "join", "start"))
@@ -142,9 +143,16 @@ def waits_for_processes(code: str, runs: Iterable[Run]) -> bool:
 
 
 def _is_passed_on(stack: Stack) -> bool:
-    """Return whether a task only waits for another one, which is seen itself."""
-    is_in_queue = bool(stack) and waiting_frame(stack).module.startswith(QUEUES)
-    return is_in_queue and not waits_in_a_queue(stack) and not any(map(is_for_a_thread, stack))
+    """Return whether a task only waits for another one, which is seen itself.
+
+    The client in this process is such a task: it waits for that of its request.
+    """
+    if not stack:
+        return False
+    module = waiting_frame(stack).module
+    is_in_queue = module.startswith(QUEUES) and not waits_in_a_queue(stack)
+    is_in_queue = is_in_queue and not any(map(is_for_a_thread, stack))
+    return is_in_queue or module.startswith(_OURS)
 
 
 def _is_io(frame: Frame) -> bool:
@@ -198,7 +206,8 @@ class Queued:
 
     ``share`` is that in any queue, in all looks or in the one with most tasks waiting: a queue of
     few passes is empty early. ``not_for_cores`` leaves out pools whose workers compute: more cores
-    would shorten their queue. ``asleep`` is the share of the waiting that is for a timer.
+    would shorten their queue. ``asleep`` is the share of the waiting outside of queues that is for
+    a timer: what a queue waits for is what its first copies wait for.
     """
 
     share: float = 0.0
@@ -225,8 +234,10 @@ def seen_queued(runs: Sequence[Run]) -> Queued:
     in_threads = (waited - in_queues) * for_locks
     not_for_cores = in_queues + in_pools * (1 - computing) + in_threads
     share = min(1.0, (in_queues + in_pools + in_threads) / waited)
-    asleep = sum(one.waited for one in waiters if sleeps(one.stack)) / waited
-    return Queued(max(most, share), min(1.0, not_for_cores / waited), asleep)
+    for_timers = sum(one.waited for one in waiters if sleeps(one.stack))
+    outside = waited - in_queues - min(in_pools, waited - in_queues)
+    asleep = for_timers / outside if outside > 0 else 0.0
+    return Queued(max(most, share), min(1.0, not_for_cores / waited), min(1.0, asleep))
 
 
 def was_held(run: Run) -> bool:

@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+from types import SimpleNamespace
 
 import pytest
 
@@ -9,7 +10,12 @@ from pytest_nonblocking.clocks import CLOCKS
 from pytest_nonblocking.model import Frame
 from pytest_nonblocking.sentinel.probes.asyncio_loop import AsyncioProbe
 from pytest_nonblocking.sentinel.probes.choice import probe_of_running_loop
-from pytest_nonblocking.sentinel.system.clock import Usage
+from pytest_nonblocking.sentinel.system.clock import (
+    FallbackThreadClock,
+    ThreadClock,
+    Usage,
+    has_schedstat,
+)
 from pytest_nonblocking.tasks import running_tasks
 
 MS = 1_000_000
@@ -22,6 +28,7 @@ class Machine:
         self.wall = self.cpu = self.delay = self.process = 0
         self.sleeps = 0
         self.worst_ns = 0
+        self.on_delay = lambda delay_ns: None
 
     def read(self):
         return Usage(self.cpu, self.delay, self.sleeps)
@@ -34,6 +41,7 @@ class Machine:
         self.wall += (cpu + delay + off) * MS
         self.cpu += cpu * MS
         self.delay += delay * MS
+        self.on_delay(delay * MS)
         self.process += (cpu + others) * MS
         if self.sleeps is not None and sleeps and off:
             self.sleeps += 1
@@ -290,6 +298,47 @@ def test_a_fault_in_the_plugins_own_work_is_kept_and_ends_the_measurement(machin
     probe.as_own(fault)
     assert isinstance(probe.fault, ZeroDivisionError)
     assert parts(probe) == {"own": 5}
+
+
+def by_schedstat(machine):
+    clock = ThreadClock(threading.get_native_id())
+    clock.close()
+    clock._delay = SimpleNamespace(read_ns=lambda: machine.delay, close=lambda: None)
+    return clock
+
+
+def by_a_canary(machine):
+    clock = FallbackThreadClock(threading.get_native_id())
+    machine.on_delay = clock.late
+    return clock
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        pytest.param(
+            by_schedstat,
+            marks=pytest.mark.skipif(not has_schedstat(), reason="no scheduler statistics here"),
+        ),
+        by_a_canary,
+    ],
+)
+def test_a_turn_of_others_that_a_reading_costs_is_descheduled_time_after_it(machine, probe, made):
+    """The kernel takes the core as the CPU time is read; a wait before it is still blocked."""
+    turns = [9]
+
+    def cpu_ns():
+        cpu = machine.cpu
+        if turns:
+            machine.spend(delay=turns.pop())
+        return cpu
+
+    clock = made(machine)
+    clock._cpu_ns = cpu_ns
+    probe._clock = clock
+    machine.spend(cpu=1, off=5)
+    probe.tick(machine.wall, None)
+    assert parts(probe) == {"cpu": 1, "blocked": 5, "unwitnessed": 5, "descheduled": 9}
 
 
 def test_what_a_reading_itself_costs_is_the_plugins(machine, probe):

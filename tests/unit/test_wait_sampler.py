@@ -95,14 +95,35 @@ async def test_copies_whose_threads_compute_are_not():
     await asyncio.gather(*tasks)
 
 
-async def test_a_moment_at_which_copies_may_run_is_enough():
-    event = asyncio.Event()
+async def test_copies_that_a_thread_has_just_answered_are_not():
+    """Its call sets the result of a future; it has the context of the thread, not of the copy."""
+    loop = asyncio.get_running_loop()
+    answers = [loop.create_future() for _ in range(COPIES)]
+    tasks = await start(lambda: answers[COPY.get()])
+    thread = threading.Thread(
+        target=lambda: [loop.call_soon_threadsafe(one.set_result, None) for one in answers]
+    )
+    thread.start()
+    thread.join()
+    assert queued() == 0.0
+    await asyncio.gather(*tasks)
+
+
+@pytest.mark.parametrize(
+    ("moments", "share"), [("w", 1.0), ("wr", 0.0), ("wrw", 1.0), ("rwr", 0.0)]
+)
+async def test_one_moment_of_several_shows_nothing(moments, share):
+    """At each the copies wait, or as many callbacks as there are copies are ready to run."""
+    event, loop = asyncio.Event(), asyncio.get_running_loop()
     tasks = await start(event.wait)
     waits = sampler()
-    waits.count_queued(COPIES)
+    for moment in moments:
+        for _ in range(COPIES if moment == "r" else 0):
+            loop.call_soon(int)
+        waits.count_queued(COPIES)
+        await asyncio.sleep(0)
+    assert waits.queued == share
     event.set()
-    waits.count_queued(COPIES)
-    assert waits.queued == 0.0
     await asyncio.gather(*tasks)
 
 

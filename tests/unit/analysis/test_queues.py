@@ -304,9 +304,26 @@ IN_TRIO = (HANDLER, inside("trio._timeouts", "sleep"), inside("trio._core._traps
 OWN_SLEEP = (HANDLER, Frame("/app/api.py", 40, "sleep", "app.api"))
 
 
+CLIENT = (Frame("/lib/exchange.py", 40, "Call._wait", "pytest_nonblocking.asgi.exchange"),)
+
+
 @pytest.mark.parametrize(
     ("stack", "share"), [(BUCKET, 0.75), (IN_TRIO, 0.75), (OWN_SLEEP, 0), (FUTURE, 0)]
 )
-def test_the_share_of_the_waiting_that_is_for_a_timer(stack, share):
-    waiters = (Waiters(stack, 30, 3.0), Waiters(LOCK, 10, 1.0))
+def test_the_share_of_the_waiting_outside_of_queues_that_is_for_a_timer(stack, share):
+    waiters = (Waiters(stack, 30, 3.0), Waiters(FUTURE, 10, 1.0), Waiters(LOCK, 40, 4.0))
     assert seen_queued([run(50, idle=500, waiters=waiters)]).asleep == share
+
+
+def test_a_pool_that_sleeps_waits_for_a_timer():
+    """Of the tasks that wait for its threads, those in its queue wait for those that sleep."""
+    waiters = (Waiters(BUCKET, 10, 1.0), Waiters(FUTURE, 40, 3.0))
+    seen = run(50, idle=500, waiters=waiters, pools=(pool(waiting=30, waited=3.0),))
+    assert seen_queued([seen]).asleep == 1.0
+
+
+def test_clients_in_this_process_are_no_second_copies():
+    """Each waits for its own request; they made half of all copies in a queue a quarter."""
+    waiters = (Waiters(CLIENT, 50, 5.0), Waiters(LOCK, 40, 4.0), Waiters(BUCKET, 10, 1.0))
+    seen = seen_queued([run(50, idle=500, waiters=waiters)])
+    assert (seen.share, seen.asleep) == (0.8, 1.0)
