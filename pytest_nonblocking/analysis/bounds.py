@@ -170,10 +170,10 @@ def excess_of(
 def _hidden(burst: Run, singles: Sequence[Run], growth: Growth, idle: Idle) -> float:
     """Return the wait per request that ``_wait`` cannot see, as the loop was descheduled or read.
 
-    No request waits longer for another resource than one alone does while its loop is idle.
+    Requests wait for another resource no longer than one alone usually does while its loop is idle.
     """
     away = (growth.descheduled + growth.own) * (1 - idle.cores_lower) * (1 - burst.queued)
-    return min(away, max(run.budget.idle for run in singles))
+    return min(away, median(run.budget.idle for run in singles))
 
 
 # Its parts
