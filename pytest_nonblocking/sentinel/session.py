@@ -297,8 +297,9 @@ class Sentinel:
 
         That of the plugin's own threads is excluded. Call it on the loop's thread.
         """
-        own = CLOCKS.thread_cpu_ns() + self.probe.helper_cpu_ns
-        return CLOCKS.process_cpu_ns() - own
+        # The process first: to read a CPU time may cost the core, and others go on meanwhile.
+        helpers, process = self.probe.helper_cpu_ns, CLOCKS.process_cpu_ns()
+        return process - helpers - CLOCKS.thread_cpu_ns()
 
     def own_threads(self) -> set[int]:
         """Return the native ids of the loop's thread, of the driver's and of our own."""

@@ -13,7 +13,7 @@ from pytest_nonblocking.sentinel.probes.choice import probe_of_running_loop
 from pytest_nonblocking.sentinel.system.clock import (
     FallbackThreadClock,
     ThreadClock,
-    Usage,
+    Times,
     has_schedstat,
 )
 from pytest_nonblocking.tasks import running_tasks
@@ -31,7 +31,7 @@ class Machine:
         self.on_delay = lambda delay_ns: None
 
     def read(self):
-        return Usage(self.cpu, self.delay, self.sleeps)
+        return Times(self.cpu, self.delay, self.process, self.sleeps)
 
     def close(self):
         pass
@@ -324,17 +324,18 @@ def by_a_canary(machine):
     ],
 )
 def test_a_turn_of_others_that_a_reading_costs_is_descheduled_time_after_it(machine, probe, made):
-    """The kernel takes the core as the CPU time is read; a wait before it is still blocked."""
+    """The kernel takes the core as a CPU time is read; a wait before it is still blocked."""
     turns = [9]
 
-    def cpu_ns():
-        cpu = machine.cpu
+    def before_a_turn(name):
+        now = getattr(machine, name)
         if turns:
-            machine.spend(delay=turns.pop())
-        return cpu
+            machine.spend(delay=turns[0], others=turns.pop())
+        return now
 
     clock = made(machine)
-    clock._cpu_ns = cpu_ns
+    clock._cpu_ns = lambda: before_a_turn("cpu")
+    clock._process_ns = lambda: before_a_turn("process")
     probe._clock = clock
     machine.spend(cpu=1, off=5)
     probe.tick(machine.wall, None)

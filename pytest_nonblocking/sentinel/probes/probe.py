@@ -155,8 +155,8 @@ class Probe(abc.ABC):
         self._mark_at(self._read(CLOCKS.wall_ns()))
 
     def _read(self, now: int) -> Reading:
-        cpu, delay, sleeps = self._clock.read()
-        return Reading(now, cpu, delay, sleeps, CLOCKS.process_cpu_ns() - self.helper_cpu_ns)
+        helpers, times = self.helper_cpu_ns, self._clock.read()
+        return Reading(now, times.cpu, times.delay, times.sleeps, times.process - helpers)
 
     def _mark_at(self, reading: Reading) -> None:
         self._before = reading

@@ -24,7 +24,14 @@ _PROCESS_CLOCK, _THREAD_CLOCK = 2, 6
 
 
 class Usage(NamedTuple):
-    """CPU time and run-queue delay in nanoseconds.
+    """CPU time and run-queue delay in nanoseconds."""
+
+    cpu: int
+    delay: int
+
+
+class Times(NamedTuple):
+    """CPU time and run-queue delay of a thread, and CPU time of its process, in nanoseconds.
 
     ``sleeps`` is the number of voluntary context switches, None if the system does not report it.
     A thread without one has not waited for anything.
@@ -32,6 +39,7 @@ class Usage(NamedTuple):
 
     cpu: int
     delay: int
+    process: int
     sleeps: int | None = None
 
 
@@ -61,9 +69,9 @@ class ThreadClock:
     run-queue delay, is written when the thread gets the CPU back, so it is exact whenever the
     thread itself reads it.
 
-    To read the CPU time, the kernel updates it, and takes the core away at once if the time slice
-    is over. So the delay is read first: that turn of others belongs to what comes after the
-    reading (250 of 900 ms beside eight busy processes were charged to the plugin).
+    To read a CPU time, the kernel updates it, and takes the core away at once if the time slice is
+    over. That turn of others comes after the reading, so the delay is read first, and next what
+    grows meanwhile (250 of 900 ms beside eight busy processes were charged to the plugin).
     """
 
     name = "schedstat"
@@ -71,14 +79,14 @@ class ThreadClock:
 
     def __init__(self, thread_id: int) -> None:
         self._delay = _Delay(thread_id)
-        self._cpu_ns = CLOCKS.thread_cpu_ns
+        self._cpu_ns, self._process_ns = CLOCKS.thread_cpu_ns, CLOCKS.process_cpu_ns
         self._getrusage = resource.getrusage
         self._who = resource.RUSAGE_THREAD
 
-    def read(self) -> Usage:
-        """Return the usage so far; on the clock's thread only."""
-        delay = self._delay.read_ns()
-        return Usage(self._cpu_ns(), delay, self._getrusage(self._who).ru_nvcsw)
+    def read(self) -> Times:
+        """Return the times so far; on the clock's thread only."""
+        delay, process = self._delay.read_ns(), self._process_ns()
+        return Times(self._cpu_ns(), delay, process, self._getrusage(self._who).ru_nvcsw)
 
     def close(self) -> None:
         """Close the descriptor; may be called twice. The clock cannot be read any more."""
@@ -95,7 +103,7 @@ class FallbackThreadClock:
     name = "thread_time"
 
     def __init__(self, thread_id: int) -> None:
-        self._cpu_ns = CLOCKS.thread_cpu_ns
+        self._cpu_ns, self._process_ns = CLOCKS.thread_cpu_ns, CLOCKS.process_cpu_ns
         self.canary_delay_ns = 0
         self.worst_ns = 0
 
@@ -104,10 +112,10 @@ class FallbackThreadClock:
         self.canary_delay_ns += delay_ns
         self.worst_ns = max(self.worst_ns, delay_ns)
 
-    def read(self) -> Usage:
-        """Return the usage so far; on the clock's thread only."""
-        delay = self.canary_delay_ns
-        return Usage(self._cpu_ns(), delay)
+    def read(self) -> Times:
+        """Return the times so far; on the clock's thread only."""
+        delay, process = self.canary_delay_ns, self._process_ns()
+        return Times(self._cpu_ns(), delay, process)
 
     def close(self) -> None:
         """Do nothing: there is no descriptor to close."""
