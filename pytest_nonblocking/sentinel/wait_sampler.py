@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from ..clocks import CLOCKS
 from ..model import Pool, Sample, Stack, Waiters
-from ..originals import statistics, threading
+from ..originals import threading
 from .awaited import Chain, followed
 from .probes.probe import Probe
 from .stacks import (
@@ -109,11 +109,12 @@ class WaitSampler:
 
     @property
     def queued(self) -> float:
-        """The median share of waiting copies of all ``count_queued``; 0 without one.
+        """The lower quartile of the share of waiting copies in ``count_queued``; 0 without one.
 
-        A moment shows nothing: a connection pool may wake all copies for one connection.
+        All copies of a healthy handler may sleep at one moment, and a connection pool may wake all
+        copies of a queue for one connection.
         """
-        return statistics.median_low(self._queued) if self._queued else 0.0
+        return sorted(self._queued)[len(self._queued) // 4] if self._queued else 0.0
 
     def count_queued(self, unfinished: int) -> None:
         """Record the share of ``unfinished`` copies that have nothing to run, late in a burst.

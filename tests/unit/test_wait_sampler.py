@@ -110,9 +110,9 @@ async def test_copies_that_a_thread_has_just_answered_are_not():
 
 
 @pytest.mark.parametrize(
-    ("moments", "share"), [("w", 1.0), ("wr", 0.0), ("wrw", 1.0), ("rwr", 0.0)]
+    ("moments", "share"), [("w", 1.0), ("wr", 0.0), ("wrw", 0.0), ("wwrw", 1.0), ("rwrw", 0.0)]
 )
-async def test_one_moment_of_several_shows_nothing(moments, share):
+async def test_copies_are_queued_if_they_wait_at_all_moments_but_one_of_four(moments, share):
     """At each the copies wait, or as many callbacks as there are copies are ready to run."""
     event, loop = asyncio.Event(), asyncio.get_running_loop()
     tasks = await start(event.wait)
