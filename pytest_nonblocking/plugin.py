@@ -262,7 +262,9 @@ def nonblocking_app(request: pytest.FixtureRequest) -> Any:
     try:
         return apps.load(settings.app, settings.origins["app"])
     except apps.AppNotFoundError as error:
-        pytest.fail(str(error), pytrace=False)
+        text = str(error)
+    # Beyond the handler: pytest would print the errors before it too, without their lines.
+    pytest.fail(text, pytrace=False)
 
 
 @pytest.fixture

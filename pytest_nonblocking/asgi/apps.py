@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import traceback
 from collections.abc import Collection, Iterable
 from contextlib import suppress
 from typing import Any
@@ -23,7 +24,7 @@ def load(target: str, origin: str) -> Any:
         found: Any = importlib.import_module(module_name)
     except Exception as error:
         raise AppNotFoundError(
-            f"{where}: importing {module_name!r} raised {type(error).__name__}: {error}\n"
+            f"{where}: importing {module_name!r} raised {_with_place(error)}\n"
             "If this is your own module, add its folder to pytest's `pythonpath` setting."
         ) from error
     for name in path.split("."):
@@ -35,13 +36,23 @@ def load(target: str, origin: str) -> Any:
         try:
             found = found()
         except Exception as error:
-            raise AppNotFoundError(
-                f"{where}: the factory raised {type(error).__name__}: {error}"
-            ) from error
+            raise AppNotFoundError(f"{where}: the factory raised {_with_place(error)}") from error
     if not callable(found):
         kind = type(found).__name__
         raise AppNotFoundError(f"{where}: it is a {kind}, not an ASGI application")
     return found
+
+
+def _with_place(error: Exception) -> str:
+    """Return the text of ``error``, with the last file and line on the way to it if it has one."""
+    files = [
+        one
+        for one in traceback.extract_tb(error.__traceback__)
+        if one.filename not in (__file__, importlib.__file__)
+        and not one.filename.startswith("<frozen ")
+    ]
+    place = f" ({files[-1].filename}:{files[-1].lineno})" if files else ""
+    return f"{type(error).__name__}: {error}{place}"
 
 
 MISSING = (

@@ -24,17 +24,24 @@ def test_error_when_no_app_is_given(pytester):
 
 
 def test_error_when_the_app_cannot_be_imported(pytester):
-    pytester.makepyfile(broken="import does_not_exist")
+    pytester.makepyfile(
+        broken="import json\nimport does_not_exist", faulty="def made():\n    return 1 / 0"
+    )
     pytester.makepyfile("def test_it(nonblocking_client): pass")
     for target, shown in [
-        ("nowhere:app", "*importing 'nowhere' raised ModuleNotFoundError*"),
-        ("broken:app", "*importing 'broken' raised ModuleNotFoundError: *does_not_exist*"),
+        (
+            "nowhere:app",
+            "*importing 'nowhere' raised ModuleNotFoundError: No module named 'nowhere'",
+        ),
+        ("broken:app", "*importing 'broken' raised ModuleNotFoundError: *exist' (*broken.py:2)"),
+        ("faulty:made()", "*the factory raised ZeroDivisionError: division by zero (*faulty.py:2)"),
         ("os:app", "*'os' has no 'app'"),
         ("os:sep", "*it is a str, not an ASGI application"),
     ]:
         result = pytester.runpytest("-o", "pythonpath=.", f"--nonblocking-app={target}")
         result.assert_outcomes(errors=1)
         result.stdout.fnmatch_lines([shown])
+        result.stdout.no_fnmatch_line("*another exception occurred*")
 
 
 def test_the_lifespan_spans_the_body_on_the_tests_loop(pytester):
