@@ -158,8 +158,8 @@ QUOTES = (
     ),
     Quote(
         "docs/explanation/noise.md",
-        "Without the kernel's statistics beside four busy processes are {} of the {} inconclusive "
-        "ones. No error in {} is not a rate of 0: it excludes, at 95 % confidence, "
+        "The condition without the kernel's statistics, beside four busy processes, has {} of the "
+        "{} inconclusive ones. No error in {} is not a rate of 0: it excludes, at 95 % confidence, "
         "rates above {} % for handlers like these",
         _undecided,
     ),

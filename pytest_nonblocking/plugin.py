@@ -263,7 +263,7 @@ def nonblocking_app(request: pytest.FixtureRequest) -> Any:
         return apps.load(settings.app, settings.origins["app"])
     except apps.AppNotFoundError as error:
         text = str(error)
-    # Beyond the handler: pytest would print the errors before it too, without their lines.
+    # Outside of `except`, as pytest would also print the errors that led to this one.
     pytest.fail(text, pytrace=False)
 
 

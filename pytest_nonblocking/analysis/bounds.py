@@ -168,7 +168,7 @@ def excess_of(
 
 
 def _hidden(burst: Run, singles: Sequence[Run], growth: Growth, idle: Idle) -> float:
-    """Return the wait per request that ``_wait`` cannot see, as the loop was descheduled or read.
+    """Return the wait per request that ``_wait`` cannot see while the loop is descheduled or read.
 
     Requests wait for another resource no longer than one alone usually does while its loop is idle.
     """

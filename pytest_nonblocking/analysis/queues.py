@@ -235,7 +235,7 @@ def seen_queued(runs: Sequence[Run]) -> Queued:
     not_for_cores = in_queues + in_pools * (1 - computing) + in_threads
     share = min(1.0, (in_queues + in_pools + in_threads) / waited)
     for_timers = sum(one.waited for one in waiters if sleeps(one.stack))
-    outside = waited - in_queues - min(in_pools, waited - in_queues)
+    outside = max(0.0, waited - in_queues - in_pools)
     asleep = for_timers / outside if outside > 0 else 0.0
     return Queued(max(most, share), min(1.0, not_for_cores / waited), min(1.0, asleep))
 

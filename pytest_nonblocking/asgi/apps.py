@@ -44,7 +44,7 @@ def load(target: str, origin: str) -> Any:
 
 
 def _with_place(error: Exception) -> str:
-    """Return the text of ``error``, with the last file and line on the way to it if it has one."""
+    """Return the text of ``error``, with the last line on the way to it outside of this module."""
     files = [
         one
         for one in traceback.extract_tb(error.__traceback__)

@@ -297,7 +297,7 @@ class Sentinel:
 
         That of the plugin's own threads is excluded. Call it on the loop's thread.
         """
-        # The process first: to read a CPU time may cost the core, and others go on meanwhile.
+        # The process's time first: reading one may cost the core, and others run on meanwhile.
         helpers, process = self.probe.helper_cpu_ns, CLOCKS.process_cpu_ns()
         return process - helpers - CLOCKS.thread_cpu_ns()
 

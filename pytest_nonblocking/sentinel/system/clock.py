@@ -70,8 +70,9 @@ class ThreadClock:
     thread itself reads it.
 
     To read a CPU time, the kernel updates it, and takes the core away at once if the time slice is
-    over. That turn of others comes after the reading, so the delay is read first, and next what
-    grows meanwhile (250 of 900 ms beside eight busy processes were charged to the plugin).
+    over. That turn of others comes after the reading, so what grows during it is read first: the
+    delay, and the CPU time of the process. Read last, the delay had 250 of 900 ms charged to the
+    plugin beside eight busy processes.
     """
 
     name = "schedstat"

@@ -92,7 +92,8 @@ def test_litestar():
     async def create(data: dict[str, int]) -> dict[str, int]:
         return data
 
-    app = litestar.Litestar([item, create])
+    # Its logging would put a thread between all later tests of the process and their logs.
+    app = litestar.Litestar([item, create], logging_config=None)
     assert handlers(app) == {"GET /items/{number}": "item", "POST /items": "create"}
 
 
