@@ -2,10 +2,10 @@
 
 LEFT_OUT = (
     "-p no:randomly -p no:faker -p no:hypothesispytest -p no:schemathesis -p no:locust "
-    "-p no:time_machine -p no:platformdirs"
+    "-p no:time_machine -p no:platformdirs -p no:rerunfailures"
 )
-"""Plugins that are loaded only because they are installed here: the first shuffles, and to import
-the others takes three times as long as to import all else."""
+"""Plugins that are loaded only because they are installed here: the first shuffles, to import the
+others takes three times as long as to import all else, and each run leaves a thread of the last."""
 
 IMPATIENT = """
 from pytest_nonblocking import runner, tasks

@@ -129,11 +129,15 @@ class WaitSampler:
             self._queued.append(max(0.0, 1 - runnable / unfinished))
 
     def _runnable_threads(self) -> int:
-        """Return how many of up to 64 other threads run, or wait for a core or the GIL."""
-        own, threads = self._own_threads(), (thread.native_id for thread in threading.enumerate())
-        apps = (tid for tid in threads if tid and tid not in own)
-        others = itertools.islice(apps, _THREADS_COUNTED)
-        return sum(self._witness.state(tid) in ("running", "gil") for tid in others)
+        """Return how many of up to 64 other threads run, or wait for a core or the GIL.
+
+        A process may have hundreds that only wait: pools' threads and the newest count first.
+        """
+        own = self._own_threads()
+        apps = [thread for thread in threading.enumerate() if thread.native_id not in own]
+        likeliest = sorted(apps, key=is_worker)[-_THREADS_COUNTED:]
+        states = (self._witness.state(thread.native_id or 0) for thread in likeliest)
+        return sum(state in ("running", "gil") for state in states)
 
     def look(self) -> None:
         """Sample all waiting tasks, the pools and their workers; on the loop's thread."""

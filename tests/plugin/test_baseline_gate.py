@@ -141,7 +141,7 @@ def test_the_workers_of_xdist_know_it_too(gate, flags):
 def test_a_rerun_is_judged_by_its_last_run(gate):
     pytest.importorskip("pytest_rerunfailures", reason="pytest-rerunfailures is not installed")
     gate.makepyfile(test_it=SUITE + "\n    wait()\n")
-    gate.runpytest(FLAG, UPDATE, "--reruns=1").assert_outcomes(passed=2)
+    gate.runpytest(FLAG, UPDATE, "-p", "rerunfailures", "--reruns=1").assert_outcomes(passed=2)
     assert len(entries(gate)) == 2
 
 

@@ -145,8 +145,7 @@ def test_after():
     sockets = [one for one in sockets if one.fileno() != -1 and one.family == socket.AF_INET]
     assert sockets == []
 """
-    # That plugin has a port of its own.
-    result = live(["/"], "-p", "no:rerunfailures", more=more, alone=True)
+    result = live(["/"], more=more, alone=True)
     result.assert_outcomes(passed=2, errors=1)
 
 

@@ -28,6 +28,7 @@ async def test_fails_once(nonblocking_client, first):
     await nonblocking_client.get("/")
     assert not first
 """
+RERUN = ("-p", "rerunfailures", "--reruns=1")
 VERDICTS = {"test_always_blocks": "fail", "test_blocks_once": "pass", "test_fails_once": "pass"}
 
 
@@ -43,7 +44,7 @@ def test_each_test_is_reported_once_with_its_last_verdict(project, flags):
         pytest.importorskip("xdist", reason="pytest-xdist is not installed")
     project.makepyfile(TESTS)
     result = project.runpytest(
-        *flags, "--reruns=1", "--nonblocking-report=out.json", "--junitxml=junit.xml"
+        *flags, *RERUN, "--nonblocking-report=out.json", "--junitxml=junit.xml"
     )
     result.assert_outcomes(passed=2, failed=1)
     result.stdout.fnmatch_lines(["nonblocking: 3 measured: 2 pass, 1 fail", "*3 rerun*"])
@@ -76,7 +77,7 @@ def test_a_verdict_is_not_reported_where_the_last_run_came_to_none(project, ends
             await nonblocking_client.get("/blocking")
         """
     )
-    result = project.runpytest("--reruns=1", "--nonblocking-report=out.json")
+    result = project.runpytest(*RERUN, "--nonblocking-report=out.json")
     result.assert_outcomes(**{"failed" if ends == "body" else "errors": 1})
     result.stdout.fnmatch_lines(["*1 rerun*"])
     result.stdout.no_fnmatch_line("nonblocking: [0-9] measured: *")
@@ -109,6 +110,6 @@ def test_the_application_starts_and_stops_with_every_run(pytester):
             assert events == ["up", "down"] * 2
         """
     )
-    result = pytester.runpytest("--reruns=1")
+    result = pytester.runpytest(*RERUN)
     result.assert_outcomes(passed=2)
     result.stdout.fnmatch_lines(["*1 rerun*"])

@@ -376,13 +376,13 @@ def test_it_is_not_quiet_if_there_are_more_threads_than_a_look_can_see(machine, 
 
 def test_it_is_not_quiet_while_the_list_of_child_processes_is_old(machine, looker, monkeypatch):
     def slow(path):
-        machine.wall += MS
+        machine.cpu[WATCHDOG] += MS
         return [path.split("/")[2]]
 
     monkeypatch.setattr(crowd, "names_in", slow)
     machine.children = {55: 0}
     looker()
-    assert looker(child_55=5).quiet  # the search took 1 ms, and the next one is due after 50
+    assert looker(child_55=5).quiet  # the search used 1 ms, and the next one is due after 50
     assert looker(after=10).quiet
     assert not looker(after=15).quiet
 
@@ -434,18 +434,35 @@ def test_a_child_that_is_busy_anyway_is_left_out(machine, looker):
     assert looker(child_66=5).free == 0
 
 
-def test_a_search_for_those_that_run_takes_two_per_cent_of_the_time_at_most(
-    machine, looker, monkeypatch
-):
-    machine.add(10, "running")
-    searches = []
+@pytest.fixture
+def searches(machine, monkeypatch):
+    """The searches of the threads that run, and what each costs, in milliseconds."""
+    made, cost = [], {"cpu": 0, "wait": 0}
 
-    def slow_search():
-        searches.append(machine.wall)
-        machine.wall += 4 * MS
+    def search():
+        made.append(machine.wall)
+        machine.cpu[WATCHDOG] += cost["cpu"] * MS
+        machine.wall += (cost["cpu"] + cost["wait"]) * MS
         return list(machine.states)
 
-    monkeypatch.setattr(crowd, "thread_ids", slow_search)
+    monkeypatch.setattr(crowd, "thread_ids", search)
+    machine.add(10, "running")
+    return made, cost
+
+
+def test_searches_for_those_that_run_use_two_per_cent_of_a_core_at_most(looker, searches):
+    made, cost = searches
+    cost["cpu"] = 4
     for _ in range(60):
         looker(after=10, thread_10=5)
-    assert len(searches) <= 1 + 60 * 10 / 200 + 1
+    assert 2 <= len(made) <= 1 + 60 * 10 / 200 + 1
+
+
+def test_a_search_that_waited_for_the_gil_is_soon_followed_by_the_next(machine, looker, searches):
+    made, cost = searches
+    cost["wait"] = 200
+    looker()
+    machine.add(11, "gil")
+    looker(thread_10=5)
+    assert looker(thread_10=5, thread_11=5)[:2] == (1, 1)
+    assert len(made) == 3

@@ -127,6 +127,34 @@ async def test_copies_are_queued_if_they_wait_at_all_moments_but_one_of_four(mom
     await asyncio.gather(*tasks)
 
 
+@pytest.mark.parametrize("in_pool", [True, False])
+async def test_threads_at_work_are_found_among_a_hundred_idle_ones(in_pool, monkeypatch):
+    leave, event = threading.Event(), asyncio.Event()
+
+    def start_threads(number):
+        threads = [threading.Thread(target=leave.wait, daemon=True) for _ in range(number)]
+        for thread in threads:
+            thread.start()
+        return threads
+
+    tasks = await start(event.wait)
+    idle = start_threads(0 if in_pool else 100)
+    working = start_threads(COPIES)
+    idle += start_threads(100 if in_pool else 0)
+    ids = {thread.native_id for thread in working}
+    for thread in working if in_pool else ():
+        monkeypatch.setitem(executors._threads_queues, thread, SimpleQueue())
+    waits = sampler()
+    monkeypatch.setattr(waits._witness, "state", lambda tid: "gil" if tid in ids else "lock")
+    waits.count_queued(COPIES)
+    leave.set()
+    event.set()
+    for thread in (*idle, *working):
+        thread.join()
+    await asyncio.gather(*tasks)
+    assert waits.queued == 0.0
+
+
 async def test_nothing_is_queued_before_anyone_has_looked():
     assert sampler().queued == 0.0
 

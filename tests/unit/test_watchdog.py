@@ -157,8 +157,9 @@ def test_the_figures_of_a_loop_whose_thread_has_ended_say_nothing(watchdog):
 class Around:
     """The other threads and processes, as counted."""
 
-    def __init__(self, **count):
+    def __init__(self, active=(), **count):
         self._count = Count(**{"free": 0, "wanting": 0, "quiet": True} | count)
+        self.active = lambda: active
 
     def look(self, cores):
         return self._count
@@ -316,13 +317,29 @@ def two_threads():
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux knows the CPU time of a thread")
 def test_a_thread_weighs_what_it_has_computed_since_its_last_sample(watchdog, two_threads):
     work = two_threads
-    watchdog._sample_threads(Woken(), 0.02)
+    watchdog._sample_threads(Woken(), None, 0.02)
     assert all(sample.weight < 0.001 for sample in watchdog.take_thread_samples())
-    watchdog._sample_threads(Woken(), 0.02)
+    watchdog._sample_threads(Woken(), None, 0.02)
     work()
     watchdog.thread_samples.clear()
-    watchdog._sample_threads(Woken(), 0.02)
+    watchdog._sample_threads(Woken(), None, 0.02)
     samples = watchdog.take_thread_samples()
     (computed,) = (one.weight for one in samples if any("compute" in f.function for f in one.stack))
     assert computed >= 0.005
     assert all(one.weight < 0.001 for one in samples if one.weight != computed)
+
+
+class Asked(Woken):
+    def __init__(self):
+        self.asked_for = set()
+
+    def state(self, thread_id):
+        self.asked_for.add(thread_id)
+        return super().state(thread_id)
+
+
+def test_a_look_does_not_read_the_states_of_idle_threads(watchdog, two_threads):
+    computing, witness = threading.enumerate()[-1].native_id, Asked()
+    watchdog._sample_threads(witness, Around(active=[computing]), 0.02)
+    assert witness.asked_for == {computing}
+    assert len(watchdog.take_thread_samples()) == 1

@@ -67,7 +67,7 @@ class Witness:
             os.close(file)
 
     def state(self, thread_id: int) -> State:
-        """Return the current state of the thread; one read, about 1 us.
+        """Return the current state of the thread; one read, 1 to 14 us.
 
         Raises NoDescriptorLeftError: a state that is missing for that reason proves nothing.
         """
