@@ -40,10 +40,12 @@ _DUTY = 50
 class Count(NamedTuple):
     """Threads and processes that run without the GIL, and threads waiting for it.
 
-    ``blocked`` is whether a thread waits in a system call. ``quiet`` is whether nothing is
-    runnable: no thread that was ever active, no client of the test, no child process. ``ran`` is
-    False if no other thread has used the CPU since the look before; ``used_ns`` is how much they
-    have used.
+    ``processes`` is how many of ``free`` are child processes, and ``contended`` whether any thread
+    waits for the GIL: then a thread that is runnable may be one that has just given it up, or that
+    wakes up to ask for it again, and waits for a core to do so. ``blocked`` is whether a thread
+    waits in a system call. ``quiet`` is whether nothing is runnable: no thread that was ever
+    active, no client of the test, no child process. ``ran`` is False if no other thread has used
+    the CPU since the look before; ``used_ns`` is how much they have used.
     """
 
     free: int
@@ -52,6 +54,8 @@ class Count(NamedTuple):
     quiet: bool = False
     ran: bool = True
     used_ns: int = 0
+    processes: int = 0
+    contended: bool = False
 
 
 class Excluded(NamedTuple):
@@ -98,17 +102,18 @@ class Crowd:
         for key in self._workers:
             free += is_runnable(key)
             if free >= cores:
-                return Count(free, wanting, ran=ran, used_ns=used or 0)
-        blocked = False
-        for tid in self._active:
-            state = self._witness.state(tid)
+                return Count(free, wanting, ran=ran, used_ns=used or 0, processes=free)
+        processes, blocked = free, False
+        states = map(self._witness.state, self._active)
+        for state in states:
             free += state == "running"
             wanting += state == "gil"
             blocked |= state == "blocked"
             if free >= cores:
                 break
+        contended = wanting > 0 or "gil" in states
         quiet = not (free or wanting) and self._knows_all(has_children) and not self._others_run()
-        return Count(free, wanting, blocked, quiet, ran, used or 0)
+        return Count(free, wanting, blocked, quiet, ran, used or 0, processes, contended)
 
     def active(self) -> list[int]:
         """Return the native ids of up to 64 threads that used the CPU recently, latest first."""
