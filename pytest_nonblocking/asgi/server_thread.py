@@ -149,7 +149,7 @@ class ServerThread:
         running = self._running = Interruptible()
         try:
             try:
-                asyncio.run(self._served())
+                _run(self._served())
             finally:
                 running.end()
         except BaseException as error:
@@ -161,3 +161,36 @@ class ServerThread:
     async def _served(self) -> None:
         self.loop, self._main = asyncio.get_running_loop(), asyncio.current_task()
         await self._serve()
+
+
+def _run(main: Coroutine[Any, Any, None]) -> None:
+    """Run ``main`` like ``asyncio.run``, and end all tasks if one raises ``SystemExit``.
+
+    ``asyncio.run`` cancels them once. If another one exits then too, it closes the loop while the
+    rest are suspended: their sockets stay open, and the next test gets the warnings.
+    """
+    loop = asyncio.new_event_loop()
+    try:
+        asyncio.set_event_loop(loop)
+        loop.run_until_complete(main)
+    finally:
+        try:
+            _end_tasks(loop)
+            loop.run_until_complete(loop.shutdown_asyncgens())
+            loop.run_until_complete(loop.shutdown_default_executor())
+        finally:
+            asyncio.set_event_loop(None)
+            loop.close()
+
+
+def _end_tasks(loop: asyncio.AbstractEventLoop) -> None:
+    while tasks := asyncio.all_tasks(loop):
+        for task in tasks:
+            task.cancel()
+        with contextlib.suppress(SystemExit, KeyboardInterrupt):
+            # A future and no task: ``_give_up`` ends all tasks.
+            loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
+        for task in tasks:
+            if task.done() and not task.cancelled() and (error := task.exception()):
+                message = "unhandled exception while the server's loop ended"
+                loop.call_exception_handler({"message": message, "exception": error, "task": task})

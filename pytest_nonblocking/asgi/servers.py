@@ -45,12 +45,18 @@ async def _uvicorn(app: ASGIApp, listener: socket.socket, leave: asyncio.Event) 
         app, log_config=None, access_log=False, lifespan="auto", timeout_graceful_shutdown=_GRACE
     )
     server = uvicorn.Server(config)
-    serving = asyncio.ensure_future(server.serve(sockets=[listener]))
-    leaving = asyncio.ensure_future(leave.wait())
-    await asyncio.wait((serving, leaving), return_when=asyncio.FIRST_COMPLETED)
-    leaving.cancel()
-    server.should_exit = True
-    await serving
+
+    async def exit_on_leave() -> None:
+        await leave.wait()
+        server.should_exit = True
+
+    leaving = asyncio.ensure_future(exit_on_leave())
+    try:
+        # In the main task: if uvicorn exits because the app does not start, the exception of any
+        # other one is logged where the garbage collector finds it, in the middle of another test.
+        await server.serve(sockets=[listener])
+    finally:
+        leaving.cancel()
 
 
 async def _hypercorn(app: ASGIApp, listener: socket.socket, leave: asyncio.Event) -> None:
