@@ -52,6 +52,8 @@ class Exchange:
     response_start_ns: int | None
     last_byte_ns: int | None
     app_return_ns: int | None
+    handler: Frame | None = None
+    """A line of the function that handles it, None if no router names one."""
 
 
 @dataclass(frozen=True, slots=True)

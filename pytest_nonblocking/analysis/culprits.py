@@ -42,7 +42,13 @@ class Routes:
                 handler = None if vote is None else vote.frame
             else:
                 handler = _most(shown)
+        handler = handler or self._by_router()
         return None if handler is None else definition_of(handler)
+
+    def _by_router(self) -> Frame | None:
+        """Return what the router named: a quick handler is in no stack while its answer is made."""
+        exchanges = [exchange for run in self._runs for exchange in run.exchanges]
+        return _most((exchange.handler, 1) for exchange in exchanges)
 
     def _stacks(self) -> Iterable[tuple[tuple[Frame, ...], int]]:
         for run in self._runs:

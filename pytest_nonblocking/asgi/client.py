@@ -17,6 +17,7 @@ from ..sentinel import COPY
 from ..tasks import PATIENCE, Task, all_ended, ended_in_time, running_tasks
 from .client_log import answered
 from .exchange import Call, ClosedError
+from .handlers import handler_of
 from .lifespan import DEFAULT_TIMEOUT, ASGIApp, Lifespan
 from .recorder import Recorder
 from .servers import MARK, LiveServer
@@ -133,14 +134,14 @@ class ASGITransport(httpx.AsyncBaseTransport):
             return await self._open_websocket(request)
         scope = self._scope_of(request)
         tasks = running_tasks()
-        call = Call(self, tasks, request.method, scope["path"])
+        call = Call(self, tasks, scope)
         try:
             call.feed(request.content)
         except httpx.RequestNotRead:
             stream: Any = request.stream
             call.feed_from(aiter(stream))
         self._calls.add(call)
-        call.task = tasks.start_now(call.run(self._app, scope))
+        call.task = tasks.start_now(call.run(self._app))
         if call.status is None or call.error is not None:
             try:
                 await call.response_started()
@@ -200,7 +201,7 @@ class ASGITransport(httpx.AsyncBaseTransport):
                 await run()
             finally:
                 ends = (start_ns, None, None, self.clock_ns())
-                self._ended.append(("WEBSOCKET", scope["path"], None, *ends))
+                self._ended.append(("WEBSOCKET", scope["path"], None, *ends, None))
 
         task = running_tasks().start(run_and_tell())
         self.others.add(task)
@@ -216,11 +217,11 @@ class ASGITransport(httpx.AsyncBaseTransport):
     def drain(self) -> list[Exchange]:
         """Return the finished exchanges in the order of their ends, and clear the record."""
         ended, self._ended = self._ended, []
-        return [Exchange(*stamps) for stamps in ended]
+        return [_exchange(*stamps) for stamps in ended]
 
     def in_flight(self) -> list[Exchange]:
         """Return the exchanges that the app is still processing."""
-        return [Exchange(*call.stamps(None)) for call in self._calls]
+        return [_exchange(*call.stamps(None)) for call in self._calls]
 
     async def settle(self) -> None:
         """Wait until the app has no request in progress.
@@ -313,6 +314,11 @@ class _MarkingTransport(httpx.AsyncHTTPTransport):
         response = await super().handle_async_request(request)
         answered(request.url)
         return response
+
+
+def _exchange(*stamps: Any) -> Exchange:
+    *times, endpoint = stamps
+    return Exchange(*times, handler=handler_of(endpoint))
 
 
 def make_live_client(

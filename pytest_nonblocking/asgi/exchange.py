@@ -36,6 +36,7 @@ class Call:
         "_chunks",
         "_drained",
         "_inbox",
+        "_scope",
         "_size",
         "_tasks",
         "_transport",
@@ -62,13 +63,13 @@ class Call:
         self,
         transport: CallOwner,
         tasks: Tasks,
-        method: str,
-        path: str,
+        scope: dict[str, Any],
     ) -> None:
         self._transport = transport
         self._tasks = tasks
-        self.method = method
-        self.path = path
+        self._scope = scope
+        self.method: str = scope["method"]
+        self.path: str = scope["path"]  # now: middleware may rewrite it
         self.status: int | None = None
         self.headers: list[tuple[bytes, bytes]] = []
         self._chunks: list[bytes] = []
@@ -92,7 +93,7 @@ class Call:
         self.task: Task
 
     def stamps(self, app_return_ns: int | None) -> tuple[Any, ...]:
-        """Return the fields of an ``Exchange``."""
+        """Return the fields of an ``Exchange``, and at last the endpoint that a router noted."""
         return (
             self.method,
             self.path,
@@ -101,6 +102,7 @@ class Call:
             self.response_start_ns,
             self.last_byte_ns,
             app_return_ns,
+            self._scope.get("endpoint"),
         )
 
     def feed(self, body: bytes) -> None:
@@ -111,10 +113,10 @@ class Call:
         """Set the request's body as a stream, read as the app asks for it."""
         self._upload_stream = stream, contextvars.copy_context()
 
-    async def run(self, app: ASGIApp, scope: dict[str, Any]) -> None:
+    async def run(self, app: ASGIApp) -> None:
         """Run the app for this request; the coroutine of its task."""
         try:
-            await app(scope, self.receive, self.send)
+            await app(self._scope, self.receive, self.send)
         except self._tasks.cancelled as error:
             if not self.disconnected:
                 self.error = error

@@ -12,6 +12,7 @@ from ..originals import asyncio
 from ..tasks import Signal, Tasks, call_later, running_tasks, wake
 from ..threads import snapshot
 from .door import Door, Visit
+from .handlers import handler_of
 from .lifespan import ASGIApp, Message
 
 _MOST_KEPT = 65536
@@ -72,7 +73,7 @@ class _Request:
         elif _is_last(message):
             self._last_byte_ns = CLOCKS.wall_ns()
 
-    def exchange(self, app_return_ns: int | None) -> Exchange:
+    def exchange(self, app_return_ns: int | None, endpoint: object = None) -> Exchange:
         return Exchange(
             self._method,
             self._path,
@@ -81,6 +82,7 @@ class _Request:
             self._response_start_ns,
             self._last_byte_ns,
             app_return_ns,
+            handler_of(endpoint),
         )
 
 
@@ -153,7 +155,7 @@ class Requests:
         self._door = door
         self._news = news
         self._running: set[_Request] = set()
-        self._ended: list[Exchange] = []
+        self._ended: list[tuple[_Request, int, object]] = []
         self.is_closed = False
 
     def close(self) -> None:
@@ -182,7 +184,7 @@ class Requests:
                 await app(scope, receive, seen)
             finally:
                 self._running.discard(request)
-                self._ended.append(request.exchange(CLOCKS.wall_ns()))
+                self._ended.append((request, CLOCKS.wall_ns(), scope.get("endpoint")))
                 visit.returned()
                 self._news.spread()
         except Exception:
@@ -199,7 +201,7 @@ class Requests:
     def drain(self) -> list[Exchange]:
         """Return the finished exchanges and clear the record."""
         ended, self._ended = self._ended, []
-        return ended
+        return [request.exchange(at_ns, endpoint) for request, at_ns, endpoint in ended]
 
     def in_flight(self) -> list[Exchange]:
         """Return the exchanges that the app is still processing."""

@@ -8,6 +8,7 @@ from pytest_nonblocking.analysis import attribution
 from pytest_nonblocking.model import (
     Budget,
     Evidence,
+    Exchange,
     Frame,
     Judgement,
     Run,
@@ -160,6 +161,17 @@ def test_a_library_has_no_route_where_no_stack_shows_the_handler():
     culprit = found("cpu-on-loop", computing((*ROUTE[:-1], *library("pydantic.main:dump_json"))))
     assert culprit.library
     assert culprit.route is None
+
+
+def test_a_library_has_the_route_that_the_router_names_where_no_stack_shows_the_handler(source):
+    """As FastAPI validates what a quick handler returns."""
+    serialising = (*ROUTE[:-1], *library("pydantic.main:dump_json"))
+    by_router = [Exchange("GET", "/x", 200, 0, 1, 1, 1, source(5)) for _ in range(2)]
+    static = Exchange("GET", "/style.css", 200, 0, 1, 1, 1)
+    culprit = found("cpu-on-loop", computing(serialising, exchanges=(*by_router, static)))
+    assert (culprit.route.function, culprit.route.line) == ("handler", 3)
+    culprit = found("cpu-on-loop", computing(serialising, exchanges=(*by_router, static, static)))
+    assert culprit.route is None  # most requests have to go there
 
 
 def test_where_most_samples_agree_on_no_place_the_handlers_definition_is_given(source):
