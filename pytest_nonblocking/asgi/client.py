@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 import math
 from collections.abc import AsyncIterator, Callable, Coroutine
+from dataclasses import replace
 from typing import Any
 
 from ..clocks import CLOCKS
@@ -317,8 +318,8 @@ class _MarkingTransport(httpx.AsyncHTTPTransport):
 
 
 def _exchange(*stamps: Any) -> Exchange:
-    *times, endpoint = stamps
-    return Exchange(*times, handler=handler_of(endpoint))
+    *seen, endpoint = stamps
+    return replace(Exchange(*seen), handler=handler_of(endpoint))
 
 
 def make_live_client(
