@@ -93,7 +93,7 @@ class Call:
         self.task: Task
 
     def stamps(self, app_return_ns: int | None) -> tuple[Any, ...]:
-        """Return the fields of an ``Exchange``, and at last the endpoint that a router noted."""
+        """Return the fields of an ``Exchange``, and last the endpoint that a router noted."""
         return (
             self.method,
             self.path,

@@ -25,7 +25,7 @@ from .system.clock import (
     cpu_of_other_thread,
     thread_clock,
 )
-from .system.crowd import Count, Crowd, Excluded
+from .system.crowd import Computing, Count, Crowd, Excluded
 from .system.thread_state import Witness
 
 _LONGEST_NAP_NS = 20_000_000
@@ -125,6 +125,7 @@ class Watchdog:
         self._stop.acquire()
         self._thread = HelperThread("watchdog", self._run)
         self._looks = Looks()
+        self._computing = Computing(lambda: excluded().threads)
         self._has_core = False
         self._turn = 0
         self.thread_samples: list[Sample] = []
@@ -212,12 +213,10 @@ class Watchdog:
             state = witness.state(probe.thread_id)
             self._look_around(witness, crowd, wake, stands, is_awake=state in ("running", "gil"))
             return self._interval_ns
-        self._look_at_step(witness, crowd, wake, stands)
+        self._look_at_step(witness, wake, stands)
         return min(max(age, self._interval_ns), _LONGEST_NAP_NS)
 
-    def _look_at_step(
-        self, witness: Witness, crowd: Crowd | None, wake: _Wake, stands: int
-    ) -> None:
+    def _look_at_step(self, witness: Witness, wake: _Wake, stands: int) -> None:
         """Sample the loop's thread in a callback; the look stands for ``stands`` nanoseconds."""
         probe = self._probe
         step_ns, state = probe.step_ns, witness.state(probe.thread_id)
@@ -235,7 +234,7 @@ class Watchdog:
         held = state == "gil"
         self._tried(stands, held or wake.by_others, held or wake.by_any)
         if (held and stands >= _GIL_LATE_NS) or wake.by_others:
-            self._sample_threads(witness, crowd, stands / 1e9)
+            self._sample_threads(witness, stands / 1e9)
 
     def _look_around(
         self, witness: Witness, crowd: Crowd | None, wake: _Wake, stands: int, *, is_awake: bool
@@ -248,7 +247,7 @@ class Watchdog:
         quiet = count.quiet and not is_awake and (wake.is_on_time or not count.ran)
         self._note(count, wake, stands / 1e9, quiet, crowd is not None)
         if held:
-            self._sample_threads(witness, crowd, stands / 1e9)
+            self._sample_threads(witness, stands / 1e9)
 
     def _tried(self, stands: int, held: bool, maybe: bool) -> None:
         before, seconds = self._looks, stands / 1e9
@@ -265,7 +264,7 @@ class Watchdog:
         maybe = full or (count.free > 0 and count.free + (count.wanting > 0) >= cores)
         # Beside four busy processes, 8 threads of pure Python looked like two full cores in half of
         # the looks: most of those that were runnable only woke up to wait for the GIL.
-        full_for_certain = count.processes >= cores or (
+        certainly_full = count.processes >= cores or (
             full and not (count.contended or wake.by_others)
         )
         # A watchdog that waits for the GIL gets it from a thread that goes on without it, and would
@@ -280,7 +279,7 @@ class Watchdog:
             used=before.used + used,
             used_alone=before.used_alone + used * is_alone,
             watched=before.watched + stands,
-            saturated=before.saturated + full_for_certain * stands,
+            saturated=before.saturated + certainly_full * stands,
             maybe_saturated=before.maybe_saturated + maybe * stands,
             free=before.free + min(count.free, cores) * stands,
             active=before.active + (count.free + count.wanting > 0) * stands,
@@ -304,17 +303,17 @@ class Watchdog:
             return stands
         return max(_FIRST * stands, 0.0 if before is None else (now - before) / 1e9)
 
-    def _sample_threads(self, witness: Witness, crowd: Crowd | None, stands: float) -> None:
+    def _sample_threads(self, witness: Witness, stands: float) -> None:
         if len(self.thread_samples) >= _SAMPLES_KEPT:
             return
         # To read the states of 150 idle threads took 2 ms, for which this thread held the GIL.
-        recent = None if crowd is None else {*crowd.active()}
+        computing = self._computing.threads() if witness.works else None
         threads = [
             thread
             for thread in threading.enumerate()
             if thread.ident not in (None, self._probe.thread_ident)
             and not isinstance(thread, HelperThread)
-            and (recent is None or thread.native_id in recent)
+            and (computing is None or thread.native_id in computing)
         ]
         # Up to 8 threads, others each time: 40 stacks at once would hold the GIL for 1 ms.
         self._turn = (self._turn + _STACKS_A_LOOK) % max(1, len(threads))

@@ -376,13 +376,13 @@ def test_it_is_not_quiet_if_there_are_more_threads_than_a_look_can_see(machine, 
 
 def test_it_is_not_quiet_while_the_list_of_child_processes_is_old(machine, looker, monkeypatch):
     def slow(path):
-        machine.cpu[WATCHDOG] += MS
+        machine.wall += MS
         return [path.split("/")[2]]
 
     monkeypatch.setattr(crowd, "names_in", slow)
     machine.children = {55: 0}
     looker()
-    assert looker(child_55=5).quiet  # the search used 1 ms, and the next one is due after 50
+    assert looker(child_55=5).quiet  # the search took 1 ms, and the next one is due after 50
     assert looker(after=10).quiet
     assert not looker(after=15).quiet
 
@@ -448,35 +448,64 @@ def test_a_child_that_is_busy_anyway_is_left_out(machine, looker):
     assert looker(child_66=5).free == 0
 
 
-@pytest.fixture
-def searches(machine, monkeypatch):
-    """The searches of the threads that run, and what each costs, in milliseconds."""
-    made, cost = [], {"cpu": 0, "wait": 0}
+def test_a_search_for_those_that_run_takes_two_per_cent_of_the_time_at_most(
+    machine, looker, monkeypatch
+):
+    machine.add(10, "running")
+    searches = []
 
-    def search():
-        made.append(machine.wall)
-        machine.cpu[WATCHDOG] += cost["cpu"] * MS
-        machine.wall += (cost["cpu"] + cost["wait"]) * MS
+    def slow_search():
+        searches.append(machine.wall)
+        machine.wall += 4 * MS
         return list(machine.states)
 
-    monkeypatch.setattr(crowd, "thread_ids", search)
-    machine.add(10, "running")
-    return made, cost
-
-
-def test_searches_for_those_that_run_use_two_per_cent_of_a_core_at_most(looker, searches):
-    made, cost = searches
-    cost["cpu"] = 4
+    monkeypatch.setattr(crowd, "thread_ids", slow_search)
     for _ in range(60):
         looker(after=10, thread_10=5)
-    assert 2 <= len(made) <= 1 + 60 * 10 / 200 + 1
+    assert len(searches) <= 1 + 60 * 10 / 200 + 1
 
 
-def test_a_search_that_waited_for_the_gil_is_soon_followed_by_the_next(machine, looker, searches):
-    made, cost = searches
-    cost["wait"] = 200
-    looker()
-    machine.add(11, "gil")
-    looker(thread_10=5)
-    assert looker(thread_10=5, thread_11=5)[:2] == (1, 1)
-    assert len(made) == 3
+@pytest.fixture
+def computing(machine, monkeypatch):
+    """Search for the threads that compute, of which number 10 does; all in milliseconds.
+
+    A search uses ``cpu`` and waits for the GIL for ``waits``.
+    """
+    searches = []
+    machine.add(10, "running")
+    computing = crowd.Computing(lambda: {LOOP, WATCHDOG, CLIENT})
+
+    def search(cpu=0, waits=0, after=20):
+        def thread_ids():
+            searches.append(machine.wall)
+            machine.cpu[WATCHDOG] += cpu * MS
+            machine.wall += (cpu + waits) * MS
+            return list(machine.states)
+
+        monkeypatch.setattr(crowd, "thread_ids", thread_ids)
+        machine.wall += after * MS
+        machine.cpu[10] += 5 * MS
+        return computing.threads(), len(searches)
+
+    return search
+
+
+def test_threads_that_have_just_computed_are_found(machine, computing):
+    machine.add(11, "running")
+    computing()
+    assert computing()[0] == {10}
+    machine.add(12, "running")
+    assert computing(after=5)[0] == {10}  # before the next search
+    assert computing()[0] == {10, 12}
+    assert computing(after=600)[0] == {10}
+
+
+def test_the_search_uses_two_per_cent_of_a_core_at_most(computing):
+    for _ in range(60):
+        _, searches = computing(cpu=4, after=10)
+    assert 2 <= searches <= 1 + 60 * 10 / 200 + 1
+
+
+def test_the_search_does_not_pause_for_its_wait_for_the_gil(computing):
+    computing(waits=200)
+    assert computing(waits=200)[1] == 2

@@ -4,6 +4,7 @@ import sys
 import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -102,6 +103,8 @@ def test_a_watchdog_that_finds_no_descriptor_keeps_none(watchdog, monkeypatch):
 class Waiting:
     """A witness to whom the loop's thread waits for the GIL, or does something else."""
 
+    works = False
+
     def __init__(self, state="gil"):
         self._state = state
 
@@ -157,9 +160,8 @@ def test_the_figures_of_a_loop_whose_thread_has_ended_say_nothing(watchdog):
 class Around:
     """The other threads and processes, as counted."""
 
-    def __init__(self, active=(), **count):
+    def __init__(self, **count):
         self._count = Count(**{"free": 0, "wanting": 0, "quiet": True} | count)
-        self.active = lambda: active
 
     def look(self, cores):
         return self._count
@@ -302,6 +304,8 @@ def test_the_number_of_threads_is_that_of_the_system(watchdog):
 class Woken:
     """A witness of threads that all wait for the GIL."""
 
+    works = False
+
     def state(self, thread_id):
         return "gil"
 
@@ -336,12 +340,12 @@ def two_threads():
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux knows the CPU time of a thread")
 def test_a_thread_weighs_what_it_has_computed_since_its_last_sample(watchdog, two_threads):
     work = two_threads
-    watchdog._sample_threads(Woken(), None, 0.02)
+    watchdog._sample_threads(Woken(), 0.02)
     assert all(sample.weight < 0.001 for sample in watchdog.take_thread_samples())
-    watchdog._sample_threads(Woken(), None, 0.02)
+    watchdog._sample_threads(Woken(), 0.02)
     work()
     watchdog.thread_samples.clear()
-    watchdog._sample_threads(Woken(), None, 0.02)
+    watchdog._sample_threads(Woken(), 0.02)
     samples = watchdog.take_thread_samples()
     (computed,) = (one.weight for one in samples if any("compute" in f.function for f in one.stack))
     assert computed >= 0.005
@@ -349,6 +353,8 @@ def test_a_thread_weighs_what_it_has_computed_since_its_last_sample(watchdog, tw
 
 
 class Asked(Woken):
+    works = True
+
     def __init__(self):
         self.asked_for = set()
 
@@ -359,6 +365,7 @@ class Asked(Woken):
 
 def test_a_look_does_not_read_the_states_of_idle_threads(watchdog, two_threads):
     computing, witness = threading.enumerate()[-1].native_id, Asked()
-    watchdog._sample_threads(witness, Around(active=[computing]), 0.02)
+    watchdog._computing = SimpleNamespace(threads=lambda: {computing})
+    watchdog._sample_threads(witness, 0.02)
     assert witness.asked_for == {computing}
     assert len(watchdog.take_thread_samples()) == 1

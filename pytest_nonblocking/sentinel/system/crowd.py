@@ -34,7 +34,7 @@ _RECENT_NS = 500_000_000
 _FRESH_NS = 2 * _SEARCH_EVERY_NS
 """Age up to which the list of child processes counts as complete."""
 _DUTY = 50
-"""Pause after a search, as a multiple of its CPU time: searches use at most 2 % of a core."""
+"""Pause after a search, as a multiple of its duration: searches take at most 2 % of the time."""
 
 
 class Count(NamedTuple):
@@ -94,8 +94,12 @@ class Crowd:
 
     def look(self, cores: int) -> Count:
         """Count the runnable threads and processes; stops once ``cores`` of them run."""
+        now = CLOCKS.wall_ns()
         has_children = any_child()
-        self._search_if_due(has_children)
+        if now >= self._search_at:
+            self._search(has_children)
+            ended = CLOCKS.wall_ns()
+            self._search_at = ended + max(_SEARCH_EVERY_NS, _DUTY * (ended - now))
         used = self._used_by_others()
         ran = used is None or used > _NONE_NS or has_children
         free = wanting = 0
@@ -114,21 +118,6 @@ class Crowd:
         contended = wanting > 0 or "gil" in states
         quiet = not (free or wanting) and self._knows_all(has_children) and not self._others_run()
         return Count(free, wanting, blocked, quiet, ran, used or 0, processes, contended)
-
-    def active(self) -> list[int]:
-        """Return the native ids of up to 64 threads that used the CPU recently, latest first."""
-        self._search_if_due(any_child())
-        return self._active
-
-    def _search_if_due(self, has_children: bool) -> None:
-        if CLOCKS.wall_ns() < self._search_at:
-            return
-        before = CLOCKS.thread_cpu_ns()
-        self._search(has_children)
-        # Not the wall-clock time, in which this thread waits for the GIL and the cores: beside 8
-        # threads that compute, one search took 270 ms, and 13 s passed before the next.
-        used = CLOCKS.thread_cpu_ns() - before
-        self._search_at = CLOCKS.wall_ns() + max(_SEARCH_EVERY_NS, _DUTY * used)
 
     def _used_by_others(self) -> int | None:
         """Return the CPU time that other threads have used since the last time, None if unknown."""
@@ -176,6 +165,31 @@ class Crowd:
                 keys = (f"{pid}/{tid}" for tid in names_in(f"/proc/{pid}/task"))
                 self._workers += [key for key in keys if key not in excluded.children]
         self._searched_ns = CLOCKS.wall_ns()
+
+
+class Computing:
+    """The threads that have computed recently, except those that ``excluded`` returns.
+
+    A crowd's own list is old while threads compete for the GIL, for which its search waits too
+    (one took 270 ms, and 13 s passed before the next). So this one is searched for by itself.
+    """
+
+    def __init__(self, excluded: Callable[[], set[int]]) -> None:
+        self._excluded = excluded
+        self._threads = _Recent()
+        self._recent: set[int] = set()
+        self._search_at = 0
+
+    def threads(self) -> set[int]:
+        """Return the native ids of up to 64 of them, the latest ones."""
+        if CLOCKS.wall_ns() >= self._search_at:
+            before = CLOCKS.thread_cpu_ns()
+            excluded = self._excluded()
+            ids = (tid for tid in thread_ids() if tid not in excluded)
+            self._recent = {*self._threads.active(_used(cpu_of_thread, ids))}
+            used = CLOCKS.thread_cpu_ns() - before
+            self._search_at = CLOCKS.wall_ns() + max(_SEARCH_EVERY_NS, _DUTY * used)
+        return self._recent
 
 
 def _used(clock: Callable[[int], int], ids: Iterable[int]) -> dict[int, int]:
