@@ -29,7 +29,8 @@ def test_no_thread_of_a_server_is_left_behind_after_control_c(serve):
 
     async def main():
         thread.start()
-        await thread.until(lambda: thread.loop is not None, 10)
+        while thread.loop is None:
+            await asyncio.sleep(0.001)
         ending = asyncio.ensure_future(thread.end(lambda: None, 60, lambda: None))
         await asyncio.sleep(0.01)
         ending.cancel()
@@ -42,7 +43,7 @@ def test_no_thread_of_a_server_is_left_behind_after_control_c(serve):
 
 @pytest.mark.asyncio
 async def test_all_tasks_end_though_several_exit():
-    ended = []
+    ended, tasks = [], []
 
     async def exits(number):
         try:
@@ -52,7 +53,7 @@ async def test_all_tasks_end_though_several_exit():
             sys.exit(number)
 
     async def serve():
-        tasks = [asyncio.ensure_future(exits(number)) for number in range(3)]
+        tasks.extend(asyncio.ensure_future(exits(number)) for number in range(3))
         await asyncio.sleep(0)
         tasks[0].cancel()
         await asyncio.sleep(3600)
@@ -62,6 +63,7 @@ async def test_all_tasks_end_though_several_exit():
     assert await thread.until(lambda: thread.ended, 10)
     await thread.end(lambda: None, 10, lambda: None)
     assert sorted(ended) == [0, 1, 2]
+    assert [task.exception().code for task in tasks] == [0, 1, 2]
     assert isinstance(thread.error, SystemExit)
 
 
@@ -71,6 +73,7 @@ async def test_a_server_that_does_not_start_leaves_no_log_to_a_later_test(caplog
         assert (await receive())["type"] == "lifespan.startup"
         await send({"type": "lifespan.startup.failed", "message": "no database"})
 
+    gc.collect()  # what earlier tests left
     server = LiveServer(app, "uvicorn")
     with pytest.raises(AppStartupError, match="no database"):
         await server.startup()
