@@ -222,19 +222,18 @@ class Looks:
     ``held``, ``maybe_held`` and ``tried`` those in which the loop was off the CPU, the other fields
     those in which it was idle.
 
-    ``saturated`` is the time in which at least as many threads as cores were runnable and none
-    waited for the GIL, or as many child processes; ``maybe_saturated`` is that in which as many
-    were runnable, the holder of the GIL included. ``free`` is the number of threads runnable
-    without the GIL, capped at the number of cores, integrated over time. ``used`` is the CPU time
-    of other threads, and ``used_alone`` the part of it in which one computed without the GIL while
-    a core was free: between two looks that found fewer than cores and none that wanted or held the
-    GIL. ``held`` is the time in which a thread other than the loop's held the GIL, and
-    ``maybe_held`` that in which one may have. ``active`` is the time in which at least one thread
-    or process was runnable or wanted the GIL, ``several`` that in which two or more could run at
-    once on enough cores, and ``quiet`` that in which nothing was runnable, neither the loop's
-    thread nor the test's clients. ``late`` is the run-queue delay of the watchdog itself. Without
-    thread states, ``states`` is False and only ``held``, ``maybe_held`` and ``late`` are
-    meaningful.
+    ``saturated`` is the time in which at least as many threads as cores were runnable without the
+    GIL, and ``maybe_saturated`` the same counting the holder of the GIL. ``free`` is the number of
+    threads runnable without the GIL, capped at the number of cores, integrated over time. ``used``
+    is the CPU time of other threads, and ``used_alone`` the part of it in which one computed
+    without the GIL while a core was free: between two looks that found fewer than cores and none
+    that wanted or held the GIL. ``held`` is the time in which a thread other than the loop's held
+    the GIL, and ``maybe_held`` that in which one may have. ``active`` is the time in which at least
+    one thread or process was runnable or wanted the GIL, ``several`` that in which two or more
+    could run at once on enough cores, and ``quiet`` that in which nothing was runnable, neither
+    the loop's thread nor the test's clients. ``late`` is the run-queue delay of the
+    watchdog itself. Without thread states, ``states`` is False and only ``held``, ``maybe_held``
+    and ``late`` are meaningful.
     """
 
     count: int = 0

@@ -245,7 +245,7 @@ class Watchdog:
         self._tried(stands, held, count.wanting > 0 or (count.ran and wake.by_any))
         # A thread that is runnable stays so until it runs: if none did, a late look shows as much.
         quiet = count.quiet and not is_awake and (wake.is_on_time or not count.ran)
-        self._note(count, wake, stands / 1e9, quiet, crowd is not None)
+        self._note(count, stands / 1e9, wake.got_the_gil, quiet, crowd is not None)
         if held:
             self._sample_threads(witness, stands / 1e9)
 
@@ -258,18 +258,15 @@ class Watchdog:
             tried=before.tried + seconds,
         )
 
-    def _note(self, count: Count, wake: _Wake, stands: float, quiet: bool, states: bool) -> None:
+    def _note(
+        self, count: Count, stands: float, gil_was_free: bool, quiet: bool, states: bool
+    ) -> None:
         before, cores = self._looks, self._cores
         full = count.free >= cores
         maybe = full or (count.free > 0 and count.free + (count.wanting > 0) >= cores)
-        # Beside four busy processes, 8 threads of pure Python looked like two full cores in half of
-        # the looks: most of those that were runnable only woke up to wait for the GIL.
-        certainly_full = count.processes >= cores or (
-            full and not (count.contended or wake.by_others)
-        )
         # A watchdog that waits for the GIL gets it from a thread that goes on without it, and would
         # count all of that thread's CPU time as computed without it.
-        has_core = count.free < cores and count.wanting == 0 and wake.got_the_gil
+        has_core = count.free < cores and count.wanting == 0 and gil_was_free
         has_core, self._has_core = self._has_core, has_core
         is_alone = has_core and self._has_core and count.free > 0
         used = count.used_ns / 1e9
@@ -279,7 +276,7 @@ class Watchdog:
             used=before.used + used,
             used_alone=before.used_alone + used * is_alone,
             watched=before.watched + stands,
-            saturated=before.saturated + certainly_full * stands,
+            saturated=before.saturated + full * stands,
             maybe_saturated=before.maybe_saturated + maybe * stands,
             free=before.free + min(count.free, cores) * stands,
             active=before.active + (count.free + count.wanting > 0) * stands,

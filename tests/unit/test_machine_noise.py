@@ -411,34 +411,20 @@ def test_a_thread_that_ends_while_all_are_asked_does_no_harm(machine, looker):
     assert looker(thread_10=5).free == 1
 
 
-def test_a_look_ends_where_the_cores_are_full_and_a_thread_waits_for_the_gil(machine, looker):
+def test_a_look_ends_where_as_many_run_as_there_are_cores(machine, looker):
     for tid in range(10, 20):
-        machine.add(tid, "gil" if tid == 15 else "running")
+        machine.add(tid, "running")
     looker()
-    count = looker(cores=2, **{f"thread_{tid}": 5 for tid in range(10, 20)})
-    assert (count.free, count.contended) == (2, True)
-    assert machine.looked_at == list(range(10, 16))
-
-
-@pytest.mark.parametrize(("states", "contended"), [(["running"] * 3, False), (["gil"], True)])
-def test_threads_that_wait_for_the_gil_contend_for_it(machine, looker, states, contended):
-    for tid, state in enumerate(states, 10):
-        machine.add(tid, state)
-    looker()
-    assert looker(
-        cores=2, **{f"thread_{tid}": 5 for tid in machine.cpu if tid >= 10}
-    ).contended is (contended)
+    assert looker(cores=2, **{f"thread_{tid}": 5 for tid in range(10, 20)}).free == 2
+    assert len(machine.looked_at) == 2
 
 
 def test_the_threads_of_child_processes_are_counted(machine, looker):
     machine.children = {55: 0, 56: 0}
     machine.runnable = {"55/55", "56/56"}
     looker()
-    machine.add(10, "running")
-    count = looker(child_55=5, thread_10=5)
-    assert (count.free, count.processes) == (2, 1)
+    assert looker(child_55=5).free == 1
     assert machine.looked_at[0] == "55/55"
-    assert looker(cores=1, child_55=5).processes == 1
 
 
 def test_a_child_that_is_busy_anyway_is_left_out(machine, looker):

@@ -241,25 +241,6 @@ def test_the_time_in_which_two_could_run_at_once(watched, count, several):
     assert looked(watchdog, Around(**count)).several * 1e3 == pytest.approx(several)
 
 
-@pytest.mark.parametrize(
-    ("count", "late", "certainly", "perhaps"),
-    [
-        ({"free": 2}, 0, 8, 8),
-        ({"free": 1}, 0, 0, 0),
-        ({"free": 1, "wanting": 1, "contended": True}, 0, 0, 8),
-        ({"free": 2, "contended": True}, 0, 0, 8),  # they may be about to wait for the GIL
-        ({"free": 2}, 3, 0, 8),  # the watchdog waited for it itself
-        ({"free": 2, "processes": 2}, 3, 8, 8),  # of which another process needs nothing
-    ],
-)
-def test_cores_are_in_use_for_certain_while_nobody_waits_for_the_gil(
-    watched, count, late, certainly, perhaps
-):
-    looks = looked(Watchdog(watched, 0.001, cores=2), Around(**count), late=late)
-    assert looks.saturated * 1e3 == pytest.approx(certainly)
-    assert looks.maybe_saturated * 1e3 == pytest.approx(perhaps)
-
-
 def test_a_thread_in_a_system_call_may_wait_for_another_process(watchdog):
     assert looked(watchdog, Around(blocked=True)).external == 1
     assert looked(watchdog, Around()).external == 1  # and this one does not

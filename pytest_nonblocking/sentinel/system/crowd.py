@@ -40,12 +40,10 @@ _DUTY = 50
 class Count(NamedTuple):
     """Threads and processes that run without the GIL, and threads waiting for it.
 
-    ``processes`` is how many of ``free`` are child processes, and ``contended`` whether any thread
-    waits for the GIL: then a thread that is runnable may be one that has just given it up, or that
-    wakes up to ask for it again, and waits for a core to do so. ``blocked`` is whether a thread
-    waits in a system call. ``quiet`` is whether nothing is runnable: no thread that was ever
-    active, no client of the test, no child process. ``ran`` is False if no other thread has used
-    the CPU since the look before; ``used_ns`` is how much they have used.
+    ``blocked`` is whether a thread waits in a system call. ``quiet`` is whether nothing is
+    runnable: no thread that was ever active, no client of the test, no child process. ``ran`` is
+    False if no other thread has used the CPU since the look before; ``used_ns`` is how much they
+    have used.
     """
 
     free: int
@@ -54,8 +52,6 @@ class Count(NamedTuple):
     quiet: bool = False
     ran: bool = True
     used_ns: int = 0
-    processes: int = 0
-    contended: bool = False
 
 
 class Excluded(NamedTuple):
@@ -106,18 +102,17 @@ class Crowd:
         for key in self._workers:
             free += is_runnable(key)
             if free >= cores:
-                return Count(free, wanting, ran=ran, used_ns=used or 0, processes=free)
-        processes, blocked = free, False
-        states = map(self._witness.state, self._active)
-        for state in states:
+                return Count(free, wanting, ran=ran, used_ns=used or 0)
+        blocked = False
+        for tid in self._active:
+            state = self._witness.state(tid)
             free += state == "running"
             wanting += state == "gil"
             blocked |= state == "blocked"
             if free >= cores:
                 break
-        contended = wanting > 0 or "gil" in states
         quiet = not (free or wanting) and self._knows_all(has_children) and not self._others_run()
-        return Count(free, wanting, blocked, quiet, ran, used or 0, processes, contended)
+        return Count(free, wanting, blocked, quiet, ran, used or 0)
 
     def _used_by_others(self) -> int | None:
         """Return the CPU time that other threads have used since the last time, None if unknown."""
