@@ -7,7 +7,7 @@ from types import FunctionType, MethodType
 from typing import Any
 
 from ..model import Frame
-from ..sentinel.stacks import ASYNC
+from ..sentinel.stacks import frame_at
 
 _DEEPEST = 50
 """Decorators that are looked through: a function may be wrapped in a circle."""
@@ -22,10 +22,8 @@ def handler_of(endpoint: object) -> Frame | None:
     if not isinstance(function, FunctionType):
         return None
     code = function.__code__
-    last = max((line for *_, line in code.co_lines() if line), default=code.co_firstlineno)
-    name = getattr(code, "co_qualname", code.co_name)  # CPython 3.11+
-    module = str(function.__globals__.get("__name__", ""))
-    return Frame(code.co_filename, last, name, module, bool(code.co_flags & ASYNC))
+    last = max((line for *_, line in code.co_lines() if line), default=None)
+    return frame_at(code, last, function.__globals__)
 
 
 def _unwrapped(endpoint: Any) -> Any:

@@ -149,7 +149,7 @@ class ServerThread:
         running = self._running = Interruptible()
         try:
             try:
-                _run(self._served())
+                _run_to_the_end(self._served())
             finally:
                 running.end()
         except BaseException as error:
@@ -163,7 +163,7 @@ class ServerThread:
         await self._serve()
 
 
-def _run(main: Coroutine[Any, Any, None]) -> None:
+def _run_to_the_end(main: Coroutine[Any, Any, None]) -> None:
     """Run ``main`` like ``asyncio.run``, and end all tasks if one raises ``SystemExit``.
 
     ``asyncio.run`` cancels them once. If another one exits then too, it closes the loop while the

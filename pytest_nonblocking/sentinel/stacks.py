@@ -40,15 +40,19 @@ _code_of = operator.attrgetter("f_code")
 _instruction_of = operator.attrgetter("f_lasti")
 
 
-def _described(look: _Look) -> Frame:
-    code = look.code
+def frame_at(code: CodeType, line: int | None, namespace: dict[str, Any]) -> Frame:
+    """Return the frame of ``code`` at ``line``; ``namespace`` is that of its module."""
     return Frame(
         code.co_filename,
-        look.line or code.co_firstlineno or 1,  # generated code may have no lines
+        line or code.co_firstlineno or 1,  # generated code may have no lines
         getattr(code, "co_qualname", code.co_name),  # CPython 3.11+
-        str(look.namespace.get("__name__", "")),
+        str(namespace.get("__name__", "")),
         bool(code.co_flags & ASYNC),
     )
+
+
+def _described(look: _Look) -> Frame:
+    return frame_at(*look)
 
 
 _ONCE: tuple[tuple[()]] = ((),)

@@ -471,6 +471,7 @@ def computing(machine, monkeypatch):
         monkeypatch.setattr(crowd, "thread_ids", thread_ids)
         machine.wall += after * MS
         machine.cpu[10] += 5 * MS
+        machine.cpu[CLIENT] += 5 * MS  # and is not the app's
         return computing.threads(), len(searches)
 
     return search

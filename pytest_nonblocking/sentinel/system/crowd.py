@@ -34,7 +34,7 @@ _RECENT_NS = 500_000_000
 _FRESH_NS = 2 * _SEARCH_EVERY_NS
 """Age up to which the list of child processes counts as complete."""
 _DUTY = 50
-"""Pause after a search, as a multiple of its duration: searches take at most 2 % of the time."""
+"""Pause after a search, as a multiple of its duration or CPU time: at most 2 % go into searches."""
 
 
 class Count(NamedTuple):
