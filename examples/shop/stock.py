@@ -20,9 +20,8 @@ def service_url() -> str:
 
 @asynccontextmanager
 async def lifespan(app: FastAPI) -> AsyncIterator[dict[str, Any]]:
-    """Keep one client for all requests, with a connection for each of them."""
-    limits = httpx.Limits(max_connections=200, max_keepalive_connections=200)
-    async with httpx.AsyncClient(limits=limits) as client:
+    """Keep one client for all requests."""
+    async with httpx.AsyncClient() as client:
         yield {"client": client}
 
 

@@ -53,9 +53,8 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[dict[str, Any]]:
     engine = create_async_engine(
         f"sqlite+aiosqlite:///{database()}", poolclass=AsyncAdaptedQueuePool, pool_size=60
     )
-    limits = httpx.Limits(max_connections=None, max_keepalive_connections=100)
     pool = _Pool()
-    async with httpx.AsyncClient(timeout=None, limits=limits) as client:
+    async with httpx.AsyncClient(timeout=None) as client:
         yield {"engine": engine, "client": client, "pool": pool}
     await pool.aclose()
     await engine.dispose()

@@ -43,10 +43,9 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[dict[str, Any]]:
     folder = tempfile.TemporaryDirectory()
     reader, writer = await asyncio.open_connection(host(), port())
     few = httpx.Limits(max_connections=3)
-    many = httpx.Limits(max_connections=None, max_keepalive_connections=100)
     async with (
         httpx.AsyncClient(timeout=None, limits=few) as narrow,
-        httpx.AsyncClient(timeout=None, limits=many) as wide,
+        httpx.AsyncClient(timeout=None) as wide,
     ):
         yield {
             "engine": engine,
