@@ -166,7 +166,7 @@ def _judge_runs(evidence: Evidence, limits: Limits) -> Judgement:
         cause = Counter(stall.cause for stall in stalls.guilty).most_common(1)[0][0]
     if scales or stalled:
         if is_blind(evidence) and cause != "cpu-on-loop" and not always_stalls:
-            return replace(judgement, near=_near_limit(judged))
+            return replace(judgement, near=_near_limit(judged, causes))
         reasons: tuple[Reason, ...] = ("scaling",) if scales else ()
         return replace(
             judgement,
@@ -181,7 +181,7 @@ def _judge_runs(evidence: Evidence, limits: Limits) -> Judgement:
         return replace(judgement, near=_near_step(top))
     if level.acquits(limits):
         return replace(judgement, verdict="pass", guilty_runs=0)
-    return replace(judgement, near=_near_limit(judged))
+    return replace(judgement, near=_near_limit(judged, causes))
 
 
 def _with_figures(
@@ -225,13 +225,18 @@ def _judged(level: Level, limits: Limits) -> Judged:
     )
 
 
-def _near_limit(judged: Judged) -> str:
-    """Return a message that says how near ``judged`` is to its limit."""
+def _near_limit(judged: Judged, causes: tuple[tuple[Cause, float], ...]) -> str:
+    """Return a message that says how near ``judged`` is to its limit.
+
+    A fraction that may be over the limit is told with the cause of most of it.
+    """
     off = abs(judged.fraction / judged.limit - 1)
+    most = [cause for cause, share in causes if share > 0.5]
+    suspect = f" (most of it {most[0]})" if most and judged.fraction > judged.limit / 2 else ""
     bounds = f"with bounds {judged.low:.2f} and {judged.high:.2f}"
     near = f"within {off:.0%} of" if off < 0.5 else "not distinguishable from"
     return (
-        f"the serial fraction {judged.fraction:.2f}, {bounds}, is {near} the limit "
+        f"the serial fraction {judged.fraction:.2f}{suspect}, {bounds}, is {near} the limit "
         f"{judged.limit:.2f}"
     )
 

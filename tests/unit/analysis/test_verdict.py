@@ -646,6 +646,19 @@ def test_where_the_bounds_are_far_apart_the_limit_is_said_to_lie_between():
     assert judgement.near.endswith("is not distinguishable from the limit 0.10")
 
 
+def test_what_is_undecided_names_the_cause_of_most_of_it():
+    near = run(50, blocked=100, idle=18)
+    judgement = judge(run(blocked=2, idle=18), ASYNC_8, *[near] * 3)
+    assert judgement.near.startswith("the serial fraction 0.10 (most of it blocking-call), with")
+
+
+def test_what_is_undecided_for_noise_accuses_nobody():
+    descheduled = run(50, blocked=25, idle=20, descheduled=2000)
+    judgement = judge(run(idle=20), ASYNC_8, *[descheduled] * 5)
+    assert judgement.verdict == "inconclusive"
+    assert "most of it" not in judgement.near
+
+
 @pytest.mark.parametrize("blocked", [4.95, 5.0, 5.05])
 def test_a_step_near_its_limit_is_inconclusive_every_time(blocked):
     limits = Limits(max_serial_fraction=0.9)
