@@ -91,7 +91,8 @@ class BudgetWindow:
         with contextlib.suppress(LoopUnreachableError):
             stretch = self._stretch_after()
             if stretch is not None:
-                budget, looks = Budget(**stretch.seconds()), stretch.looks
+                other_cpu = stretch.other_cpu_ns / 1e9
+                budget, looks = Budget(**stretch.seconds(), other_cpu=other_cpu), stretch.looks
             else:
                 window = self._sentinel.close_window(self._closed)
                 budget, looks = window.budget, window.looks

@@ -178,6 +178,8 @@ def _each(measure: Measure, outcome: Outcome) -> float:
         growth = growth_of(burst, evidence.singles, evidence.calibration)
         return growth.cpu if measure.part == "cpu" else growth.blocked
     seconds: float = getattr(burst.budget, measure.part)
+    if measure.part == "other_cpu":
+        seconds += burst.after.other_cpu  # background work
     return seconds / burst.concurrency
 
 

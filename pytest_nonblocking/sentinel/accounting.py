@@ -139,6 +139,26 @@ def slice_of_sleep(before: Reading, after: Reading, *, collector: int) -> Slice:
     )
 
 
+class OwnSlice(NamedTuple):
+    """The time between two readings in which the plugin itself worked, in nanoseconds.
+
+    ``gil`` is the part of ``own`` in which its work waited for the GIL, as far as other threads
+    computed meanwhile.
+    """
+
+    own: int
+    delay: int
+    gil: int
+
+
+def slice_of_own(before: Reading, after: Reading) -> OwnSlice:
+    """Return the parts of the time between two readings in which the plugin itself worked."""
+    wall, used, delay, others = _elapsed(before, after)
+    off = wall - used - delay
+    gil = 0 if _was_preempted(before, after, used, off) else min(off, others)
+    return OwnSlice(wall - delay, delay, gil)
+
+
 class _Elapsed(NamedTuple):
     """The time between two readings, the loop thread's part of it, and other threads' CPU."""
 

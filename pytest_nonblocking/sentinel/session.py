@@ -205,21 +205,26 @@ class Sentinel:
         return Stretches(lambda: self._marked(lambda: None), lambda: self.probe.parts.snapshot())
 
     def _marked(self, more: Callable[[], None]) -> Mark:
-        """Return a mark of the current totals; its cost and that of ``more`` count as ``own``."""
+        """Return a mark of the current totals; its cost and that of ``more`` count as ``own``.
+
+        The next stretch begins with the wait of ``more`` for the GIL: reading files gives it up,
+        and background work in threads ran for 470 ms in neither stretch.
+        """
         read: list[tuple[int, int, Counters, Looks]] = []
 
         def work() -> None:
+            others = self.other_cpu_ns()
             more()
             looks = self.watchdog.looks()
-            read.append((self.other_cpu_ns(), self.driver.cpu_ns(), self.gauge.read(), looks))
+            read.append((others, self.driver.cpu_ns(), self.gauge.read(), looks))
 
         probe = self.probe
         probe.as_own(work)
         # After a fault, recorded by the probe, the figures are not used.
         others = read[0] if read else (0, 0, Counters(None, 0.0, 0.0, 0.0), Looks())
-        return Mark(
-            probe.window_end_ns, probe.window_end, probe.step_ns, probe.parts.snapshot(), *others
-        )
+        began, gil = probe.parts.snapshot(), probe.own_gil_ns
+        began |= {name: began[name] - gil for name in ("gil", "gil_cpu")}
+        return Mark(probe.window_end_ns, probe.window_end, probe.step_ns - gil, began, *others)
 
     @contextmanager
     def without_tracers(self) -> Iterator[str | None]:

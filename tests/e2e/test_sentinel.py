@@ -1,5 +1,6 @@
 """A sentinel sees each callback from its start on, on every loop and within other measurements."""
 
+import threading
 import time
 
 import anyio
@@ -90,3 +91,26 @@ async def test_reading_it_takes_nothing_from_a_measurement(loop_sentinel, nonblo
     outcome = await nonblocking.measure(scenario, concurrency=4)
     assert outcome.judgement.cause == "blocking-call"
     assert outcome.judgement.max_blocked > SEEN
+
+
+def computes():
+    end = time.thread_time() + BLOCK
+    while time.thread_time() < end:
+        pass
+
+
+async def test_what_threads_compute_while_a_window_is_closed_is_in_the_next_one(monkeypatch):
+    def read_beside_a_thread():
+        thread = threading.Thread(target=computes)
+        thread.start()
+        thread.join()
+        return {}
+
+    with Sentinel() as sentinel:
+        opened = sentinel.reading()
+        monkeypatch.setattr(sentinel.background, "others", read_beside_a_thread)
+        window = sentinel.close_window(opened)
+        following = sentinel.close_window(window.closed)
+    assert max(window.budget.gil, window.budget.other_cpu) < SEEN
+    assert min(following.budget.gil, following.budget.gil_cpu, following.budget.other_cpu) > SEEN
+    assert following.wall >= following.budget.gil

@@ -11,6 +11,7 @@ from pytest_nonblocking.sentinel.accounting import (
     Parts,
     Reading,
     Slice,
+    slice_of_own,
     slice_of_sleep,
     slice_of_steps,
 )
@@ -36,6 +37,11 @@ def looks(*states, weight=1.0):
 
 def steps(end, *, collector=0, seen=(), start=START, **others):
     return slice_of_steps(start, end, collector=collector, seen=looks(*seen), **others)
+
+
+def own(end):
+    """What ``slice_of_own`` returns, as a dict of what is not zero."""
+    return {name: value for name, value in slice_of_own(START, end)._asdict().items() if value}
 
 
 def wall_of(part):
@@ -255,3 +261,19 @@ def test_totals_are_the_sums_of_their_slices(slices):
     totals = parts.snapshot()
     assert all(totals[name] == sums[name] for name in sums)
     assert totals["own"] == 0
+
+
+# The plugin's own work
+
+
+def test_own_work_waits_for_the_gil_as_far_as_other_threads_computed():
+    assert own(after(cpu=5, off=50, others=35)) == {"own": 55, "gil": 35}
+    assert own(after(cpu=5, off=50, others=80)) == {"own": 55, "gil": 50}
+
+
+def test_own_work_that_never_gave_up_the_processor_waited_for_no_gil():
+    assert own(after(cpu=5, off=50, others=35, sleeps=0)) == {"own": 55}
+
+
+def test_a_wait_for_a_core_is_not_the_plugins_own_time():
+    assert own(after(cpu=5, delay=30, others=35)) == {"own": 5, "delay": 30}

@@ -361,6 +361,14 @@ def test_threads_that_compute_leave_the_loop_free(facts, shown):
     assert shown in rows(judgement)[1]["cause"]
 
 
+def test_work_of_threads_after_the_response_is_part_of_what_they_compute():
+    burst = Run(8, 0.16, (0.16,) * 8, Budget(other_cpu=0.04), after=Budget(other_cpu=0.04))
+    judgement = replace(JUDGED, cause="gil-contention", judged=FRACTION)
+    evidence = replace(outcome().evidence, bursts=(burst,))
+    shown = rows(judgement, None, evidence)[1]["cause"]
+    assert shown.startswith("gil-contention: 10 ms of CPU time per request in worker threads")
+
+
 # Fixes
 
 

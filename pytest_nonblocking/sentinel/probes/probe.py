@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 from ...clocks import CLOCKS
 from ...model import Step
 from ...originals import gc, threading
-from ..accounting import Parts, Reading, slice_of_sleep, slice_of_steps
+from ..accounting import Parts, Reading, slice_of_own, slice_of_sleep, slice_of_steps
 from ..awaited import Walk
 from ..callbacks import Callbacks
 from ..stacks import is_called_by, suspended_stack
@@ -62,6 +62,7 @@ class Probe(abc.ABC):
         self.parts = Parts()
         self.window_end: dict[str, int] = {}
         self.window_end_ns = 0  # the time of the last ``as_own``; above, the totals at that time
+        self.own_gil_ns = 0  # how long the last ``as_own`` waited for the GIL
         self.helper_cpu_ns = 0  # that of the plugin's own threads, which is excluded everywhere
         self._helpers = threading.Lock()
         self.callbacks = Callbacks()
@@ -177,10 +178,10 @@ class Probe(abc.ABC):
     def _skip(self, before: Reading) -> None:
         """Charge the time since ``before`` to the plugin, except its run-queue delay."""
         reading = self._read(CLOCKS.wall_ns())
-        took = reading.wall - before.wall
-        delay = min(took, reading.delay - before.delay)
-        self.parts.descheduled += delay
-        self.parts.own += took - delay
+        part = slice_of_own(before, reading)
+        self.parts.descheduled += part.delay
+        self.parts.own += part.own
+        self.own_gil_ns = part.gil
         self._mark_at(reading)
 
     def _guard(self, work: Callable[..., None], *args: Any) -> None:
