@@ -228,7 +228,7 @@ def _judged(level: Level, limits: Limits) -> Judged:
 def _near_limit(judged: Judged, causes: tuple[tuple[Cause, float], ...]) -> str:
     """Return a message that says how near ``judged`` is to its limit.
 
-    A fraction that may be over the limit is told with the cause of most of it.
+    If the fraction may be over the limit, the message names the cause of most of it.
     """
     off = abs(judged.fraction / judged.limit - 1)
     most = [cause for cause, share in causes if share > 0.5]

@@ -205,26 +205,27 @@ class Sentinel:
         return Stretches(lambda: self._marked(lambda: None), lambda: self.probe.parts.snapshot())
 
     def _marked(self, more: Callable[[], None]) -> Mark:
-        """Return a mark of the current totals; its cost and that of ``more`` count as ``own``.
-
-        The next stretch begins with the wait of ``more`` for the GIL: reading files gives it up,
-        and background work in threads ran for 470 ms in neither stretch.
-        """
-        read: list[tuple[int, int, Counters, Looks]] = []
+        """Return a mark of the current totals; its cost and that of ``more`` count as ``own``."""
+        read: list[tuple[int, int, int, Counters, Looks]] = []
 
         def work() -> None:
-            others = self.other_cpu_ns()
+            ended = self.other_cpu_ns()
             more()
-            looks = self.watchdog.looks()
-            read.append((others, self.driver.cpu_ns(), self.gauge.read(), looks))
+            looks, pressure = self.watchdog.looks(), self.gauge.read()
+            read.append((ended, self.other_cpu_ns(), self.driver.cpu_ns(), pressure, looks))
 
         probe = self.probe
         probe.as_own(work)
         # After a fault, recorded by the probe, the figures are not used.
-        others = read[0] if read else (0, 0, Counters(None, 0.0, 0.0, 0.0), Looks())
-        began, gil = probe.parts.snapshot(), probe.own_gil_ns
-        began |= {name: began[name] - gil for name in ("gil", "gil_cpu")}
-        return Mark(probe.window_end_ns, probe.window_end, probe.step_ns - gil, began, *others)
+        others = read[0] if read else (0, 0, 0, Counters(None, 0.0, 0.0, 0.0), Looks())
+        return Mark(
+            probe.window_end_ns,
+            probe.window_end,
+            probe.step_ns,
+            probe.parts.snapshot(),
+            probe.own_gil_ns,
+            *others,
+        )
 
     @contextmanager
     def without_tracers(self) -> Iterator[str | None]:
@@ -295,7 +296,13 @@ class Sentinel:
         ``within`` restricts the window to some stretches of it. Reading the rest of the process
         (20 ms with psutil) counts in no window.
         """
-        return self.loop.call(lambda: window_between(opened, self._reading(), within))
+
+        def close() -> Window:
+            window = window_between(opened, self._reading(), within)
+            window.closed.mark = window.closed.mark.with_wait()
+            return window
+
+        return self.loop.call(close)
 
     def other_cpu_ns(self) -> int:
         """Return the CPU time of the process's other threads in nanoseconds, ended ones included.

@@ -107,8 +107,8 @@ async def test_what_threads_compute_while_a_window_is_closed_is_in_the_next_one(
         return {}
 
     with Sentinel() as sentinel:
-        opened = sentinel.reading()
         monkeypatch.setattr(sentinel.background, "others", read_beside_a_thread)
+        opened = sentinel.reading()  # its own wait is before the release
         window = sentinel.close_window(opened)
         following = sentinel.close_window(window.closed)
     assert max(window.budget.gil, window.budget.other_cpu) < SEEN

@@ -62,7 +62,7 @@ class Probe(abc.ABC):
         self.parts = Parts()
         self.window_end: dict[str, int] = {}
         self.window_end_ns = 0  # the time of the last ``as_own``; above, the totals at that time
-        self.own_gil_ns = 0  # how long the last ``as_own`` waited for the GIL
+        self.own_gil_ns = 0  # for which the plugin's last own work waited for the GIL
         self.helper_cpu_ns = 0  # that of the plugin's own threads, which is excluded everywhere
         self._helpers = threading.Lock()
         self.callbacks = Callbacks()
