@@ -1,9 +1,10 @@
 """Runs made of literal budgets in milliseconds, and what the analysis makes of them."""
 
+from dataclasses import replace
+
 from pytest_nonblocking.analysis import stopping, verdict
 from pytest_nonblocking.analysis.bounds import excess_of
-from pytest_nonblocking.analysis.idle_time import together
-from pytest_nonblocking.analysis.queues import seen_queued, waits_for
+from pytest_nonblocking.analysis.compared import compared, shown_by
 from pytest_nonblocking.model import (
     Budget,
     Calibration,
@@ -156,16 +157,8 @@ def next_level(single, *bursts, limits=LIMITS, **calibration):
 def excess(single, burst, *, limits=LIMITS, others=(), **calibration):
     """Return the excess that one burst shows, beside the looks of ``others``."""
     known = evidence(single, burst, **calibration)
-    return excess_of(
-        burst,
-        known.singles,
-        together(run.looks for run in (burst, *others)),
-        burst.after_looks,
-        limits,
-        known.calibration,
-        waits_for([burst]),
-        seen_queued([burst]),
-    )
+    shown = replace(shown_by([burst], [burst, *others]), later_looks=burst.after_looks)
+    return excess_of(compared(burst, known.singles, known.calibration, shown), limits)
 
 
 def part(single, burst, cause, **options):

@@ -9,32 +9,25 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import ceil
-from statistics import median
 
-from ..model import Calibration, Cause, Limits, Looks, Pool, Run
-from .growth import Growth, growth_of, pace_of, pace_spread
-from .idle_time import (
-    Idle,
-    divided_idle,
-    gil_bottleneck,
-    least_share,
-)
+from ..model import Calibration, Cause, Limits, Looks, Run
+from .compared import Compared
+from .growth import Growth, pace_of, pace_spread
+from .idle_time import Idle, divided_idle, gil_bottleneck
 from .intervals import Bounds, share_between
 from .noise import chilled, pressed, server_lateness, share_served
-from .queues import Queued
-from .single_runs import alone_bounds, certain_idle, starved_in
+from .single_runs import alone_bounds
 from .tolerances import (
     CPU_SPREAD,
     CPU_SPREAD_PRESSED,
     LEAST_EXCESS,
     MARGIN,
     MARGIN_PRESSED,
-    QUEUED,
     RESIDUAL_SECONDS,
     RESIDUAL_SHARE,
     RESOLUTION,
-    WAVES,
 )
+from .waits import hidden_wait, waits_beyond_cores
 
 
 def limit_at(alone: float, limits: Limits) -> float:
@@ -117,34 +110,17 @@ class Excess:
         return upper if is_too_much else self.total.upper
 
 
-def excess_of(
-    burst: Run,
-    singles: Sequence[Run],
-    looks: Looks,
-    later_looks: Looks,
-    limits: Limits,
-    calibration: Calibration,
-    waits_for: tuple[Cause, Pool | None],
-    queued: Queued,
-) -> Excess:
-    """Return the excess of ``burst`` over ``singles``.
-
-    ``looks`` and ``later_looks`` are the sums over all bursts of its level, during and after
-    the window. ``waits_for`` is the cause to which idle time is charged, and the pool behind it;
-    ``queued`` says how much of the waiting was seen in queues.
-    """
-    growth = _without_excess_gil(growth_of(burst, singles, calibration))
-    alone = alone_bounds(singles, growth, calibration)
-    idle = divided_idle(burst, growth, looks, calibration, queued.not_for_cores)
-    bottleneck = gil_bottleneck(looks, later_looks, calibration)
-    in_threads = _gil(growth, idle, bottleneck, later_looks, calibration.cores)
-    gil = _paced(in_threads, burst, calibration)
+def excess_of(compared: Compared, limits: Limits) -> Excess:
+    """Return the excess of a burst over the single runs."""
+    burst, growth, shown = compared.burst, compared.growth, compared.shown
+    looks, calibration = shown.looks, compared.calibration
+    alone = alone_bounds(compared.singles, growth, calibration)
+    idle = divided_idle(burst, growth, looks, calibration, shown.queued.not_for_cores)
+    bottleneck = gil_bottleneck(looks, shown.later_looks, calibration)
+    gil = _paced(_gil(compared, idle, bottleneck), burst, calibration)
     cpu = _spread(growth.paced_cpu, cpu_spread(burst), chilled(burst))
     allowance = limits.cpu_allowance * max(1.0, burst.requests / burst.concurrency)
     cpu_excess, gil_excess = _beyond(allowance, cpu, gil)
-    left = _left(allowance, cpu, gil)
-    wait_cause, pool = waits_for
-    wait = _wait(burst, singles, growth, idle, looks, left, calibration, queued, pool)
     # What nobody saw is as likely a wait for the GIL as others hold it: its holder may itself wait
     # for a core, and then uses no CPU.
     likely_gil = bottleneck * growth.unwitnessed
@@ -153,7 +129,7 @@ def excess_of(
         "cpu-on-loop": cpu_excess,
         "blocking-call": _blocked(burst, growth, looks) + less_likely,
         "gil-contention": gil_excess + more_likely,
-        wait_cause: _less(wait, _due_to_few_cores(pool, alone)),
+        shown.waits_for: waits_beyond_cores(compared, idle, alone, _left(allowance, cpu, gil)),
     }
     return Excess(
         {cause: part.in_order() for cause, part in parts.items()},
@@ -161,39 +137,13 @@ def excess_of(
         growth,
         offloaded=max(0.0, growth.offloaded - idle.gil.estimate),
         margin=MARGIN + MARGIN_PRESSED * pressed(burst),
-        hidden=_hidden(burst, singles, growth, idle),
+        hidden=hidden_wait(compared, idle),
         fills_a_pool=burst.opened > 0,
         starts_threads=burst.started > 0,
     )
 
 
-def _hidden(burst: Run, singles: Sequence[Run], growth: Growth, idle: Idle) -> float:
-    """Return the wait per request that ``_wait`` cannot see while the loop is descheduled or read.
-
-    Requests wait for another resource no longer than one alone usually does while its loop is idle.
-    """
-    away = (growth.descheduled + growth.own) * (1 - idle.cores_lower) * (1 - burst.queued)
-    return min(away, median(run.budget.idle for run in singles))
-
-
 # Its parts
-
-
-def _without_excess_gil(growth: Growth) -> Growth:
-    """Return ``growth`` with what cannot be waits for the GIL as unconfirmed blocking.
-
-    Other threads hold the GIL while they compute, or while the machine keeps them from it. What is
-    beyond both is a wait whose only look fell on its end: a sleep of 4 ms in a callback was called
-    a wait for the GIL in 3 of 11 measurements on a quiet machine.
-    """
-    excess = max(0.0, growth.gil - growth.gil_cpu - growth.pressure - growth.stolen)
-    return replace(
-        growth,
-        gil=growth.gil - excess,
-        gil_seen=min(growth.gil_seen, growth.gil - excess),
-        blocked=growth.blocked + excess,
-        unwitnessed=growth.unwitnessed + excess,
-    )
 
 
 def _blocked(burst: Run, growth: Growth, looks: Looks) -> Bounds:
@@ -223,14 +173,15 @@ def _spread(value: float, share: float, more: float) -> Bounds:
     return Bounds(value / (1 + share + more), value, value * (1 + share))
 
 
-def _gil(growth: Growth, idle: Idle, bottleneck: float, later_looks: Looks, cores: float) -> Bounds:
+def _gil(compared: Compared, idle: Idle, bottleneck: float) -> Bounds:
     """Return what the GIL adds per request, in callbacks and while the loop is idle.
 
     In callbacks that were seen waiting for the GIL, the other threads' CPU bounds how long they
-    held it; any wait beyond that is the machine's, which did not run the holder. All ``cores`` were
-    in use for no longer than that CPU time fills them: 426 of 498 ms were once excused by what
-    threads had used in the other 2.
+    held it; any wait beyond that is the machine's, which did not run the holder. All cores were in
+    use for no longer than that CPU time fills them: 426 of 498 ms were once excused by what threads
+    had used in the other 2.
     """
+    growth, later_looks = compared.growth, compared.shown.later_looks
     later_held = later_looks.held / later_looks.tried if later_looks.tried > 0 else 0.0
     _, later_free = (
         share_between(later_looks.free, later_looks.watched, later_looks.count)
@@ -243,6 +194,7 @@ def _gil(growth: Growth, idle: Idle, bottleneck: float, later_looks: Looks, core
     in_idle = Bounds(idle.gil.lower, idle.gil.estimate, idle.gil.lower)
     proved = min(growth.gil, growth.gil_seen)
     proved += bottleneck * max(0.0, min(growth.gil, growth.gil_cpu) - proved)
+    cores = compared.calibration.cores
     filled = max(0.0, growth.gil_cpu - (ceil(cores) - 1) * growth.gil) / max(growth.gil, 1e-9)
     unproved = (growth.gil - proved) * (1 - min(idle.cores_lower, filled))
     in_steps = Bounds(proved, proved + unproved, proved + unproved)
@@ -270,98 +222,3 @@ def _beyond(allowance: float, cpu: Bounds, gil: Bounds) -> tuple[Bounds, Bounds]
 def _left(allowance: float, cpu: Bounds, gil: Bounds) -> float:
     """Return the upper bound of the unused allowance."""
     return max(0.0, allowance - cpu.lower - gil.lower)
-
-
-def _wait(
-    burst: Run,
-    singles: Sequence[Run],
-    growth: Growth,
-    idle: Idle,
-    looks: Looks,
-    left: float,
-    calibration: Calibration,
-    queued: Queued,
-    pool: Pool | None,
-) -> Bounds:
-    """Return what waiting adds per request while the loop is idle or descheduled.
-
-    Time that may be a wait for the GIL shares what is ``left`` of the CPU allowance.
-
-    The cores explain at most C / c + D of the idle time, where C is the CPU time of workers on c
-    cores and D their run-queue delay: while c of them are runnable, all cores are in use, which
-    takes C / c if all of them run; while fewer are, the delay is what holds them up. Work done
-    while fewer than c of them are runnable takes as long on any machine.
-
-    While nothing of this process is runnable, every unfinished copy waits, and so does the one that
-    ends last. Its own waits are those of a request alone: more than that is a queue, however few
-    cores there are.
-
-    A copy's waits may be of random length: handlers that wait for 3 to 40 ms failed in 1 of 80
-    measurements. Unless half of the waiting was seen in queues, the lower bound counts only what
-    the ranks of the latencies show.
-
-    While the loop is descheduled or read, timers and responses come nearer: that time hides idle
-    time if copies are seen waiting (it made a pool of 5 look like 0.10 instead of 0.14).
-    """
-    # Only the time spent waiting for another process can be such a process's lateness. A connection
-    # that is kept open looks like such a wait, which one for a timer is not.
-    served = looks.external / looks.count if looks.count else 0.0
-    served = min(served, 1 - queued.asleep)
-    elsewhere = min(served * server_lateness(looks), growth.pressure) + growth.stolen
-    noise = growth.thread_delay * _held_up(burst, pool) + growth.child_delay + elsewhere
-    starved = zip(singles, starved_in(singles, growth), strict=True)
-    alone = median(run.budget.idle - lost for run, lost in starved)
-    least = median(certain_idle(singles, growth, calibration))
-
-    def unexplained(cores: float, alone: float) -> float:
-        return max(0.0, (burst.budget.idle * (1 - cores) - alone) / (burst.concurrency - 1))
-
-    perhaps_gil = min(left, idle.gil.upper - idle.gil.lower)
-    ranked = min(growth.ranked_idle, growth.middle_idle)
-    known = min(1.0, queued.share / QUEUED)
-    in_queue = growth.middle_idle * known + ranked * (1 - known)
-    seen = min(unexplained(idle.cores_upper, alone), in_queue)
-    proved = max(seen - noise, min(seen, idle.worked))
-    quiet = burst.budget.idle * least_share("quiet", "watched", burst, looks)
-    in_quiet = max(0.0, (quiet - alone) / (burst.concurrency - 1))
-    certain = min(seen - idle.gil.lower, in_quiet + idle.worked_freely)
-    lower = max(proved - idle.gil.lower - perhaps_gil, certain - elsewhere)
-    between = unexplained((idle.cores_lower + idle.cores_upper) / 2, alone)
-    upper = unexplained(idle.cores_lower, least) - idle.gil.lower
-    hidden = (growth.descheduled + growth.own) * burst.queued * (1 - idle.cores_lower)
-    return Bounds(
-        max(0.0, lower),
-        max(0.0, lower, min(between - idle.gil.estimate, upper)),
-        max(0.0, lower, upper + hidden),
-    )
-
-
-def _held_up(burst: Run, pool: Pool | None) -> float:
-    """Return the share of its threads' run-queue delay by which the queue of a burst is longer.
-
-    Requests that queue for one thing wait for each delay of whoever holds it. A pool of n threads
-    serves waves of n calls, each of them later by the delay of one call: the copy in the middle
-    waits for as many waves as there are before it, and for its own.
-    """
-    if pool is None:
-        return 1.0
-    before = (burst.concurrency - 1) / 2
-    return min(1.0, WAVES * ceil(before / max(1, pool.busy)) / before)
-
-
-def _due_to_few_cores(pool: Pool | None, alone: Bounds) -> float:
-    """Return the cost per request of a pool that would be larger on a machine with more cores.
-
-    asyncio's default executor has 4 more threads than the machine has cores.
-    """
-    if pool is None or not pool.sized_by_cpu_count:
-        return 0.0
-    return WAVES * alone.estimate / pool.size
-
-
-def _less(bounds: Bounds, part: float) -> Bounds:
-    return Bounds(
-        max(0.0, bounds.lower - part),
-        max(0.0, bounds.estimate - part),
-        max(0.0, bounds.upper - part),
-    )

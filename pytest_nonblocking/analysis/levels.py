@@ -12,10 +12,9 @@ from .bounds import (
     is_evidence,
     limit_at,
 )
+from .compared import compared, shown_by
 from .growth import pace_of
-from .idle_time import together
 from .noise import chilled, disturbance, lateness_in, share_served
-from .queues import seen_queued, waits_for
 from .tolerances import CONVICTING, MARGIN, QUIETEST
 
 
@@ -75,13 +74,13 @@ def level_at(concurrency: int, evidence: Evidence, limits: Limits) -> Level:
     # All bursts as quiet as the third-quietest, so that ties do not depend on the order.
     most = max(sorted(map(disturbance, runs))[:QUIETEST], default=0.0)
     quietest = [r for r in runs if disturbance(r) <= most]
-    looks, later = together(r.looks for r in runs), together(r.after_looks for r in runs)
-    cause, queued = waits_for(usable, evidence.singles), seen_queued(usable)
+    shown = shown_by(usable, runs, evidence.singles)
     strict = tuple(
-        excess_of(run, evidence.singles, looks, later, limits, evidence.calibration, cause, queued)
+        excess_of(compared(run, evidence.singles, evidence.calibration, shown), limits)
         for run in quietest
     )
-    return Level(tuple(e.without(limits.allow) for e in strict), len(runs), strict, queued.share)
+    accepted = tuple(excess.without(limits.allow) for excess in strict)
+    return Level(accepted, len(runs), strict, shown.queued.share)
 
 
 def corroborated(evidence: Evidence, limits: Limits) -> bool:

@@ -38,6 +38,8 @@ ANALYSIS = [
     "noise",
     "single_runs",
     "queues",
+    "compared",
+    "waits",
     "bounds",
     "stalls",
     "levels",

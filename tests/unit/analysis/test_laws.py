@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from pytest_nonblocking.analysis import bounds, tolerances, verdict
 from pytest_nonblocking.analysis.bounds import excess_of
-from pytest_nonblocking.analysis.queues import seen_queued, waits_for
+from pytest_nonblocking.analysis.compared import compared, shown_by
 from pytest_nonblocking.analysis.tolerances import CPU_SPREAD
 from pytest_nonblocking.model import (
     Budget,
@@ -121,16 +121,8 @@ def word_of(known, limits=LIMITS):
 
 def excess(known, run=None):
     run = run or known.bursts[0]
-    return excess_of(
-        run,
-        known.singles,
-        run.looks,
-        run.after_looks,
-        LIMITS,
-        known.calibration,
-        waits_for([run]),
-        seen_queued([run]),
-    )
+    shown = shown_by([run], [run])
+    return excess_of(compared(run, known.singles, known.calibration, shown), LIMITS)
 
 
 def ms(least, most):
