@@ -136,23 +136,27 @@ def _gil_while_idle(
     """
     lower = max(growth.idle_cpu * gil_bottleneck(looks, Looks(), calibration), seen)
     lower = min(lower, most)
-    held = looks.held / looks.tried if looks.tried > 0 else 0.0
-    estimate = max(lower, min(growth.idle_cpu * held, most))
-    samples = int(looks.tried / calibration.switch_interval)
-    _, most_held = share_between(looks.maybe_held, looks.tried, samples)
-    most_held = min(growth.idle_cpu, most_held * run.budget.idle / (run.concurrency - 1))
+    held = gil_held(looks, calibration)
+    estimate = max(lower, min(growth.idle_cpu * held.estimate, most))
+    most_held = min(growth.idle_cpu, held.upper * run.budget.idle / (run.concurrency - 1))
     return Bounds(lower, estimate, max(estimate, min(most_held, most)))
 
 
-def gil_bottleneck(looks: Looks, later: Looks, calibration: Calibration) -> float:
-    """Return the share of the time in which the GIL was certainly the bottleneck, from 0 to 1.
+def gil_held(looks: Looks, calibration: Calibration) -> Bounds:
+    """Return the share of the time for which other threads held the GIL, from 0 to 1.
 
     The watchdog measures its own waits for the GIL, which changes hands at most once per switch
     interval: that is the number of independent samples.
     """
-    tried = looks.tried + later.tried
-    samples = int(tried / calibration.switch_interval)
-    held, _ = share_between(looks.held + later.held, tried, samples)
+    samples = int(looks.tried / calibration.switch_interval)
+    lower, _ = share_between(looks.held, looks.tried, samples)
+    _, upper = share_between(looks.maybe_held, looks.tried, samples)
+    return Bounds(lower, looks.held / looks.tried if looks.tried > 0 else 0.0, upper)
+
+
+def gil_bottleneck(looks: Looks, later: Looks, calibration: Calibration) -> float:
+    """Return the share of the time in which the GIL was certainly the bottleneck, from 0 to 1."""
+    held = gil_held(together((looks, later)), calibration).lower
     return max(0.0, (held - FREELY_HELD) / (1 - FREELY_HELD))
 
 
