@@ -13,6 +13,7 @@ from .model import Cause
 
 TO_THREAD = "await anyio.to_thread.run_sync(…)"
 ACCEPT_QUEUE = 'or accept the queue with allow="serialised-wait"'
+PROCESS_POOL = "loop.run_in_executor(ProcessPoolExecutor(), …)"
 OFFLOAD = f"make the handler `def`, or {TO_THREAD}"
 
 
@@ -21,8 +22,8 @@ class Measure:
     """How one measured amount is described."""
 
     text: str
-    """With ``{amount}``; ``{idle}`` of the burst; the state of the ``{loop}``; or ``{threads}`` and
-    ``{calls}`` of a thread pool."""
+    """With ``{amount}``; what else of it was ``{blocked}``; ``{idle}`` of the burst; the state of
+    the ``{loop}``; or ``{threads}`` and ``{calls}`` of a thread pool."""
     part: Literal["cpu", "blocked", "other_cpu", "idle"]
     """The field of ``model.Budget`` that holds the amount."""
     setting: Literal["max_blocked", "max_lag", "cpu_allowance"] | None = None
@@ -68,11 +69,11 @@ CAUSE_TEXTS: Mapping[Cause, CauseText] = {
         title="CPU work occupies the event loop",
         explanation="CPU work on the event loop delays every other request until it is done.",
         fix="reduce the work per request (paginate, cache), or await a process pool "
-        "(loop.run_in_executor(ProcessPoolExecutor(), …)); threads help only if the work releases "
+        f"({PROCESS_POOL}); threads help only if the work releases "
         "the GIL",
         per_request=_OCCUPIES,
         in_burst=Measure("{amount} of CPU time per request on the loop", "cpu", "cpu_allowance"),
-        in_callback=Measure("{amount} of CPU time in one callback", "cpu", "max_lag"),
+        in_callback=Measure("{amount} of CPU time in one callback{blocked}", "cpu", "max_lag"),
     ),
     "gil-contention": CauseText(
         headline="runs CPU work in threads that compete for the GIL",

@@ -141,9 +141,18 @@ def _steps(evidence: Evidence) -> Iterable[Step]:
     return (step for run in evidence.runs for step in run.steps)
 
 
+def _lag(step: Step) -> float:
+    return step.cpu + (step.blocked if step.witnessed else 0.0)
+
+
+def longest_callback(evidence: Evidence) -> Step | None:
+    """Return the callback with the largest lag, None without any."""
+    return max(_steps(evidence), key=_lag, default=None)
+
+
 def _max_lag(evidence: Evidence) -> float:
-    lags = (s.cpu + (s.blocked if s.witnessed else 0.0) for s in _steps(evidence))
-    return max(lags, default=0.0)
+    longest = longest_callback(evidence)
+    return 0.0 if longest is None else _lag(longest)
 
 
 def _max_blocked(evidence: Evidence) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from contextlib import AbstractContextManager
 from dataclasses import replace
 
@@ -14,6 +15,9 @@ from . import scenario
 from .burst import Body, BodyFailedError
 from .guarded import Guard
 from .schedule import Progress
+
+_OTHER_LOOP = re.compile("(bound|attached) to a different (event )?loop")
+"""What asyncio says of a lock, a queue or a future of another loop."""
 
 
 async def gather(
@@ -91,6 +95,12 @@ def why_unmeasured(error: Exception) -> str:
 
 def only_in_a_burst(failure: BodyFailedError, what: str) -> str:
     """Return what to do about ``what`` if it fails as one of several copies only."""
+    if isinstance(failure.error, RuntimeError) and _OTHER_LOOP.search(str(failure.error)):
+        return (
+            f"{what} used a lock, a queue or a connection of the event loop of an earlier test: "
+            "each test has a loop of its own.\nCreate it in the app's lifespan or in a fixture, or "
+            'let the tests share a loop: pytest.mark.asyncio(loop_scope="session").'
+        )
     return (
         f"{what} passed alone, but failed as copy {failure.copy} of {failure.concurrency} "
         "concurrent copies (numbered from 0).\nIf the copies share data, make it unique with "

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from statistics import median
 
 from ..analysis.findings import COMPUTING_CALLS
@@ -26,6 +26,7 @@ from ..causes import (
     HANGS_FIX,
     NESTED_FIX,
     ONE_THREAD_FIX,
+    PROCESS_POOL,
     QUEUE_FIXES,
     THREADS_OF,
 )
@@ -42,6 +43,8 @@ def fix_for(cause: Cause, culprit: Culprit | None, evidence: Evidence) -> str:
         return HANGS_FIX
     general = CAUSE_TEXTS[cause].fix
     loop = evidence.calibration.loop
+    if loop == "trio":
+        general = general.replace(PROCESS_POOL, "anyio.to_process.run_sync(…)")
     if cause == "blocking-call":
         if culprit is not None and _logs(culprit, evidence):
             return instead_of(["logging"], loop=loop) or general
@@ -126,7 +129,8 @@ def _logs(culprit: Culprit, evidence: Evidence) -> bool:
 def _handler_of(culprit: Culprit | None, evidence: Evidence) -> str | None:
     """Return the function of the user's that is or is below a handler of the user's, or None.
 
-    A task of the app's own is below none, and a handler of a WebSocket cannot be `def`.
+    A task of the app's own is below none, nor is a dependency, a middleware or the generator of a
+    stream, and a handler of a WebSocket cannot be `def`.
     """
     if culprit is None or (culprit.library and culprit.route is None):
         return None
@@ -137,8 +141,16 @@ def _handler_of(culprit: Culprit | None, evidence: Evidence) -> str | None:
     if above and not any(is_framework(frame) for stack in above for frame in stack):
         return None
     if culprit.route is None:
-        return culprit.function
+        return culprit.function if _is_below_endpoint(culprit, above, evidence) else None
     return culprit.route.function if is_user_code(culprit.route.file) else None
+
+
+def _is_below_endpoint(culprit: Culprit, above: Iterable[Stack], evidence: Evidence) -> bool:
+    """Return whether ``culprit`` is, or is called by, an endpoint; True if no router names one."""
+    handlers = [exchange.handler for run in evidence.runs for exchange in run.exchanges]
+    endpoints = {(one.file, one.function) for one in handlers if one is not None}
+    callers = ((frame.file, frame.function) for stack in above for frame in stack)
+    return not endpoints or not endpoints.isdisjoint(((culprit.file, culprit.function), *callers))
 
 
 def notes_for(
@@ -161,8 +173,8 @@ def notes_for(
         notes.append(_ceiling_of_offloaded_work(judgement.offloaded))
     if background := _background(evidence):
         notes.append(
-            f"background work continued for {background * 1000:.0f} ms after the response; it is "
-            "not counted in the latency"
+            f"background work continued for {background * 1000:.0f} ms after the response: the "
+            "latency does not include it, and it counts only while it holds the loop or the GIL"
         )
     if given_up := [stack for run in evidence.runs for stack in run.given_up]:
         notes.append(_what_ignores_cancellation(given_up))

@@ -6,8 +6,9 @@ from pathlib import Path
 
 from ..analysis.growth import growth_of
 from ..analysis.queues import hangs_alone, pool_waited_for
+from ..analysis.verdict import longest_callback
 from ..causes import CAUSE_TEXTS, HANGS_HEADLINE, HANGS_MEASURED, Measure
-from ..model import Cause, Culprit, Judgement, Outcome
+from ..model import Cause, Culprit, Judgement, Outcome, Run
 from . import guard_words
 from .advice import fix_for
 from .figures import (
@@ -104,7 +105,7 @@ def _measured(outcome: Outcome) -> list[str]:
         _row("judged", _judged(outcome)),
     ]
     if judgement.serial > 0 and "scaling" in judgement.reasons:
-        text = f"{rate(1 / judgement.serial)} per process, at any concurrency"
+        text = f"at most {rate(1 / judgement.serial)} per process, at any concurrency"
         rows.append(_row("ceiling", text))
     return rows
 
@@ -117,11 +118,19 @@ def _sum(outcome: Outcome, serial: float) -> str:
     took, one = milliseconds(burst.makespan), milliseconds(alone)
     if abs(rest - noise) > _NO_SUM * burst.makespan:
         lost = f" with {milliseconds(noise)} of noise" if noise >= _NO_NOISE else ""
-        return f"{burst.concurrency} at once took {took}{lost}, one takes {one}"
+        later = _after_responses(burst)
+        after = f" and {milliseconds(later)} after the last response" if later >= -rest / 2 else ""
+        return f"{burst.concurrency} at once took {took}{lost}{after}, one takes {one}"
     parts = f"{one} for one, {milliseconds(serial)} for each of {burst.concurrency - 1} more"
     if rest >= _NO_NOISE:
         parts += f", {milliseconds(rest)} of noise"
     return f"{burst.concurrency} at once took {took} ({parts})"
+
+
+def _after_responses(burst: Run) -> float:
+    """Return for how many seconds the loop worked, or waited for the GIL, after the responses."""
+    after = burst.after
+    return after.cpu + after.gc + after.blocked + after.gil
 
 
 def _judged(outcome: Outcome) -> str:
@@ -185,6 +194,14 @@ def _each(measure: Measure, outcome: Outcome) -> float:
 
 def _described(measure: Measure, seconds: float, outcome: Outcome) -> str:
     facts = {"amount": milliseconds(seconds)}
+    if "{blocked}" in measure.text:
+        longest = longest_callback(outcome.evidence)
+        blocked = longest.blocked if longest is not None and longest.witnessed else 0.0
+        if blocked >= _WORTH_FIXING * seconds:
+            facts["amount"] = milliseconds(seconds - blocked)
+            facts["blocked"] = f" and {milliseconds(blocked)} blocked: {milliseconds(seconds)}"
+        else:
+            facts["blocked"] = ""
     if "{idle}" in measure.text:
         burst = burst_of(outcome)
         idle, whole = milliseconds(burst.budget.idle), milliseconds(burst.makespan)
@@ -250,8 +267,10 @@ def _where(outcome: Outcome, rootdir: Path) -> list[str]:
 
 def _counted(culprit: Culprit, judgement: Judgement) -> str:
     if culprit.counted == "copies":
-        wait = "waits" if culprit.samples == 1 else "wait"
-        return f"{culprit.samples} of {plural(culprit.of, 'copy', 'copies')} {wait} there"
+        copies = f"{culprit.samples} of {plural(culprit.of, 'copy', 'copies')}"
+        if "timeout" in judgement.reasons:
+            return f"up to {copies} waited there at once"
+        return f"{copies} {'waits' if culprit.samples == 1 else 'wait'} there"
     if culprit.counted == "threads":
         return f"{culprit.samples} of {plural(culprit.of, 'sample')} of worker threads"
     return (

@@ -139,7 +139,8 @@ def _figure(setting: Deciding, value: float, limit: float) -> Figure:
 def shown(record: Record) -> tuple[str, str, str]:
     """Return the figure of ``record``, its bounds and its limit as a table shows them."""
     figure = record.figure
-    if figure is None and record.judged is not None:  # a report of an earlier version
+    by_guard = record.verdict == "fail" and tuple(record.reasons) == ("guard",)
+    if figure is None and record.judged is not None and not by_guard:  # of an earlier version
         figure = _fraction(record.judged)
     if figure is None:
         return "-", "-", "-"

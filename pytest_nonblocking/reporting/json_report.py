@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from dataclasses import fields
 from importlib import metadata
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 from .. import model
@@ -209,7 +208,7 @@ def _level(concurrency: int, runs: list[Run]) -> Level:
     return Level(
         concurrency=concurrency,
         rounds=len(runs),
-        makespan_ms=_ms(median(run.makespan for run in runs)),
+        makespan_ms=_ms(middle.makespan),
         latency_ms=Latency(
             min=_maybe_ms(_quantile(latencies, 0.0)),
             p50=_maybe_ms(_quantile(latencies, 0.5)),

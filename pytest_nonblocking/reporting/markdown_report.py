@@ -39,10 +39,10 @@ def render(report: Report) -> str:
     return text
 
 
-def _severity(test: Record) -> tuple[int, bool, float]:
+def _severity(test: Record) -> tuple[int, bool, bool, float]:
     figure = test.figure
     over = figure.value / figure.limit if figure is not None and figure.limit else 0.0
-    return BEST_FIRST.index(test.verdict), not test.accepted_by, over
+    return BEST_FIRST.index(test.verdict), not test.accepted_by, "timeout" in test.reasons, over
 
 
 def _appended(text: str, parts: Sequence[str], what: str) -> str:

@@ -24,4 +24,6 @@ def joined(known: str | None, away: str) -> str:
     """Return the fix: what is known to await, or else the work goes ``away`` from the loop."""
     if known is None:
         return away
+    if ":" in known:  # a sentence of its own
+        return f"{known}; or {away}"
     return f"{known}, {away}" if away == OFFLOAD else f"{known}, or {away}"

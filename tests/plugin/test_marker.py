@@ -136,6 +136,26 @@ def test_a_body_that_fails_only_in_a_burst_says_so_and_names_virtual_user(projec
     result.stdout.fnmatch_lines(["*virtual_user()*"])
 
 
+def test_a_lock_of_an_earlier_tests_loop_is_named_as_such(project):
+    project.makepyfile(
+        """
+        import asyncio, pytest
+        lock = asyncio.Lock()
+
+        @pytest.mark.nonblocking(allow="serialised-wait")
+        @pytest.mark.parametrize("n", [1, 2])
+        async def test_it(n):
+            async with lock:
+                await asyncio.sleep(0.001)
+        """
+    )
+    result = project.runpytest()
+    result.assert_outcomes(passed=1, failed=1)
+    result.stdout.fnmatch_lines(
+        ["*of the event loop of an earlier test*", '*loop_scope="session"*']
+    )
+
+
 def test_virtual_user_numbers_the_copies(project):
     project.makepyfile(
         """

@@ -13,6 +13,7 @@ from pytest_nonblocking.options import OPTIONS
 
 FACTS = {
     "amount": "20 ms",
+    "blocked": " and 9 ms blocked: 29 ms",
     "threads": "4 threads",
     "calls": "2 calls",
     "idle": "3 ms of 9 ms",

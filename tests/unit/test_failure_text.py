@@ -25,6 +25,7 @@ from pytest_nonblocking.model import (
     Pool,
     Run,
     Sample,
+    Step,
 )
 from pytest_nonblocking.reporting import guard_words, json_report
 from pytest_nonblocking.reporting.advice import fix_for, notes_for
@@ -137,7 +138,7 @@ def test_a_failure_states_what_was_measured_the_limits_and_what_to_do():
         "  each request occupies the loop for 20 ms: 8 at once took 164 ms (20 ms for one, 20 ms "
         "for each of 7 more, 4 ms of noise)",
         "  judged   serial fraction 1.00, limit max_serial_fraction=0.10 (default)",
-        "  ceiling  50 requests/s per process, at any concurrency",
+        "  ceiling  at most 50 requests/s per process, at any concurrency",
         "  cause    blocking-call: 20 ms off the CPU in one callback, limit max_blocked=5 ms "
         "(default)",
         "  where    shop.py:4 in handler",
@@ -267,6 +268,21 @@ def test_a_slow_cpu_extends_the_limits_of_computing_and_is_told():
     assert on(slow)["machine"].endswith("; CPU 2× slower than the reference")
 
 
+@pytest.mark.parametrize(
+    ("cpu", "blocked", "shown"),
+    [
+        (0.017, 0.011, "17 ms of CPU time in one callback and 11 ms blocked: 28 ms"),
+        (0.028, 0.0, "28 ms of CPU time in one callback"),
+    ],
+)
+def test_a_callback_that_computes_and_blocks_says_how_long_it_did_either(cpu, blocked, shown):
+    step = Step(0.03, cpu, blocked, gil=0.0, copy=None, witnessed=True)
+    evidence = Evidence(singles=(run(1),) * 3, bursts=(run(8, 0.16, steps=(step,)),))
+    judgement = replace(JUDGED, reasons=("lag",), max_lag=cpu + blocked)
+    cause = rows(judgement, evidence=evidence)[1]["cause"]
+    assert cause == f"cpu-on-loop: {shown}, limit max_lag=20 ms (default)"
+
+
 def test_a_suspended_tracer_is_named():
     assert on(Calibration(tracer="coverage"))["machine"].endswith("with coverage suspended")
 
@@ -323,6 +339,12 @@ def test_a_sum_that_misses_its_burst_is_none():
     assert text[1] == (
         "  each request occupies the loop for 30 ms: 8 at once took 160 ms, one takes 20 ms"
     )
+
+
+def test_work_after_the_responses_explains_a_sum_that_misses_its_burst():
+    later = run(8, 0.006, after=Budget(cpu=0.24))
+    text, _ = rows(replace(JUDGED, serial=0.03), evidence=Evidence((run(1),) * 3, (later,)))
+    assert ": 8 at once took 6 ms and 240 ms after the last response, one takes" in text[1]
 
 
 def test_the_sum_is_that_of_the_burst_that_was_judged():
@@ -437,6 +459,11 @@ def test_a_line_of_the_users_is_told_with_its_calls():
 )
 def test_what_is_counted_is_said(counted, shown):
     assert f"           {shown}" in rows(found=culprit(counted=counted))[0]
+
+
+def test_copies_that_waited_before_a_time_out_may_have_gone_on_since():
+    text, _ = rows(replace(JUDGED, reasons=("timeout",)), culprit(counted="copies"))
+    assert "           up to 9 of 10 copies waited there at once" in text
 
 
 def test_a_library_is_told_as_one_with_the_path_from_the_handler_to_it():

@@ -114,6 +114,11 @@ def test_a_report_of_an_earlier_version_shows_what_was_judged():
     assert shown(record(figure=None, judged=None)) == ("-", "-", "-")
 
 
+def test_what_the_guard_fails_is_shown_without_the_figure_of_a_pass():
+    failed = record(verdict="fail", reasons=["guard"], figure=None)
+    assert shown(failed) == ("-", "-", "-")
+
+
 @pytest.mark.parametrize(
     ("found", "worse"),
     [

@@ -7,6 +7,7 @@ import pytest
 from pytest_nonblocking.causes import NESTED_FIX, ONE_THREAD_FIX
 from pytest_nonblocking.model import (
     Budget,
+    Calibration,
     Culprit,
     Evidence,
     Exchange,
@@ -31,9 +32,9 @@ HANDLER = frame("shop", "handler")
 CULPRIT = Culprit(HANDLER.file, 4, "handler", "call()", (), 5, 5)
 
 
-def evidence(*stacks, method="GET", **facts):
+def evidence(*stacks, method="GET", endpoint=None, **facts):
     samples = tuple(Sample(stack, "running", 0.01) for stack in stacks)
-    asked = Exchange(method, "/", 200, 0, 1, 1, 1)
+    asked = Exchange(method, "/", 200, 0, 1, 1, 1, endpoint)
     run = Run(8, 0.1, (0.1,), Budget(), requests=8, exchanges=(asked,), samples=samples, **facts)
     return Evidence(bursts=(run,))
 
@@ -48,6 +49,34 @@ def test_a_handler_may_become_def():
 def test_a_task_of_the_apps_own_and_a_websocket_cannot():
     for seen in (evidence((ROUTE[0], HANDLER)), evidence((*ROUTE, HANDLER), method="WEBSOCKET")):
         assert "`def`" not in fix_for("blocking-call", CULPRIT, seen)
+
+
+@pytest.mark.parametrize("path", [(HANDLER,), (frame("shop", "show"), HANDLER)])
+def test_what_the_endpoint_does_moves_to_a_thread_with_it(path):
+    seen = evidence((*ROUTE, *path), endpoint=path[0])
+    assert "`def`" in fix_for("blocking-call", CULPRIT, seen)
+
+
+def test_a_dependency_a_middleware_or_a_stream_does_not():
+    seen = evidence((*ROUTE, HANDLER), endpoint=frame("shop", "show"))
+    assert "`def`" not in fix_for("blocking-call", CULPRIT, seen)
+
+
+def test_a_fix_that_explains_itself_is_a_sentence_of_its_own():
+    locks = replace(CULPRIT, calls=("threading.Lock.acquire",), blocks_in="threading.Lock.acquire")
+    fix = fix_for("blocking-call", locks, evidence((*ROUTE, HANDLER)))
+    assert "blocks the loop; or make the handler `def`, or await" in fix
+
+
+@pytest.mark.parametrize(
+    ("loop", "pool"),
+    [("asyncio", "loop.run_in_executor(ProcessPool"), ("trio", "anyio.to_process.run_sync(…)")],
+)
+def test_a_process_pool_is_one_that_the_loop_can_await(loop, pool):
+    seen = replace(evidence((*ROUTE, HANDLER)), calibration=Calibration(loop=loop))
+    fix = fix_for("cpu-on-loop", None, seen)
+    assert pool in fix
+    assert ("run_in_executor" in fix) is (loop == "asyncio")
 
 
 def test_a_slow_log_handler_runs_in_a_thread_of_its_own():

@@ -44,6 +44,13 @@ def test_markdown_has_a_row_for_each_test_and_the_text_of_each_failure():
     assert "nonblocking: GET /export blocks the event loop\n" in text
 
 
+def test_in_markdown_what_does_not_finish_is_the_worst():
+    hangs = failing("test_shop.py::test_hangs", reasons=["timeout"])
+    text = markdown_report.render(report(failing(), hangs))
+    rows = [line for line in text.splitlines() if line.startswith("| ❌")]
+    assert ["test_hangs" in row for row in rows] == [True, False]
+
+
 def test_markdown_of_nothing_says_so():
     assert "Nothing was measured" in markdown_report.render(report())
 

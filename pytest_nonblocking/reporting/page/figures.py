@@ -136,7 +136,8 @@ def _fraction_limit(judged: float, limits: Mapping[str, Limit]) -> str:
     if limit is None or not isinstance(limit.value, (int, float)):
         return f"{judged:.2f}"
     if judged > limit.value * 1.005:
-        return f"{judged:.2f}: 1 ms per request, more than {limit.value:.2f} ({origin(limit)})"
+        setting = f"{limit.value:.2f} ({origin(limit)})"
+        return f"{judged:.2f} (1 ms per request: less never fails), {setting}"
     return f"{judged:.2f} ({origin(limit)})"
 
 

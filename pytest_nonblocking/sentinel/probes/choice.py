@@ -51,7 +51,9 @@ def _of_trio(notice: float) -> Probe:
     except RuntimeError:
         trio = None
     if trio is None:
-        raise UnsupportedLoopError("neither asyncio nor trio")
+        raise UnsupportedLoopError(
+            "not running here", "call this in a coroutine on asyncio, uvloop or trio"
+        )
     from .trio_loop import TrioProbe
 
     return TrioProbe(notice)
