@@ -268,7 +268,7 @@ def _where(outcome: Outcome, rootdir: Path) -> list[str]:
 def _counted(culprit: Culprit, judgement: Judgement) -> str:
     if culprit.counted == "copies":
         copies = f"{culprit.samples} of {plural(culprit.of, 'copy', 'copies')}"
-        if "timeout" in judgement.reasons:
+        if "timeout" in judgement.reasons and culprit.of > 1:
             return f"up to {copies} waited there at once"
         return f"{copies} {'waits' if culprit.samples == 1 else 'wait'} there"
     if culprit.counted == "threads":

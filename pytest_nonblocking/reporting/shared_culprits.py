@@ -83,7 +83,7 @@ def _list(tests: Sequence[str]) -> list[str]:
 
 
 def _reference(record: Record, text: str, first: str) -> str:
-    return (
-        f"{text.partition(chr(10))[0]}\n"
-        f"  cause    {record.cause} at {escaped.line(record.place or '')}: see {first}"
-    )
+    headline, *rows = text.splitlines()
+    # Another test may fail for another limit at the same line.
+    own = next((row for row in rows if row.startswith("  cause ")), f"  cause    {record.cause}")
+    return f"{headline}\n{own}\n  where    {escaped.line(record.place or '')}: see {first}"

@@ -78,7 +78,7 @@ def test_show_prints_one_text_for_each_culprit(folder, call):
     (folder / "both.json").write_text(text_of(both), encoding="utf-8")
     done = call("show", "both.json")
     assert "  tests    2 tests fail for this line:" in done.stdout
-    assert "  cause    blocking-call at shop/app.py:41: see test_a.py::a" in done.stdout
+    assert "  where    shop/app.py:41: see test_a.py::a" in done.stdout
 
 
 def test_schema_prints_the_published_schema(call):

@@ -85,7 +85,7 @@ def test_failures_of_one_culprit_are_one_text(pytester, flags):
     result = pytester.runpytest("--junitxml=junit.xml", *flags)
     said = result.stdout.str()
     assert said.count("  where    test_it.py:5 in shared") == 1
-    assert said.count("  cause    blocking-call at test_it.py:5: see test_it.py::test_it[") == 2
+    assert said.count("  where    test_it.py:5: see test_it.py::test_it[") == 2
     result.stdout.fnmatch_lines(["  tests    3 tests fail for this line:"])
     assert "nonblocking: mine" in said
     # Other readers have the whole text of each.

@@ -72,6 +72,27 @@ def test_a_hang_ends_however_the_watchdog_fares_and_a_dead_one_leaves_no_verdict
     result.stdout.fnmatch_lines(["*is not-measured*ZeroDivisionError: a fault of ours*"])
 
 
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+def test_a_body_that_waits_for_too_long_is_named_on_either_loop(pytester, backend):
+    pytest.importorskip(backend, reason=f"{backend} is not installed")
+    pytester.makepyfile(
+        f"""
+        import anyio, pytest
+
+        @pytest.fixture
+        def anyio_backend():
+            return "{backend}"
+
+        @pytest.mark.anyio
+        @pytest.mark.nonblocking(timeout="0.5s")
+        async def test_it():
+            await anyio.sleep(30)
+        """
+    )
+    result = pytester.runpytest_subprocess(timeout=60)
+    result.stdout.fnmatch_lines(["  where    *.py:* in test_it", "*await anyio.sleep(30)*"])
+
+
 # Code that Python can neither cancel nor interrupt
 
 UNBREAKABLE = """

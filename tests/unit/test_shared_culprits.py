@@ -13,7 +13,9 @@ from pytest_nonblocking.reporting.columns import width, wrapped
 from pytest_nonblocking.reporting.failures_shown import lines_of
 from pytest_nonblocking.reporting.shared_culprits import Failure, headline, texts, whole
 
-FIRST, SECOND = failing("test_a.py::a"), failing("test_a.py::b", target="GET /b")
+FIRST = failing("test_a.py::a")
+CAUSE = "  cause    blocking-call: 50 ms off the CPU in one callback, limit max_blocked=5 ms"
+SECOND = failing("test_a.py::b", message=f"nonblocking: GET /b\n{CAUSE}", target="GET /b")
 OTHER = failing("test_a.py::c", culprit=culprit(line=90))
 
 
@@ -31,7 +33,8 @@ def test_the_first_has_the_text_and_the_list_and_the_others_refer_to_it():
     ]
     assert two.splitlines() == [
         SECOND.message.splitlines()[0],
-        "  cause    blocking-call at shop/app.py:41: see test_a.py::a",
+        CAUSE,
+        "  where    shop/app.py:41: see test_a.py::a",
     ]
     assert three == OTHER.message
 

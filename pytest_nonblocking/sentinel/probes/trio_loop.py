@@ -116,12 +116,15 @@ class TrioProbe(Probe, trio.abc.Instrument):
         return trio.lowlevel.current_task().coro
 
     def tasks(self) -> dict[Any, Any]:
-        """Return all tasks, including trio's own, and the coroutine of each."""
+        """Return all tasks except those that trio runs for itself, and the coroutine of each."""
         found = {}
         tasks = [] if self._root is None else [self._root]
         while tasks:
             task = tasks.pop()
-            found[task] = task.coro
+            frame = getattr(task.coro, "cr_frame", None)
+            module = "" if frame is None else frame.f_globals.get("__name__", "")
+            if not module.startswith("trio._core."):  # trio's own, which waits until trio ends
+                found[task] = task.coro
             tasks += [child for nursery in task.child_nurseries for child in nursery.child_tasks]
         return found
 
