@@ -214,7 +214,10 @@ _PLACES = 5
 _WORTH_A_NOTE = 0.001
 _ANY_ASYNC = "await an async equivalent"
 _NEAR_ENOUGH = 0.5
-"""Share of its limit from which a figure is news: 40 threads queue 50 requests, and hardly cost."""
+"""Share of its limit from which a figure is news: 40 threads queue 50 requests, and hardly cost.
+
+If as many wait as are served, latency doubles, however low the limit of each request is.
+"""
 _BACKGROUND = 0.005
 _BACKGROUND_SHARE = 0.1
 
@@ -251,7 +254,8 @@ def _pool_notes(judgement: Judgement, evidence: Evidence) -> list[str]:
             "loop.set_default_executor(), or use anyio.to_thread"
         ]
     judged = judgement.judged
-    if judgement.verdict == "pass" and judged and judged.fraction < _NEAR_ENOUGH * judged.limit:
+    is_slight = judged is not None and judged.fraction < _NEAR_ENOUGH * judged.limit
+    if judgement.verdict == "pass" and is_slight and pool.waiting < pool.size:
         return []
     return [
         f"{busy_threads(pool)} busy and "

@@ -600,6 +600,13 @@ def test_a_pool_that_hardly_costs_anything_is_no_note(fraction, verdict, said):
     assert any("all 40 threads of the anyio limiter" in note for note in notes) is said
 
 
+def test_a_pool_in_which_more_wait_than_are_served_is_a_note():
+    crowded = replace(POOL, waiting=160)
+    evidence = Evidence((run(1),) * 3, (run(200, 0.16, pools=(crowded,)),))
+    slight = Judgement("pass", judged=replace(FRACTION, fraction=0.02))
+    assert any("160 calls waited for one" in note for note in notes_for(slight, evidence, LIMITS))
+
+
 @pytest.mark.parametrize(("offloaded", "said"), [(0.002, False), (0.006, True)])
 def test_cpu_that_the_loop_itself_could_take_is_no_note_in_threads(offloaded, said):
     notes = notes_for(Judgement("pass", offloaded=offloaded), outcome().evidence, LIMITS)
