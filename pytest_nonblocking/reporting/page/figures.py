@@ -41,7 +41,7 @@ class Figure:
         """The figure with its bounds, if it has any."""
         if self.in_ms:
             if self.value == 0:
-                return "none seen"  # short ones are not recorded
+                return "none near the limit"  # short ones are not recorded
             return milliseconds(self.value / 1000)
         shown = f"{self.value:.2f}"
         bounds = f"{self.low:.2f}–{self.high:.2f}"
