@@ -19,14 +19,15 @@ _SECONDS = 30
 _LOCUST = '''\
 """Sends the requests of measured tests to a deployed server. Written by {tool}.
 
-    locust -f {name} --headless --run-time 30s --host http://127.0.0.1:8000 {first}
-
-Name the classes to run; without one, all run at once.{needs}
+{commands}{needs}
 """
 
 {imports}from locust import HttpUser, constant, task
 
 '''
+_LOCUST_CLASSES = (
+    "Another class has fixed_count users of its own. Without a class, all run at once:"
+)
 _K6 = """\
 // Sends the requests of measured tests to a deployed server, one test after another.
 // Written by {tool}.
@@ -68,10 +69,13 @@ def scenarios(report: Report) -> list[Scenario]:
 
 def locust(given: Sequence[Scenario], tool: str, name: str) -> str:
     """Return a locustfile called ``name``."""
-    first, needs = _class_name(given[0]), _needs(given, "\n\n", "")
+    needs = _needs(given, "\n\n", "")
+    commands = _locust_command(name, given[:1], _class_name(given[0]))
+    if len(given) > 1:
+        commands += f"\n\n{_LOCUST_CLASSES}\n\n{_locust_command(name, given)}"
     imports = "import base64\n" * _has_base64(given) + "import os\n" * bool(needs)
     imports = f"{imports}\n" if imports else ""
-    lines = [_LOCUST.format(tool=tool, name=name, first=first, needs=needs, imports=imports)]
+    lines = [_LOCUST.format(tool=tool, commands=commands, needs=needs, imports=imports)]
     for one in given:
         lines += [
             f"\nclass {_class_name(one)}(HttpUser):",
@@ -105,6 +109,14 @@ def k6(given: Sequence[Scenario], tool: str, name: str) -> str:
             "}",
         ]
     return "\n".join((*lines, ""))
+
+
+def _locust_command(file: str, run: Sequence[Scenario], *classes: str) -> str:
+    # Locust starts one user unless it is told how many, whatever fixed_count says.
+    users = sum(one.users for one in run)
+    options = f"--headless --users {users} --spawn-rate {users} --run-time 30s"
+    words = ("locust -f", file, options, "--host http://127.0.0.1:8000", *classes)
+    return f"    {' '.join(words)}"
 
 
 def _class_name(scenario: Scenario) -> str:

@@ -1,7 +1,9 @@
 """A script that the command exports is run by Locust against a real server."""
 
+import ast
 import json
 import os
+import shlex
 import subprocess
 import sys
 from importlib.util import find_spec
@@ -43,7 +45,16 @@ def nonblocking_app():
 async def test_order(nonblocking_client):
     await nonblocking_client.get("/items?q=tea", headers={"Authorization": "Bearer SECRET"})
     await nonblocking_client.post("/orders", json={"item": "\\u8336"})
+
+@pytest.mark.nonblocking(concurrency=2)
+async def test_stock(nonblocking_client):
+    await nonblocking_client.get("/stock")
 """
+ORDERS = {
+    ("GET", "/items", "q=tea", "", "Bearer 1"),
+    ("POST", "/orders", "", '{"item":"\u8336"}', None),
+}
+STOCK = {("GET", "/stock", "", "", None)}
 
 
 @pytest.fixture
@@ -62,23 +73,34 @@ def server(pytester):
         process.stderr.close()
 
 
-def test_locust_sends_the_requests_of_a_test_from_as_many_users(pytester, request):
+def printed_commands(script):
+    """Return the commands that the script's docstring gives."""
+    lines = ast.get_docstring(ast.parse(script.read_text("utf-8"))).splitlines()
+    return [shlex.split(line) for line in lines if line.startswith("    locust ")]
+
+
+@pytest.mark.parametrize(
+    ("number", "users", "requests"),
+    [(0, {"TestOrder": 3}, ORDERS), (1, {"TestOrder": 3, "TestStock": 2}, ORDERS | STOCK)],
+    ids=["one class", "all classes"],
+)
+def test_the_printed_command_sends_the_requests_from_as_many_users_as_the_tests_had(
+    pytester, request, number, users, requests
+):
     pytester.makepyfile(webapp=APP, test_it=TEST)
     pytester.makeini("[pytest]\npythonpath = .\n")
     result = pytester.runpytest_subprocess("--nonblocking-report=report.json", "-p", "no:randomly")
-    result.assert_outcomes(passed=1)
+    result.assert_outcomes(passed=2)
     export = [sys.executable, "-m", "pytest_nonblocking", "export", "report.json", "--locust"]
     subprocess.run(export, cwd=pytester.path, check=True, stdout=subprocess.DEVNULL)
 
     seen = pytester.path / "seen.jsonl"
     seen.unlink()
     address = request.getfixturevalue("server")
+    command = printed_commands(pytester.path / "locustfile.py")[number]
+    here = {"30s": "2s", "http://127.0.0.1:8000": address}
     done = subprocess.run(
-        [
-            *(sys.executable, "-m", "locust", "-f", "locustfile.py", "--headless"),
-            *("--run-time=2s", "--users=3", "--spawn-rate=3", "--only-summary"),
-            f"--host={address}",
-        ],
+        [sys.executable, "-m", *(here.get(word, word) for word in command), "--only-summary"],
         cwd=pytester.path,
         env={**os.environ, "AUTHORIZATION": "Bearer 1"},
         stderr=subprocess.PIPE,
@@ -87,9 +109,6 @@ def test_locust_sends_the_requests_of_a_test_from_as_many_users(pytester, reques
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    assert "TestOrder" in done.stderr
-    sent = {tuple(json.loads(line)) for line in seen.read_text().splitlines()}
-    assert sent == {
-        ("GET", "/items", "q=tea", "", "Bearer 1"),
-        ("POST", "/orders", "", '{"item":"\u8336"}', None),
-    }
+    spawned = done.stderr.partition("All users spawned: ")[2]
+    assert json.JSONDecoder().raw_decode(spawned)[0] == users, done.stderr
+    assert {tuple(json.loads(line)) for line in seen.read_text().splitlines()} == requests

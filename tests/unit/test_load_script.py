@@ -76,6 +76,17 @@ def test_a_locustfile_imports_no_more_than_it_uses():
     assert "environment" not in text
 
 
+def test_a_locustfile_gives_commands_that_start_the_users_of_a_class_and_of_all():
+    few = measured("tests/test_shop.py::test_stock", concurrency=3)
+    text = load_script.locust(of(measured(), few), "tool", "load.py")
+    commands = [line.strip() for line in text.splitlines() if "locust -f" in line]
+    rest = "--run-time 30s --host http://127.0.0.1:8000"
+    assert commands == [
+        f"locust -f load.py --headless --users 20 --spawn-rate 20 {rest} TestOrders",
+        f"locust -f load.py --headless --users 23 --spawn-rate 23 {rest}",
+    ]
+
+
 def test_a_script_for_k6_is_javascript_that_sends_the_same():
     language = pytest.importorskip(
         "tree_sitter_javascript", reason="tree-sitter-javascript is not installed"
