@@ -7,9 +7,10 @@ Credentials are not in a report; a script takes them from variables of the envir
 from __future__ import annotations
 
 import json
+import keyword
 import re
-from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
+from itertools import count
 from typing import NamedTuple
 
 from .record import Record, Report, Request
@@ -41,8 +42,23 @@ const BASE_URL = __ENV.BASE_URL || 'http://127.0.0.1:8000';
 """
 
 
+_TAKEN_IN_PYTHON = {*keyword.kwlist, "HttpUser"}
+_RESERVED_IN_JAVASCRIPT = """
+arguments await break case catch class const continue debugger default delete do else enum eval
+export extends false finally for function if implements import in instanceof interface let new null
+package private protected public return static super switch this throw true try typeof var void
+while with yield
+"""
+_CALLED_BY_K6 = ("handleSummary", "setup", "teardown")
+_TAKEN_IN_JAVASCRIPT = {
+    *_RESERVED_IN_JAVASCRIPT.split(),
+    *_CALLED_BY_K6,
+    *("BASE_URL", "encoding", "http", "options"),
+}
+
+
 class Scenario(NamedTuple):
-    """The requests of one test, a name that is unique in the script, and its concurrency."""
+    """The requests of one test, a name made of the test's, and its concurrency."""
 
     name: str
     record: Record
@@ -56,21 +72,31 @@ class Scenario(NamedTuple):
 
 def scenarios(report: Report) -> list[Scenario]:
     """Return a scenario for each test that sent requests through ``nonblocking_client``."""
-    seen: Counter[str] = Counter()
     found = []
     for record in report.tests:
         if record.requests:
             name = re.sub(r"\W+", "_", record.nodeid.rpartition("::")[2], flags=re.ASCII).strip("_")
             name = f"test_{name}" if not name[:1].isalpha() else name
-            seen[name] += 1
-            found.append(Scenario(f"{name}_{seen[name]}" if seen[name] > 1 else name, record))
+            found.append(Scenario(name, record))
     return found
+
+
+def _named(
+    given: Sequence[Scenario], taken: Collection[str], named: Callable[[str], str] = str
+) -> list[Scenario]:
+    """Return the scenarios by their names in a language, each once and none of those taken."""
+    found: dict[str, Scenario] = {}
+    for one in given:
+        numbered = (named(one.name if n == 1 else f"{one.name}_{n}") for n in count(1))
+        name = next(name for name in numbered if name not in taken and name not in found)
+        found[name] = one._replace(name=name)
+    return list(found.values())
 
 
 def locust(given: Sequence[Scenario], tool: str, name: str) -> str:
     """Return a locustfile called ``name``."""
-    needs = _needs(given, "\n\n", "")
-    commands = _locust_command(name, given[:1], _class_name(given[0]))
+    given, needs = _named(given, _TAKEN_IN_PYTHON, _class_name), _needs(given, "\n\n", "")
+    commands = _locust_command(name, given[:1], given[0].name)
     if len(given) > 1:
         commands += f"\n\n{_LOCUST_CLASSES}\n\n{_locust_command(name, given)}"
     imports = "import base64\n" * _has_base64(given) + "import os\n" * bool(needs)
@@ -78,7 +104,7 @@ def locust(given: Sequence[Scenario], tool: str, name: str) -> str:
     lines = [_LOCUST.format(tool=tool, commands=commands, needs=needs, imports=imports)]
     for one in given:
         lines += [
-            f"\nclass {_class_name(one)}(HttpUser):",
+            f"\nclass {one.name}(HttpUser):",
             f"    {_text(one.record.nodeid)}\n",
             f"    fixed_count = {one.users}",
             "    wait_time = constant(0)\n",
@@ -92,7 +118,7 @@ def locust(given: Sequence[Scenario], tool: str, name: str) -> str:
 
 def k6(given: Sequence[Scenario], tool: str, name: str) -> str:
     """Return a script for k6 that is called ``name``."""
-    needs = _needs(given, "\n// ", "\n//")
+    given, needs = _named(given, _TAKEN_IN_JAVASCRIPT), _needs(given, "\n// ", "\n//")
     imports = "\nimport encoding from 'k6/encoding';" * _has_base64(given)
     lines = [_K6.format(tool=tool, name=name, needs=needs, imports=imports)]
     lines += ["export const options = {", "  scenarios: {"]
@@ -119,8 +145,8 @@ def _locust_command(file: str, run: Sequence[Scenario], *classes: str) -> str:
     return f"    {' '.join(words)}"
 
 
-def _class_name(scenario: Scenario) -> str:
-    return "".join(word[:1].upper() + word[1:] for word in scenario.name.split("_"))
+def _class_name(name: str) -> str:
+    return "".join(word[:1].upper() + word[1:] for word in name.split("_"))
 
 
 def _one_line(text: str) -> str:

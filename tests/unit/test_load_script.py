@@ -3,6 +3,7 @@
 import ast
 import base64
 import json
+import re
 
 import httpx
 import pytest
@@ -105,9 +106,36 @@ def test_a_script_for_k6_is_javascript_that_sends_the_same():
     assert "exec: 'test_b_x_1', vus: 20, duration: '30s', startTime: '30s'" in text
 
 
-def test_tests_without_requests_are_left_out_and_equal_names_are_numbered():
-    scenarios = of(measured(), record(), measured("tests/test_other.py::test_orders"))
-    assert [one.name for one in scenarios] == ["test_orders", "test_orders_2"]
+def test_tests_without_requests_are_left_out():
+    assert [one.name for one in of(measured(), record())] == ["test_orders"]
+
+
+@pytest.mark.parametrize(
+    ("tests", "classes", "functions"),
+    [
+        (
+            ["a.py::test_x", "b.py::test_x", "c.py::test_x_2"],
+            ["TestX", "TestX2", "TestX22"],
+            ["test_x", "test_x_2", "test_x_2_2"],
+        ),
+        (["a.py::test_x", "a.py::test_X"], ["TestX", "TestX2"], ["test_x", "test_X"]),
+        (["a.py::test_x_y", "a.py::test_xY"], ["TestXY", "TestXY2"], ["test_x_y", "test_xY"]),
+        (
+            ["a.py::none", "a.py::http_user", "a.py::delete", "a.py::setup", "a.py::http"],
+            ["None2", "HttpUser2", "Delete", "Setup", "Http"],
+            ["none", "http_user", "delete_2", "setup_2", "http_2"],
+        ),
+    ],
+    ids=["numbered", "upper case", "camel case", "taken"],
+)
+def test_each_scenario_has_a_name_of_its_own_in_either_language(tests, classes, functions):
+    given = of(*map(measured, tests))
+    python = ast.parse(load_script.locust(given, "tool", "locustfile.py"))
+    assert [node.name for node in python.body if isinstance(node, ast.ClassDef)] == classes
+    script = load_script.k6(given, "tool", "k6.js")
+    assert re.findall(r"^export function (\w+)\(", script, re.MULTILINE) == functions
+    assert re.findall(r"exec: '(\w+)'", script) == functions
+    assert re.findall(r"^    (\w+): {", script, re.MULTILINE) == functions
 
 
 def test_a_scanned_operation_is_a_valid_name():
