@@ -23,8 +23,8 @@ from ..reporting.units import plural
 from . import comparison
 
 _EXIT = """\
-exit status: 0 if nothing is wrong, 1 if something got worse (compare) or failed (show), 2 for a
-file that cannot be read or written, or bad usage
+exit status: 0 if nothing is wrong, 1 if something got worse or nothing was compared (compare) or
+failed (show), 2 for a file that cannot be read or written, or bad usage
 """
 
 
@@ -157,17 +157,24 @@ def _compare(before: Report, after: Report, output: Path | None, force: bool) ->
         print(escaped.line(f"{change.kind:<8} {change.test}  {change.text}"))
     kinds = [change.kind for change in changes]
     shown = ", ".join(f"{kinds.count(kind)} {kind}" for kind in dict.fromkeys(kinds))
-    compared = plural(len(after.tests), "measurement")
-    print(f"nonblocking: {compared} compared: {shown or 'no difference beyond noise'}")
+    title = f"{plural(len(after.tests), 'measurement')} compared: "
+    title += shown or "no difference beyond noise"
+    # A gate does not pass because it has compared nothing.
+    if nothing := not any(pair.before and pair.after for pair in pairs):
+        title = "nothing compared: the reports have no measurement in common"
+    print(f"nonblocking: {title}")
     if output is not None:
-        _write(output, _page_of_both(before, after, pairs))
-    return int("worse" in kinds)
+        _write(output, _page_of_both(title, before, after, pairs))
+    return int(nothing or "worse" in kinds)
 
 
-def _page_of_both(before: Report, after: Report, pairs: Sequence[comparison.Pair]) -> str:
+def _page_of_both(
+    title: str, before: Report, after: Report, pairs: Sequence[comparison.Pair]
+) -> str:
     from ..reporting import html_report  # needs an extra
 
     return html_report.render_comparison(
+        title,
         before,
         after,
         [

@@ -72,7 +72,9 @@ class _Row(NamedTuple):
 _WORST_DIFFERENCE_FIRST = ("worse", "unclear", "new", "better", "gone", "same")
 
 
-def render_comparison(before: Report, after: Report, differences: Sequence[Difference]) -> str:
+def render_comparison(
+    title: str, before: Report, after: Report, differences: Sequence[Difference]
+) -> str:
     """Return a page of two reports side by side."""
     rows = []
     for number, one in enumerate(differences):
@@ -81,16 +83,13 @@ def render_comparison(before: Report, after: Report, differences: Sequence[Diffe
         name = next(known.record.nodeid for known in (new, old) if known)
         rows.append(_Row(one.kind, one.text, name, old, new))
     rows.sort(key=lambda row: _WORST_DIFFERENCE_FIRST.index(row.kind))
-    kinds = counts((row.kind for row in rows), _WORST_DIFFERENCE_FIRST)
-    shown = ", ".join(f"{count} {kind}" for kind, count in kinds if kind != "same")
-    compared = plural(len(rows), "measurement")
     page = environment().get_template("comparison.html.j2")
     return page.render(
-        title=f"{compared} compared: {shown or 'no difference beyond noise'}",
+        title=title,
         before=before,
         after=after,
         rows=rows,
-        kinds=kinds,
+        kinds=counts((row.kind for row in rows), _WORST_DIFFERENCE_FIRST),
         used_terms=TERMS,
     )
 

@@ -129,6 +129,30 @@ def test_compare_of_the_same_is_fine(call):
     assert "no difference beyond noise" in done.stdout
 
 
+@pytest.mark.parametrize(
+    ("before", "changes"),
+    [
+        ("empty.json", ["new      test_shop.py::test_ok  is new: pass"]),
+        (
+            "known.json",
+            [
+                "new      test_shop.py::test_ok  is new: pass",
+                "gone     test_shop.py::test_export  was fail (blocking-call at shop/app.py:41)",
+            ],
+        ),
+    ],
+)
+def test_compare_does_not_pass_where_it_compares_nothing(folder, call, before, changes):
+    done = call("compare", before, "a.json")
+    said = "nothing compared: the reports have no measurement in common"
+    assert done.stdout.splitlines() == [*changes, f"nonblocking: {said}"]
+    assert done.returncode == 1
+    assert call("compare", "empty.json", "empty.json").returncode == 1
+    pytest.importorskip("jinja2", reason="the extra html is not installed")
+    assert call("compare", before, "a.json", "-o", "both.html").returncode == 1
+    assert said in (folder / "both.html").read_text("utf-8")
+
+
 def test_compare_writes_a_page_of_both(folder, call):
     pytest.importorskip("jinja2", reason="the extra html is not installed")
     done = call("compare", "a.json", "b.json", "-o", "both.html")
