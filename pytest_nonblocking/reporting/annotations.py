@@ -7,7 +7,9 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from . import escaped
+from .places import in_repository
 from .record import Record
+from .sessions import repository
 from .shared_culprits import Failure, headline, whole
 
 _IN_TEXT = str.maketrans({"%": "%25", "\r": "%0D", "\n": "%0A"})
@@ -25,25 +27,17 @@ def commands(
         for record in records
         if record.message and not record.accepted_by
     ]
-    workspace = environ.get("GITHUB_WORKSPACE")
-    return [_command(failure, rootdir, workspace) for failure in whole(failures)]
+    top = repository(rootdir, environ)
+    return [_command(failure, rootdir, top) for failure in whole(failures)]
 
 
-def _command(failure: Failure, rootdir: Path, workspace: str | None) -> str:
+def _command(failure: Failure, rootdir: Path, top: Path | None) -> str:
     file, line = failure.record.line_of_repository
     properties = {"title": headline(failure.record)}
     if failure.record.place is not None or (rootdir / file).exists():  # a scan has no file
         properties = {
-            "file": _in_repository(file, rootdir, workspace),
+            "file": in_repository(file, rootdir, top),
             "line": str(line),
         } | properties
     shown = ",".join(f"{name}={text.translate(_IN_PROPERTY)}" for name, text in properties.items())
     return f"::error {shown}::{escaped.lines(failure.text).translate(_IN_TEXT)}"
-
-
-def _in_repository(file: str, rootdir: Path, workspace: str | None) -> str:
-    """Return a path from the repository's top folder, which pytest's rootdir may be below."""
-    path = rootdir / file
-    if workspace and path.is_relative_to(workspace):
-        return path.relative_to(workspace).as_posix()
-    return file

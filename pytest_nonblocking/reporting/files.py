@@ -31,6 +31,8 @@ class _Writer(NamedTuple):
     module: str
     extra: str | None = None
     needs: tuple[str, ...] = ()
+    of_repository: bool = False
+    """Whether it also takes pytest's rootdir, for its paths are those of the repository."""
 
     def missing(self) -> str | None:
         """Return what is not installed."""
@@ -41,7 +43,7 @@ WRITERS = {
     ".json": _Writer("json_report"),
     ".html": _Writer("html_report", "html", ("jinja2", "pygal")),
     ".md": _Writer("markdown_report"),
-    ".sarif": _Writer("sarif_report", "sarif", ("sarif_pydantic",)),
+    ".sarif": _Writer("sarif_report", "sarif", ("sarif_pydantic",), of_repository=True),
 }
 
 
@@ -96,10 +98,11 @@ def _check_kind(path: Path, mode: int) -> None:
         raise CannotWriteError(f"cannot write {path}: {why}")
 
 
-def write(path: Path, report: Report) -> None:
+def write(path: Path, report: Report, rootdir: Path) -> None:
     """Write a report whole or not at all; raises OSError."""
-    module = importlib.import_module(f".{WRITERS[path.suffix].module}", __package__)
-    write_text(path, module.render(report))
+    writer = WRITERS[path.suffix]
+    module = importlib.import_module(f".{writer.module}", __package__)
+    write_text(path, module.render(report, *[rootdir] * writer.of_repository))
 
 
 def resolved(name: str, option: str, settings: Settings, config: pytest.Config) -> Path:
@@ -176,7 +179,7 @@ def write_all(
         config.add_cleanup(functools.partial(_print_last, config, text))
     for path in paths:
         try:
-            write(path, document(measurements, session))
+            write(path, document(measurements, session), config.rootpath)
         except Exception as error:  # of a library's too: the run's own result must stand
             shown.append(f"cannot write the report {path}: {type(error).__name__}: {error}")
     return shown

@@ -25,3 +25,12 @@ def relative(file: str, rootdir: Path) -> str:
     return escaped.line(
         (path.relative_to(rootdir) if path.is_relative_to(rootdir) else path).as_posix()
     )
+
+
+def in_repository(file: str, rootdir: Path, top: Path | None) -> str:
+    """Return a path of a report from the repository's top folder, which rootdir may be below.
+
+    A path that does not lie below ``top`` stays as it is.
+    """
+    path = rootdir / file
+    return path.relative_to(top).as_posix() if top and path.is_relative_to(top) else file

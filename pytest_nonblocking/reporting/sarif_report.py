@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable
 from importlib import metadata
-from pathlib import PurePosixPath, PureWindowsPath
+from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 from urllib.parse import quote
 
@@ -13,14 +13,19 @@ import sarif_pydantic as sarif  # type: ignore[import-untyped]  # it has hints a
 
 from ..causes import CAUSE_TEXTS
 from ..model import CAUSES, Cause
+from .places import in_repository
 from .record import Record, Report
+from .sessions import repository
 
 _SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
 _BASE = "%SRCROOT%"
 
 
-def render(report: Report) -> str:
-    """Return the whole file: one result for each failure, at its culprit's line."""
+def render(report: Report, rootdir: Path) -> str:
+    """Return the whole file: one result for each failure, at its culprit's line.
+
+    Its paths are those of the repository, which pytest's rootdir may be below.
+    """
     driver = sarif.ToolDriver(
         name=report.tool.name,
         version=report.tool.version,
@@ -29,7 +34,7 @@ def render(report: Report) -> str:
     )
     run = sarif.Run(
         tool=sarif.Tool(driver=driver),
-        results=list(_results(report.tests)),
+        results=list(_results(report.tests, rootdir)),
         columnKind="unicodeCodePoints",
     )
     log = sarif.Sarif(schema_uri=_SCHEMA, runs=[run])
@@ -58,28 +63,27 @@ def _rule(cause: Cause) -> Any:
     )
 
 
-def _results(tests: Iterable[Record]) -> Iterable[Any]:
+def _results(tests: Iterable[Record], rootdir: Path) -> Iterable[Any]:
+    top = repository(rootdir)
     for test in tests:
         if test.verdict != "fail" or test.cause is None:
             continue
         extra = {"suppressions": [{"kind": "external", "justification": "known failure"}]}
+        file, line = test.line_of_repository
+        place = sarif.PhysicalLocation(
+            artifact_location=_artifact(in_repository(file, rootdir, top)),
+            region=sarif.Region(start_line=line),
+        )
         yield sarif.Result(
             rule_id=test.cause,
             rule_index=CAUSES.index(test.cause),
             level=sarif.Level.ERROR,
             message=sarif.Message(text=test.message or f"{test.nodeid}: {test.cause}"),
-            locations=[sarif.Location(physical_location=_location(test))],
+            locations=[sarif.Location(physical_location=place)],
             partial_fingerprints={"nonblocking/v1": _fingerprint(test)},
             properties={"test": test.nodeid},
             **(extra if test.accepted_by else {}),
         )
-
-
-def _location(test: Record) -> Any:
-    file, line = test.line_of_repository
-    return sarif.PhysicalLocation(
-        artifact_location=_artifact(file), region=sarif.Region(start_line=line)
-    )
 
 
 def _artifact(file: str) -> Any:

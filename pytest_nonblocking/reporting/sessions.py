@@ -119,6 +119,16 @@ def session_of(
     )
 
 
+def repository(rootdir: Path, environ: Mapping[str, str] = os.environ) -> Path | None:
+    """Return the top folder of the repository that ``rootdir`` is in, None where unknown."""
+    top = _output(rootdir, "rev-parse", "--show-toplevel")
+    if not top or not Path(top).exists():  # its name may be escaped
+        workspace = environ.get("GITHUB_WORKSPACE")
+        return Path(workspace) if workspace else None
+    # Git follows links: of the names of the folder, only the one in rootdir fits a report's paths.
+    return next((one for one in (rootdir, *rootdir.parents) if one.samefile(top)), None)
+
+
 def _filled(pattern: str, environ: Mapping[str, str]) -> str | None:
     """Return the pattern with the values of its variables, None if one is not set."""
     names = re.findall(r"{(\w+)}", pattern)

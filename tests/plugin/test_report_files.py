@@ -60,6 +60,19 @@ def test_on_github_each_culprit_is_annotated_at_its_line(pytester, monkeypatch):
     assert line.startswith("::error file=test_it.py,line=10,title=blocking-call at test_it.py%3A10")
 
 
+def test_annotations_and_sarif_name_a_file_by_its_path_in_the_repository(suite, monkeypatch):
+    monkeypatch.setenv("GITHUB_ACTIONS", "true")
+    monkeypatch.setenv("GITHUB_WORKSPACE", str(suite.path))
+    rootdir = suite.mkdir("sub")
+    (suite.path / "test_it.py").rename(rootdir / "test_it.py")
+    result = suite.runpytest("--rootdir=sub", "sub", *FLAGS)
+    (line,) = (line for line in result.outlines if line.startswith("::error"))
+    assert line.startswith("::error file=sub/test_it.py,line=10,")
+    (shown,) = json.loads(texts(suite)["sarif"])["runs"][0]["results"]
+    place = shown["locations"][0]["physicalLocation"]
+    assert place["artifactLocation"] == {"uri": "sub/test_it.py", "uriBaseId": "%SRCROOT%"}
+
+
 @pytest.mark.parametrize("flags", [[], ["-n1"]], ids=["plain", "xdist"])
 def test_all_formats_at_once(suite, flags):
     if flags:

