@@ -2,12 +2,16 @@
 
 import importlib.util
 import re
+import shlex
 import shutil
+from importlib import metadata
 from pathlib import Path
 
 import page as pages
 import pytest
 from inner_runs import LEFT_OUT
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 STARTED = {"postgresql"}  # fixtures
@@ -44,7 +48,38 @@ def test_a_reader_who_follows_the_page_sees_what_it_says(page, tmp_path, request
     try:
         pages.follow(page, tmp_path, environment)
     except AssertionError as error:
-        # Beside busy neighbours a verdict may be kept back; a wrong one is never given.
+        # Beside busy processes a verdict may be kept back; a wrong one is never given.
         if " inconclusive" in str(error) and pressed() > PRESSED:
             pytest.skip(f"inconclusive, tasks waited for a processor {pressed():.0%} of the time")
         raise
+
+
+def installed_by(page):
+    """Return the distributions that the page's pip lines name, and what the plugin needs itself."""
+    commands = re.findall(r"^\$ (?:python -m )?pip install (.*)", page.read_text("utf-8"), re.M)
+    words = [word for command in commands for word in shlex.split(command)]
+    installed = set()
+    for named in [Requirement(word) for word in words if not word.startswith(("-", "."))]:
+        installed.add(canonicalize_name(named.name))
+        if named.name == "pytest-nonblocking":
+            extras = [{"extra": extra} for extra in ("", *named.extras)]
+            for part in map(Requirement, metadata.requires(named.name)):
+                if not part.marker or any(map(part.marker.evaluate, extras)):
+                    installed.add(canonicalize_name(part.name))
+    return installed
+
+
+@pytest.mark.parametrize(
+    "page",
+    [page for page in PAGES if page.parent.name in ("how-to", "causes") or page.stem == "tutorial"],
+    ids=lambda page: str(page.relative_to(ROOT)),
+)
+def test_the_pip_lines_of_a_page_install_what_it_needs(page):
+    if not re.search(r"^\$ ", page.read_text("utf-8"), re.M):
+        pytest.skip("the page runs nothing")
+    installed = installed_by(page)
+    assert "pytest-nonblocking" in installed
+    for module in set(needed(page)) - STARTED:
+        if not (sources := metadata.packages_distributions().get(module)):
+            pytest.skip(f"{module} is not installed")
+        assert installed & set(map(canonicalize_name, sources)), f"no pip line installs {module}"
