@@ -83,3 +83,11 @@ def test_the_pip_lines_of_a_page_install_what_it_needs(page):
         if not (sources := metadata.packages_distributions().get(module)):
             pytest.skip(f"{module} is not installed")
         assert installed & set(map(canonicalize_name, sources)), f"no pip line installs {module}"
+
+
+def test_the_page_on_ci_lists_the_inputs_of_the_action():
+    action = (ROOT / "action.yml").read_text("utf-8").partition("\nruns:")[0]
+    page = (ROOT / "docs/how-to/ci.md").read_text("utf-8").partition("| input | default |")[2]
+    defaults = re.findall(r'^  ([\w-]+):\n(?:    .*\n)*?    default: "?(.*?)"?$', action, re.M)
+    listed = re.findall(r"^\| `([\w-]+)` \| `?(.*?)`? ?\|", page.partition("\n\n")[0], re.M)
+    assert listed == defaults
