@@ -423,7 +423,9 @@ class Guarded:
     calls: tuple[BlockingCall, ...] = ()
     requests: int = 0
     unmeasured: str | None = None
-    """Why the calls are not known, None if they are."""
+    """Why not all calls are known, None if they are."""
+    unknown: frozenset[Category] = frozenset(CATEGORIES)
+    """The categories of which calls are not known, if ``unmeasured`` says why."""
     databases: frozenset[str] = frozenset()
     """Packages that are clients of databases: their sockets and locks wait for the database."""
 

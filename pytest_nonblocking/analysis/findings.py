@@ -30,6 +30,9 @@ _RUNS_TEST = ("pytest_nonblocking.load", "pytest_nonblocking.runner")
 COMPUTING_CALLS: tuple[Category, ...] = ("database", "file")
 """Categories with calls that compute: queries of SQLite, copies of files."""
 
+_WAITS: tuple[Category, ...] = ("network", "lock")
+"""Categories of the calls in which a client of a database waits for it."""
+
 
 class _Found(NamedTuple):
     """One call, the line that makes it, and what was read from its stack."""
@@ -92,8 +95,7 @@ def _found(guarded: Guarded, reader: Reader, exempt: Sequence[Exemption]) -> Ite
 
 def _by_client(call: BlockingCall, made_by: Stack, databases: Collection[str]) -> BlockingCall:
     """Return ``call`` as one of the database if a client of databases waits in it."""
-    is_wait = call.category in ("network", "lock")
-    if is_wait and any(package_of(frame) in databases for frame in made_by):
+    if call.category in _WAITS and any(package_of(frame) in databases for frame in made_by):
         return replace(call, category="database")
     return call
 
@@ -166,13 +168,12 @@ def convicted(
 ) -> Judgement:
     """Return the judgement under ``guard="fail"``: a finding fails the test.
 
-    A pass for which the guard has no result is none.
+    A pass for which the guard has no result is none, as is one without all calls that could fail.
     """
     if limits.guard != "fail":
         return judgement
     if not any(one.is_accused(limits) for one in findings):
-        is_open = guarded is not None and guarded.unmeasured is not None
-        if is_open and judgement.verdict == "pass":
+        if judgement.verdict == "pass" and guarded is not None and _is_open(guarded, limits):
             return replace(judgement, verdict="not-measured")
         return judgement
     if judgement.verdict == "fail":
@@ -185,6 +186,15 @@ def convicted(
         causes=(("blocking-call", 1.0),),
         near="",
     )
+
+
+def _is_open(guarded: Guarded, limits: Limits) -> bool:
+    """Return whether a call that is not known could be accused."""
+    if guarded.unmeasured is None:
+        return False
+    of_clients = ("database",) if guarded.unknown.intersection(_WAITS) else ()
+    chosen = set(limits.guard_categories).difference(limits.guard_allow)
+    return not chosen.isdisjoint((*guarded.unknown, *of_clients))
 
 
 def named(

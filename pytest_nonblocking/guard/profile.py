@@ -5,12 +5,13 @@ Nothing is patched and nothing is raised. A fault ends the profile and never rea
 
 from __future__ import annotations
 
+from collections import defaultdict
 from dataclasses import dataclass
 from types import CodeType, FrameType, ModuleType
 from typing import Any, NamedTuple
 
 from ..clocks import CLOCKS
-from ..model import BlockingCall, Guarded, Stack
+from ..model import BlockingCall, Category, Guarded, Stack
 from ..originals import sys, threading
 from ..sentinel.stacks import DEEPEST, stack_of
 from .rules import Rule, Rules
@@ -19,6 +20,7 @@ from .table import DATABASES
 
 _OWN = "pytest_nonblocking."
 _MOST_STACKS = 1000
+"""The stacks that are recorded of each category, so that none uses up the places of another."""
 _SYSTEM = {"nt": "posix"}
 _Key = tuple[Rule, tuple[tuple[CodeType, int], ...]]
 
@@ -53,7 +55,8 @@ class CallProfile:
         # A code's own hash is that of all its constants. The values keep the codes alive.
         self._in_python = {id(code): (code, rule) for code, rule in rules.in_python().items()}
         self._by_type: dict[tuple[type, str], tuple[Rule, ...]] = {}
-        self._counts: dict[_Key, _Count] = {}
+        self._counts: defaultdict[Category, dict[_Key, _Count]] = defaultdict(dict)
+        self._full: set[Category] = set()
         self._running: list[_Running] = []
         self._is_over = self._is_dropped = False
         self.is_paused = False  # while a set-up runs, which is none of the run
@@ -74,6 +77,7 @@ class CallProfile:
     def forget(self) -> None:
         """Discard the calls so far: they prepared the run; on the thread that is profiled."""
         self._counts.clear()
+        self._full.clear()
 
     def end(self) -> None:
         """Record nothing more; the thread drops the profile with its next event."""
@@ -107,9 +111,24 @@ class CallProfile:
                 count.nanoseconds / 1e9,
                 rule.instead,
             )
-            for (rule, _), count in self._counts.items()
+            for counts in self._counts.values()
+            for (rule, _), count in counts.items()
         )
-        return Guarded(tuple(calls), requests, databases=DATABASES)
+        return Guarded(
+            tuple(calls),
+            requests,
+            self._why_incomplete(),
+            frozenset(self._full),
+            DATABASES,
+        )
+
+    def _why_incomplete(self) -> str | None:
+        if not self._full:
+            return None
+        return (
+            f"{', '.join(sorted(self._full))} calls came from more than {_MOST_STACKS} stacks, and "
+            "those from further stacks are not known: make fewer of them in the test"
+        )
 
     # On the profiled thread
 
@@ -153,11 +172,13 @@ class CallProfile:
         if self.is_paused or is_within or caller.f_globals.get("__name__", "").startswith(_OWN):
             return
         key = rule, tuple(_positions(caller))
-        count = self._counts.get(key)
+        counts = self._counts[rule.category]
+        count = counts.get(key)
         if count is None:
-            if len(self._counts) >= _MOST_STACKS:
+            if len(counts) >= _MOST_STACKS:
+                self._full.add(rule.category)
                 return
-            count = self._counts[key] = _Count(stack_of(caller))
+            count = counts[key] = _Count(stack_of(caller))
         count.times += 1
         self._running.append(_Running(frame, count, CLOCKS.wall_ns(), in_python))
 

@@ -14,7 +14,7 @@ from ..analysis.stopping import needs_run_alone
 from ..clocks import CLOCKS
 from ..ctrl_c import on_ctrl_c
 from ..guard import CallProfile
-from ..model import Calibration, Evidence, Guarded, Limits, Run, Stack, Waiters
+from ..model import Calibration, Category, Evidence, Guarded, Limits, Run, Stack, Waiters
 from ..originals import asyncio, made, statistics, threading
 from ..sentinel import (
     Driver,
@@ -223,8 +223,10 @@ class SyncTest:
             return Guarded(unmeasured=LATE)
         found = [profile.guarded(0) for profile in profiles]
         calls = (call for one in found for call in one.calls if is_in_callback(call.stack))
-        unmeasured = next((one.unmeasured for one in found if one.unmeasured), None)
-        return Guarded(tuple(calls), unmeasured=unmeasured)
+        open_ones = [one for one in found if one.unmeasured]
+        unmeasured = next((one.unmeasured for one in open_ones), None)
+        unknown = frozenset[Category]().union(*(one.unknown for one in open_ones))
+        return Guarded(tuple(calls), unmeasured=unmeasured, unknown=unknown)
 
     def _called(self, loops: LoopsUsed) -> Run | None:
         try:

@@ -63,6 +63,24 @@ def test_calls_from_one_place_are_counted_and_timed():
     assert call.stack[-1].module == __name__
 
 
+def test_beyond_the_most_stacks_calls_are_not_known_and_other_categories_are():
+    def walk(depth):
+        os.lstat(os.curdir)
+        if depth:
+            walk(depth - 1)
+            walk(depth - 1)
+
+    def work():
+        walk(9)
+        time.sleep(0.001)
+
+    found = guarded(work)
+    assert sum(call.function == "os.lstat" for call in found.calls) == 1000
+    assert "time.sleep" in {call.function for call in found.calls}
+    assert found.unknown == {"file"}
+    assert "file calls came from more than 1000 stacks" in found.unmeasured
+
+
 def test_a_call_that_raises_is_timed_too():
     def work():
         with socket.socket() as one:

@@ -194,6 +194,22 @@ def test_a_pass_without_the_guards_result_is_none_where_the_guard_fails_tests():
     assert convicted(open_, unmeasured, (), STRICT) is open_
 
 
+@pytest.mark.parametrize(
+    ("unknown", "categories", "verdict"),
+    [
+        ("sleep", ("sleep",), "not-measured"),
+        ("file", ("sleep", "network"), "pass"),
+        ("lock", ("database",), "not-measured"),  # the driver's own lock
+    ],
+)
+def test_calls_that_are_not_known_cost_a_pass_where_they_could_fail_it(
+    unknown, categories, verdict
+):
+    limits = Limits(guard="fail", guard_categories=categories)
+    guarded = Guarded(unmeasured="too many stacks", unknown=frozenset((unknown,)))
+    assert convicted(PASS, guarded, (), limits).verdict == verdict
+
+
 BLOCKED = Judgement("fail", reasons=("blocked",), cause="blocking-call", max_blocked=0.002)
 
 
