@@ -7,7 +7,12 @@ constants or plain variables.
 from __future__ import annotations
 
 import ast
-import re
+import functools
+import inspect
+import itertools
+import sys
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from types import FrameType
 from typing import Any
 
@@ -15,24 +20,26 @@ from ..originals import linecache
 
 UNKNOWN: Any = object()
 """The value of an argument that cannot be read without side effects."""
-_MOST_LINES = 8
+_UNREADABLE = (SyntaxError, ValueError, RecursionError, MemoryError)
+"""What parsing raises for a file that is not what runs."""
 
 
 class Site:
-    """The call of ``function``, a builtin function or method, by the code of ``frame``."""
+    """The call of ``function``, a builtin function or method, that the code of ``frame`` begins."""
 
-    __slots__ = ("_call", "frame", "name", "receiver")
+    __slots__ = ("_call", "_function", "frame", "name", "receiver")
 
     def __init__(self, frame: FrameType, function: Any) -> None:
         self.frame = frame
         self.name: str = function.__name__
         self.receiver: Any = function.__self__
+        self._function = function
         self._call: ast.Call | bool | None = False
 
     def argument(self, position: int, keyword: str, default: Any = UNKNOWN) -> Any:
         """Return an argument, ``default`` if the call does not give it, UNKNOWN if unreadable."""
         if self._call is False:
-            self._call = _call_in_source(self.frame, self.name)
+            self._call = _call_in_source(self.frame, self._function)
         call = self._call
         if not isinstance(call, ast.Call):
             return UNKNOWN
@@ -48,39 +55,70 @@ class Site:
         return default
 
 
-def _call_in_source(frame: FrameType, name: str) -> ast.Call | None:
-    """Return the call of ``name`` in the current line, None unless it is the only one there."""
-    file, line = frame.f_code.co_filename, frame.f_lineno
-    lines = linecache.getlines(file, frame.f_globals)[line - 1 : line + _MOST_LINES]
-    if not lines:
+def _call_in_source(frame: FrameType, function: Any) -> ast.Call | None:
+    """Return the call of ``function`` that ``frame`` is at, None if the source does not show it."""
+    if function.__name__.startswith("__"):  # a statement such as `with` makes it
         return None
-    first = lines[0]
-    starts = [found.start() for found in re.finditer(rf"\b{re.escape(name)}\s*\(", first)]
-    if len(starts) != 1:
-        return None
-    text = first[starts[0] :]
-    for more in (*lines[1:], ""):
-        if (end := _end_of_call(text)) is not None:
-            return _parsed(text[:end])
-        text += more
+    lines = linecache.getlines(frame.f_code.co_filename, frame.f_globals)
+    span = _span(frame)
+    return _only_call(lines, frame, function) if span is None else _call_at(lines, *span)
+
+
+def _span(frame: FrameType) -> tuple[int, int, int, int] | None:
+    """Return the first and last line and column of the call, None where code has no columns."""
+    if sys.version_info >= (3, 11):
+        positions = itertools.islice(frame.f_code.co_positions(), frame.f_lasti // 2, None)
+        first, last, begin, end = next(positions)
+        if first and last and begin is not None and end is not None:
+            return first, last, begin, end
     return None
 
 
-def _end_of_call(text: str) -> int | None:
-    depth = 0
-    for index, letter in enumerate(text):
-        depth += (letter in "([{") - (letter in ")]}")
-        if letter in ")]}" and depth == 0:
-            return index + 1
-    return None
+def _call_at(lines: Sequence[str], first: int, last: int, begin: int, end: int) -> ast.Call | None:
+    taken = [line.encode(errors="replace") for line in lines[first - 1 : last]]  # columns are bytes
+    if not taken:
+        return None
+    taken[-1] = taken[-1][:end]
+    taken[0] = taken[0][begin:]
+    return _parsed(b"".join(taken).decode(errors="replace"))
 
 
+@functools.lru_cache(maxsize=1024)
 def _parsed(text: str) -> ast.Call | None:
     try:
-        found = ast.parse(text, mode="eval").body
-    except (SyntaxError, ValueError):  # a parenthesis in a string, a null byte
+        found = ast.parse(f"({text})", mode="eval").body
+    except _UNREADABLE:
         return None
     return found if isinstance(found, ast.Call) else None
+
+
+def _only_call(lines: Sequence[str], frame: FrameType, function: Any) -> ast.Call | None:
+    """Return the one call in the current line whose callee is ``function``, or the only one."""
+    calls = _calls_by_line("".join(lines)).get(frame.f_lineno, [])
+    if len(calls) > 1:
+        calls = [call for call in calls if _is_callee(call.func, frame, function)]
+    return calls[0] if len(calls) == 1 else None
+
+
+@functools.lru_cache(maxsize=64)
+def _calls_by_line(source: str) -> Mapping[int, list[ast.Call]]:
+    """Return the calls of a file by the lines at which a frame may be during them."""
+    found: defaultdict[int, list[ast.Call]] = defaultdict(list)
+    try:
+        tree = ast.parse(source)
+    except _UNREADABLE:
+        return found
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call):
+            for line in {node.lineno, node.func.end_lineno or node.lineno}:
+                found[line].append(node)
+    return found
+
+
+def _is_callee(node: ast.expr, frame: FrameType, function: Any) -> bool:
+    if isinstance(node, ast.Attribute) and node.attr == function.__name__:
+        return _value(node.value, frame) is function.__self__
+    return _value(node, frame) is function
 
 
 def _value(node: ast.expr, frame: FrameType) -> Any:
@@ -95,8 +133,8 @@ def _value(node: ast.expr, frame: FrameType) -> Any:
             if node.id in names:
                 return names[node.id]
     if isinstance(node, ast.Attribute):
-        # Not getattr: a property would run the app's code.
         owner = _value(node.value, frame)
-        values = getattr(owner, "__dict__", None) if owner is not UNKNOWN else None
-        return values.get(node.attr, UNKNOWN) if isinstance(values, dict) else UNKNOWN
+        # Not getattr: a property would run the app's code.
+        value = UNKNOWN if owner is UNKNOWN else inspect.getattr_static(owner, node.attr, UNKNOWN)
+        return UNKNOWN if hasattr(type(value), "__get__") else value
     return UNKNOWN

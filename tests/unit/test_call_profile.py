@@ -1,6 +1,7 @@
 """The profile function: what it records, what it reads of a call, and how it ends."""
 
 import functools
+import io
 import os
 import select
 import socket
@@ -12,6 +13,7 @@ import time
 import pytest
 
 from pytest_nonblocking.guard import CallProfile, conditions, rules_of
+from pytest_nonblocking.guard import sites as sites_module
 from pytest_nonblocking.guard.rules import Rule
 from pytest_nonblocking.guard.sites import UNKNOWN, Site
 
@@ -301,9 +303,16 @@ class Sites:
         return False
 
 
-@pytest.fixture
-def arguments(monkeypatch):
-    """Return the first argument of each call of time.sleep in some work."""
+@pytest.fixture(params=["with columns", "without columns"])
+def arguments(request, monkeypatch):
+    """Return the first argument of each call of time.sleep in some work.
+
+    Code has columns from CPython 3.11 on, unless they are switched off.
+    """
+    if request.param == "without columns":
+        monkeypatch.setattr(sites_module, "_span", lambda frame: None)
+    elif sys.version_info < (3, 11):
+        pytest.skip("no columns")
     sites = Sites()
     (rule,) = RULES.by_name["sleep"]["time"]
     mine = {"sleep": {"time": (rule._replace(when=sites),)}}
@@ -349,9 +358,66 @@ def test_nothing_is_called_to_read_an_argument(arguments):
         time.sleep(settings.on_class)
         time.sleep(int("0"))
         time.sleep(*many)
-        time.sleep(0), time.sleep(0)
 
-    assert arguments(work) == [UNKNOWN] * 5
+    assert arguments(work) == [UNKNOWN] * 3
+
+
+pause = time.sleep
+
+
+def sleep(seconds):
+    return seconds
+
+
+def test_other_text_of_the_line_is_no_argument(arguments):
+    def work():
+        pause(0.001)  # not sleep(0): it needs a moment
+        sleep(0), pause(0.001)
+        print("sleep(0)", pause(0.001))
+
+    assert arguments(work) == [0.001] * 3
+
+
+def test_a_call_is_read_however_it_is_written(arguments):
+    def work():
+        pause(0)
+        time.sleep(0)  # sleep() returns at once
+        print("sleep(1)", time.sleep(0))
+        sleep(1), pause(0)
+        time.sleep(  # :)
+            0,  # (
+        )
+        (time
+         .sleep(0))  # fmt: skip
+        nap = time.sleep; nap(0)  # noqa: E702  # fmt: skip
+
+    assert arguments(work) == [0] * 7
+
+
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="no columns")
+def test_two_calls_of_one_line_are_told_apart_by_their_columns():
+    def work():
+        time.sleep(0), time.sleep(0.001)
+
+    (call,) = guarded(work).calls
+    assert (call.function, call.times) == ("time.sleep", 1)
+
+
+def test_a_method_is_told_from_others_in_its_line(monkeypatch):
+    def work():
+        p = select.poll(); p.poll(0)  # noqa: E702  # fmt: skip
+        print(p.poll(0), bool(lock.acquire(False)))
+
+    lock = threading.Lock()
+    lock.acquire()
+    assert names(work) == []
+    monkeypatch.setattr(sites_module, "_span", lambda frame: None)
+    assert names(work) == []
+
+
+def test_what_a_with_statement_calls_has_no_arguments():
+    with io.StringIO("0") as file:
+        assert Site(sys._getframe(), file.__enter__).argument(0, "blocking") is UNKNOWN
 
 
 def test_code_without_a_source_has_no_arguments(arguments):
