@@ -9,10 +9,17 @@ import stat
 import sys
 from collections.abc import Callable
 from ipaddress import ip_address
+from types import ModuleType
 from typing import Any
 
 from ..originals import os, socket
 from .sites import UNKNOWN, Site
+
+fcntl: ModuleType | None
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None
 
 Condition = Callable[[Site], bool]
 
@@ -25,13 +32,22 @@ def always(site: Site) -> bool:
 # Sockets
 
 
+_FLAGS_AT = {"recv": 1, "recvfrom": 1, "send": 1, "sendall": 1, "sendto": 1}
+_FLAGS_AT |= dict.fromkeys(("recv_into", "recvfrom_into", "recvmsg", "recvmsg_into", "sendmsg"), 2)
+"""The position of the flags among the arguments of a socket's methods."""
+_DONTWAIT: int = getattr(socket, "MSG_DONTWAIT", 0)
+
+
 def waits_for_peer(site: Site) -> bool:
-    """Return whether the socket has a time-out other than 0."""
-    return bool(site.receiver.gettimeout() != 0)
+    """Return whether the socket has a time-out other than 0, and the call does not decline it."""
+    if site.receiver.gettimeout() == 0:
+        return False
+    position = _FLAGS_AT.get(site.name)
+    return position is None or unless_set(position, "flags", _DONTWAIT)(site)
 
 
 def waits_for_peer_to_take(site: Site) -> bool:
-    """Return whether a socket with a connection has a time-out other than 0."""
+    """Return whether it is a socket with a connection, and waits for the peer."""
     return site.receiver.type != socket.SOCK_DGRAM and waits_for_peer(site)
 
 
@@ -71,23 +87,26 @@ def unless_zero(position: int, keyword: str, default: Any = None) -> Condition:
     return is_not_zero
 
 
-def unless_set(position: int, keyword: str, flag: str) -> Condition:
-    """Return the condition that an argument has not the bit of ``os.flag``."""
-    bit: int = getattr(os, flag, 0)
+def unless_set(position: int, keyword: str, bits: int) -> Condition:
+    """Return the condition that an argument has none of ``bits``."""
 
     def is_not_set(site: Site) -> bool:
         value = site.argument(position, keyword, 0)
-        return not (isinstance(value, int) and value & bit)
+        return not (isinstance(value, int) and value & bits)
 
     return is_not_set
+
+
+def waits_for_child(position: int) -> Condition:
+    """Return the condition that the options at ``position`` have not ``WNOHANG``."""
+    return unless_set(position, "options", getattr(os, "WNOHANG", 0))
 
 
 # Locks and queues
 
 
-def _waits(site: Site) -> bool:
+def _waits(site: Site, keyword: str = "blocking") -> bool:
     """Return whether ``acquire(blocking, timeout)`` or ``get(block, timeout)`` may wait."""
-    keyword = "block" if site.name == "get" else "blocking"
     blocking, time_out = site.argument(0, keyword, True), site.argument(1, "timeout", None)
     is_zero = isinstance(time_out, (int, float)) and time_out == 0
     return not (blocking is False or blocking == 0 or is_zero)
@@ -108,12 +127,18 @@ def lock_is_anothers(site: Site) -> bool:
 
 def semaphore_is_zero(site: Site) -> bool:
     """Return whether the semaphore of multiprocessing has no free place."""
-    return bool(site.receiver._is_zero()) and _waits(site)
+    return bool(site.receiver._is_zero()) and _waits(site, "block")
 
 
 def queue_is_empty(site: Site) -> bool:
     """Return whether the queue has nothing to take, and the call waits for it."""
-    return site.receiver.empty() and _waits(site)
+    return site.receiver.empty() and _waits(site, "block")
+
+
+file_lock_waits = unless_set(
+    1, "operation", getattr(fcntl, "LOCK_NB", 0) | getattr(fcntl, "LOCK_UN", 0)
+)
+"""Whether a call of ``fcntl.flock`` or ``fcntl.lockf`` waits for the lock of a file."""
 
 
 def thread_runs(site: Site) -> bool:

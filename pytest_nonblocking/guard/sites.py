@@ -116,9 +116,11 @@ def _calls_by_line(source: str) -> Mapping[int, list[ast.Call]]:
 
 
 def _is_callee(node: ast.expr, frame: FrameType, function: Any) -> bool:
-    if isinstance(node, ast.Attribute) and node.attr == function.__name__:
-        return _value(node.value, frame) is function.__self__
-    return _value(node, frame) is function
+    if _value(node, frame) is function:
+        return True
+    if not isinstance(node, ast.Attribute) or node.attr != function.__name__:
+        return False
+    return _value(node.value, frame) is function.__self__
 
 
 def _value(node: ast.expr, frame: FrameType) -> Any:
@@ -128,6 +130,9 @@ def _value(node: ast.expr, frame: FrameType) -> Any:
     if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
         value = _value(node.operand, frame)
         return -value if isinstance(value, (int, float)) else UNKNOWN
+    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.BitOr):
+        left, right = _value(node.left, frame), _value(node.right, frame)
+        return left | right if isinstance(left, int) and isinstance(right, int) else UNKNOWN
     if isinstance(node, ast.Name):
         for names in (frame.f_locals, frame.f_globals):
             if node.id in names:

@@ -394,7 +394,7 @@ TABLE: tuple[Known, ...] = (
         "posix",
         ("waitpid",),
         _PROCESS,
-        when.unless_set(1, "options", "WNOHANG"),
+        when.waits_for_child(1),
         shown="os",
     ),
     Known(
@@ -402,7 +402,7 @@ TABLE: tuple[Known, ...] = (
         "posix",
         ("waitid",),
         _PROCESS,
-        when.unless_set(2, "options", "WNOHANG"),
+        when.waits_for_child(2),
         shown="os",
     ),
     Known(
@@ -478,7 +478,7 @@ TABLE: tuple[Known, ...] = (
         when.semaphore_is_zero,
         shown="multiprocessing.Semaphore",
     ),
-    Known("lock", "fcntl", ("flock", "lockf"), None),
+    Known("lock", "fcntl", ("flock", "lockf"), None, when.file_lock_waits),
     _library("logging", "network", _LOGGING),
     _library("concurrent", "lock", _FUTURE),
     _library("threading", "lock", _THREADS),

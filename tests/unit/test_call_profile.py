@@ -2,10 +2,12 @@
 
 import functools
 import io
+import multiprocessing
 import os
 import select
 import socket
 import sqlite3
+import subprocess
 import sys
 import threading
 import time
@@ -505,6 +507,52 @@ def test_a_poll_with_time_out_zero_does_not_wait():
 
     assert names(work) == []
     assert names(lambda: poll.poll(1)) == ["select.poll.poll"]
+
+
+def test_a_socket_does_not_wait_where_the_call_declines_it():
+    one, other = socket.socketpair()
+    buffer = bytearray(1)
+
+    def work():
+        one.send(b"x", socket.MSG_DONTWAIT)
+        other.recv(1, socket.MSG_DONTWAIT | socket.MSG_PEEK)
+        other.recv_into(buffer, 1, flags=socket.MSG_DONTWAIT)
+
+    with one, other:
+        assert names(work) == []
+        assert names(lambda: one.send(b"x", 0)) == ["socket.send"]
+        assert names(lambda: other.recv(1)) == ["socket.recv"]
+
+
+def test_the_lock_of_a_file_waits_unless_the_call_declines_it(tmp_path):
+    fcntl = pytest.importorskip("fcntl")
+
+    def work():
+        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        fcntl.lockf(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(fd, fcntl.LOCK_UN)
+
+    with (tmp_path / "file").open("w") as file:
+        fd = file.fileno()
+        assert names(work) == []
+        assert names(lambda: fcntl.flock(fd, fcntl.LOCK_EX)) == ["fcntl.flock"]
+
+
+def test_a_lock_of_multiprocessing_that_is_only_tried_does_not_wait():
+    lock = multiprocessing.get_context("spawn").Lock()
+    lock.acquire()
+    assert names(lambda: lock.acquire(block=False)) == []
+    assert names(lambda: lock.acquire(timeout=0.001)) == ["multiprocessing.Semaphore.acquire"]
+
+
+def test_a_process_that_is_only_polled_does_not_wait():
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
+
+        def work():
+            process.poll()
+            process.send_signal(0)
+
+        assert names(work) == []
 
 
 def test_files_pipes_and_memory_are_told_apart(tmp_path):
