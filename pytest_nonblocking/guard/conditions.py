@@ -102,6 +102,10 @@ def waits_for_child(position: int) -> Condition:
     return unless_set(position, "options", getattr(os, "WNOHANG", 0))
 
 
+name_is_looked_up = unless_set(1, "flags", socket.NI_NUMERICHOST)
+"""Whether a call of ``socket.getnameinfo`` asks for the name of an address."""
+
+
 # Locks and queues
 
 

@@ -65,6 +65,9 @@ _LOGGING = _everywhere(
 _NAMES = Instead(
     "await asyncio.get_running_loop().getaddrinfo(…)", "await trio.socket.getaddrinfo(…)"
 )
+_NAME_OF = Instead(
+    "await asyncio.get_running_loop().getnameinfo(…)", "await trio.socket.getnameinfo(…)"
+)
 _ORACLE = Instead("use oracledb.connect_async")
 _BOTO = Instead("await an async client (aioboto3)")
 _KAFKA = Instead("await an async client (aiokafka)")
@@ -363,11 +366,13 @@ TABLE: tuple[Known, ...] = (
     Known(
         "dns",
         "_socket",
-        ("getaddrinfo", "gethostbyaddr", "gethostbyname", "gethostbyname_ex"),
+        ("getaddrinfo", "gethostbyname", "gethostbyname_ex"),
         _NAMES,
         when.host_is_a_name,
         shown="socket",
     ),
+    Known("dns", "_socket", ("gethostbyaddr",), _NAME_OF, shown="socket"),
+    Known("dns", "_socket", ("getnameinfo",), _NAME_OF, when.name_is_looked_up, shown="socket"),
     # Processes
     Known(
         "process",

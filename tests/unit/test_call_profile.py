@@ -1,5 +1,6 @@
 """The profile function: what it records, what it reads of a call, and how it ends."""
 
+import contextlib
 import functools
 import io
 import multiprocessing
@@ -522,6 +523,22 @@ def test_a_socket_does_not_wait_where_the_call_declines_it():
         assert names(work) == []
         assert names(lambda: one.send(b"x", 0)) == ["socket.send"]
         assert names(lambda: other.recv(1)) == ["socket.recv"]
+
+
+def test_the_name_of_an_address_is_looked_up():
+    address = ("127.0.0.1", 80)
+
+    def work():
+        for look_up in (lambda: socket.gethostbyaddr("127.0.0.1"), lambda: socket.getfqdn("::1")):
+            with contextlib.suppress(OSError):
+                look_up()
+        socket.getnameinfo(address, 0)
+
+    found = [name for name in names(work) if name.startswith("socket.")]  # and an import's
+    assert found == ["socket.gethostbyaddr", "socket.gethostbyaddr", "socket.getnameinfo"]
+    numeric = socket.NI_NUMERICHOST
+    assert names(lambda: socket.getnameinfo(address, numeric | socket.NI_NUMERICSERV)) == []
+    assert names(lambda: socket.gethostbyname("127.0.0.1")) == []
 
 
 def test_the_lock_of_a_file_waits_unless_the_call_declines_it(tmp_path):
