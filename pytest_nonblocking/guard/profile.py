@@ -22,6 +22,10 @@ _OWN = "pytest_nonblocking."
 _MOST_STACKS = 1000
 """The stacks that are recorded of each category, so that none uses up the places of another."""
 _SYSTEM = {"nt": "posix"}
+_mro_of, _module_of, _qualname_of = (
+    vars(type)[name].__get__ for name in ("__mro__", "__module__", "__qualname__")
+)
+"""What reads a class as CPython does, whatever its metaclass says."""
 _Key = tuple[Rule, tuple[tuple[CodeType, int], ...]]
 
 
@@ -54,7 +58,8 @@ class CallProfile:
         self._rules = rules
         # A code's own hash is that of all its constants. The values keep the codes alive.
         self._in_python = {id(code): (code, rule) for code, rule in rules.in_python().items()}
-        self._by_type: dict[tuple[type, str], tuple[Rule, ...]] = {}
+        # A metaclass of the app's may forbid the hash. The values keep the classes alive.
+        self._by_type: dict[tuple[int, str], tuple[type, tuple[Rule, ...]]] = {}
         self._counts: defaultdict[Category, dict[_Key, _Count]] = defaultdict(dict)
         self._full: set[Category] = set()
         self._running: list[_Running] = []
@@ -169,7 +174,7 @@ class CallProfile:
     def _count(self, rule: Rule, caller: FrameType, frame: FrameType, *, in_python: bool) -> None:
         """Count a call by ``caller``, and time it until ``frame`` sees its end."""
         is_within = bool(self._running) and self._running[-1].in_python
-        if self.is_paused or is_within or caller.f_globals.get("__name__", "").startswith(_OWN):
+        if self.is_paused or is_within or _is_ours(caller):
             return
         key = rule, tuple(_positions(caller))
         counts = self._counts[rule.category]
@@ -188,27 +193,35 @@ class CallProfile:
 
     def _rule_of(self, frame: FrameType, called: Any) -> Rule | None:
         owner, name = called.__self__, called.__name__
-        if owner is None or isinstance(owner, ModuleType):
+        kind = type(owner)  # isinstance would ask an object of the app's for its __class__
+        if owner is None or issubclass(kind, ModuleType):
             rules = self._rules_at(called.__module__, name)
         else:
-            kind = owner if isinstance(owner, type) else type(owner)
-            if (kind, name) not in self._by_type:
-                self._by_type[kind, name] = self._rules_of_type(kind, name)
-            rules = self._by_type[kind, name]
+            kind = owner if issubclass(kind, type) else kind
+            if (id(kind), name) not in self._by_type:
+                self._by_type[id(kind), name] = kind, self._rules_of_type(kind, name)
+            _, rules = self._by_type[id(kind), name]
         if not rules:
             return None
         site = Site(frame, called)
         return next((rule for rule in rules if _holds(rule, site)), None)
 
     def _rules_of_type(self, kind: type, name: str) -> tuple[Rule, ...]:
-        for one in kind.__mro__:
-            if rules := self._rules_at(f"{one.__module__}.{one.__qualname__}", name):
+        for one in _mro_of(kind):
+            # Not by a metaclass, nor what the class has for its instances.
+            module, qualname = _module_of(one), _qualname_of(one)
+            if type(module) is str and (rules := self._rules_at(f"{module}.{qualname}", name)):
                 return rules
         return ()
 
     def _rules_at(self, owner: str | None, name: str) -> tuple[Rule, ...]:
         owner = owner or ""
         return self._rules.by_name[name].get(_SYSTEM.get(owner, owner), ())
+
+
+def _is_ours(frame: FrameType) -> bool:
+    module = frame.f_globals.get("__name__")
+    return type(module) is str and module.startswith(_OWN)
 
 
 def _holds(rule: Rule, site: Site) -> bool:

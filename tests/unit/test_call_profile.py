@@ -271,6 +271,40 @@ def test_a_fault_ends_the_profile_and_does_not_reach_the_app(monkeypatch):
     assert "internal error in the guard (RuntimeError: broken)" in found.unmeasured
 
 
+def of_an_unusual_metaclass():
+    class Unusual(type):
+        def __eq__(cls, other):
+            return cls is other
+
+        def __getattribute__(cls, name):
+            raise RuntimeError(name)
+
+    return Unusual("Mapping", (dict,), {})()
+
+
+class Lazy(dict):
+    @property
+    def __class__(self):
+        raise RuntimeError("outside of a context")
+
+
+@pytest.mark.parametrize("make", [of_an_unusual_metaclass, Lazy])
+def test_an_unusual_object_of_the_apps_costs_no_result(make):
+    mapping = make()
+
+    def work():
+        mapping.get("key")
+        time.sleep(0.001)
+
+    assert names(work) == ["time.sleep"]
+
+
+@pytest.mark.parametrize("module", [None, 5])
+def test_code_of_a_module_without_a_name_is_seen(module):
+    code = "pause(0.001)\n{}.get(1)"
+    assert names(lambda: exec(code, {"__name__": module, "pause": time.sleep})) == ["time.sleep"]
+
+
 def test_a_condition_that_cannot_be_read_accuses_nobody():
     closed = socket.socket()
     closed.close()
