@@ -145,6 +145,12 @@ file_lock_waits = unless_set(
 """Whether a call of ``fcntl.flock`` or ``fcntl.lockf`` waits for the lock of a file."""
 
 
+def section_lock_waits(site: Site) -> bool:
+    """Return whether a call of ``os.lockf`` waits for the lock of a section of a file."""
+    command = site.argument(1, "command")
+    return command is UNKNOWN or command == os.F_LOCK
+
+
 def thread_runs(site: Site) -> bool:
     """Return whether the thread to be joined has not ended."""
     return not site.receiver.is_done() and unless_zero(0, "timeout")(site)

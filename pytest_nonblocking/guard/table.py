@@ -40,6 +40,7 @@ _PROCESS = Instead("await asyncio.create_subprocess_exec(…)", "await trio.run_
 _SHELL = Instead(
     "await asyncio.create_subprocess_shell(…)", "await trio.run_process(…, shell=True)"
 )
+_SIGNAL = Instead("use loop.add_signal_handler(…)", "use trio.open_signal_receiver(…)")
 _FILE = _everywhere("await anyio.open_file(…)")
 _FILES = _everywhere("use anyio.Path(…), whose methods are awaited")
 _LOCK = Instead(
@@ -177,6 +178,7 @@ TABLE: tuple[Known, ...] = (
         spelled=("sqlite3.",),
     ),
     Known("database", "sqlite3.Cursor", (*_CURSOR, "executescript"), _SQLITE),
+    Known("database", "sqlite3.Blob", ("read", "write"), _SQLITE),
     Known("database", "_sqlite3", ("connect",), _SQLITE, shown="sqlite3"),
     Known(
         "database",
@@ -393,23 +395,26 @@ TABLE: tuple[Known, ...] = (
         shown="os",
         spelled=("os.system",),
     ),
-    Known("process", "posix", ("posix_spawn", "posix_spawnp", "wait"), _PROCESS, shown="os"),
     Known(
         "process",
         "posix",
-        ("waitpid",),
+        ("fork", "forkpty", "posix_spawn", "posix_spawnp", "wait"),
         _PROCESS,
-        when.waits_for_child(1),
         shown="os",
     ),
+    Known("process", "posix", ("wait3",), _PROCESS, when.waits_for_child(0), shown="os"),
+    Known("process", "posix", ("wait4", "waitpid"), _PROCESS, when.waits_for_child(1), shown="os"),
+    Known("process", "posix", ("waitid",), _PROCESS, when.waits_for_child(2), shown="os"),
+    Known("process", "_signal", ("pause", "sigwait", "sigwaitinfo"), _SIGNAL, shown="signal"),
     Known(
         "process",
-        "posix",
-        ("waitid",),
-        _PROCESS,
-        when.waits_for_child(2),
-        shown="os",
+        "_signal",
+        ("sigtimedwait",),
+        _SIGNAL,
+        when.unless_zero(1, "timeout"),
+        shown="signal",
     ),
+    Known("process", "builtins", ("input",), None),
     Known(
         "process",
         "posix",
@@ -440,6 +445,7 @@ TABLE: tuple[Known, ...] = (
         shown="os",
     ),
     Known("file", "posix", _ON_PATHS, _FILES, shown="os"),
+    Known("file", "posix", ("sync",), None, shown="os"),
     # Locks, queues, threads
     Known(
         "lock",
@@ -484,6 +490,7 @@ TABLE: tuple[Known, ...] = (
         shown="multiprocessing.Semaphore",
     ),
     Known("lock", "fcntl", ("flock", "lockf"), None, when.file_lock_waits),
+    Known("lock", "posix", ("lockf",), None, when.section_lock_waits, shown="os"),
     _library("logging", "network", _LOGGING),
     _library("concurrent", "lock", _FUTURE),
     _library("threading", "lock", _THREADS),

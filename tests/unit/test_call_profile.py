@@ -6,6 +6,7 @@ import io
 import multiprocessing
 import os
 import select
+import signal
 import socket
 import sqlite3
 import subprocess
@@ -594,6 +595,69 @@ def test_a_lock_of_multiprocessing_that_is_only_tried_does_not_wait():
     lock.acquire()
     assert names(lambda: lock.acquire(block=False)) == []
     assert names(lambda: lock.acquire(timeout=0.001)) == ["multiprocessing.Semaphore.acquire"]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
+@pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")
+def test_a_fork_and_the_wait_for_its_end_are_found():
+    def work():
+        for wait in (lambda child: os.wait3(0), lambda child: os.wait4(child, 0)):
+            child = os.fork()
+            if not child:
+                os._exit(0)
+            wait(child)
+        with contextlib.suppress(ChildProcessError):
+            os.wait3(os.WNOHANG)
+
+    assert names(work) == ["os.fork", "os.wait3", "os.wait4"]
+
+
+@pytest.mark.skipif(not hasattr(signal, "sigtimedwait"), reason="not on this system")
+def test_the_wait_for_a_signal_is_found():
+    def work():
+        signal.raise_signal(signal.SIGUSR2)
+        signal.sigwait([signal.SIGUSR2])
+        signal.sigtimedwait([signal.SIGUSR2], 0.001)
+        signal.sigtimedwait([signal.SIGUSR2], 0)
+
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR2])
+    try:
+        assert names(work) == ["signal.sigwait", "signal.sigtimedwait"]
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def test_the_wait_for_input_is_found(monkeypatch):
+    monkeypatch.setattr(sys, "stdin", io.StringIO("yes\n"))
+    monkeypatch.setattr(sys, "stdout", io.StringIO())
+    assert names(lambda: input()) == ["builtins.input"]
+
+
+@pytest.mark.skipif(not hasattr(os, "lockf"), reason="not on this system")
+def test_the_lock_of_a_section_waits_unless_it_is_tried_or_ended(tmp_path):
+    def work():
+        os.lockf(fd, os.F_TLOCK, 0)
+        os.lockf(fd, os.F_ULOCK, 0)
+
+    with (tmp_path / "file").open("w") as file:
+        fd = file.fileno()
+        assert names(work) == []
+        assert names(lambda: os.lockf(fd, os.F_LOCK, 0)) == ["os.lockf"]
+
+
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="no sqlite3.Blob")
+def test_a_blob_of_a_database_is_read_and_written():
+    db = sqlite3.connect(":memory:")
+    db.execute("create table one (data)")
+    db.execute("insert into one values (zeroblob(2))")
+    with db.blobopen("one", "data", 1) as blob:
+
+        def work():
+            blob.write(b"x")
+            blob.read(1)
+
+        assert names(work) == ["sqlite3.Blob.write", "sqlite3.Blob.read"]
+    db.close()
 
 
 def test_a_process_that_is_only_polled_does_not_wait():

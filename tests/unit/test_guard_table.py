@@ -33,11 +33,13 @@ def test_no_package_has_two_fixes():
 
 OF_THE_STANDARD_LIBRARY = (
     *("time", "sqlite3", "_sqlite3", "_socket", "_ssl", "select", "_posixsubprocess", "posix"),
-    *("_io", "io", "_thread", "_queue", "_multiprocessing", "fcntl"),
+    *("_io", "io", "_thread", "_queue", "_multiprocessing", "fcntl", "_signal", "builtins"),
 )
 # Of other systems or versions.
 ELSEWHERE = {"select.devpoll", "select.kqueue", "_winapi"}
 OF_OBJECTS = {"select.poll": select.poll, "_thread.lock": threading.Lock}
+if sys.version_info < (3, 11):
+    ELSEWHERE.add("sqlite3.Blob")
 if sys.version_info < (3, 13):
     ELSEWHERE.add("_thread._ThreadHandle")
 
