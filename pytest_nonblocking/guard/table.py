@@ -60,6 +60,10 @@ _FUTURE = Instead(
     "await loop.run_in_executor(…) or asyncio.wrap_future(…) instead of waiting for the future",
     "await trio.to_thread.run_sync(future.result)",
 )
+_MAP = Instead("await asyncio.gather(…) of loop.run_in_executor(…) instead of Executor.map")
+_SHUTDOWN = Instead(
+    "await asyncio.to_thread(executor.shutdown)", "await trio.to_thread.run_sync(executor.shutdown)"
+)
 _LOGGING = _everywhere(
     "log through a logging.handlers.QueueHandler: its QueueListener runs slow handlers in a thread"
 )
@@ -86,8 +90,8 @@ class Known:
     They are the C functions ``names`` of ``owner``, a module or a class, and ``shown`` is what
     users call it. ``in_python`` says that they are Python functions, which wait where no profile
     function sees it; of ``decorated`` ones only the decorator runs. ``package`` is a top-level
-    package all of whose calls have the fix ``instead``; ``spelled`` are texts by which a line of
-    code shows the call.
+    package all of whose calls have the fix ``instead``, or one of its functions; ``spelled`` are
+    texts by which a line of code shows the call.
     """
 
     category: Category
@@ -106,14 +110,9 @@ class Known:
         return f"{self.shown or self.owner}.{name.removeprefix('_') if is_private else name}"
 
 
-def _library(package: str, category: Category, instead: Instead) -> Known:
-    """Return a library in Python: its calls end in C functions of other rows."""
-    return Known(category, "", (), instead, package=package)
-
-
-def _spelled(category: Category, text: str, instead: Instead) -> Known:
-    """Return what a line of code shows, in Python: its calls end in C functions of other rows."""
-    return Known(category, "", (), instead, spelled=(text,))
+def _library(package: str, category: Category, instead: Instead | None, *spelled: str) -> Known:
+    """Return a library in Python, or a function: its calls end in C functions of other rows."""
+    return Known(category, "", (), instead, package=package, spelled=spelled)
 
 
 _CURSOR = ("execute", "executemany", "fetchone", "fetchmany", "fetchall")
@@ -430,8 +429,12 @@ TABLE: tuple[Known, ...] = (
     # Files
     Known("file", "io", ("open", "open_code"), _FILE, spelled=("open(",)),
     Known("file", "_io", ("open", "open_code"), _FILE, shown="io"),
-    _spelled("file", ".read_text(", _everywhere("await anyio.Path(…).read_text()")),
-    _spelled("file", ".read_bytes(", _everywhere("await anyio.Path(…).read_bytes()")),
+    *(
+        _library(
+            f"pathlib.{name}", "file", _everywhere(f"await anyio.Path(…).{name}()"), f".{name}("
+        )
+        for name in ("read_text", "read_bytes")
+    ),
     *(
         Known("file", f"_io.{name}", calls, _FILE, when.is_on_file, shown=name)
         for name, calls in _OF_STREAMS.items()
@@ -493,7 +496,13 @@ TABLE: tuple[Known, ...] = (
     Known("lock", "posix", ("lockf",), None, when.section_lock_waits, shown="os"),
     _library("logging", "network", _LOGGING),
     _library("concurrent", "lock", _FUTURE),
+    _library("concurrent.result_iterator", "lock", _MAP),
+    _library("concurrent.shutdown", "lock", _SHUTDOWN),
+    _library("concurrent.__exit__", "lock", _SHUTDOWN),
     _library("threading", "lock", _THREADS),
+    _library("threading.join", "lock", _JOIN),
+    _library("multiprocessing", "lock", None),
+    _library("multiprocessing.__enter__", "lock", _THREADS),
     _library("asyncio", "lock", _everywhere("await the future instead of waiting for its result")),
 )
 
@@ -538,15 +547,17 @@ def instead_of(
 
 def _row_of(calls: Iterable[str], code: str, category: Category | None) -> Known | None:
     calls = tuple(calls)
+    if calls[:1] == ("concurrent.result",) and "run_coroutine_threadsafe(" in code:
+        calls = ("asyncio.result", *calls)  # which returns a future of concurrent.futures
     for call in calls:
         for row in TABLE:
             is_same = category in (None, row.category)
             if is_same and any(row.public(name) == call for name in row.names):
                 return row
         package = call.partition(".")[0].partition(" ")[0]
-        for row in TABLE:
-            if row.package == package and row.instead is not None:
-                return row
+        of_package = {row.package: row for row in TABLE if row.package in (call, package)}
+        if of_package:
+            return of_package.get(call) or of_package[package]
     spelled = (row for row in TABLE for text in row.spelled if text in code)
     return next(spelled, _WITH_LOCK if _takes_a_lock(calls, code) else None)
 

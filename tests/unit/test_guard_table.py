@@ -84,6 +84,41 @@ def test_the_counterpart_of_a_blocking_call(found, instead):
     assert instead in counterpart(found)
 
 
+@pytest.mark.parametrize(
+    ("calls", "code", "instead"),
+    [
+        (("pathlib.read_text", "io.open"), "path.read_text()", "await anyio.Path(…).read_text()"),
+        (("pathlib.read_bytes", "io.open"), "read()", "await anyio.Path(…).read_bytes()"),
+        (
+            ("concurrent.result", "threading.wait", "threading.Lock.acquire"),
+            "run_coroutine_threadsafe(work(), loop).result()",
+            "await the future instead of waiting for its result",
+        ),
+        (
+            ("concurrent.shutdown", "threading.join", "threading.Lock.acquire"),
+            "pool.shutdown()",
+            "await asyncio.to_thread(executor.shutdown)",
+        ),
+        (
+            ("concurrent.result_iterator", "threading.wait", "threading.Lock.acquire"),
+            "list(pool.map(work, rows))",
+            "await asyncio.gather(…) of loop.run_in_executor(…) instead of Executor.map",
+        ),
+        (
+            ("threading.join", "threading._wait_for_tstate_lock", "threading.Lock.acquire"),
+            "thread.join()",
+            "await asyncio.to_thread(…) instead of joining a thread",
+        ),
+        (("threading.wait", "threading.Lock.acquire"), "event.wait()", "use asyncio.Lock or async"),
+        (("multiprocessing.get", "os.read"), "rows.get()", None),
+        (("multiprocessing.map", "threading.wait"), "pool.map(work, rows)", None),
+    ],
+)
+def test_the_fix_is_that_of_the_outermost_call(calls, code, instead):
+    found = instead_of(calls, code)
+    assert found is None if instead is None else found.startswith(instead)
+
+
 def test_a_call_of_an_unknown_library_has_no_counterpart():
     assert counterpart(blocking("vendor.call()", ("vendor.call",))) is None
 
