@@ -15,7 +15,8 @@ _LARGEST = 1e6
 """The largest share, and the longest duration in seconds (11 days): no clock or wait overflows."""
 _UNITS = {"us": 1e-6, "ms": 1e-3, "s": 1.0}
 _APP = r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*(\(\))?"
-_DOTTED = r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+"
+DOTTED = r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+"
+"""The name of a function, with that of its module."""
 CALLS_THAT_FAIL = "network, database, sleep, process, lock, dns"
 SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 METHODS = (*SAFE_METHODS, "POST", "PUT", "PATCH", "DELETE", "TRACE", "QUERY")
@@ -158,7 +159,7 @@ def guard_calls(raw: Any) -> dict[str, str]:
     found = {}
     for line in filter(None, map(str.strip, lines)):
         name, _, category = (part.strip() for part in line.partition(":"))
-        if not re.fullmatch(_DOTTED, name) or (category or "network") not in CATEGORIES:
+        if not re.fullmatch(DOTTED, name) or (category or "network") not in CATEGORIES:
             raise ValueError(f"{_GUARD_CALL} (one of {', '.join(CATEGORIES)})")
         found[name] = category or "network"
     return found

@@ -147,9 +147,10 @@ def _guard_rules(settings: Settings, records: Sequence[Record]) -> list[str]:
     guarded = [one for one in records if not _guard_is_off("guard_allow", one)]
     if not any(one.verdict in CONCLUSIVE for one in guarded):
         return []
-    from ..guard import rules_of
+    from ..guard import OR, rules_of
 
-    called = {name for one in records for found in one.guard for name in found.functions}
+    functions = {name for one in records for found in one.guard for name in found.functions}
+    called = {name for function in functions for name in function.split(OR)}
     stale = [name for name in settings.guard_calls if name not in called]
     return [
         *(

@@ -2,10 +2,11 @@
 
 from .computing import advice_for
 from .profile import CallProfile
-from .rules import Rules, load_shipped, rules_of
+from .rules import OR, Rules, load_shipped, rules_of
 from .table import counterpart, instead_of
 
 __all__ = [
+    "OR",
     "CallProfile",
     "Rules",
     "advice_for",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 import itertools
+import re
 import sys
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
@@ -13,6 +14,7 @@ from importlib import metadata
 from types import CodeType
 from typing import Any, NamedTuple
 
+from ..accepts import DOTTED
 from ..model import CATEGORIES, Category, Exemption
 from . import conditions
 from .conditions import Condition
@@ -20,6 +22,8 @@ from .table import RUNTIMES, TABLE, InPython
 
 GROUP = "pytest_nonblocking.guard"
 """The entry points by which libraries ship rules."""
+OR = " or "
+"""What stands between the names of a function that has several: which was called is not known."""
 
 
 class Rule(NamedTuple):
@@ -52,14 +56,14 @@ class Rules:
     def in_python(self) -> dict[CodeType, Rule]:
         """Return the rules of the Python functions that are imported, by their code.
 
-        What one decorator has made of several functions is called by the name of their class.
+        What one decorator has made of several functions is called by the name of their class, and
+        one function that has several names by all of them.
         """
         found: dict[CodeType, Rule] = {}
         owners = itertools.chain.from_iterable(map(dict.values, self.by_name.values()))
         for rule in itertools.chain.from_iterable(owners):
             if rule.in_python and (code := _code_of(rule)) is not None:
-                is_shared = code in found and found[code].owner == rule.owner
-                found[code] = rule._replace(shown=rule.owner) if is_shared else rule
+                found[code] = _shared(found[code], rule) if code in found else rule
         return found
 
 
@@ -90,6 +94,15 @@ def _of_name(dotted: str, category: Category, instead: str | None = None) -> Rul
     return Rule(owner, name, dotted, category, instead=instead, in_python="function")
 
 
+def _shared(first: Rule, other: Rule) -> Rule:
+    """Return the rule of code for which there are two."""
+    if other.in_python == "decorated":
+        return other._replace(shown=other.owner) if first.owner == other.owner else other
+    if other.shown in first.shown.split(OR):
+        return first
+    return first._replace(shown=f"{first.shown}{OR}{other.shown}")
+
+
 def _code_of(rule: Rule) -> CodeType | None:
     """Return the code of a Python function in a module that is imported, None for any other."""
     parts = rule.owner.split(".")
@@ -118,7 +131,9 @@ def load_shipped() -> _Shipped:
     for point in metadata.entry_points(group=GROUP):
         try:
             found = read_shipped(point.load())
-        except Exception as error:  # whatever importing it raises
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # whatever importing it raises: SystemExit, too
             why = f"{type(error).__name__}: {error}"
             all_of_them.problems.append(f"guard rules {point.value} are left out: {why}")
             continue
@@ -137,7 +152,7 @@ def read_shipped(data: Any) -> _Shipped:
     if not isinstance(data, Mapping) or not set(data) <= {"calls", "exempt"}:
         raise ValueError("it must be a mapping with the keys calls and exempt")
     calls, exempt = data.get("calls", {}), data.get("exempt", ())
-    if not isinstance(calls, Mapping) or not _are_names(calls):
+    if not isinstance(calls, Mapping) or not _are_names(calls, DOTTED):
         raise ValueError("calls must be a mapping from dotted names of functions")
     if isinstance(exempt, str) or not isinstance(exempt, Iterable):
         raise ValueError("exempt must be a list of names of modules")
@@ -148,8 +163,8 @@ def read_shipped(data: Any) -> _Shipped:
     return _Shipped(rules, [Exemption(module) for module in modules], [])
 
 
-def _are_names(names: Iterable[Any]) -> bool:
-    return all(isinstance(one, str) and one for one in names)
+def _are_names(names: Iterable[Any], pattern: str = ".+") -> bool:
+    return all(isinstance(one, str) and re.fullmatch(pattern, one) for one in names)
 
 
 def _read_rule(name: str, facts: Any) -> Rule:

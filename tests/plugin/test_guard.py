@@ -24,6 +24,9 @@ def nap():
     sleep(0.0001)
 
 
+doze = nap
+
+
 async def app(scope, receive, send):
     if scope["type"] != "http":
         raise RuntimeError("no lifespan here")
@@ -212,6 +215,15 @@ def test_an_own_rule_finds_a_function_in_python_at_the_line_that_calls_it(run_ge
     result.stdout.no_fnmatch_line("*time.sleep*")
 
 
+def test_no_name_of_a_function_that_was_called_is_stale(run_get):
+    rules = [f"--nonblocking-guard-calls=webapp.{name}" for name in ("nap", "doze", "load")]
+    result = run_get("/sleep", *rules)
+    result.stdout.fnmatch_lines(["*note: calls webapp.nap or webapp.doze on the event loop*"])
+    result.stdout.fnmatch_lines(["nonblocking: guard_calls=webapp.load from *matched no call*"])
+    result.stdout.no_fnmatch_line("*guard_calls=webapp.nap*")
+    result.stdout.no_fnmatch_line("*guard_calls=webapp.doze*")
+
+
 BASELINE = ("--nonblocking-guard=fail", "--nonblocking-baseline=known.json")
 
 
@@ -352,6 +364,16 @@ def test_a_librarys_bad_rules_are_told_and_cost_no_verdict(store):
     result.stdout.fnmatch_lines(
         ["nonblocking: guard rules shipped:BROKEN are left out: ValueError: it must be a mapping*"]
     )
+
+
+@pytest.mark.parametrize("raised", ["SystemExit('no licence')", "ImportError('x')"])
+def test_a_module_of_rules_that_raises_ends_no_session(store, raised):
+    install(store, one="RULES")
+    store.makepyfile(shipped=f"raise {raised}")
+    result = store.runpytest_subprocess("-v")
+    result.assert_outcomes(passed=1)
+    why = raised.partition("(")[0]
+    result.stdout.fnmatch_lines([f"nonblocking: guard rules shipped:RULES are left out: {why}: *"])
 
 
 ANYIO = """

@@ -195,6 +195,29 @@ def test_other_functions_of_a_decorator_are_not_accused():
     assert names(lambda: Checked().commit(), rules) == []
 
 
+def plain():
+    return 1
+
+
+alias = plain
+
+
+class Aliased:
+    def get(self):
+        return 1
+
+    fetch = get
+
+
+def test_a_function_with_two_names_is_called_by_both():
+    own = ("plain", "alias", "Aliased.get", "Aliased.fetch")
+    rules = rules_of({f"{__name__}.{name}": "lock" for name in own})
+    assert names(lambda: (plain(), Aliased().fetch()), rules) == [
+        f"{__name__}.plain or {__name__}.alias",
+        f"{__name__}.Aliased.get or {__name__}.Aliased.fetch",
+    ]
+
+
 def test_where_only_the_decorator_runs_functions_are_called_by_their_class():
     owner = f"{__name__}.Checked"
     rules = [

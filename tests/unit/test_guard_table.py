@@ -186,6 +186,8 @@ def test_shipped_rules_are_read():
         {"calls": {"a.b": 5}},
         {"calls": {"a.b": {"fix": "x"}}},
         {"calls": {"a.b": {"instead": 5}}},
+        {"calls": {"sleep": "sleep"}},
+        {"calls": {"a.": "sleep"}},
         {"exempt": "mylib"},
         {"exempt": 5},
         {"exempt": [5]},
