@@ -374,6 +374,7 @@ TABLE: tuple[Known, ...] = (
     ),
     Known("dns", "_socket", ("gethostbyaddr",), _NAME_OF, shown="socket"),
     Known("dns", "_socket", ("getnameinfo",), _NAME_OF, when.name_is_looked_up, shown="socket"),
+    _library("socket.getfqdn", "dns", _NAME_OF),
     # Processes
     Known(
         "process",

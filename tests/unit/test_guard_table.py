@@ -109,6 +109,11 @@ def test_the_counterpart_of_a_blocking_call(found, instead):
             "thread.join()",
             "await asyncio.to_thread(…) instead of joining a thread",
         ),
+        (
+            ("socket.getfqdn", "socket.gethostbyaddr"),
+            "getfqdn(address)",
+            "await asyncio.get_running_loop().getnameinfo(…)",
+        ),
         (("threading.wait", "threading.Lock.acquire"), "event.wait()", "use asyncio.Lock or async"),
         (("multiprocessing.get", "os.read"), "rows.get()", None),
         (("multiprocessing.map", "threading.wait"), "pool.map(work, rows)", None),
