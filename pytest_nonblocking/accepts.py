@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-_LARGEST = 1e6
+LARGEST = 1_000_000
 """The largest share, and the longest duration in seconds (11 days): no clock or wait overflows."""
 _UNITS = {"us": 1e-6, "ms": 1e-3, "s": 1.0}
 _APP = r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*(\(\))?"
@@ -30,7 +30,7 @@ _GUARD_CALL = (
 def duration(raw: Any) -> float:
     """Return seconds from ``20ms``, ``1.5s``, ``800us`` or a number of seconds.
 
-    Raises ValueError for anything else, and for what is negative or longer than ``_LARGEST``.
+    Raises ValueError for anything else, and for what is negative or longer than ``LARGEST``.
     """
     try:
         if isinstance(raw, str):
@@ -41,12 +41,12 @@ def duration(raw: Any) -> float:
             seconds = float(raw)
         else:
             raise ValueError
-        if not 0 <= seconds <= _LARGEST:  # NaN is not
+        if not 0 <= seconds <= LARGEST:  # NaN is not
             raise ValueError
     except (ValueError, OverflowError):
         raise ValueError(
             "a duration such as 20ms, 1.5s or 800us, or a number of seconds, "
-            f"of at most {_LARGEST:.0f} s"
+            f"of at most {LARGEST} s"
         ) from None
     return seconds
 
@@ -83,10 +83,10 @@ def fraction(raw: Any) -> float:
         if isinstance(raw, bool):
             raise ValueError
         number = float(raw)
-        if not 0 < number <= _LARGEST:
+        if not 0 < number <= LARGEST:
             raise ValueError
     except (TypeError, ValueError, OverflowError):
-        raise ValueError(f"a number above 0 and at most {_LARGEST:.0f}, such as 0.1") from None
+        raise ValueError(f"a number above 0 and at most {LARGEST}, such as 0.1") from None
     return number
 
 

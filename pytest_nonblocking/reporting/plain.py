@@ -1,7 +1,8 @@
 """Frozen dataclasses as plain data, read back from it, and described by a JSON Schema.
 
 The types of the fields are the only definition. A field without a default is required, a class
-with ``OPEN`` ignores fields that it does not know, and ``Annotated[…, {…}]`` adds keywords of JSON
+with ``OPEN`` ignores fields that it does not know, all or none of the fields that ``TOGETHER``
+names have a value, and ``Annotated[…, {…}]`` adds keywords of JSON
 Schema, which are checked on reading too. A name that Python reserves is written with a final
 ``_``.
 """
@@ -9,6 +10,7 @@ Schema, which are checked on reading too. A name that Python reserves is written
 from __future__ import annotations
 
 import functools
+import math
 import re
 import reprlib
 from collections.abc import Mapping, Sequence
@@ -138,6 +140,13 @@ def _read_fields(kind: Any, value: dict[str, Any], where: str) -> dict[str, Any]
             read[one.name] = _read(one.kind, value[one.key], inner)
         elif one.required:
             raise DoesNotFitError(f"{where or 'it'} has no {one.key!r}")
+    together = getattr(kind, "TOGETHER", ())
+    missing = [name for name in together if read.get(name) is None]
+    if missing and len(missing) < len(together):
+        raise DoesNotFitError(
+            f"{where or 'it'} has no {missing[0]!r}: all or none of {', '.join(together)} must "
+            "have a value"
+        )
     return read
 
 
@@ -163,9 +172,9 @@ def _escaped(value: Any) -> Any:
 
 def _check(keywords: Mapping[str, Any], value: Any, where: str) -> None:
     number = isinstance(value, (int, float))
-    if number and value < keywords.get("minimum", value):
+    if number and not value >= keywords.get("minimum", -math.inf):  # NaN is not
         _refuse(where, f"{keywords['minimum']} or more", value)
-    if number and value > keywords.get("maximum", value):
+    if number and value > keywords.get("maximum", math.inf):
         _refuse(where, f"{keywords['maximum']} or less", value)
     if isinstance(value, str) and not re.search(keywords.get("pattern", ""), value):
         _refuse(where, f"like {keywords['pattern']}", value)
@@ -202,8 +211,17 @@ def _object(kind: Any, definitions: dict[str, Any]) -> dict[str, Any]:
         "type": "object",
         "required": [one.key for one in known if one.required],
         **closed,
+        **_together(getattr(kind, "TOGETHER", ())),
         "properties": {one.key: _schema(one.kind, definitions) for one in known},
     }
+
+
+def _together(names: Sequence[str]) -> dict[str, Any]:
+    if not names:
+        return {}
+    nothing = {"properties": {name: {"const": None} for name in names}}
+    values = {name: {"not": {"const": None}} for name in names}
+    return {"oneOf": [nothing, {"required": list(names), "properties": values}]}
 
 
 def _schema(kind: Any, definitions: dict[str, Any]) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from base64 import b64decode
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal, NamedTuple
 
+from ..accepts import LARGEST
 from ..model import Category, Cause, Reason, Verdict
 
 SCHEMA_VERSION = 1
@@ -151,6 +152,7 @@ class Judged:
 class Figure:
     """The figure on which the verdict rests, and the setting that limits it."""
 
+    TOGETHER: ClassVar[tuple[str, ...]] = ("low", "high")
     setting: Deciding
     unit: Literal["fraction", "ms"]
     value: NotNegative
@@ -222,7 +224,7 @@ class Level:
 class Limit:
     """The value of a setting, and where it came from."""
 
-    value: object
+    value: Annotated[object, {"minimum": 0, "maximum": LARGEST}]
     from_: str
 
 

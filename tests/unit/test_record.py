@@ -8,7 +8,7 @@ from importlib import resources
 
 import jsonschema
 import pytest
-from reported import culprit, failing, report
+from reported import LIMITS, culprit, failing, report
 
 from pytest_nonblocking.gate import cli
 from pytest_nonblocking.reporting.json_report import schema
@@ -17,7 +17,21 @@ from pytest_nonblocking.reporting.record import Report
 
 PAGE = "pytest_nonblocking.reporting.html_report"
 IN_LIBRARY = culprit(file="pydantic/main.py", library=True, route="shop/app.py:40 in export")
-READ = report(failing(culprit=IN_LIBRARY))
+FIGURE = {
+    "setting": "max_serial_fraction",
+    "unit": "fraction",
+    "value": 1.0,
+    "low": 0.9,
+    "high": 1.1,
+    "limit": 0.1,
+}
+READ = report(
+    failing(
+        culprit=IN_LIBRARY,
+        figure=FIGURE,
+        limits=LIMITS | {"max_lag": {"value": 0.02, "from": "default"}},
+    )
+)
 WHOLE = to_plain(READ)
 DELETED = object()
 VALUES = (DELETED, None, True, -1, 0, 2.0, 1.5, "", "a:\n1\x1b", [], [[]], [None], {}, {"x": 1})
@@ -55,7 +69,7 @@ def altered(path, value, node=WHOLE):
 
 PATHS = list(paths(WHOLE))
 MORE = [(*path, "more") for path in PATHS if isinstance(value_at(path), dict)]
-NUMBERS = [path for path in PATHS if type(value_at(path)) in (int, float) and "value" not in path]
+NUMBERS = [path for path in PATHS if type(value_at(path)) in (int, float)]
 ALTERED = [(path, altered(path, value)) for path in PATHS for value in VALUES]
 ALTERED += [(path, altered(path, 1)) for path in MORE]
 
@@ -145,6 +159,11 @@ EXTREMES = [
     (("levels", 1, "concurrency"), 2**53),
     (("culprit", "source", "first"), 2**53),
     (("ceiling_rps",), 1e-320),
+    (("limits", "max_lag", "value"), float("nan")),
+    (("limits", "max_lag", "value"), 10**400),
+    (("limits", "max_lag", "value"), -1e308),
+    (("limits", "max_serial_fraction", "value"), 10**400),
+    (("figure", "high"), None),
     (("serial_fraction",), 2**53),
 ]
 
