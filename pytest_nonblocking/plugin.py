@@ -102,6 +102,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_runtest_call(item: pytest.Item) -> Generator[None, None, None]:
     """Replace the test's function by one that measures it, for the duration of the call."""
+    __tracebackhide__ = True
     marked = item.stash.get(MARKED, None)
     if not isinstance(item, pytest.Function):
         return (yield)
@@ -120,6 +121,10 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, None, None]:
         if is_coroutine and getattr(item, "nofuncargs", False):
             setattr(item.instance, item.name, item.obj)
         return (yield)
+    except BaseException as error:
+        if run.tells_all(error):
+            raise error.with_traceback(None) from error.__cause__
+        raise
     finally:
         try:
             run.abandon()

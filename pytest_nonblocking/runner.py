@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 import itertools
+import traceback
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import Any
 import pytest
 
 from .analysis.places import Place
-from .analysis.user_code import FRAMEWORKS
+from .analysis.user_code import FRAMEWORKS, is_own_code, is_user_code
 from .asgi import apps
 from .asgi.lifecycle import Clients
 from .asgi.lifespan import place_text
@@ -31,7 +32,7 @@ from .load.schedule import Progress as ProgressOf
 from .load.time_limit import TimeLimit
 from .load.watching import Watch
 from .model import Evidence, Limit, Limits, Outcome
-from .originals import gc, signal, threading
+from .originals import asyncio, gc, signal, threading
 from .outcomes import Subject, limits_of, place_of
 from .reporting.output import Output
 from .reporting.progress import Progress
@@ -185,6 +186,19 @@ class TestRun:
             self._enforce()
 
         return run
+
+    def tells_all(self, error: BaseException) -> bool:
+        """Return whether only the message of ``error`` helps, and not where it was raised.
+
+        A line of the plugin has raised it, with no line of the user's or of the app's on the way.
+        """
+        if self._item.config.option.fulltrace:
+            return False
+        if not isinstance(error, (Exception, asyncio.CancelledError)):  # or an outcome of pytest's
+            return False
+        files = [frame.f_code.co_filename for frame, _ in traceback.walk_tb(error.__traceback__)]
+        ours = files[files.index(__file__) :] if __file__ in files else []
+        return bool(ours) and is_own_code(ours[-1]) and not any(map(is_user_code, ours))
 
     def teardown_limit(self) -> AbstractContextManager[object]:
         """Return a limit for the teardown, which waits for what nothing can end."""

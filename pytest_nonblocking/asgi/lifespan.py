@@ -164,6 +164,7 @@ class Lifespan:
         await turn
 
     async def _run(self, scope: dict[str, Any]) -> None:
+        __tracebackhide__ = True
         try:
             await self._app(scope, self._receive, self._send)
         except (KeyboardInterrupt, SystemExit) as error:

@@ -1,5 +1,9 @@
 """The fixtures, with and without the marker."""
 
+import re
+
+import pytest
+
 
 def test_the_app_setting_is_imported(project):
     project.makeconftest("")
@@ -107,6 +111,75 @@ def test_a_failed_start_up_is_reported_as_what_it_is(pytester):
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(["*AppStartupError: application startup failed:*"])
     result.stdout.fnmatch_lines(["*the database is down*"])
+
+
+TOLD = """
+import asyncio, contextlib, pytest
+
+async def app(scope, receive, send):
+    assert scope["type"] == "lifespan"
+    await receive()
+    if FAILS == "start-up":
+        raise OSError("the database is down")
+    await send({"type": "lifespan.startup.complete"})
+    await receive()
+    raise OSError("the flush failed")
+
+@pytest.fixture
+def nonblocking_app():
+    return app
+
+def cancel_all():
+    for task in asyncio.all_tasks():
+        task.cancel()
+
+@pytest.mark.asyncio
+@pytest.mark.nonblocking(concurrency=2)
+async def test_it(FIXTURE):
+    await asyncio.sleep(0.001)
+    BODY
+    await asyncio.sleep(0.001)
+"""
+
+
+@pytest.mark.parametrize(
+    ("fixture", "fails", "body", "shown"),
+    [
+        (
+            "nonblocking_client",
+            "start-up",
+            "pass",
+            "E*AppStartupError: application startup failed: OSError: the database is down",
+        ),
+        (
+            "nonblocking_client",
+            "shutdown",
+            "pass",
+            "E*AppShutdownError: application shutdown failed: OSError: the flush failed",
+        ),
+        (
+            "virtual_user",
+            "",
+            "asyncio.current_task().cancel()",
+            "E*RuntimeError: the test body cancelled itself",
+        ),
+        ("virtual_user", "", "cancel_all()", "E*CancelledError"),
+    ],
+    ids=["start-up", "shutdown", "cancelled itself", "cancelled burst"],
+)
+def test_a_failure_that_we_raise_shows_its_reason_and_none_of_our_source(
+    pytester, fixture, fails, body, shown
+):
+    module = TOLD.replace("FAILS", repr(fails)).replace("FIXTURE", fixture).replace("BODY", body)
+    pytester.makepyfile(module)
+    result = pytester.runpytest()
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines([shown])
+    failure = result.stdout.str().partition("= FAILURES =")[2]
+    assert not re.search(r"pytest_nonblocking/\S+:\d+|runners\.py", failure), failure
+    if fails:
+        result.stdout.fnmatch_lines([">*raise OSError(*"])
+    assert "lifespan.py:" in pytester.runpytest("--full-trace").stdout.str() or not fails
 
 
 def test_a_handler_that_raises_reaches_the_test(run_get):
