@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib.util
 import math
+import operator
 import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -64,9 +65,9 @@ def whole_number(least: int, most: float = math.inf) -> Callable[[Any], int]:
 
     def parse(raw: Any) -> int:
         try:
-            if isinstance(raw, bool) or (isinstance(raw, float) and not raw.is_integer()):
+            if isinstance(raw, bool):
                 raise ValueError
-            number = int(raw)
+            number = int(raw) if isinstance(raw, str) else operator.index(raw)
             if not least <= number <= most:
                 raise ValueError
         except (TypeError, ValueError, OverflowError):
@@ -93,7 +94,7 @@ def fraction(raw: Any) -> float:
 def _reasons(raw: Any, names: Sequence[str], kind: str) -> dict[str, str | None]:
     """Return the given ones of ``names``, each with its reason or None.
 
-    Written as a mapping, as names, or as lines of the form ``name: reason``.
+    Written as a mapping to reasons, as names, or as lines of the form ``name: reason``.
     """
     pairs: list[tuple[Any, Any]] = []
     if isinstance(raw, Mapping):
@@ -106,8 +107,9 @@ def _reasons(raw: Any, names: Sequence[str], kind: str) -> dict[str, str | None]
             name, colon, reason = line.partition(":")
             given = [name.strip()] if colon else re.split(r"[\s,]+", name.strip())
             pairs += [(one, reason.strip() or None) for one in given if one]
+    kinds = (str,) if isinstance(raw, Mapping) else (str, type(None))
     if not pairs or any(
-        name not in names or not isinstance(reason, (str, type(None))) for name, reason in pairs
+        name not in names or not isinstance(reason, kinds) for name, reason in pairs
     ):
         raise ValueError(
             f"one or more of {', '.join(names)}, each with an optional reason "

@@ -272,11 +272,11 @@ class ScenarioKeywords(TypedDict, total=False):
     max_lag: float | str
     max_blocked: float | str
     cpu_allowance: float | str
-    allow: str | Collection[str] | Mapping[str, str | None]
+    allow: str | Collection[str] | Mapping[str, str]
     timeout: float | str
     guard: Literal["note", "fail", "off"]
     guard_categories: str | Collection[str]
-    guard_allow: str | Collection[str] | Mapping[str, str | None]
+    guard_allow: str | Collection[str] | Mapping[str, str]
 
 
 class Keywords(ScenarioKeywords, total=False):

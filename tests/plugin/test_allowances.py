@@ -89,7 +89,15 @@ def test_an_allowance_of_all_tests_is_told_where_none_needs_it(pytester):
 
 
 @pytest.mark.parametrize(
-    "bad", ['"locks"', '{"locks": "x"}', '{"thread-pool": 3}', '"thread-pool, locks: why"', "7"]
+    "bad",
+    [
+        '"locks"',
+        '{"locks": "x"}',
+        '{"thread-pool": 3}',
+        '{"thread-pool": None}',
+        '"thread-pool, locks: why"',
+        "7",
+    ],
 )
 def test_a_bad_allowance_is_a_usage_error(pytester, bad):
     pytester.makepyfile(QUEUE.format(marker=f", allow={bad}"))

@@ -139,6 +139,7 @@ def test_a_bad_ini_value_names_the_file(pytester):
             "(concurrency=10**5000)",
             "*setting concurrency is *, but must be an integer of at least 2*",
         ),
+        ("(concurrency=3.0)", "*setting concurrency is 3.0, but must be an integer of at least*"),
         ("(10**5000)", "*takes keyword arguments only, got *"),
         ("(50)", "*takes keyword arguments only, got 50*"),
         ("(report='x.json')", "*'report' applies to the whole run*"),

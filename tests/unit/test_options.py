@@ -1,6 +1,7 @@
 """Durations, and the one table that all spellings come from."""
 
 import dataclasses
+from decimal import Decimal
 
 import pytest
 
@@ -65,11 +66,12 @@ def test_the_defaults_of_the_limits_are_the_defaults_of_the_options():
 @pytest.mark.parametrize(
     ("name", "bad"),
     [
-        ("concurrency", ["1", 0, 2.5, "many", True, 10**9, 10**400, "1" * 5000, float("nan")]),
+        ("concurrency", ["1", 0, "many", True, 10**9, 10**400, "1" * 5000, float("nan")]),
+        ("concurrency", [2.5, 3.0, "3.0", "1e3", Decimal(3)]),
         ("max_serial_fraction", ["0", -1, "nan", "x", True, 10**400, "1e400", "1e300"]),
         ("max_lag", ["0ms", "soon"]),
         ("cpu_allowance", ["-1ms"]),
-        ("allow", ["lock", ["thread-pool", "x"], 5, [10**5000]]),
+        ("allow", ["lock", ["thread-pool", "x"], 5, [10**5000], {"thread-pool": None}]),
         ("mode", ["on", True]),
         ("inconclusive", ["ignore"]),
         ("app", ["myapp", "my-app:app", 5]),
