@@ -84,7 +84,6 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
                     "how often the test runs; measure a single example instead"
                 )
             # Before a fixture patches what it imports, or the import itself.
-            from .reporting import junit as junit
             from .runner import prepare
 
             prepare(item)

@@ -145,6 +145,7 @@ class _Burst:
         self._left = concurrency
         self._ends: dict[int, CopyEnd] = {}
         self._failure: BodyFailedError | None = None
+        self._fault: Exception | None = None
         window = self._window = BudgetWindow(sentinel, door)
         self._looks = WaitLooks(
             sentinel, door, concurrency, limits, alone, lambda: window.age, lambda: self._left
@@ -183,6 +184,8 @@ class _Burst:
             self._close()
         elif self._failure is not None:
             raise self._failure from None
+        elif self._fault is not None:
+            raise self._fault
         return self._run_of(tuple(exchanges))
 
     def _run_of(self, exchanges: tuple[Exchange, ...]) -> Run:
@@ -347,7 +350,10 @@ class _Burst:
             if self._door is not None:
                 self._door.ended(index)
             if self._left == 0:
-                self._close()
+                try:
+                    self._close()
+                except Exception as fault:  # which nothing would retrieve from the copy's task
+                    self._fault = fault
             else:
                 self._release_if_set_up()
 

@@ -72,6 +72,37 @@ def test_an_app_with_many_threads_has_files_left_to_open(pytester):
     run(pytester, 2).no_fnmatch_line("*not-measured*")
 
 
+KEEPS_ALL = """
+import asyncio, builtins, resource, pytest
+
+def refuse(*args, **kwargs):
+    raise OSError("no file is opened here")
+
+{marker}
+@pytest.mark.asyncio
+async def test_it():
+    builtins.open = refuse
+    resource.setrlimit(resource.RLIMIT_NOFILE, (5, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+    await asyncio.sleep(0.01)
+"""
+
+
+@pytest.mark.parametrize(
+    ("marker", "flag"),
+    [
+        ("@pytest.mark.nonblocking(concurrency=2)", "--nonblocking-mode=report"),
+        ("@pytest.mark.nonblocking", "--nonblocking-mode=off"),
+        ("", "--nonblocking-watch"),
+    ],
+)
+def test_a_test_that_lets_no_file_be_opened_any_more_ends_with_a_summary(pytester, marker, flag):
+    pytester.makepyfile(KEEPS_ALL.format(marker=marker))
+    result = pytester.runpytest_subprocess(flag, "-p", "no:cacheprovider", timeout=60)
+    assert result.parseoutcomes()["passed"] == 1
+    result.stdout.fnmatch_lines(["nonblocking: 1 *"])
+    result.stderr.no_fnmatch_line("*Traceback*")
+
+
 def test_without_a_descriptor_left_there_is_no_verdict_from_missing_data(pytester):
     run(pytester, 128).fnmatch_lines(
         ["*is not-measured: no file descriptor was left for the measurement (limit 128); raise*"]
