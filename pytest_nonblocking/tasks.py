@@ -79,6 +79,10 @@ class Tasks(Protocol):
         """
 
 
+class TaskFactoryError(Exception):
+    """The task factory of the loop, which is the user's, has raised; the text says what."""
+
+
 def running_tasks() -> Tasks:
     """Return the tasks and signals of the library that runs this coroutine."""
     try:
@@ -90,15 +94,17 @@ def running_tasks() -> Tasks:
 class _AsyncioTasks:
     """Tasks and signals of one asyncio loop."""
 
-    __slots__ = ("_loop", "call_soon_threadsafe", "signal", "start")
+    __slots__ = ("_loop", "call_soon_threadsafe", "signal")
 
     cancelled: type[BaseException] = asyncio.CancelledError
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         self.signal: Callable[[], Signal] = loop.create_future
-        self.start: Callable[[Coroutine[Any, Any, None]], Task] = loop.create_task
         self.call_soon_threadsafe = loop.call_soon_threadsafe
+
+    def start(self, coroutine: Coroutine[Any, Any, None]) -> Task:
+        return _created(self._loop, coroutine)
 
     def shared(self, signal: Any) -> Awaitable[None]:
         """Return an awaitable for ``signal`` that never cancels it."""
@@ -122,13 +128,28 @@ class _AsyncioTasks:
             return _start_eagerly(self._loop, coroutine)
 
 
+def _created(
+    loop: asyncio.AbstractEventLoop, coroutine: Coroutine[Any, Any, None]
+) -> asyncio.Task[None]:
+    """Return a new task of ``loop``; raises TaskFactoryError."""
+    try:
+        return loop.create_task(coroutine)
+    except Exception as error:
+        if loop.get_task_factory() is None:
+            raise
+        coroutine.close()
+        raise TaskFactoryError(
+            f"the loop's task factory raised {type(error).__name__}: {error}"
+        ) from error
+
+
 if sys.version_info < (3, 12):
     from asyncio.tasks import _enter_task, _leave_task
 
     def _start_eagerly(
         loop: asyncio.AbstractEventLoop, coroutine: Coroutine[Any, Any, None]
     ) -> asyncio.Task[None]:
-        task = loop.create_task(coroutine)
+        task = _created(loop, coroutine)
         ready: Any = getattr(loop, "_ready", None)
         caller = asyncio.current_task(loop)
         first: Any = ready[-1] if ready else None

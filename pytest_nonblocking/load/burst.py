@@ -24,7 +24,7 @@ from ..sentinel import (
 )
 from ..sentinel.system import descriptors
 from ..sentinel.thread_pools import worker_ids
-from ..tasks import PATIENCE, Task, all_ended, ended_in_time, running_tasks, wake
+from ..tasks import PATIENCE, Task, TaskFactoryError, all_ended, ended_in_time, running_tasks, wake
 from .budget_window import BudgetWindow
 from .wait_looks import LOOK_EVERY, WaitLooks
 
@@ -232,13 +232,13 @@ class _Burst:
 
     async def _run_copies(self) -> None:
         # Tasks of their own: a task group would wait for ever for one that ignores cancellation.
-        start = self._tasks.start
-        self._copies = [start(self._copy(index)) for index in range(self._concurrency)]
         try:
+            for index in range(self._concurrency):
+                self._copies.append(self._tasks.start(self._copy(index)))
             await self._all_ready
             self._release()
             await all_ended(self._copies, self._over)
-        except self._tasks.cancelled:
+        except (self._tasks.cancelled, TaskFactoryError):
             await self._end_copies(_PATIENCE_WHEN_INTERRUPTED)
             raise
         await self._end_copies(PATIENCE)

@@ -13,6 +13,7 @@ from ..sentinel import LoopStuck, Sentinel
 from ..tasks import running_tasks
 from . import scenario
 from .burst import Body, BodyFailedError
+from .faults import describe_fault
 from .guarded import Guard
 from .schedule import Progress
 
@@ -90,7 +91,7 @@ def seconds_since(began_ns: int) -> float:
 
 def why_unmeasured(error: Exception) -> str:
     """Return the report's message for an exception that ended a measurement."""
-    return scenario.describe_fault(error, "pytest-nonblocking")
+    return describe_fault(error, "pytest-nonblocking")
 
 
 def only_in_a_burst(failure: BodyFailedError, what: str) -> str:

@@ -10,6 +10,7 @@ from ..guard import CallProfile, Rules
 from ..model import Guarded, Run
 from ..sentinel import LoopClosedError, LoopUnreachableError, Sentinel
 from .burst import BodyFailedError
+from .faults import describe_fault
 
 Guard = Callable[[], CallProfile]
 """Makes a profile for one thread and one run."""
@@ -39,8 +40,7 @@ async def guarded_run(
     except BodyFailedError as failure:
         return Guarded(unmeasured=why_failed(failure))
     except Exception as error:  # the measurement stands without it
-        why = f"internal error ({type(error).__name__}: {error}); please report it"
-        return Guarded(unmeasured=why)
+        return Guarded(unmeasured=describe_fault(error, "the guard's run"))
     finally:
         end_profile(profile, sentinel)
     return Guarded(unmeasured=LATE) if made.timed_out else profile.guarded(made.requests)

@@ -14,16 +14,14 @@ from ..model import Budget, Calibration, Evidence, Limits, Run, Sample, Stack, S
 from ..originals import gc, sys
 from ..sentinel import (
     LoopUnreachableError,
-    NoDescriptorLeftError,
-    NoThreadLeftError,
     Sentinel,
-    UnsupportedLoopError,
     clock_name,
     cores,
     tracers,
 )
 from .budget_window import budget_of_held
 from .burst import Body, Transport, run_burst
+from .faults import describe_fault
 from .guarded import Guard, guarded_run
 from .machine import slowdown
 from .schedule import Progress, replicate
@@ -237,10 +235,3 @@ def run_of(steps: Iterable[Step], samples: Iterable[Sample], budget: Budget, too
 def _is_request(samples: Sequence[Sample]) -> bool:
     """Return whether ``samples`` of one callback show no lifespan."""
     return not any(is_lifespan(frame) for sample in samples for frame in sample.stack)
-
-
-def describe_fault(fault: BaseException, where: str = "the sentinel") -> str:
-    """Return the report's message for a fault of ours in ``where``."""
-    if isinstance(fault, (NoDescriptorLeftError, NoThreadLeftError, UnsupportedLoopError)):
-        return str(fault)
-    return f"internal error in {where} ({type(fault).__name__}: {fault}); please report it"

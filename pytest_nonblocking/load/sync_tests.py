@@ -31,6 +31,7 @@ from ..tasks import PATIENCE
 from ..threads import Thread, raising, snapshot, withdraw
 from . import scenario
 from .burst import BodyFailedError
+from .faults import describe_fault
 from .guarded import LATE, Guard, why_failed
 from .machine import slowdown
 from .plain_waits import is_of_user, waits_of_body
@@ -190,7 +191,7 @@ class SyncTest:
                     for sentinel in sentinels:
                         sentinel.abandon()
                 if fault is not None:
-                    return Evidence(unmeasured=scenario.describe_fault(fault))
+                    return Evidence(unmeasured=describe_fault(fault))
                 evidence = dataclasses.replace(evidence, singles=(*evidence.singles, run))
                 if late is not None:
                     return evidence

@@ -13,10 +13,11 @@ from ..guard import CallProfile
 from ..model import Budget, Calibration, Evidence, Exchange, Sample, Stack, Step
 from ..sentinel import LoopClosedError, LoopUnreachableError, Sentinel, clock_name
 from .burst import Transport
+from .faults import describe_fault
 from .gathering import why_unmeasured
 from .guarded import end_profile
 from .machine import slowdown
-from .scenario import describe_fault, run_of
+from .scenario import run_of
 
 _CALLERS = frozenset(("pytest_nonblocking", "pytest_asyncio", "anyio", "asyncio", "unittest"))
 """Packages whose coroutines run a test."""

@@ -169,6 +169,42 @@ async def test_it(virtual_user):
     assert not (project.path / "next").exists()
 
 
+BREAKS_TASKS = """
+class Factory:
+    left = {count}
+
+    def __call__(self, loop, coroutine, **keywords):
+        self.left -= 1
+        if self.left < 0:
+            raise ZeroDivisionError("no more tasks")
+        return asyncio.Task(coroutine, loop=loop, **keywords)
+
+FACTORY = Factory()
+
+@pytest.mark.nonblocking(concurrency=4)
+async def test_it():
+    await anyio.sleep(0.001)
+    if asyncio.get_running_loop().get_task_factory() is None:
+        asyncio.get_running_loop().set_task_factory(FACTORY)
+"""
+
+
+@pytest.mark.parametrize("count", [0, 4])
+def test_a_task_factory_that_raises_is_named_as_what_ended_the_measurement(pytester, count):
+    body = BREAKS_TASKS.format(count=count)
+    pytester.makepyfile(HEAD.format(backend=LOOPS["asyncio"], body=body))
+    result = pytester.runpytest_subprocess("-W", "always", timeout=LIMIT)
+    result.stdout.fnmatch_lines(
+        [
+            "*test_it is not-measured: the loop's task factory raised ZeroDivisionError: no more "
+            "tasks*",
+            "nonblocking: 1 measured: 1 not-measured",
+        ]
+    )
+    assert "report it" not in result.stdout.str()
+    assert "_copy' was never awaited" not in result.stdout.str()
+
+
 PRESSED = """
 import atexit, signal
 from asyncio import events
