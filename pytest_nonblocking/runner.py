@@ -193,15 +193,23 @@ class TestRun:
     def tells_all(self, error: BaseException) -> bool:
         """Return whether only the message of ``error`` helps, and not where it was raised.
 
-        A line of the plugin has raised it, with no line of the user's or of the app's on the way.
+        A line of the plugin has raised it, or it is a cancellation, with no line of the user's or
+        of the app's on the way.
         """
         if self._item.config.option.fulltrace:
             return False
         if not isinstance(error, (Exception, asyncio.CancelledError)):  # or an outcome of pytest's
             return False
-        files = [frame.f_code.co_filename for frame, _ in traceback.walk_tb(error.__traceback__)]
+        files: list[str] = []
+        one: BaseException | None = error
+        while one is not None:
+            files += [frame.f_code.co_filename for frame, _ in traceback.walk_tb(one.__traceback__)]
+            # CPython 3.10 raises a cancellation anew: its context has the frames.
+            one = one.__context__ if isinstance(one, asyncio.CancelledError) else None
         ours = files[files.index(__file__) :] if __file__ in files else []
-        return bool(ours) and is_own_code(ours[-1]) and not any(map(is_user_code, ours))
+        if not ours or any(map(is_user_code, ours)):
+            return False
+        return isinstance(error, asyncio.CancelledError) or is_own_code(ours[-1])
 
     def teardown_limit(self) -> AbstractContextManager[object]:
         """Return a limit for the teardown, which waits for what nothing can end."""
