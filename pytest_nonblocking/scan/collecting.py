@@ -37,12 +37,13 @@ class Scanned(NamedTuple):
     """What the test of an operation knows: it, all operations of the app, and ruff's hints.
 
     ``asked`` are the operations that may be asked for values: those that only read, and those of
-    other methods that are scanned.
+    other methods that are scanned. No request is sent to those ``avoided``.
     """
 
     operation: Operation
     operations: Sequence[Operation]
     asked: Sequence[Operation]
+    avoided: Sequence[Operation]
     hints: Sequence[str]
 
 
@@ -53,6 +54,7 @@ class ScanPlugin:
         self._settings = settings
         self._operations: list[Operation] = []
         self._asked: list[Operation] = []
+        self._avoided: list[Operation] = []
         self._chosen: list[Operation] = []
         self._only_scan = False
         self._summary = Summary(settings)
@@ -70,8 +72,11 @@ class ScanPlugin:
         self._operations, problems = _found(self._settings)
         chosen = _chosen(self._operations, self._settings)
         names = {one.name for one in chosen}
+        self._avoided = selected(self._operations, self._settings.scan_exclude)
         self._asked = [
-            one for one in self._operations if one.method in SAFE_METHODS or one.name in names
+            one
+            for one in self._operations
+            if (one.method in SAFE_METHODS or one.name in names) and one not in self._avoided
         ]
         self._chosen = _named(chosen, wanted)
         self._summary.found(self._operations, self._chosen, problems)
@@ -107,7 +112,7 @@ class ScanPlugin:
             scan.place_as = operation.endpoint  # type: ignore[attr-defined]  # its location
         patterns = [one for one in self._settings.scan_limits if operation.matches(one)]
         settings = self._settings.for_operation(patterns)
-        scanned = Scanned(operation, self._operations, self._asked, hints)
+        scanned = Scanned(operation, self._operations, self._asked, self._avoided, hints)
         vars(scan).update({OPERATION: scanned, SETTINGS: settings})
         return scan
 
@@ -152,6 +157,7 @@ class ScanPlugin:
             scanned.operation,
             scanned.asked,
             scanned.operations,
+            scanned.avoided,
             nonblocking_client,
             nonblocking_scan,
             virtual_user,

@@ -18,7 +18,8 @@ from .setup import Scan
 class Asked:
     """Prepares the request of an operation, and sends it.
 
-    ``operations`` may be asked for values; ``known`` are all that the app has.
+    ``operations`` may be asked for values; ``known`` are all that the app has, and no request is
+    sent to those ``avoided``.
     """
 
     def __init__(
@@ -26,6 +27,7 @@ class Asked:
         operation: Operation,
         operations: Sequence[Operation],
         known: Sequence[Operation],
+        avoided: Sequence[Operation],
         client: Any,
         scan: Scan,
         copy: Callable[[], int],
@@ -33,7 +35,9 @@ class Asked:
     ) -> None:
         generate = generated if is_installed() else None
         self._answered = Answered()
-        self._ladder = Ladder(operation, operations, client, scan, generate, self._answered)
+        self._ladder = Ladder(
+            operation, operations, client, scan, generate, self._answered, avoided
+        )
         self._known = known
         self._client = client
         self._scan = scan

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import anyio
 
 from ..accepts import SAFE_METHODS
-from . import answers, mcp
+from . import answers, links, mcp
 from .asking import Asking
 from .demands import demanded
 from .neighbours import Neighbours
@@ -79,7 +79,7 @@ class Ladder:
 
     ``operations`` are those that may be asked for values. ``follows`` is how many links are
     followed, one after another. A ladder that ``looks_around`` asks further operations if nothing
-    else answers.
+    else answers. Values that make the path that of an ``avoided`` operation are not sent.
     """
 
     def __init__(
@@ -90,6 +90,7 @@ class Ladder:
         scan: Scan,
         generate: Generate | None = None,
         answered: Answered | None = None,
+        avoided: Sequence[Operation] = (),
         follows: int = _FOLLOWS,
         looks_around: bool = True,
     ) -> None:
@@ -101,6 +102,7 @@ class Ladder:
         self._generate = None if operation.tool else generate
         self.follows = follows
         self._looks_around = looks_around and not operation.tool
+        self._avoided = avoided
         self._given: dict[str, Any] = {}
         self._asking = Asking(client, operation)
         self._neighbours = Neighbours(operation, operations, client)
@@ -155,6 +157,8 @@ class Ladder:
         refused = None
         for chosen in attempts:
             request = self._request(_plain(chosen), 0)
+            if self._is_avoided(request):
+                continue
             answer = await self._asking.answer(request)
             request = self._request(_plain(chosen), 0)  # where the app may have moved it
             if answer is None:
@@ -251,6 +255,12 @@ class Ladder:
         body = values.get("body")
         return self._asking.moved(request_for(self._operation, values, body, copy))
 
+    def _is_avoided(self, request: Request) -> bool:
+        """Return whether the app takes ``request`` for one to an operation that is avoided."""
+        alike = [one for one in self._avoided if one.method == self._operation.method]
+        found = links.matching(request.path, [self._operation, *alike])
+        return found is not None and found[0] is not self._operation
+
     async def _options(self, parameter: Parameter) -> list[Value]:
         """Return the values to try for ``parameter``, in the order of the ladder."""
         if parameter.name in self._given:
@@ -319,6 +329,7 @@ class Ladder:
             self._client,
             self._scan,
             answered=self._answered,
+            avoided=self._avoided,
             follows=follows,
             looks_around=False,
         )
@@ -373,9 +384,9 @@ class Ladder:
         sent = _plain(chosen)
         for one in alike if self._operation.method in SAFE_METHODS else ():
             values = _plain(one)
-            if values == sent:
-                continue
             request = self._request(values, 0)
+            if values == sent or self._is_avoided(request):
+                continue
             also = await self._asking.answer(request)
             if also is not None and also.status == answer.status and also.chunks == answer.chunks:
                 request = replace(request, chunks=also.chunks)

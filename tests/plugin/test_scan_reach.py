@@ -319,3 +319,43 @@ def test_copies_that_are_refused_are_no_measurement(suite, path, why):
             "nonblocking: 1 measured: 1 not-measured",
         ]
     )
+
+
+EXCLUDED = """
+import asyncio, pathlib
+from fastapi import FastAPI, HTTPException, Request
+app = FastAPI()
+
+@app.middleware("http")
+async def log(request, call_next):
+    with open("seen.log", "a") as file:
+        file.write(request.url.path + "\\n")
+    return await call_next(request)
+
+@app.get("/admin/shutdown")
+async def shutdown():
+    return {"parts": [{"id": "p1"}]}
+
+@app.get("/admin")
+async def admin():
+    return {"actions": ["/admin/shutdown", "/admin/status"]}
+
+@app.get("/admin/{action}")
+async def action(action: str):
+    await asyncio.sleep(0.005)
+    if action != "status":
+        raise HTTPException(404)
+
+@app.get("/parts/{part}")
+async def part(part: str):
+    raise HTTPException(404)
+"""
+
+
+def test_an_excluded_operation_gets_no_request_for_values_either(suite):
+    suite.makepyfile(webapp=EXCLUDED)
+    more = ("--nonblocking-scan", "--nonblocking-scan-exclude=/admin/shutdown")
+    suite.runpytest(*more, "--nonblocking-concurrency=8").assert_outcomes(passed=2, skipped=1)
+    seen = (suite.path / "seen.log").read_text("utf-8").splitlines()
+    assert "/admin/status" in seen
+    assert "/admin/shutdown" not in seen
