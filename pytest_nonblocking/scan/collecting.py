@@ -15,7 +15,7 @@ from ..asgi import apps
 from ..config import Settings
 from ..measuring import Nonblocking
 from ..model import Limit
-from . import inputs
+from . import inputs, links
 from .discovery import describes_itself, discover, listed
 from .document import BrokenDocumentError
 from .hints import hints_for
@@ -72,7 +72,10 @@ class ScanPlugin:
         self._operations, problems = _found(self._settings)
         chosen = _chosen(self._operations, self._settings)
         names = {one.name for one in chosen}
-        self._avoided = selected(self._operations, self._settings.scan_exclude)
+        excluded = selected(self._operations, self._settings.scan_exclude)
+        self._avoided = [
+            one for one in self._operations if one in excluded or links.is_logout(one.path)
+        ]
         self._asked = [
             one
             for one in self._operations

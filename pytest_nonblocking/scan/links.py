@@ -150,7 +150,7 @@ def paths_in(answer: Answer, asked: str) -> Iterator[str]:
     """Yield the paths in the addresses of an answer, without that of a logout."""
     for address in _addresses(answer, asked):
         parts = _split(address, asked)
-        if parts is not None and "{" not in parts.path and not _has_word(parts.path, _LOGOUTS):
+        if parts is not None and "{" not in parts.path and not is_logout(parts.path):
             yield parts.path or "/"
 
 
@@ -188,6 +188,11 @@ def to_login(answer: Answer, path: str) -> Answer:
 def is_login(path: str) -> bool:
     """Return whether ``path`` is that of a login, or of a token."""
     return _has_word(path, {*_LOGINS, "token", "session", "sessions"})
+
+
+def is_logout(path: str) -> bool:
+    """Return whether ``path`` is that of a logout, which ends the session of a login."""
+    return _has_word(path, _LOGOUTS)
 
 
 def _has_word(path: str, words: set[str]) -> bool:

@@ -359,3 +359,43 @@ def test_an_excluded_operation_gets_no_request_for_values_either(suite):
     seen = (suite.path / "seen.log").read_text("utf-8").splitlines()
     assert "/admin/status" in seen
     assert "/admin/shutdown" not in seen
+
+
+SESSIONS = """
+import asyncio
+from fastapi import FastAPI, HTTPException, Request, Response
+app = FastAPI()
+sessions = set()
+
+def check(request):
+    if request.cookies.get("sid") not in sessions:
+        raise HTTPException(401, "log in")
+
+@app.post("/login")
+async def login(response: Response):
+    sessions.add("s1")
+    response.set_cookie("sid", "s1")
+
+@app.get("/logout")
+async def logout(request: Request):
+    sessions.discard(request.cookies.get("sid"))
+
+@app.get("/profile")
+async def profile(request: Request):
+    check(request)
+    return {"gadgets": [{"id": "g1"}], "links": ["/logout"]}
+
+@app.get("/gadgets/{gadget_id}")
+async def gadget(gadget_id: str, request: Request):
+    check(request)
+    await asyncio.sleep(0.005)
+    if gadget_id != "g1":
+        raise HTTPException(404)
+"""
+
+
+def test_the_logout_of_the_app_is_not_asked_for_values(suite):
+    suite.makepyfile(webapp=SESSIONS)
+    suite.makeconftest(SEED.replace("{seed}", 'await client.post("/login")'))
+    scan(suite, "GET /gadgets/{gadget_id}").assert_outcomes(passed=1)
+    assert sent(suite) == ["gadget_id='g1' (from GET /profile)"]
