@@ -22,6 +22,10 @@ GIVE_UP = 5.0
 """Seconds after which a request that only prepares the measurement is given up."""
 _STREAM = 0.5
 """Seconds for which a response that does not end is read, to learn in how many chunks it comes."""
+_CHUNKS = 100
+"""How many chunks of one that does not end each copy reads at most."""
+_KEPT = 10_000_000
+"""How many bytes of a response are kept, to be read for values."""
 _SHOWN = 100
 _JSON = (bool, int, float, list, tuple, dict)
 _LOOKED_AT = 20_000
@@ -58,7 +62,7 @@ class Request:
 class Answer:
     """A response: its status, its content as far as it was read, and whether it ended.
 
-    ``chunks`` is the number that came within half a second, if it did not end.
+    ``chunks`` is the number that came within half a second, up to 100, if it did not end.
     """
 
     status: int
@@ -190,17 +194,24 @@ async def first_answer(client: Any, request: Request) -> Answer | None:
     """Send ``request`` outside of the measurement; return None if no response starts in time."""
     content, chunks, ended, response = bytearray(), 0, False, None
     with anyio.move_on_after(GIVE_UP) as limit:
-        async with _streamed(client, request) as response:
-            async with aclosing(response.aiter_bytes()) as parts:
-                async for part in parts:
-                    if not chunks:
-                        limit.deadline = min(limit.deadline, anyio.current_time() + _STREAM)
-                    content += part
-                    chunks += 1
-            ended = True
+        async with (
+            _streamed(client, request) as response,
+            aclosing(response.aiter_bytes()) as parts,
+        ):
+            async for part in parts:
+                if not chunks:
+                    limit.deadline = min(limit.deadline, anyio.current_time() + _STREAM)
+                content += part[: _KEPT - len(content)]
+                chunks += 1
+                # One that is always ready never waits, and what does not wait is not cancelled.
+                if anyio.current_time() >= limit.deadline:
+                    break
+            else:
+                ended = True
     if response is None:
         return None
-    return Answer(response.status_code, response.headers, bytes(content), None if ended else chunks)
+    left_after = None if ended else min(chunks, _CHUNKS)
+    return Answer(response.status_code, response.headers, bytes(content), left_after)
 
 
 async def ask(client: Any, request: Request) -> None:
