@@ -81,7 +81,7 @@ def _without(
     An app may show the description of an app that it mounts, without the prefix of the mount.
     """
     mounted = {
-        (one.method, one.path.removeprefix(prefix))
+        (one.method, one.path.removeprefix(plain_path(prefix)))
         for prefix, found in below.items()
         for one in found
         if prefix

@@ -81,12 +81,16 @@ class Operation:
     tool: str = ""
 
     def below(self, prefix: str) -> Operation:
-        """Return the operation of an app that is mounted at ``prefix``."""
+        """Return the operation of an app that is mounted at ``prefix``, with its parameters."""
+        below = plain_path(prefix) if prefix else ""
+        own = {one.name for one in self.parameters if one.where == "path"}
+        outer = [one for one in path_parameters(below and prefix) if one.name not in own]
         links = []
         for one in self.links:
             method, _, path = one.source.partition(" ")
-            links.append(replace(one, source=f"{method} {prefix}{path}"))
-        return replace(self, path=prefix + self.path, links=tuple(links))
+            links.append(replace(one, source=f"{method} {below}{path}"))
+        parameters = (*outer, *self.parameters)
+        return replace(self, path=below + self.path, parameters=parameters, links=tuple(links))
 
     @property
     def name(self) -> str:

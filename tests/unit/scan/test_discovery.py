@@ -58,6 +58,18 @@ def test_an_app_that_shows_the_description_of_the_app_that_it_mounts():
     assert names(outer) == ["GET /api/flows/{id}"]
 
 
+def test_the_parameters_of_a_mount_belong_to_the_operations_below_it():
+    fastapi = pytest.importorskip("fastapi", reason="fastapi is not installed")
+    outer, inner = fastapi.FastAPI(), fastapi.FastAPI()
+    inner.get("/things/{id}")(handler)
+    outer.mount("/{tenant:int}/api", inner)
+    (one,) = discover(outer)
+    assert one.path == "/{tenant}/api/things/{id}"
+    path = [parameter for parameter in one.parameters if parameter.where == "path"]
+    assert [parameter.name for parameter in path] == ["tenant", "id"]
+    assert path[0].schema == {"type": "integer"}
+
+
 def test_starlette_with_classes_and_mounts():
     starlette = pytest.importorskip("starlette.applications", reason="starlette is not installed")
     routing = pytest.importorskip("starlette.routing")
