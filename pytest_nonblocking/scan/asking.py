@@ -38,7 +38,9 @@ class Asking:
                 answer = links.to_login(answer, request.path)
         except Exception as error:
             return Answer(500, {}, f"{type(error).__name__}: {error}".encode())
-        return mcp.judged(answer) if answer is not None and self._is_tool else answer
+        if answer is None:
+            return None
+        return mcp.judged(answer) if self._is_tool else mcp.judged_call(answer)
 
     def moved(self, request: Request) -> Request:
         """Return ``request`` for where the app has moved the operation."""

@@ -105,12 +105,25 @@ def judged(answer: Answer) -> Answer:
     message = _message(answer.content)
     error, result = message.get("error"), message.get("result")
     if isinstance(error, Mapping):
-        return replace(answer, error=str(error.get("message")))
+        return _with_error(answer, error)
     if isinstance(result, Mapping) and result.get("isError"):
         return replace(answer, error=" ".join(_texts(result.get("content"))) or "isError")
     if answer.status == 200 and not isinstance(result, Mapping):
         return replace(answer, error="no result")
     return answer
+
+
+def judged_call(answer: Answer) -> Answer:
+    """Return ``answer`` with its error if it is the one of a call of JSON-RPC that failed."""
+    content = answer.json() if b'"jsonrpc"' in answer.content else None
+    if not isinstance(content, Mapping) or content.get("result") is not None:
+        return answer
+    error = content.get("error")
+    return _with_error(answer, error) if isinstance(error, Mapping) else answer
+
+
+def _with_error(answer: Answer, error: Mapping[str, Any]) -> Answer:
+    return replace(answer, error=str(error.get("message")))
 
 
 def _texts(content: Any) -> Iterator[str]:

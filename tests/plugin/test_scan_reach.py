@@ -399,3 +399,41 @@ def test_the_logout_of_the_app_is_not_asked_for_values(suite):
     suite.makeconftest(SEED.replace("{seed}", 'await client.post("/login")'))
     scan(suite, "GET /gadgets/{gadget_id}").assert_outcomes(passed=1)
     assert sent(suite) == ["gadget_id='g1' (from GET /profile)"]
+
+
+RPC = """
+import asyncio
+from starlette.applications import Starlette
+from starlette.responses import JSONResponse
+from starlette.routing import Route
+
+async def rpc(request):
+    call = await request.json()
+    await asyncio.sleep(0.005)
+    known = call["method"] == "add"
+    says = {"result": 3} if known else {"error": {"code": -32601, "message": "no such method"}}
+    return JSONResponse({"jsonrpc": "2.0", "id": 1, **says})
+
+app = Starlette(routes=[Route("/rpc", rpc, methods=["POST"])])
+"""
+CALLS = """
+import pytest
+from pytest_nonblocking import Scan
+
+@pytest.fixture
+def nonblocking_scan():
+    names = ("add", "typo")
+    return Scan(inputs={f"POST /rpc#{name}": {"body": {"method": name}} for name in names})
+"""
+
+
+def test_an_error_of_json_rpc_is_no_answer(suite):
+    suite.makepyfile(webapp=RPC)
+    suite.makeconftest(CALLS)
+    suite.makeini(
+        "[pytest]\npythonpath = .\nnonblocking_app = webapp:app\n"
+        "nonblocking_scan_paths =\n    POST /rpc#add\n    POST /rpc#typo\n"
+    )
+    result = scan(suite)
+    result.assert_outcomes(passed=1, skipped=1)
+    result.stdout.fnmatch_lines(["  POST /rpc#typo: the app answered 200 no such method: *"])
