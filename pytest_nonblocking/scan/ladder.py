@@ -266,7 +266,7 @@ class Ladder:
         if parameter.name in self._given:
             return [Value(for_copy(self._given, 0)[parameter.name], GIVEN)]
         found = declared(parameter.schema, parameter.examples)
-        if not found:
+        if not parameter.schema.keys() & {"enum", "const"}:  # of which there are no others
             found += await self._from_answers(parameter)
         if (guess := simplest(parameter.schema)) is not None:
             if parameter.takes_slashes and not self._is_another_without(parameter):

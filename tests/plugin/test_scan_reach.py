@@ -437,3 +437,27 @@ def test_an_error_of_json_rpc_is_no_answer(suite):
     result = scan(suite)
     result.assert_outcomes(passed=1, skipped=1)
     result.stdout.fnmatch_lines(["  POST /rpc#typo: the app answered 200 no such method: *"])
+
+
+STALE = """
+import asyncio
+from typing import Annotated
+from fastapi import FastAPI, HTTPException, Path
+app = FastAPI()
+
+@app.get("/pets")
+async def pets():
+    return [{"id": "aaa"}, {"id": "bbb"}]
+
+@app.get("/pets/{pet_id}")
+async def pet(pet_id: Annotated[str, Path(examples=["3fa85f64-5717-4562-b3fc-2c963f66afa6"])]):
+    await asyncio.sleep(0.005)
+    if pet_id not in ("aaa", "bbb"):
+        raise HTTPException(404, "no such pet")
+"""
+
+
+def test_a_stale_example_gives_way_to_the_ids_of_the_list(suite):
+    suite.makepyfile(webapp=STALE)
+    scan(suite, "GET /pets/{pet_id}").assert_outcomes(passed=1)
+    assert sent(suite) == ["pet_id='aaa' (from GET /pets)"]
