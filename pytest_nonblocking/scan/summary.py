@@ -31,6 +31,8 @@ class Summary:
         self._problems: Sequence[str] = ()
         self._needs: dict[str, Needs] = {}
         self._ran: set[str] = set()
+        self._measured: set[str] = set()
+        self._failed: set[str] = set()
 
     def found(
         self,
@@ -60,13 +62,17 @@ class Summary:
         return "; ".join([text, *self._problems])
 
     def add(self, report: pytest.TestReport) -> None:
-        """Keep what the operation of ``report`` needs."""
+        """Keep whether the operation of ``report`` was measured, and what it needs."""
         if not report.nodeid.startswith("scan::"):
             return
         name = report.nodeid.partition("::")[2]
-        if report.when == "call":
+        if report.when == "call" or report.failed:
             self._ran.add(name)
+        if report.failed:
+            self._failed.add(name)
         for key, value in report.user_properties:
+            if key == "nonblocking_verdict" and value != "not-measured":
+                self._measured.add(name)
             if key == "nonblocking_needs":
                 self._needs[name] = Needs(**json.loads(str(value)))
 
@@ -74,8 +80,13 @@ class Summary:
         """Return the lines that say what was measured, and what to give for the rest."""
         if not self._ran:
             return []
-        count, needing = len(self._ran), len(self._needs)
-        measured = f"{plural(count, 'operation')}: {count - needing} measured"
+        needing = len(self._needs)
+        measured = f"{plural(len(self._ran), 'operation')}: {len(self._measured)} measured"
+        left = self._ran - self._measured - self._needs.keys()
+        if errors := left & self._failed:
+            measured += f", {plural(len(errors), 'error')}"
+        if others := left - self._failed:
+            measured += f", {len(others)} not measured"
         if not needing:
             return [f"nonblocking scan: {measured}"]
         return [

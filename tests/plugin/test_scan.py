@@ -717,3 +717,28 @@ def test_a_factory_that_raises_is_named(suite):
     result = scan(suite, "--nonblocking-app=webapp:broken_factory()")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines(["*the factory raised ValueError: no configuration*"])
+
+
+def test_a_set_up_that_raises_is_an_error_and_no_measurement(suite):
+    suite.makeconftest(
+        """
+        import pytest
+        from pytest_nonblocking import Scan
+
+        async def before(client):
+            (await client.post("/nothing")).raise_for_status()
+
+        @pytest.fixture
+        def nonblocking_scan():
+            return Scan(before=before)
+        """
+    )
+    result = scan(suite, "-k", "held or code")
+    result.stdout.fnmatch_lines(["nonblocking scan: 2 operations: 0 measured, 2 errors"])
+
+
+def test_operations_that_run_with_the_mode_off_are_not_measured(suite):
+    result = scan(suite, "-k", "held or code", "--nonblocking-mode=off")
+    result.stdout.fnmatch_lines(
+        ["nonblocking scan: 2 operations: 0 measured, 1 not measured, 1 need input:"]
+    )
