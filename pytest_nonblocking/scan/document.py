@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import unquote
 
 from ..accepts import METHODS
-from .operation import Body, Link, Operation, Parameter, Schema, names_in
+from .operation import Body, Link, Operation, Parameter, Schema, Scheme, names_in
 
 _DEEPEST = 12
 _DEPTHS, _PARTS = (12, 8, 6, 4, 3, 2, 1), 1000
@@ -87,7 +87,11 @@ def _operation(
     ]
     known = {one.name for one in parameters if one.where == "path"}
     parameters += [Parameter(name, "path") for name in names_in(path) if name not in known]
-    return Operation(method, path, tuple(parameters), body, _security(document, described))
+    security = _security(document, described)
+    known = {one.name for one in parameters}
+    keys = [one.key for one in security if one.where == "query" and one.key not in known]
+    parameters += [Parameter(key, "query", required=False) for key in keys]
+    return Operation(method, path, tuple(parameters), body, security)
 
 
 def _parameter(
@@ -129,12 +133,26 @@ def _body(
     return Body(media_type, _schema(document, media.get("schema")), examples)
 
 
-def _security(document: Mapping[str, Any], described: Mapping[str, Any]) -> tuple[str, ...]:
+def _security(document: Mapping[str, Any], described: Mapping[str, Any]) -> tuple[Scheme, ...]:
     required = described.get("security", document.get("security"))
     alternatives = [one for one in required or () if isinstance(one, Mapping)]
     if not all(alternatives):  # an empty alternative: no credentials are needed
         return ()
-    return tuple(dict.fromkeys(str(name) for one in alternatives for name in one))
+    names = dict.fromkeys(str(name) for one in alternatives for name in one)
+    return tuple(_scheme(document, name) for name in names)
+
+
+def _scheme(document: Mapping[str, Any], name: str) -> Scheme:
+    known = _at(document, document.get("components"), "securitySchemes")
+    known = known or document.get("securityDefinitions")  # OpenAPI 2
+    described = _known(document, _at(document, known, name))
+    if not isinstance(described, Mapping):
+        return Scheme(name)
+    kind, where, key = (described.get(one) for one in ("type", "in", "name"))
+    if kind == "apiKey" and where in ("header", "cookie", "query") and key:
+        return Scheme(name, str(where), str(key), "...")
+    scheme = str(described.get("scheme") or "bearer" if kind == "http" else kind).capitalize()
+    return Scheme(name, text=f"{scheme} ...") if kind in ("http", "basic") else Scheme(name)
 
 
 def _examples(document: Mapping[str, Any], one: Mapping[str, Any]) -> Iterator[Any]:

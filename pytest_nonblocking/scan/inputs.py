@@ -63,7 +63,8 @@ class Asked:
             self._prepared = await self._ladder.climb()
         except NeedsInputError as error:
             self.needs = error.needs
-            if self.needs.header == "Authorization" and (refused := refused_login(responses)):
+            needs_login = {*self.needs.headers, *self.needs.cookies} - {"Host"}
+            if needs_login and (refused := refused_login(responses)):
                 self.needs = self.needs._replace(why=f"{self.needs.why} ({refused})")
             raise NeedsInputError(self.needs) from error
         if self._prepared.sources:

@@ -15,7 +15,7 @@ from .demands import demanded
 from .neighbours import Neighbours
 from .operation import Link, Operation, Parameter, names_in
 from .prepared import Needs, NeedsInputError, Prepared
-from .refusals import misses_values, missing, missing_header, why_refused
+from .refusals import misses_values, needed
 from .request import GIVE_UP, Answer, Request, has_cookie, request_for
 from .setup import Scan, for_copy
 from .values import GIVEN, GUESS, Value, declared, simplest
@@ -132,9 +132,7 @@ class Ladder:
         if isinstance(last, Prepared):
             return last
         generates = self._generate is not None or bool(self._operation.tool)
-        why = why_refused(last, self._operation, options, generates=generates)
-        header = missing_header(last, self._operation)
-        raise NeedsInputError(Needs(why, [] if header else missing(options), header))
+        raise NeedsInputError(needed(last, self._operation, options, generates=generates))
 
     def _wants(self, parameter: Parameter) -> bool:
         """Return whether a request needs a value; not for a cookie that a login has set."""

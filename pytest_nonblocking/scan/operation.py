@@ -63,10 +63,23 @@ class Link:
 
 
 @dataclass(frozen=True)
+class Scheme:
+    """A security scheme: its name, and the header, cookie or query with which a request meets it.
+
+    ``where`` and ``key`` say which, and ``text`` is how its value begins.
+    """
+
+    name: str
+    where: str = "header"
+    key: str = "Authorization"
+    text: str = "Bearer ..."
+
+
+@dataclass(frozen=True)
 class Operation:
     """One operation; ``path`` has its parameters in braces, as in ``/users/{id}``.
 
-    ``security`` names the schemes of which one is required, and is empty if none is. ``endpoint``
+    ``security`` are the schemes of which one is required, and is empty if none is. ``endpoint``
     is the handler, None if it is not known. ``links`` lead from other operations to this one.
     ``tool`` is the name of a tool of an MCP server, "" for all other operations.
     """
@@ -75,7 +88,7 @@ class Operation:
     path: str
     parameters: tuple[Parameter, ...] = ()
     body: Body | None = None
-    security: tuple[str, ...] = ()
+    security: tuple[Scheme, ...] = ()
     endpoint: Callable[..., Any] | None = None
     links: tuple[Link, ...] = ()
     tool: str = ""

@@ -33,11 +33,15 @@ class Prepared:
 
 
 class Needs(NamedTuple):
-    """What the user has to give: the reason, and the names of values and of a header."""
+    """What the user has to give: the reason, the names of values, and credentials.
+
+    ``headers`` and ``cookies`` map their names to how their values begin.
+    """
 
     why: str
     names: Sequence[str] = ()
-    header: str | None = None
+    headers: Mapping[str, str] = {}
+    cookies: Mapping[str, str] = {}
 
 
 class NeedsInputError(CannotMeasureError):

@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from .operation import Operation
+from .operation import Operation, Scheme
+from .prepared import Needs
 from .request import Answer
 from .values import GIVEN, GUESS, Value
 
@@ -24,22 +25,42 @@ def misses_values(answer: Answer | None) -> bool:
     return answer is None or (answer.status not in _OTHER_REASONS and not answer.to_login)
 
 
-def why_refused(
+def needed(
     answer: Answer | None, operation: Operation, options: Options, *, generates: bool
-) -> str:
-    """Return what the app answered last, and what to do.
+) -> Needs:
+    """Return what the user may give after the last ``answer``: values, or credentials.
 
     ``generates`` says whether values were generated from the schemas.
     """
+    why = _why_refused(answer, operation, options, generates=generates)
+    if answer is None:
+        return Needs(why, _missing(options))
+    is_secured = answer.status == 403 and bool(operation.security)
+    if not (answer.to_login or answer.status == 401 or is_secured) and _refuses_host(answer):
+        return Needs(why, headers={"Host": "..."})
+    if not answer.to_login and answer.status not in (401, 403):
+        return Needs(why, _missing(options))
+    scheme = operation.security[0] if operation.security else Scheme("")
+    if scheme.where == "query":
+        return Needs(why, [scheme.key])
+    given = {scheme.key: scheme.text}
+    return Needs(why, cookies=given) if scheme.where == "cookie" else Needs(why, headers=given)
+
+
+def _why_refused(
+    answer: Answer | None, operation: Operation, options: Options, *, generates: bool
+) -> str:
+    """Return what the app answered last, and what to do."""
     if answer is None:
         return "no value fits its path: give its inputs" + ("" if generates else _OR_INSTALL)
     shown = f"the app answered {answer.status} {answer.first_line}".strip()
     if answer.to_login:
         return f"{shown}: give credentials as headers or cookies, or log in in `before`"
-    schemes = ", ".join(operation.security)
+    schemes = ", ".join(one.name for one in operation.security)
     if answer.status == 401 or (answer.status == 403 and schemes):
         needs = f"credentials for {schemes}" if schemes else "credentials"
-        return f"{shown}: give {needs} as headers or cookies"
+        in_query = any(one.where == "query" for one in operation.security[:1])
+        return f"{shown}: give {needs} as {'inputs' if in_query else 'headers or cookies'}"
     if _refuses_host(answer):
         return f'{shown}: give a host that it accepts, as headers={{"Host": ...}}'
     if answer.status == 403:
@@ -57,17 +78,7 @@ def _refuses_host(answer: Answer) -> bool:
     return answer.status in _REFUSING_HOSTS and _HOST.search(answer.first_line) is not None
 
 
-def missing_header(answer: Answer | None, operation: Operation) -> str | None:
-    """Return the name of the header that the user may give, None if none would help."""
-    if answer is None:
-        return None
-    is_secured = answer.status == 403 and bool(operation.security)
-    if not (answer.to_login or answer.status == 401 or is_secured) and _refuses_host(answer):
-        return "Host"
-    return "Authorization" if answer.to_login or answer.status in (401, 403) else None
-
-
-def missing(options: Options) -> list[str]:
+def _missing(options: Options) -> list[str]:
     """Return the names of the values that the user may give."""
     guessed = [n for n, values in options.items() if all(v.source == GUESS for v in values)]
     return guessed or [

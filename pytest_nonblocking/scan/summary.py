@@ -13,7 +13,6 @@ from ..reporting.units import plural
 from .operation import WEBSOCKET, Operation
 from .prepared import Needs
 
-_HEADERS = {"Authorization": '"Authorization": "Bearer ..."', "Host": '"Host": "..."'}
 _MOST = 30
 _SHARED = 3
 """Operations that need a value of one name, from which on it is asked for once."""
@@ -106,10 +105,12 @@ def stub(needs: Mapping[str, Needs]) -> list[str]:
     """
     lines = ["import pytest", "from pytest_nonblocking import Scan", "", "", "@pytest.fixture"]
     lines += ["def nonblocking_scan():", "    return Scan("]
-    headers = {one.header for one in needs.values()}
-    given = [text for name, text in _HEADERS.items() if name in headers]
-    if given:
-        lines.append(f"        headers={{{', '.join(given)}}},")
+    for argument in ("headers", "cookies"):
+        given: dict[str, str] = {}
+        for one in needs.values():
+            given = {**getattr(one, argument), **given}
+        if given:
+            lines.append(f"        {argument}={json.dumps(given)},")
     wanted = Counter(name for one in needs.values() for name in one.names)
     shared = [name for name, times in wanted.most_common() if times >= _SHARED]
     inputs = [("*", shared)]

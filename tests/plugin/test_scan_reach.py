@@ -461,3 +461,57 @@ def test_a_stale_example_gives_way_to_the_ids_of_the_list(suite):
     suite.makepyfile(webapp=STALE)
     scan(suite, "GET /pets/{pet_id}").assert_outcomes(passed=1)
     assert sent(suite) == ["pet_id='aaa' (from GET /pets)"]
+
+
+SECURED = """
+import asyncio
+from fastapi import Depends, FastAPI, HTTPException, Security
+from fastapi.security import APIKeyCookie, APIKeyHeader, APIKeyQuery, HTTPBasic
+app = FastAPI()
+
+async def check(key):
+    await asyncio.sleep(0.005)
+    if key != "k":
+        raise HTTPException(401, "bad key")
+
+@app.get("/header")
+async def header(key=Security(APIKeyHeader(name="X-API-Key"))):
+    await check(key)
+
+@app.get("/query")
+async def query(key=Security(APIKeyQuery(name="api_key"))):
+    await check(key)
+
+@app.get("/cookie")
+async def cookie(key=Security(APIKeyCookie(name="sid"))):
+    await check(key)
+
+@app.get("/basic")
+async def basic(user=Depends(HTTPBasic())):
+    await check(user.password)
+"""
+
+
+def test_credentials_are_named_as_the_description_says_where_they_are(suite):
+    suite.makepyfile(webapp=SECURED)
+    result = scan(suite)
+    result.assert_outcomes(skipped=4)
+    start = result.outlines.index("def nonblocking_scan():")
+    stub = result.outlines[start : start + 8]
+    assert stub == [
+        "def nonblocking_scan():",
+        "    return Scan(",
+        '        headers={"Authorization": "Basic ...", "X-API-Key": "..."},',
+        '        cookies={"sid": "..."},',
+        "        inputs={",
+        '            "GET /query": {"api_key": ...},',
+        "        },",
+        "    )",
+    ]
+    result.stdout.fnmatch_lines(["  GET /query: *: give credentials for APIKeyQuery as inputs"])
+    filled = "\n".join(stub).replace("Basic ...", "Basic YTpr").replace('"..."', '"k"')
+    suite.makeconftest(
+        "import pytest\nfrom pytest_nonblocking import Scan\n\n@pytest.fixture\n"
+        + filled.replace("...", '"k"')
+    )
+    scan(suite).assert_outcomes(passed=4)

@@ -98,7 +98,29 @@ def test_the_body_of_version_2_is_a_parameter():
 )
 def test_security_schemes_that_an_operation_requires(required, schemes):
     operation = {} if required is None else {"security": required}
-    assert only(described(operation, security=[{"token": []}])).security == schemes
+    found = only(described(operation, security=[{"token": []}])).security
+    assert tuple(one.name for one in found) == schemes
+
+
+@pytest.mark.parametrize(
+    ("scheme", "credentials"),
+    [
+        ({"type": "http", "scheme": "basic"}, ("header", "Authorization", "Basic ...")),
+        ({"type": "basic"}, ("header", "Authorization", "Basic ...")),
+        ({"type": "http", "scheme": "bearer"}, ("header", "Authorization", "Bearer ...")),
+        ({"type": "oauth2"}, ("header", "Authorization", "Bearer ...")),
+        ({"type": "apiKey", "in": "header", "name": "X-Key"}, ("header", "X-Key", "...")),
+        ({"type": "apiKey", "in": "cookie", "name": "sid"}, ("cookie", "sid", "...")),
+        ({"type": "apiKey", "in": "query", "name": "key"}, ("query", "key", "...")),
+    ],
+)
+@pytest.mark.parametrize("version", [2, 3])
+def test_a_security_scheme_says_where_its_credentials_are(scheme, credentials, version):
+    schemes = {"one": scheme}
+    where = {"securityDefinitions": schemes}
+    rest = where if version == 2 else {"components": {"securitySchemes": schemes}}
+    (found,) = only(described({"security": [{"one": []}]}, **rest)).security
+    assert (found.where, found.key, found.text) == credentials
 
 
 def linked(link, status="201", **rest):
