@@ -22,10 +22,18 @@ def discover(app: Any, published: Published | None = None) -> list[Operation]:
     The description comes first, since it knows what requests need: the one that the app makes of
     itself, or that it has ``published``. Raises BrokenDocumentError.
     """
-    found: dict[tuple[str, str], Operation] = {}
+    found: dict[tuple[str, str], list[Operation]] = {}
     for one in _operations(app, "", 0, published):
-        found.setdefault((one.method, one.path.rstrip("/")), one)
-    return list(found.values())
+        alike = found.setdefault((one.method, one.path.rstrip("/")), [])
+        if not any(_is_same(one, other) for other in alike):
+            alike.append(one)
+    return [one for alike in found.values() for one in alike]
+
+
+def _is_same(one: Operation, other: Operation) -> bool:
+    """Return whether two operations are one, with or without a slash at the end."""
+    endpoints = (one.endpoint, other.endpoint)
+    return one.path == other.path or None in endpoints or one.endpoint == other.endpoint
 
 
 def describes_itself(app: Any) -> bool:
@@ -52,7 +60,7 @@ def _operations(
             if published and not described:
                 routes = [*routes, *mounted]
                 described = _served(published, routes)
-            own = _joined(described if published else _without(described, below), routes)
+            own = _joined(described if published else _without(described, below, routes), routes)
             for one in (*own, *mounted):
                 yield one.below(prefix)
             return
@@ -74,19 +82,22 @@ def _shape(operation: Operation) -> tuple[str, str]:
 
 
 def _without(
-    described: Iterable[Operation], below: Mapping[str, Sequence[Operation]]
+    described: Iterable[Operation],
+    below: Mapping[str, Sequence[Operation]],
+    routes: Iterable[Operation | Mounted],
 ) -> list[Operation]:
-    """Return the described operations, without those that a mounted app describes itself.
+    """Return the described operations, without those that only a mounted app has.
 
     An app may show the description of an app that it mounts, without the prefix of the mount.
     """
+    own = {_shape(one) for one in routes if isinstance(one, Operation)}
     mounted = {
         (one.method, one.path.removeprefix(plain_path(prefix)))
         for prefix, found in below.items()
         for one in found
         if prefix
     }
-    return [one for one in described if (one.method, one.path) not in mounted]
+    return [o for o in described if _shape(o) in own or (o.method, o.path) not in mounted]
 
 
 def _joined(

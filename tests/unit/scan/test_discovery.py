@@ -70,6 +70,36 @@ def test_the_parameters_of_a_mount_belong_to_the_operations_below_it():
     assert path[0].schema == {"type": "integer"}
 
 
+def test_paths_that_differ_by_a_slash_are_two_operations_if_each_has_a_handler():
+    fastapi = pytest.importorskip("fastapi", reason="fastapi is not installed")
+    app = fastapi.FastAPI()
+
+    @app.get("/twin")
+    async def twin(): ...
+
+    @app.get("/twin/")
+    async def other(): ...
+
+    app.get("/one")(handler)
+    app.get("/one/")(handler)
+    assert names(app) == ["GET /twin", "GET /twin/", "GET /one"]
+
+
+def test_an_operation_keeps_its_description_beside_a_mounted_one_of_the_same_path():
+    fastapi = pytest.importorskip("fastapi", reason="fastapi is not installed")
+    outer, inner = fastapi.FastAPI(), fastapi.FastAPI()
+
+    @inner.get("/things")
+    async def below(): ...
+
+    @outer.get("/things")
+    async def things(colour: str): ...
+
+    outer.mount("/v1", inner)
+    parameters = {one.name: [p.name for p in one.parameters] for one in discover(outer)}
+    assert parameters == {"GET /things": ["colour"], "GET /v1/things": []}
+
+
 def test_starlette_with_classes_and_mounts():
     starlette = pytest.importorskip("starlette.applications", reason="starlette is not installed")
     routing = pytest.importorskip("starlette.routing")
