@@ -196,3 +196,27 @@ def test_the_first_import_of_a_module_is_no_fault(project):
         """,
     )
     project.runpytest("--nonblocking-watch").assert_outcomes(passed=1)
+
+
+@pytest.mark.parametrize(("strict", "outcome"), [(True, {"failed": 2}), (False, {"xpassed": 2})])
+def test_a_test_that_is_expected_to_fail_and_succeeds_keeps_its_result(project, strict, outcome):
+    project.makepyfile(
+        f"""
+        import asyncio, time, pytest
+
+        @pytest.mark.asyncio
+        @pytest.mark.xfail(strict={strict})
+        async def test_it():
+            time.sleep(0.05)
+
+        @pytest.mark.asyncio
+        @pytest.mark.xfail(raises=ValueError, strict={strict})
+        async def test_raises():
+            time.sleep(0.05)
+        """
+    )
+    project.runpytest().assert_outcomes(**outcome)
+    result = project.runpytest("--nonblocking-watch")
+    result.assert_outcomes(**outcome)
+    assert ("[XPASS(strict)]" in result.stdout.str()) is strict
+    result.stdout.fnmatch_lines(["nonblocking: 2 measured: 2 fail*"])
