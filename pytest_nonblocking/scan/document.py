@@ -45,9 +45,10 @@ def operations_in(raw: Any) -> list[Operation]:
     if not isinstance(raw, Mapping):
         raise BrokenDocumentError(f"it is a {type(raw).__name__}, not an object")
     document = _Document(raw)
-    paths = document.get("paths")
-    if not isinstance(paths, Mapping):
+    described = document.get("paths")
+    if not isinstance(described, Mapping):
         raise BrokenDocumentError("it has no object `paths`")
+    paths = {path: item for path, item in described.items() if not str(path).startswith("x-")}
     found = [one for path, item in paths.items() for one in _of_path(document, str(path), item)]
     links = _links(document, paths)
     return [replace(one, links=tuple(links.get(one.name, ()))) for one in found]
@@ -298,10 +299,13 @@ def _resolved(document: Mapping[str, Any], one: Any) -> Any:
             raise BrokenDocumentError(f"it refers to {reference}, which is not part of it")
         found: Any = document
         for part in reference[2:].split("/"):
-            name = unescaped(part)
-            if not isinstance(found, Mapping) or name not in found:
+            name = unescaped(unquote(part))
+            if isinstance(found, Mapping) and name in found:
+                found = found[name]
+            elif isinstance(found, list) and name.isdecimal() and int(name) < len(found):
+                found = found[int(name)]
+            else:
                 raise BrokenDocumentError(f"it refers to {reference}, which it does not contain")
-            found = found[name]
         one = found
     raise BrokenDocumentError(f"its reference {reference} leads back to itself")
 

@@ -179,6 +179,24 @@ def test_links_that_lead_nowhere_are_left_out(link, status):
     assert linked(link, status)["GET /users/{id}"].links == ()
 
 
+def test_an_extension_beside_the_paths_is_none():
+    found = operations_in({"paths": {"x-internal": "yes", "/x": {"get": {}}}})
+    assert [one.name for one in found] == ["GET /x"]
+
+
+@pytest.mark.parametrize(
+    "reference",
+    ["#/components/parameters/Page%5Bint%5D", "#/paths/~1b/get/parameters/0"],
+    ids=["percent-encoded", "through a list"],
+)
+def test_a_reference_is_followed_however_it_is_written(reference):
+    page = {"name": "page", "in": "query", "schema": {"type": "integer"}}
+    paths = {"/a": {"get": {"parameters": [{"$ref": reference}]}}, "/b": {"get": {}}}
+    paths["/b"]["get"]["parameters"] = [page]
+    document = {"paths": paths, "components": {"parameters": {"Page[int]": page}}}
+    assert [one.name for one in operations_in(document)[0].parameters] == ["page"]
+
+
 @pytest.mark.parametrize(
     ("document", "why"),
     [
