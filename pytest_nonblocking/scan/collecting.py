@@ -15,8 +15,9 @@ from ..asgi import apps
 from ..config import Settings
 from ..measuring import Nonblocking
 from ..model import Limit
+from ..reporting.units import plural
 from . import inputs, links
-from .discovery import describes_itself, discover, listed
+from .discovery import describes_itself, discover, listed, unread
 from .document import BrokenDocumentError
 from .hints import hints_for
 from .mcp import with_tools
@@ -203,6 +204,11 @@ def _found(settings: Settings) -> tuple[list[Operation], list[str]]:
         )
     known = {one.name for one in found}
     found += [one for one in listed(settings.scan_paths) if one.name not in known]
+    if mounts := unread(app, found):
+        problems.append(
+            f"not measured: {plural(len(mounts), 'mount')} of an app whose router cannot be read "
+            f"({', '.join(mounts)}), list its paths in nonblocking_scan_paths"
+        )
     if not found:
         why = f", and cannot be asked for one: {served.problem}" if served.problem else ""
         raise pytest.UsageError(

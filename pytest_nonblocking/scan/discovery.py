@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -36,6 +36,23 @@ def _is_same(one: Operation, other: Operation) -> bool:
     return one.path == other.path or None in endpoints or one.endpoint == other.endpoint
 
 
+def unread(app: Any, found: Iterable[Operation]) -> list[str]:
+    """Return the prefixes of the apps that ``app`` mounts and of which nothing is ``found``."""
+    paths = [one.path for one in found]
+    prefixes = {plain_path(prefix): None for prefix in _mounts(app, "", 0) if prefix}
+    return [one for one in prefixes if not any(path.startswith(one) for path in paths)]
+
+
+def _mounts(app: Any, prefix: str, depth: int) -> Iterator[str]:
+    for layer in inside(app) if depth <= _DEEPEST else ():
+        if routes := routed(layer):
+            for one in routes:
+                if isinstance(one, Mounted):
+                    yield prefix + one.prefix
+                    yield from _mounts(one.app, prefix + one.prefix, depth + 1)
+            return
+
+
 def describes_itself(app: Any) -> bool:
     """Return whether a description can be made without asking the running app."""
     return any(
@@ -53,10 +70,12 @@ def _operations(
         described, routes = _described(layer), routed(layer)
         if described or routes:
             mounts = [one for one in routes if isinstance(one, Mounted)]
-            below = {
-                one.prefix: list(_operations(one.app, one.prefix, depth + 1)) for one in mounts
-            }
-            mounted = [one for found in below.values() for one in found]
+            below = [
+                (one.prefix, [each.at_host(one.host) for each in found])
+                for one in mounts
+                for found in [list(_operations(one.app, one.prefix, depth + 1))]
+            ]
+            mounted = [one for _, found in below for one in found]
             if published and not described:
                 routes = [*routes, *mounted]
                 described = _served(published, routes)
@@ -83,7 +102,7 @@ def _shape(operation: Operation) -> tuple[str, str]:
 
 def _without(
     described: Iterable[Operation],
-    below: Mapping[str, Sequence[Operation]],
+    below: Iterable[tuple[str, Sequence[Operation]]],
     routes: Iterable[Operation | Mounted],
 ) -> list[Operation]:
     """Return the described operations, without those that only a mounted app has.
@@ -93,7 +112,7 @@ def _without(
     own = {_shape(one) for one in routes if isinstance(one, Operation)}
     mounted = {
         (one.method, one.path.removeprefix(plain_path(prefix)))
-        for prefix, found in below.items()
+        for prefix, found in below
         for one in found
         if prefix
     }

@@ -105,6 +105,13 @@ class Operation:
         parameters = (*outer, *self.parameters)
         return replace(self, path=below + self.path, parameters=parameters, links=tuple(links))
 
+    def at_host(self, host: str) -> Operation:
+        """Return the operation of an app that is there for a ``host`` only, "" for any."""
+        if not host:
+            return self
+        named = {"type": "string", "default": re.sub(r"\{[^}]*\}", "a", host)}
+        return replace(self, parameters=(*self.parameters, Parameter("Host", "header", named)))
+
     @property
     def name(self) -> str:
         """The method and the path, by which users select operations."""

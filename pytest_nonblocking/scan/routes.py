@@ -22,10 +22,11 @@ _FRAMEWORKS_OWN = (
 
 
 class Mounted(NamedTuple):
-    """Another application within one, below ``prefix``."""
+    """Another application within one, below ``prefix``, and for one ``host`` if that is given."""
 
     prefix: str
     app: Any
+    host: str = ""
 
 
 Found = Operation | Mounted
@@ -98,6 +99,13 @@ def _of_routes(routes: Iterable[Any], prefix: str, depth: int = 0) -> Iterator[F
                 yield from _operations(path, _alone(method, route), _endpoint(route, method))
         elif _is_mount(route):
             yield from _of_mount(route, path, depth)
+        elif hasattr(route, "app") and hasattr(route, "host"):
+            for one in _of_mount(route, prefix, depth):
+                yield (
+                    one._replace(host=route.host)
+                    if isinstance(one, Mounted)
+                    else one.at_host(route.host)
+                )
         elif manager_of(getattr(route, "endpoint", None)) is not None:
             yield Operation("POST", plain_path(path), endpoint=route.endpoint)
         elif callable(getattr(route, "endpoint", None)):
@@ -139,7 +147,7 @@ def _is_mount(route: Any) -> bool:
 
 def _of_mount(route: Any, path: str, depth: int) -> Iterator[Found]:
     app = route.app
-    if type(app).__name__ == "StaticFiles":
+    if any(base.__name__ == "StaticFiles" for one in inside(app) for base in type(one).__mro__):
         return
     if type(app).__name__ == "Router":
         yield from _of_routes(getattr(route, "routes", None) or (), path, depth + 1)

@@ -3,7 +3,7 @@
 import pytest
 
 from pytest_nonblocking.model import Limit
-from pytest_nonblocking.scan.discovery import discover
+from pytest_nonblocking.scan.discovery import discover, listed, unread
 from pytest_nonblocking.scan.published import published
 
 
@@ -120,6 +120,40 @@ def test_starlette_with_classes_and_mounts():
     )
     assert names(app) == ["GET /both/{id}", "POST /both/{id}", "GET /below/plain"]
     assert discover(app)[0].parameters[0].schema == {"type": "integer"}
+
+
+def test_what_starlette_routes_by_host_is_asked_at_that_host():
+    starlette = pytest.importorskip("starlette.applications", reason="starlette is not installed")
+    routing = pytest.importorskip("starlette.routing")
+    inner = starlette.Starlette(routes=[routing.Route("/inner", handler)])
+    routes = [
+        routing.Host("api.example.org", routing.Router([routing.Route("/hosted", handler)])),
+        routing.Host("{name}.example.org", inner),
+    ]
+    found = discover(starlette.Starlette(routes=routes))
+    hosts = {one.name: one.parameters[-1].schema["default"] for one in found}
+    assert hosts == {"GET /hosted": "api.example.org", "GET /inner": "a.example.org"}
+    assert {(p.name, p.where) for one in found for p in one.parameters} == {("Host", "header")}
+
+
+def test_mounts_that_cannot_be_read_are_known():
+    starlette = pytest.importorskip("starlette.applications", reason="starlette is not installed")
+    routing = pytest.importorskip("starlette.routing")
+    static = pytest.importorskip("starlette.staticfiles")
+
+    async def raw(scope, receive, send): ...
+
+    inner = starlette.Starlette(
+        routes=[routing.Route("/known", handler), routing.Mount("/deep", raw)]
+    )
+    routes = [
+        routing.Mount("/raw", raw),
+        routing.Mount("/static", type("Static", (static.StaticFiles,), {})(directory=".")),
+        routing.Mount("/inner", inner),
+    ]
+    app = starlette.Starlette(routes=routes)
+    assert unread(app, discover(app)) == ["/raw", "/inner/deep"]
+    assert unread(app, [*discover(app), *listed(["GET /raw/x"])]) == ["/inner/deep"]
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
