@@ -443,14 +443,6 @@ def test_an_endless_response_is_left_after_a_while(suite):
     scan(suite, "-k", "endless").assert_outcomes(passed=1, deselected=6)
 
 
-def test_an_endless_response_that_is_always_ready_is_left_after_a_while(suite):
-    quick = APP.replace("sleep(0.02)\n    return Str", "sleep(0)\n    return Str")
-    suite.makepyfile(webapp=quick)
-    result = scan(suite, "-k", "endless", "--nonblocking-timeout=10s")
-    assert "does not finish" not in result.stdout.str()
-    result.stdout.fnmatch_lines(["nonblocking scan: 1 operation: 1 measured"])
-
-
 def test_an_operation_that_hangs_ends(suite, monkeypatch):
     for module in ("ladder", "request"):
         monkeypatch.setattr(f"pytest_nonblocking.scan.{module}.GIVE_UP", 1.0)

@@ -1,12 +1,14 @@
 """How values become a request."""
 
 import datetime
+import time
 import uuid
 
+import anyio
 import pytest
 
 from pytest_nonblocking.scan.operation import Body, Operation, Parameter
-from pytest_nonblocking.scan.request import Answer, request_for
+from pytest_nonblocking.scan.request import Answer, Request, first_answer, request_for
 from pytest_nonblocking.scan.setup import Scan
 
 LIST = Operation("GET", "/items", (Parameter("page", "query", required=False),))
@@ -103,3 +105,27 @@ def test_the_first_line_of_a_page_is_its_text():
     page = b"<html><head><style>p {}</style><title>Not &amp; found</title></head><p>No item</p>"
     answer = Answer(404, {"content-type": "text/html"}, page)
     assert answer.first_line == "Not & found No item"
+
+
+class AlwaysReady:
+    """A client and its response, whose chunks never let it wait."""
+
+    status_code, headers = 200, {}
+
+    def build_request(self, *arguments, **keywords): ...
+
+    async def send(self, request, stream):
+        return self
+
+    async def aiter_bytes(self):
+        end = time.monotonic() + 3.0
+        while time.monotonic() < end:
+            yield b"x"
+        raise AssertionError("it is read after half a second, too")
+
+    async def aclose(self): ...
+
+
+def test_an_endless_response_that_is_always_ready_is_left_after_half_a_second():
+    answer = anyio.run(first_answer, AlwaysReady(), Request(LIST, "/items"))
+    assert answer.chunks == 100
