@@ -25,6 +25,7 @@ class AppShutdownError(RuntimeError):
     """The app's lifespan failed at shutdown or did not respond."""
 
 
+NO_REASON = "no reason given"
 DEFAULT_TIMEOUT = Limit(30.0, "default")
 
 
@@ -34,6 +35,15 @@ def seconds_within(timeout: Limit) -> float:
     A short timeout is meant for requests: a start-up may take GRACE in any case.
     """
     return max(float(timeout.value), tasks.GRACE)
+
+
+def error_text(error: BaseException) -> str:
+    """Return the type and the message of an app's ``error``, whose ``__str__`` may be broken."""
+    try:
+        message = str(error)
+    except Exception as broken:
+        message = f"its __str__ raises {type(broken).__name__}"
+    return f"{type(error).__name__}: {message}" if message else type(error).__name__
 
 
 def place_text(stack: Stack) -> str:
@@ -106,7 +116,7 @@ class Lifespan:
         message = self._answers.get("lifespan.startup.failed")
         # An app without lifespan support raises before it receives an event.
         if message is not None or (self._error is not None and self._asked):
-            reason = message or f"{type(self._error).__name__}: {self._error}"
+            reason = message or (NO_REASON if self._error is None else error_text(self._error))
             await self._stop()
             raise AppStartupError(f"application startup failed: {reason}") from self._error
 
@@ -124,7 +134,7 @@ class Lifespan:
                 return
             reason = self._answers.get("lifespan.shutdown.failed")
             if self._error is not None:
-                reason = reason or f"{type(self._error).__name__}: {self._error}"
+                reason = reason or error_text(self._error)
             reason = reason or late
             if reason is not None:
                 raise AppShutdownError(f"application shutdown failed: {reason}") from self._error
@@ -167,7 +177,7 @@ class Lifespan:
         __tracebackhide__ = True
         try:
             await self._app(scope, self._receive, self._send)
-        except (KeyboardInterrupt, SystemExit) as error:
+        except KeyboardInterrupt as error:
             self._error = error
             raise
         except BaseException as error:

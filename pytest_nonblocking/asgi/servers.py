@@ -15,10 +15,12 @@ from ..sentinel.stacks import suspended_stack, thread_stack
 from .door import Door
 from .lifespan import (
     DEFAULT_TIMEOUT,
+    NO_REASON,
     AppShutdownError,
     AppStartupError,
     ASGIApp,
     Message,
+    error_text,
     late_text,
     place_text,
     seconds_within,
@@ -254,7 +256,7 @@ class _Observed:
         async def seen(message: Message) -> None:
             # Before sending: hypercorn raises on a failure.
             if message["type"].endswith(".failed"):
-                self._failed(message.get("message", "") or "no reason given")
+                self._failed(message.get("message", "") or NO_REASON)
             elif message["type"] == "lifespan.shutdown.complete":
                 self._asked = None
             await send(message)
@@ -262,11 +264,14 @@ class _Observed:
 
         try:
             await self._app(scope, asked, seen)
-        except Exception as error:
-            # An app without lifespan support raises before it receives an event.
-            if self._asked is not None:
+        except BaseException as error:
+            # An app without lifespan support raises before it receives an event. What cancels one
+            # that has nothing to do between its phases is the end of the server.
+            is_between = self.ready and self._asked == "lifespan.startup"
+            is_cancelled = is_between and isinstance(error, asyncio.CancelledError)
+            if self._asked is not None and not is_cancelled:
                 self.error = error
-                self._failed(f"{type(error).__name__}: {error}")
+                self._failed(error_text(error))
             raise
         finally:
             self._is_ready()
