@@ -92,7 +92,8 @@ class TestRun:
         self.notes: list[str] = []  # of the outcomes to come
         self.outcomes = Outcomes(item, settings)
         self.sentinel = Sentinel(settings.max_lag, settings.max_blocked)
-        self.sentinel.last_stacks = LastStacks(_stderr_for_stacks(item.config))
+        last_stacks = LastStacks(_stderr_for_stacks(item.config))
+        self.sentinel.last_stacks = self._clients.last_stacks = last_stacks
 
     def unfinished(self) -> list[Measurement]:
         """Return the measurements that hold until the test ends, empty if it is not measured."""

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from typing import Any
 
+from .. import tasks
 from ..model import Limit
+from ..sentinel import LastStacks
 from .client import LOGGER, ASGITransport, make_client, make_live_client
 from .client_log import ClientLog
-from .lifespan import DEFAULT_TIMEOUT
+from .lifespan import DEFAULT_TIMEOUT, seconds_within
 from .recorder import Recorder
 from .servers import LiveServer
 
@@ -27,6 +31,8 @@ class Clients:
         self.apps: list[Any] = []
         self.recorder = Recorder()
         self.live: LiveServer | None = None
+        self.last_stacks = LastStacks()
+        """What prints the stacks if an app holds the test's loop and nothing can end it."""
 
     @property
     def transports(self) -> list[ASGITransport | LiveServer]:
@@ -55,7 +61,8 @@ class Clients:
         __tracebackhide__ = True
         self._log.filter()
         for transport in self.transports:
-            await transport.startup()
+            with self._stacks_printed():
+                await transport.startup()
 
     async def shutdown(self) -> None:
         """Close all clients and shut their apps down, in reverse order; raises AppShutdownError."""
@@ -65,11 +72,21 @@ class Clients:
         for client, transport in reversed(self._clients):
             await client.aclose()
             try:
-                await transport.shutdown()
+                with self._stacks_printed():
+                    await transport.shutdown()
             except Exception as error:  # the others must be shut down too
                 errors.append(error)
         if errors:
             raise errors[0]
+
+    @contextlib.contextmanager
+    def _stacks_printed(self) -> Iterator[None]:
+        if self.live is None:  # which holds its own loop, and is left to itself
+            self.last_stacks.print_after(seconds_within(self._timeout) + tasks.GRACE)
+        try:
+            yield
+        finally:
+            self.last_stacks.cancel()
 
     def why_ended(self) -> str | None:
         """Return why a live server has ended by itself, None if none has."""

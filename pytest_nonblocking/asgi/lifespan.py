@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import deque
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Iterator, MutableMapping
+from types import FrameType
 from typing import Any
 
 from .. import tasks
 from ..analysis.user_code import is_user_code
 from ..model import Limit, Stack
-from ..originals import anyio, made
-from ..sentinel.stacks import suspended_stack
+from ..originals import anyio, made, threading
+from ..sentinel import LoopStuck
+from ..sentinel.alarms import Alarms
+from ..sentinel.stacks import is_called_by, is_in, raise_within, suspended_stack, thread_stack
+from ..sigurg import SIGURG
 from ..tasks import Task, call_later, ended_in_time, running_tasks, wake
 
 Message = MutableMapping[str, Any]
@@ -25,6 +30,7 @@ class AppShutdownError(RuntimeError):
     """The app's lifespan failed at shutdown or did not respond."""
 
 
+_BREAK_EVERY = 0.1
 NO_REASON = "no reason given"
 DEFAULT_TIMEOUT = Limit(30.0, "default")
 
@@ -132,10 +138,9 @@ class Lifespan:
                 late = await self._ask("shutdown", "shutdown")
             if "lifespan.shutdown.complete" in self._answers and self._error is None:
                 return
-            reason = self._answers.get("lifespan.shutdown.failed")
+            reason = self._answers.get("lifespan.shutdown.failed") or late
             if self._error is not None:
                 reason = reason or error_text(self._error)
-            reason = reason or late
             if reason is not None:
                 raise AppShutdownError(f"application shutdown failed: {reason}") from self._error
         finally:
@@ -158,13 +163,45 @@ class Lifespan:
 
         self._events.append({"type": f"lifespan.{event}"})
         self._event_sent.set()
-        await self._app_has_had_its_turn()
-        timer = call_later(seconds_within(self._timeout), give_up)
-        try:
-            await self._answered.wait()
-        finally:
-            timer.end()
+        with self._interrupted(phase, late):
+            await self._app_has_had_its_turn()
+            timer = call_later(seconds_within(self._timeout), give_up)
+            try:
+                await self._answered.wait()
+            finally:
+                timer.end()
         return late[0] if late else None
+
+    @contextlib.contextmanager
+    def _interrupted(self, phase: str, late: list[str]) -> Iterator[None]:
+        """Interrupt the app until it ends, if it holds the loop, and with it all else, too long.
+
+        Why is added to ``late``. Without signals, a call into C is not interrupted.
+        """
+        code, ident, alarms = Lifespan._run.__code__, threading.get_ident(), Alarms()
+
+        def on_signal(frame: FrameType | None) -> None:
+            if late and is_called_by(code, frame):
+                raise LoopStuck("the app's lifespan held the event loop past the timeout")
+
+        def interrupt() -> float:
+            if is_in(code, ident):
+                if not late:
+                    late.append(late_text(phase, thread_stack(ident), self._timeout))
+                if SIGURG.has(on_signal):
+                    SIGURG.send(ident)
+                else:
+                    raise_within(code, ident, LoopStuck)
+            return _BREAK_EVERY
+
+        SIGURG.add(on_signal)
+        try:
+            with contextlib.suppress(RuntimeError):  # no thread can be started
+                alarms.call_after(seconds_within(self._timeout), interrupt)
+            yield
+        finally:
+            alarms.stop()
+            SIGURG.discard(on_signal)
 
     async def _app_has_had_its_turn(self) -> None:
         """Wait until the app's task has run: a machine that stalls before is none of its waits."""

@@ -264,6 +264,16 @@ LIFESPANS |= {
     )
 }
 
+BLOCKS = {"computes": "while True: pass", "sleeps": "time.sleep(3600)"}
+BLOCKING_LIFESPANS = {
+    f"{phase}-{kind}": Fault(
+        [f"{said}*{phase}*not ended within 1 s (the least*; it waits in app (*app_*.py:*"],
+        lifespan=f"{before}await receive()\n{blocks}",
+    )
+    for kind, blocks in BLOCKS.items()
+    for phase, said, before in (("start-up", STARTS_NOT, ""), ("shutdown", SHUTS_NOT, SERVES))
+}
+
 BROKEN = {
     "raises": Fault(["*ValueError: broken*", "E*assert 500 == 200"], "raise ValueError('broken')"),
     "sends-nothing": Fault(["*before sending a response", "E*assert 500 == 200"], "return"),
@@ -396,6 +406,15 @@ def test_a_lifespan_neither_hangs_nor_fails_unnoticed(measured, loop, transport)
     result = measured(faults, loop, transport)
     for kind, fault in faults.items():
         result.assert_outcomes(kind, "PASSED" if fault.passes else "FAILED")
+        result.assert_lines(kind, fault.lines)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX signals to interrupt C")
+@pytest.mark.parametrize("loop", ["asyncio", "trio"])
+def test_a_lifespan_that_holds_the_loop_of_the_test_is_interrupted(measured, loop):
+    result = measured(BLOCKING_LIFESPANS, loop, "asgi")
+    for kind, fault in BLOCKING_LIFESPANS.items():
+        result.assert_outcomes(kind, "FAILED")
         result.assert_lines(kind, fault.lines)
 
 
