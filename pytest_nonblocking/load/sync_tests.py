@@ -90,9 +90,21 @@ class SyncTest:
                 self.stays = clients.end()
 
         limit = TimeLimit(seconds, LoopStuck("the test has timed out"), give_up)
+        presses: list[bool] = []
+
+        def press() -> None:
+            presses.append(True)
+            _in_thread(end_requests)
+
+        def end_requests() -> None:
+            try:
+                clients.end()
+            finally:
+                limit.pass_soon()  # the body's clean-up may wait for what was given up
+
         try:
             # A client waits for its request while KeyboardInterrupt is raised.
-            with clients, on_ctrl_c(lambda: _in_thread(clients.end)), limit:
+            with clients, on_ctrl_c(press), limit:
                 self._body()
         except KeyboardInterrupt:
             self.stays = clients.end()  # which the client's teardown would wait for
@@ -100,6 +112,9 @@ class SyncTest:
         except BaseException:
             if not limit.passed:
                 raise
+        if limit.passed and presses:
+            self.stays = clients.end()
+            raise KeyboardInterrupt
         if limit.passed and not late:  # a fault of ours: where it waits is unknown
             late.append(scenario.held_run(1, self._limits, None))
         return late[0] if late else None

@@ -103,7 +103,7 @@ def test_a_loop_that_waits_in_c_for_ever_neither_stops_nor_disturbs_the_next(
 
 
 PRESSED = """
-import asyncio, pathlib, pytest
+import asyncio, pathlib, pytest, time
 
 async def computes():
     while True:
@@ -115,6 +115,9 @@ async def ignores():
             await asyncio.sleep(100)
         except BaseException:
             pass
+
+async def sleeps():
+    time.sleep(3)
 
 {app}    pathlib.Path("reached").touch()
     await {fault}()
@@ -137,13 +140,19 @@ def test_next():
 """
 SENT = {
     "client": 'def test_it(client):\n    client.get("/")',
+    "own client": """
+def test_it():
+    from starlette.testclient import TestClient
+    with TestClient(app) as client:
+        client.get("/")
+""",
     "server": 'async def test_it(nonblocking_client):\n    await nonblocking_client.get("/")',
 }
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX signals")
 @pytest.mark.parametrize("presses", [1, 4])
-@pytest.mark.parametrize("fault", ["computes", "ignores"])
+@pytest.mark.parametrize("fault", ["computes", "ignores", "sleeps"])
 @pytest.mark.parametrize("sent", SENT)
 def test_control_c_does_not_wait_for_a_loop_of_another_thread(pytester, sent, fault, presses):
     pytest.importorskip("uvicorn", reason="uvicorn is not installed")
