@@ -63,7 +63,7 @@ def assert_judged(result, pairs=1):
     )
     text = result.stdout.str()
     # One text for one culprit, with the list of its tests.
-    assert text.count(" cause    blocking-call: ") == 1
+    assert text.count("  fix      ") == 1
     assert text.count(f" where    webapp.py:{CULPRIT} in app\n") == 1
     assert pairs == 1 or f" tests    {pairs} tests fail for this line:\n" in text
     failed = [line for line in result.outlines if line.startswith("FAILED ")]
