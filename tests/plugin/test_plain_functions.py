@@ -39,11 +39,6 @@ async def computing():
     compute(0.05)
 
 
-@app.get("/computing-for-long")
-async def computing_for_long():
-    compute(0.2)
-
-
 @app.get("/locked")
 async def locked():
     async with lock:
@@ -53,6 +48,11 @@ async def locked():
 @app.get("/in-threads")
 def python_in_threads():
     compute(0.03)
+
+
+@app.get("/computing-for-long")
+async def computing_for_long():
+    compute(0.2)
 """
 
 # Starlette warns whoever uses its client on httpx, which is not what is tested here.
