@@ -192,10 +192,10 @@ class TestRun:
         return run
 
     def tells_all(self, error: BaseException) -> bool:
-        """Return whether only the message of ``error`` helps, and not where it was raised.
+        """Return whether the message of ``error`` is enough, without a traceback.
 
-        A line of the plugin has raised it, or it is a cancellation, with no line of the user's or
-        of the app's on the way.
+        It is if the plugin raised it, or if it is a cancellation, and no frame of the user's code
+        is in the traceback.
         """
         if self._item.config.option.fulltrace:
             return False
@@ -205,7 +205,7 @@ class TestRun:
         one: BaseException | None = error
         while one is not None:
             files += [frame.f_code.co_filename for frame, _ in traceback.walk_tb(one.__traceback__)]
-            # CPython 3.10 raises a cancellation anew: its context has the frames.
+            # CPython 3.10 raises a new CancelledError; the original is its context.
             one = one.__context__ if isinstance(one, asyncio.CancelledError) else None
         ours = files[files.index(__file__) :] if __file__ in files else []
         if not ours or any(map(is_user_code, ours)):

@@ -15,7 +15,7 @@ from .tolerances import QUEUED, WAVES
 
 
 def waits_beyond_cores(compared: Compared, idle: Idle, alone: Bounds, left: float) -> Bounds:
-    """Return what waits add per request, without what a machine of more cores would save.
+    """Return what waits add per request, without what a machine with more cores would save.
 
     ``alone`` is T(1), and ``left`` what is left of the CPU allowance.
     """

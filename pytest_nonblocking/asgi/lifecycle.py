@@ -81,7 +81,7 @@ class Clients:
 
     @contextlib.contextmanager
     def _stacks_printed(self) -> Iterator[None]:
-        if self.live is None:  # which holds its own loop, and is left to itself
+        if self.live is None:  # a live server has a loop and a timeout of its own
             self.last_stacks.print_after(seconds_within(self._timeout) + tasks.GRACE)
         try:
             yield

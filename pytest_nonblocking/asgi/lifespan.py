@@ -174,9 +174,9 @@ class Lifespan:
 
     @contextlib.contextmanager
     def _interrupted(self, phase: str, late: list[str]) -> Iterator[None]:
-        """Interrupt the app until it ends, if it holds the loop, and with it all else, too long.
+        """Interrupt the app if it holds the loop past the timeout, until it ends.
 
-        Why is added to ``late``. Without signals, a call into C is not interrupted.
+        The reason is added to ``late``. Without signals, a call into C is not interrupted.
         """
         code, ident, alarms = Lifespan._run.__code__, threading.get_ident(), Alarms()
 

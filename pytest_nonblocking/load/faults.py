@@ -1,4 +1,4 @@
-"""What a report says of a fault that ended a measurement."""
+"""The message of a report for an error that ended a measurement."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from ..sentinel import NoDescriptorLeftError, NoThreadLeftError, UnsupportedLoop
 from ..tasks import TaskFactoryError
 
 _NOT_OURS = (NoDescriptorLeftError, NoThreadLeftError, TaskFactoryError, UnsupportedLoopError)
-"""What the user can mend: the text of the error says how."""
+"""Errors that the user can fix; their messages say how."""
 
 
 def describe_fault(fault: BaseException, where: str = "the sentinel") -> str:

@@ -138,7 +138,7 @@ def k6(given: Sequence[Scenario], tool: str, name: str) -> str:
 
 
 def _locust_command(file: str, run: Sequence[Scenario], *classes: str) -> str:
-    # Locust starts one user unless it is told how many, whatever fixed_count says.
+    # Without --users, Locust starts a single user, even if fixed_count is larger.
     users = sum(one.users for one in run)
     options = f"--headless --users {users} --spawn-rate {users} --run-time 30s"
     words = ("locust -f", file, options, "--host http://127.0.0.1:8000", *classes)
