@@ -192,13 +192,15 @@ class Waiters:
 
     ``count`` is their number when most tasks waited anywhere, ``most`` the largest number seen
     here, 0 if unknown. ``waited`` is the queue length integrated over the burst without its first
-    pass, in task-seconds.
+    pass, in task-seconds. ``contended`` is the time in seconds between looks that saw a task wait
+    here and next looks that did, too.
     """
 
     stack: Stack
     count: int
     waited: float = 0.0
     most: int = 0
+    contended: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,6 +214,8 @@ class Pool:
     sized_by_cpu_count: bool = False
     waited: float = 0.0
     """Queue length integrated over the burst without its first pass, in task-seconds."""
+    contended: float = 0.0
+    """Seconds between looks that saw a queue and next looks that did, too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -310,6 +314,9 @@ class Run:
     pools: tuple[Pool, ...] = ()
     workers: tuple[Sample, ...] = ()
     """Samples of worker threads, taken together with those of waiting tasks."""
+    contended: tuple[Sample, ...] = ()
+    """Where worker threads waited for locks; the weight is the time in seconds between looks that
+    saw one wait there and next looks that did, too."""
     queued: float = 0.0
     """Share of the unfinished copies that had nothing to run late in the burst."""
     looks: Looks = Looks()

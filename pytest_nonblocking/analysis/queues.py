@@ -240,6 +240,33 @@ def seen_queued(runs: Sequence[Run]) -> Queued:
     return Queued(max(most, share), min(1.0, not_for_cores / waited), min(1.0, asleep))
 
 
+def contended_for(run: Run) -> float:
+    """Return for how many seconds copies were seen waiting for what another one held.
+
+    Whoever waits for a lock, a connection or a thread waits for another that holds it. For as long
+    as anyone does, it is in use, and its use is the demand of all copies (the utilisation law). An
+    event or an answer may be late by itself, and is no such wait.
+    """
+    tasks = (one.contended for one in run.waiters if _is_held_by_another(one.stack))
+    pools = (pool.contended for pool in run.pools)
+    locks = (one for one in run.contended if works_in_a_pool(one) and waits_for_lock(one))
+    threads = (one.weight for one in locks if _is_at_a_lock(one))
+    return max((*tasks, *pools, *threads), default=0.0)
+
+
+def _is_held_by_another(stack: Stack) -> bool:
+    """Return whether a task acquires a lock, a semaphore or a connection.
+
+    CPython 3.10 names the method and not its class.
+    """
+    if not waits_in_a_queue(stack):
+        return False
+    if kind_of_queue(stack) == "connections":
+        return True
+    waiting = itertools.takewhile(lambda f: f.module.startswith(QUEUES), above_traps(stack))
+    return any(frame.leaf.startswith("acquire") for frame in waiting)
+
+
 def was_held(run: Run) -> bool:
     """Return whether the loop of a run that timed out was held, not only seen within a callback.
 

@@ -205,6 +205,7 @@ class _Burst:
             waiters=sampler.waiters,
             pools=sampler.pools,
             workers=tuple(sampler.workers),
+            contended=sampler.contended,
             queued=sampler.queued,
             requests=len(exchanges),
             background=max((_background(e) for e in exchanges), default=0.0),

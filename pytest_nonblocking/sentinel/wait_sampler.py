@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import replace
 from types import FrameType
-from typing import Any, NamedTuple
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from ..clocks import CLOCKS
 from ..model import Pool, Sample, Stack, Waiters
@@ -35,16 +35,35 @@ _IN_FIRST_PASS = 1e-9
 _HELD = ("pytest_nonblocking.asgi.door", "pytest_nonblocking.load.sync_tests")
 
 
+_Place = TypeVar("_Place", str, Stack)
+
+
+class _Contended(Generic[_Place]):
+    """For how many seconds each place had a queue in one look and in the next."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[_Place, float] = {}
+        self._before: frozenset[_Place] = frozenset()
+
+    def see(self, places: Iterable[_Place], passed: float) -> None:
+        """Note a look that saw queues at ``places``, ``passed`` seconds after the one before."""
+        seen = frozenset(places)
+        for place in seen & self._before:
+            self.seconds[place] = self.seconds.get(place, 0.0) + passed
+        self._before = seen
+
+
 class _Look(NamedTuple):
     """One look at waiting tasks and pools; ``workers`` are indices into ``WaitSampler.workers``.
 
-    Each of them stands for ``threads`` threads.
+    Each of them stands for ``threads`` threads, and those in ``acquiring`` acquire locks.
     """
 
     places: Counter[Stack]
     pools: list[tuple[str, Pool]]
     workers: range
     threads: float
+    acquiring: list[Stack]
 
 
 class WaitSampler:
@@ -70,6 +89,10 @@ class WaitSampler:
         self._most: Counter[Stack] = Counter()
         self._waited: dict[Stack, float] = {}
         self._pools: dict[str, Pool] = {}
+        self._looked_ns = self.from_ns
+        self._places_contended = _Contended[Stack]()
+        self._pools_contended = _Contended[str]()
+        self._locks_contended = _Contended[Stack]()
         self._before: _Look | None = None
         self._turn = 0
         self.workers: list[Sample] = []
@@ -98,14 +121,29 @@ class WaitSampler:
         """The 16 places with the longest queues, integrated over time."""
         ordered = sorted(self._waited, key=lambda stack: -self._waited[stack])
         return tuple(
-            Waiters(stack, self._fullest[stack], self._waited[stack], self._most[stack])
+            Waiters(
+                stack,
+                self._fullest[stack],
+                self._waited[stack],
+                self._most[stack],
+                self._places_contended.seconds.get(stack, 0.0),
+            )
             for stack in ordered[:_PLACES_KEPT]
         )
 
     @property
     def pools(self) -> tuple[Pool, ...]:
         """The thread pools, each at the time when its queue was longest."""
-        return tuple(self._pools.values())
+        seconds = self._pools_contended.seconds
+        return tuple(
+            replace(pool, contended=seconds.get(key, 0.0)) for key, pool in self._pools.items()
+        )
+
+    @property
+    def contended(self) -> tuple[Sample, ...]:
+        """Where worker threads waited for locks; the weight is the time for which any did."""
+        seconds = self._locks_contended.seconds
+        return tuple(Sample(stack, "lock", weight) for stack, weight in seconds.items())
 
     @property
     def queued(self) -> float:
@@ -145,6 +183,8 @@ class WaitSampler:
         passed = max(0, now - self.from_ns) / 1e9 or _IN_FIRST_PASS
         self.from_ns = max(now, self.from_ns)
         look = self._look()
+        self._see_queues(look, (now - self._looked_ns) / 1e9)
+        self._looked_ns = now
         self._most |= look.places
         # Keep the look with most waiting tasks: later ones see fewer.
         if look.places.total() > self._fullest.total():
@@ -154,6 +194,11 @@ class WaitSampler:
             self._add(self._before, passed)
         self._add(look, passed)
         self._before = look if passed > _IN_FIRST_PASS else None
+
+    def _see_queues(self, look: _Look, passed: float) -> None:
+        self._places_contended.see(look.places, passed)
+        self._pools_contended.see((key for key, pool in look.pools if pool.waiting), passed)
+        self._locks_contended.see(look.acquiring, passed)
 
     def _look(self) -> _Look:
         chains = self._chains()
@@ -167,8 +212,8 @@ class WaitSampler:
             del places[stack]
         pools = self._pools_in_use(chain.walk for chain in chains)
         first = len(self.workers)
-        threads = self._look_at_workers()
-        return _Look(places, pools, range(first, len(self.workers)), threads)
+        threads, acquiring = self._look_at_workers()
+        return _Look(places, pools, range(first, len(self.workers)), threads, acquiring)
 
     def _chains(self) -> list[Chain]:
         """Return the waits of all tasks, followed to their ends."""
@@ -211,10 +256,10 @@ class WaitSampler:
             fuller = pool if seen is None or pool.waiting > seen.waiting else seen
             self._pools[key] = replace(fuller, waited=waited)
 
-    def _look_at_workers(self) -> float:
-        """Sample up to 16 worker threads; return for how many threads each of them stands.
+    def _look_at_workers(self) -> tuple[float, list[Stack]]:
+        """Sample up to 16 worker threads, others each time: to sample one takes 30 us.
 
-        They are others each time: to sample one takes 30 us.
+        Returns for how many threads each of them stands, and where they acquire locks.
         """
         threads = [t for t in threading.enumerate() if t.ident != threading.get_ident()]
         # Prefer pools' threads: a process may have hundreds of others that only wait.
@@ -222,14 +267,17 @@ class WaitSampler:
         self._turn = (self._turn + _WORKERS_A_LOOK) % max(1, len(workers))
         turned = (*workers[self._turn :], *workers[: self._turn])
         sampled = turned[:_WORKERS_A_LOOK]
+        acquiring: list[Stack] = []
         for thread in sampled:
             state, ident = self._witness.state(thread.native_id or 0), thread.ident or 0
-            if state == "unknown" and thread_acquires_a_lock(ident):
-                state = "lock"
+            # C code may wait for an answer as for a lock; the instruction tells them apart.
+            acquires = state in ("unknown", "lock") and thread_acquires_a_lock(ident)
             stack = thread_stack(ident) if len(self.workers) < _WORKERS_KEPT else ()
             if stack and self._working_before.get(thread) != stack:
-                self.workers.append(Sample(stack, state, 0.0))
-        return len(workers) / max(1, len(sampled))
+                self.workers.append(Sample(stack, "lock" if acquires else state, 0.0))
+                if acquires:
+                    acquiring.append(stack)
+        return len(workers) / max(1, len(sampled)), acquiring
 
 
 def _nothing() -> None:

@@ -325,6 +325,50 @@ async def test_the_most_that_wait_at_one_place_are_known_when_fewer_wait_in_all(
         task.cancel()
 
 
+async def test_a_queue_lasts_from_one_look_that_sees_it_to_the_next(wall, full_pool):
+    lock = asyncio.Lock()
+    await lock.acquire()
+    waits = sampler()
+    wall[0] += SECOND
+    tasks = await start(lock.acquire)
+    await look_at(wall, waits, 0.5, 1.0, 2.0)
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    await look_at(wall, waits, 1.0)
+    # Not before the first look, and not after the last one that sees it.
+    (queue,) = (one for one in waits.waiters if one.stack[-1].leaf == "acquire")
+    assert queue.contended == pytest.approx(1.5)
+    (pool,) = waits.pools
+    assert pool.contended == pytest.approx(2.5)
+    waits.close()
+
+
+async def test_a_queue_of_threads_for_a_lock_lasts_as_one_of_tasks_does(wall):
+    lock, answers = threading.Lock(), SimpleQueue()
+    waits = sampler()
+
+    def take():
+        with lock:
+            pass
+
+    def receive():
+        answers.get()
+
+    with ThreadPoolExecutor(max_workers=2) as executor:
+        lock.acquire()
+        executor.submit(take)
+        executor.submit(receive)
+        await until_all_wait(executor._threads, take.__code__, receive.__code__)
+        await look_at(wall, waits, 0.5, 1.0, 2.0)
+        answers.put(None)
+        lock.release()
+    held = {one.stack[-1].leaf: one.weight for one in waits.contended}
+    assert held["take"] == pytest.approx(1.5)
+    assert "receive" not in held
+    waits.close()
+
+
 async def test_a_task_that_waits_for_a_child_waits_where_the_child_does(wall):
     lock = asyncio.Lock()
     await lock.acquire()
@@ -441,6 +485,17 @@ async def test_a_thread_that_waits_where_an_ended_one_has_waited_is_seen(wall):
     waits.close()
     waits_in_thread.set()
     pool.shutdown()
+
+
+async def until_all_wait(threads, *codes):
+    """Wait until each thread is in a call of one of ``codes`` and waits there."""
+    witness = Witness()
+    for thread in threads:
+        while not any(is_in(code, thread.ident) for code in codes):
+            await asyncio.sleep(0.001)
+        while witness.state(thread.native_id) not in ("lock", "unknown"):
+            await asyncio.sleep(0.001)
+    witness.close()
 
 
 async def until_in(code, thread):

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 import pytest
-from budgets import LIMITS, MS, blind_looks, budget, evidence, excess, looks, part, run
+from budgets import LIMITS, LOCKED, MS, blind_looks, budget, evidence, excess, looks, part, run
 
 from pytest_nonblocking.analysis.bounds import is_evidence
 from pytest_nonblocking.analysis.growth import Growth
@@ -284,6 +284,16 @@ def test_a_few_long_waits_are_no_queue_though_nothing_could_run():
     late = {"latencies": (0.020,) * 49 + (0.5,), "other_delay": 1000}
     burst = threads(50, 500, 20, looks=looks(500, quiet=0.9), **late)
     assert wait(burst, WORK)[0] == 0
+
+
+def test_copies_that_wait_for_what_another_holds_are_a_queue_if_only_every_third_one_does():
+    # 17 of 50 copies take a lock for 30 ms each; the others end after 30 ms.
+    latencies = (*[0.03] * 34, *[0.03 * (1 + turn) for turn in range(1, 17)])
+    held = replace(LOCKED[0], contended=0.45)
+    third = run(50, idle=510, latencies=latencies, looks=looks(510, quiet=1.0), waiters=(held,))
+    assert wait(third, run(idle=30))[0] == pytest.approx(450 / 49)
+    unseen = replace(third, waiters=LOCKED)
+    assert wait(unseen, run(idle=30))[0] == 0
 
 
 def test_the_quiet_of_other_bursts_is_not_that_of_a_busy_one():

@@ -1,9 +1,12 @@
 """For what the requests of a burst queue, from literal looks at them."""
 
+from dataclasses import replace
+
 import pytest
 from budgets import run
 
 from pytest_nonblocking.analysis.queues import (
+    contended_for,
     fullest_pool,
     pool_waited_for,
     seen_queued,
@@ -327,3 +330,51 @@ def test_clients_in_this_process_are_no_second_copies():
     waiters = (Waiters(CLIENT, 50, 5.0), Waiters(LOCK, 40, 4.0), Waiters(BUCKET, 10, 1.0))
     seen = seen_queued([run(50, idle=500, waiters=waiters)])
     assert (seen.share, seen.asleep) == (0.8, 1.0)
+
+
+HELD_BY_ANOTHER = [
+    (inside("asyncio.locks", "Lock.acquire"),),
+    (inside("asyncio.locks", "acquire"),),  # CPython 3.10 does not name the class
+    (inside("anyio._core._sync", "Semaphore.acquire"), inside("anyio._core._sync", "Event.wait")),
+    (inside("asyncpg.pool", "Pool._acquire"), inside("asyncio.queues", "Queue.get")),
+]
+MAYBE_LATE_BY_ITSELF = [
+    (inside("asyncio.locks", "Event.wait"),),
+    (inside("asyncio.queues", "Queue.get"),),
+    (inside("asyncio.tasks", "sleep"),),
+    (inside("httpx", "send"),),
+]
+
+
+@pytest.mark.parametrize("frames", HELD_BY_ANOTHER)
+def test_whoever_waits_for_a_lock_or_a_connection_waits_for_another_copy(frames):
+    assert contended_for(run(50, waiters=(Waiters((HANDLER, *frames), 16, contended=0.4),))) == 0.4
+
+
+@pytest.mark.parametrize("frames", MAYBE_LATE_BY_ITSELF)
+def test_an_event_or_an_answer_may_be_late_though_nobody_holds_it(frames):
+    assert contended_for(run(50, waiters=(Waiters((HANDLER, *frames), 16, contended=0.4),))) == 0
+
+
+def test_work_in_line_for_a_thread_waits_for_the_work_that_has_one():
+    full = Pool("thread pool executor", 1, 1, 16, contended=0.4)
+    assert contended_for(run(50, pools=(full,))) == 0.4
+
+
+@pytest.mark.parametrize(
+    ("frames", "contended"),
+    [
+        ((HANDLER,), 0.4),  # `with lock:` runs in C, without a frame of its own
+        ((HANDLER, inside("threading", "Semaphore.acquire"), inside("threading")), 0.4),
+        ((HANDLER, inside("threading", "Event.wait"), inside("threading", "Condition.wait")), 0),
+    ],
+)
+def test_threads_that_wait_for_a_lock_wait_for_the_one_that_holds_it(frames, contended):
+    held = worker("lock", *frames, weight=0.4)
+    assert contended_for(run(50, contended=(held,))) == contended
+
+
+def test_the_longest_of_several_queues_says_for_how_long_copies_were_held_up():
+    lock, full = (inside("asyncio.locks", "Lock.acquire"),), Pool("anyio limiter", 2, 2, 1)
+    waiters = (Waiters((HANDLER, *lock), 9, contended=0.3),)
+    assert contended_for(run(50, waiters=waiters, pools=(replace(full, contended=0.1),))) == 0.3
