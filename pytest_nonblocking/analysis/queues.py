@@ -205,14 +205,20 @@ class Queued:
     """The share of the waiting that was seen in queues, from 0 to 1; 0 if nobody looked in time.
 
     ``share`` is that in any queue, in all looks or in the one with most tasks waiting: a queue of
-    few passes is empty early. ``not_for_cores`` leaves out pools whose workers compute: more cores
-    would shorten their queue. ``asleep`` is the share of the waiting outside of queues that is for
+    few passes is empty early. ``not_for_cores`` leaves out pools whose workers compute, and lines
+    for a process: more cores would shorten their queue, as that of an executor's processes, in
+    which no task is seen. ``asleep`` is the share of the waiting outside of queues that is for
     a timer: what a queue waits for is what its first copies wait for.
     """
 
     share: float = 0.0
     not_for_cores: float = 0.0
     asleep: float = 0.0
+
+
+def _is_for_a_process(stack: Stack) -> bool:
+    """Return whether a task waits for one of anyio's processes, of which it starts one a core."""
+    return any(frame.module == "anyio.to_process" for frame in stack)
 
 
 def seen_queued(runs: Sequence[Run]) -> Queued:
@@ -232,7 +238,8 @@ def seen_queued(runs: Sequence[Run]) -> Queued:
     computing = sum(s.weight for s in workers if s.state in ("running", "gil")) / whole
     for_locks = sum(sample.weight for sample in workers if waits_for_lock(sample)) / whole
     in_threads = (waited - in_queues) * for_locks
-    not_for_cores = in_queues + in_pools * (1 - computing) + in_threads
+    for_processes = sum(one.waited for one in queues if _is_for_a_process(one.stack))
+    not_for_cores = in_queues - for_processes + in_pools * (1 - computing) + in_threads
     share = min(1.0, (in_queues + in_pools + in_threads) / waited)
     for_timers = sum(one.waited for one in waiters if sleeps(one.stack))
     outside = max(0.0, waited - in_queues - in_pools)

@@ -244,6 +244,12 @@ def test_threads_that_wait_for_a_coroutine_that_waits_for_a_thread_wait_for_the_
 LOCK = (HANDLER, inside("asyncio.locks", "Lock.acquire"))
 MIDDLEWARE = (inside("starlette.middleware.base"), inside("asyncio.locks", "Event.wait"))
 FUTURE = (HANDLER,)
+FOR_A_PROCESS = (
+    HANDLER,
+    inside("anyio.to_process", "run_sync"),
+    inside("anyio._backends._asyncio", "CapacityLimiter.acquire_on_behalf_of"),
+    inside("asyncio.locks", "Event.wait"),
+)
 
 
 def waiting(*waited, **others):
@@ -271,6 +277,8 @@ def waiting(*waited, **others):
         ),
         (waiting((FUTURE, 4.0), pools=(pool(waited=3.0),), workers=(worker("gil", HANDLER),)), 0),
         (waiting((FUTURE, 4.0), workers=(worker("lock", HANDLER),)), 1),
+        (waiting((FUTURE, 1.0), (FOR_A_PROCESS, 3.0)), 0),
+        (waiting((FUTURE, 1.0), (FOR_A_PROCESS, 2.0), (LOCK, 1.0)), 0.25),
         (
             waiting(
                 (FUTURE, 4.0),
