@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 from ..model import Calibration, Cause, Looks, Pool, Run
 from .growth import Growth, growth_of
 from .idle_time import together
-from .queues import Queued, seen_queued, waits_for
+from .queued import Queued, seen_queued
+from .queues import waits_for
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,7 +27,7 @@ class Growth:
     after the last response counts in ``cpu``, ``blocked`` and ``gil``; its waits are in
     ``later_idle``. ``middle_idle`` is what each request adds to the median latency: near ``idle``
     in a queue, near zero if a few waits of random length are long; ``ranked_idle`` is the same for
-    an earlier copy, which is late by chance in one measurement of 1,000 only. ``spread_idle`` is
+    a copy that is late by chance in one measurement of 1,000 only. ``spread_idle`` is
     the mean interval between the ends of copies: near ``idle`` in a queue, near zero if all are
     late together.
     """
@@ -133,14 +133,18 @@ def _ranked_slope(burst: Run, singles: Sequence[Run]) -> float:
 
     If no copy waited for another, n single runs would all be shorter than the copy that ends as
     number k + 1 of m with a chance of C(n + k, n) / C(n + m, n), whatever the distribution. The
-    last copy for which that is rare enough is compared with the longest single run.
+    last copy for which that is rare enough is compared with the longest single run, and so is the
+    middle one if it ends later.
     """
     copies, runs = burst.concurrency, len(singles)
     if len(burst.latencies) < copies:  # some copies did not end
         return _middle_slope(burst, singles)
     possible = FLIP * comb(runs + copies, runs)
     rank = sum(comb(runs + k, runs) <= possible for k in range(1, copies))
-    return _delay_of(sorted(burst.undisturbed_latencies)[rank], rank, singles) if rank > 0 else 0.0
+    if rank == 0:
+        return 0.0
+    delay = _delay_of(sorted(burst.undisturbed_latencies)[rank], rank, singles)
+    return delay if 2 * rank >= copies - 1 else min(delay, _middle_slope(burst, singles))
 
 
 def _delay_of(latency: float, before: float, singles: Sequence[Run]) -> float:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from math import ceil
 from statistics import median
 from typing import Literal
@@ -42,8 +41,8 @@ _TRAPS = "trio._core."
 _PASS_ON = ("anyio.from_thread", "anyio.streams", "starlette.middleware", "asgiref")
 _AS_COMPLETED = "_wait_for_one"
 """The function in which ``asyncio.as_completed`` waits for the first of its tasks."""
-_OURS = "pytest_nonblocking."
-_SERVES = (_OURS, "uvicorn.", "hypercorn.")
+OURS = "pytest_nonblocking."
+_SERVES = (OURS, "uvicorn.", "hypercorn.")
 _WORKER_MODULES = ("concurrent.futures.thread", "anyio._backends")
 _POOL_PACKAGES = frozenset(("threading", "queue", "concurrent", "anyio", "asyncio", "selectors"))
 _RESULTS = frozenset(("result", "_wait_for_tstate_lock", "join", "start"))
@@ -142,19 +141,6 @@ def waits_for_processes(code: str, runs: Iterable[Run]) -> bool:
     return _TO_EXECUTOR in code and any(run.budget.child_cpu > 0 for run in runs)
 
 
-def _is_passed_on(stack: Stack) -> bool:
-    """Return whether a task only waits for another one, which is seen itself.
-
-    The client in this process is such a task: it waits for that of its request.
-    """
-    if not stack:
-        return False
-    module = waiting_frame(stack).module
-    is_in_queue = module.startswith(QUEUES) and not waits_in_a_queue(stack)
-    is_in_queue = is_in_queue and not any(map(is_for_a_thread, stack))
-    return is_in_queue or module.startswith(_OURS)
-
-
 def _is_io(frame: Frame) -> bool:
     """Return whether a task waits for a socket in ``frame``, by an event of anyio's."""
     return frame.module.startswith("anyio._backends") and frame.leaf in _IO
@@ -200,80 +186,6 @@ def waits_for(runs: Sequence[Run], singles: Sequence[Run] = ()) -> tuple[Cause, 
     return ("serialised-wait", None) if pool is None else ("thread-pool", pool)
 
 
-@dataclass(frozen=True, slots=True)
-class Queued:
-    """The share of the waiting that was seen in queues, from 0 to 1; 0 if nobody looked in time.
-
-    ``share`` is that in any queue, in all looks or in the one with most tasks waiting: a queue of
-    few passes is empty early. ``not_for_cores`` leaves out pools whose workers compute, and lines
-    for a process: more cores would shorten their queue, as that of an executor's processes, in
-    which no task is seen. ``asleep`` is the share of the waiting outside of queues that is for
-    a timer: what a queue waits for is what its first copies wait for.
-    """
-
-    share: float = 0.0
-    not_for_cores: float = 0.0
-    asleep: float = 0.0
-
-
-def _is_for_a_process(stack: Stack) -> bool:
-    """Return whether a task waits for one of anyio's processes, of which it starts one a core."""
-    return any(frame.module == "anyio.to_process" for frame in stack)
-
-
-def seen_queued(runs: Sequence[Run]) -> Queued:
-    """Return how much of the waiting was seen in queues."""
-    waiters = [one for run in runs for one in run.waiters if not _is_passed_on(one.stack)]
-    queues = [one for one in waiters if waits_in_a_queue(one.stack)]
-    pools = [pool for run in runs for pool in run.pools]
-    queued = sum(one.count for one in queues) + sum(pool.waiting for pool in pools)
-    most = min(1.0, queued / max(1, sum(one.count for one in waiters)))
-    waited = sum(one.waited for one in waiters)
-    if not waited:
-        return Queued(most)
-    in_queues = sum(one.waited for one in queues)
-    in_pools = sum(pool.waited for pool in pools)
-    workers = [sample for run in runs for sample in run.workers if works_in_a_pool(sample)]
-    whole = sum(sample.weight for sample in workers) or 1.0
-    computing = sum(s.weight for s in workers if s.state in ("running", "gil")) / whole
-    for_locks = sum(sample.weight for sample in workers if waits_for_lock(sample)) / whole
-    in_threads = (waited - in_queues) * for_locks
-    for_processes = sum(one.waited for one in queues if _is_for_a_process(one.stack))
-    not_for_cores = in_queues - for_processes + in_pools * (1 - computing) + in_threads
-    share = min(1.0, (in_queues + in_pools + in_threads) / waited)
-    for_timers = sum(one.waited for one in waiters if sleeps(one.stack))
-    outside = max(0.0, waited - in_queues - in_pools)
-    asleep = for_timers / outside if outside > 0 else 0.0
-    return Queued(max(most, share), min(1.0, not_for_cores / waited), min(1.0, asleep))
-
-
-def contended_for(run: Run) -> float:
-    """Return for how many seconds copies were seen waiting for what another one held.
-
-    Whoever waits for a lock, a connection or a thread waits for another that holds it. For as long
-    as anyone does, it is in use, and its use is the demand of all copies (the utilisation law). An
-    event or an answer may be late by itself, and is no such wait.
-    """
-    tasks = (one.contended for one in run.waiters if _is_held_by_another(one.stack))
-    pools = (pool.contended for pool in run.pools)
-    locks = (one for one in run.contended if works_in_a_pool(one) and waits_for_lock(one))
-    threads = (one.weight for one in locks if _is_at_a_lock(one))
-    return max((*tasks, *pools, *threads), default=0.0)
-
-
-def _is_held_by_another(stack: Stack) -> bool:
-    """Return whether a task acquires a lock, a semaphore or a connection.
-
-    CPython 3.10 names the method and not its class.
-    """
-    if not waits_in_a_queue(stack):
-        return False
-    if kind_of_queue(stack) == "connections":
-        return True
-    waiting = itertools.takewhile(lambda f: f.module.startswith(QUEUES), above_traps(stack))
-    return any(frame.leaf.startswith("acquire") for frame in waiting)
-
-
 def was_held(run: Run) -> bool:
     """Return whether the loop of a run that timed out was held, not only seen within a callback.
 
@@ -309,7 +221,7 @@ def workers_wait_for_locks(runs: Sequence[Run]) -> bool:
 def _limited_by_a_lock(runs: Sequence[Run]) -> bool:
     """Return whether worker threads wait for locks and semaphores so long that these limit them."""
     waiting, whole = _waits_of_workers(runs)
-    at_locks = sum(sample.weight for sample in waiting if _is_at_a_lock(sample))
+    at_locks = sum(sample.weight for sample in waiting if is_at_a_lock(sample))
     return at_locks > LOCK_IS_BOTTLENECK * whole
 
 
@@ -325,7 +237,7 @@ def _waits_of_workers(runs: Sequence[Run]) -> tuple[list[Sample], float]:
     return waiting, sum(sample.weight for sample in workers)
 
 
-def _is_at_a_lock(sample: Sample) -> bool:
+def is_at_a_lock(sample: Sample) -> bool:
     """Return whether a thread acquires a lock or a semaphore, which one thread or few may hold."""
     last = sample.stack[-1]
     return last.module != "threading" or any(

@@ -9,6 +9,7 @@ from .bounds import limit_at
 from .levels import Level, corroborated, level_at
 from .stalls import singles_convict, stalls_of
 from .tolerances import (
+    ENOUGH_SINGLES,
     LONGEST,
     MARGIN,
     MORE_SINGLES,
@@ -72,8 +73,15 @@ def _after_top_bursts(made: int, evidence: Evidence, limits: Limits) -> int | No
         return None
     # On a quiet machine, a figure too near its limit stays there.
     if made >= QUIETEST and level.votes(limits) == (0, 0) and _is_quiet(evidence):
-        return None
+        return 1 if _may_single_runs_convict(level, evidence, limits) else None
     return top
+
+
+def _may_single_runs_convict(level: Level, evidence: Evidence, limits: Limits) -> bool:
+    """Return whether more single runs may show that not all waits are of random length."""
+    spent = sum(run.makespan for run in evidence.singles)
+    few = len(evidence.singles) < MOST_SINGLES and spent < LONGEST
+    return few and _waits_look_guilty(level, limits)
 
 
 def needs_run_alone(evidence: Evidence, limits: Limits) -> bool:
@@ -90,7 +98,7 @@ def needs_run_alone(evidence: Evidence, limits: Limits) -> bool:
 
 def _needs_single_run(level: Level, evidence: Evidence, limits: Limits) -> bool:
     """Return whether waits look like a fail on too few single runs."""
-    needed = MORE_SINGLES if level.queued >= QUEUED else MOST_SINGLES
+    needed = MORE_SINGLES if level.queued >= QUEUED else ENOUGH_SINGLES
     return len(evidence.singles) < needed and _waits_look_guilty(level, limits)
 
 

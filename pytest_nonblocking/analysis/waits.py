@@ -10,7 +10,7 @@ from .compared import Compared
 from .idle_time import Idle, gil_held, least_share
 from .intervals import Bounds
 from .noise import server_lateness
-from .queues import contended_for
+from .queued import contended_for
 from .single_runs import certain_idle, starved_in
 from .tolerances import QUEUED, WAVES
 
@@ -50,9 +50,9 @@ def _waits(compared: Compared, idle: Idle, left: float) -> Bounds:
     1,280 ms, in which others held the GIL all the time and computed for 560.
 
     A copy's waits may be of random length: handlers that wait for 3 to 40 ms failed in 1 of 80
-    measurements. Unless half of the waiting was seen in queues, the lower bound counts only what
-    the ranks of the latencies show, or for how long copies waited for what another one held: a
-    queue of every third copy makes neither the middle one late nor many.
+    measurements. Unless half of the waiting was seen to be for what another copy holds, the lower
+    bound counts only what the ranks of the latencies show, or for how long any copy waited for such
+    a thing: a queue of every third copy makes neither the middle one late nor many.
 
     While the loop is descheduled or read, timers and responses come nearer: that time hides idle
     time if copies are seen waiting (it made a pool of 5 look like 0.10 instead of 0.14).
@@ -72,9 +72,9 @@ def _waits(compared: Compared, idle: Idle, left: float) -> Bounds:
         return max(0.0, (burst.budget.idle * (1 - cores) - alone) / (burst.concurrency - 1))
 
     perhaps_gil = min(left, idle.gil.upper - idle.gil.lower)
-    ranked = min(growth.ranked_idle, growth.middle_idle)
     known = min(1.0, queued.share / QUEUED)
-    in_queue = growth.middle_idle * known + ranked * (1 - known)
+    ranked = growth.ranked_idle
+    in_queue = ranked + max(0.0, growth.middle_idle - ranked) * known
     in_queue = max(in_queue, contended_for(burst) / (burst.concurrency - 1))
     seen = min(unexplained(idle.cores_upper, alone), in_queue)
     proved = max(seen - noise, min(seen, idle.worked))

@@ -100,8 +100,11 @@ async def run_burst(
     alone: tuple[float, ...] = (),
     door: Door | None = None,
     begin: Callable[[], None] | None = None,
+    first: int = 0,
 ) -> Run:
     """Run one closed burst under a started sentinel; raises BodyFailedError.
+
+    ``first`` is the index of its first copy.
 
     ``alone`` holds the latencies of the single runs in seconds. With them, the thread pools are
     inspected right after the release, and waiting tasks once a healthy burst would be over (halfway
@@ -109,7 +112,7 @@ async def run_burst(
     ``door`` is the application's, if its clients run outside of its loop. ``begin`` is called on
     the loop's thread at the release.
     """
-    burst = _Burst(body, concurrency, sentinel, transports, limits, alone, door, begin)
+    burst = _Burst(body, concurrency, sentinel, transports, limits, alone, door, begin, first)
     return await burst.run()
 
 
@@ -130,8 +133,10 @@ class _Burst:
         alone: tuple[float, ...],
         door: Door | None,
         begin: Callable[[], None] | None,
+        first: int,
     ) -> None:
         self._door = door
+        self._first = first
         self._also_begin = begin
         self._body = body
         self._concurrency = concurrency
@@ -235,7 +240,7 @@ class _Burst:
         # Tasks of their own: a task group would wait for ever for one that ignores cancellation.
         try:
             for index in range(self._concurrency):
-                self._copies.append(self._tasks.start(self._copy(index)))
+                self._copies.append(self._tasks.start(self._copy(self._first + index)))
             await self._all_ready
             self._release()
             await all_ended(self._copies, self._over)
@@ -382,7 +387,7 @@ class _Burst:
             try:
                 await transport.settle()
             except Exception as error:  # raised by the app after its response
-                self._failure = BodyFailedError(error, 0, self._concurrency)
+                self._failure = BodyFailedError(error, self._first, self._concurrency)
         if not self._timed_out:
             self._window.measure_after()
 

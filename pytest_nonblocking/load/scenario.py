@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import math
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 
@@ -25,6 +26,8 @@ from .faults import describe_fault
 from .guarded import Guard, guarded_run
 from .machine import slowdown
 from .schedule import Progress, replicate
+
+_GOLDEN_RATIO = (math.sqrt(5) - 1) / 2
 
 
 class CannotMeasureError(Exception):
@@ -150,6 +153,7 @@ class _BurstRunner:
         self._sentinel = sentinel
         self._transports = transports
         self._slowdown = slowdown()
+        self._most = self._lone = 0
 
     async def run(self, concurrency: int, alone: tuple[float, ...]) -> Run:
         """Run one closed burst; raises BodyFailedError.
@@ -167,6 +171,7 @@ class _BurstRunner:
                 self._transports,
                 alone,
                 self._door,
+                first=self._first_of(concurrency),
             )
         except LoopUnreachableError as error:
             return held_run(concurrency, self._limits, error.stack)
@@ -174,6 +179,19 @@ class _BurstRunner:
         if concurrency > 1 and not run.timed_out:
             self._slowdown = self._sentinel.loop.call(slowdown)
         return dataclasses.replace(run, slowdowns=(before, self._slowdown))
+
+    def _first_of(self, concurrency: int) -> int:
+        """Return the index of the first copy of the next run.
+
+        Copies may differ, if what they request depends on their index: three of four that take ten
+        times as long as copy 0 looked like a queue. Single runs after a burst are of copies that
+        have run in it, spread by the golden ratio.
+        """
+        self._most = max(self._most, concurrency)
+        if concurrency > 1 or self._most == 1:
+            return 0
+        self._lone += 1
+        return int(self._most * (self._lone * _GOLDEN_RATIO % 1))
 
     async def guarded(
         self, guard: Guard | None, evidence: Evidence, progress: Progress | None

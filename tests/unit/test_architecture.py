@@ -38,6 +38,7 @@ ANALYSIS = [
     "noise",
     "single_runs",
     "queues",
+    "queued",
     "compared",
     "waits",
     "bounds",

@@ -62,6 +62,26 @@ async def test_runs_are_made_until_the_evidence_is_enough():
 
 
 @pytest.mark.asyncio
+async def test_single_runs_after_a_burst_are_of_the_copies_that_have_run_in_it(monkeypatch):
+    """Copies may differ: three of four that waited ten times as long as copy 0 were a queue."""
+    sizes = [1, 1, 8, 1, 1, 1, 20, 1, 1]
+    levels, ran = iter([*sizes, None]), []
+    monkeypatch.setattr("pytest_nonblocking.load.schedule.next_level", lambda *_: next(levels))
+
+    async def body():
+        ran.append(current_copy())
+
+    await scenario.measure(body, Limits(), Sentinel())
+    warm_up, *copies = ran
+    made = [[copies.pop(0) for _ in range(size)] for size in sizes]
+    assert [warm_up, *made[0], *made[1]] == [0, 0, 0]
+    assert sorted(made[2]) == [*range(8)]
+    alone = [copy for (copy,) in (*made[3:6], *made[7:])]
+    assert len({*alone[:3]}) == 3
+    assert max(alone[:3]) < 8 <= max(alone[3:]) < 20
+
+
+@pytest.mark.asyncio
 async def test_a_fault_ends_the_measurement_and_leaves_no_verdict():
     machine = Simulated(works=4)
     found = await replicate(machine, Evidence(), Limits())

@@ -69,6 +69,28 @@ def test_in_a_queue_the_copy_in_the_middle_waits_for_half_of_them():
     assert found.spread_idle == pytest.approx(20 * MS)
 
 
+THIRD = tuple(30 * max(1, copy - 31) * MS for copy in range(50))
+"""Every third of 50 copies is in a queue that lets one pass each 30 ms."""
+
+
+@pytest.mark.parametrize(("singles", "late"), [(8, 0), (16, 0), (48, 240 / 40)])
+def test_enough_single_runs_show_a_queue_that_few_of_the_copies_are_in(singles, late):
+    found = growth(run(50, idle=540, latencies=THIRD), *[run(idle=30)] * singles)
+    assert found.ranked_idle == pytest.approx(late * MS)
+    assert found.middle_idle == 0
+
+
+def test_copies_that_are_all_late_are_as_late_by_ranks_as_the_one_in_the_middle():
+    found = growth(run(50, first=80, idle=80), *[run(idle=20)] * 8)
+    assert found.ranked_idle == found.middle_idle == pytest.approx(60 / 24.5 * MS)
+
+
+def test_one_long_single_run_shows_that_copies_may_take_long_by_themselves():
+    long = [run(idle=30)] * 7 + [run(idle=300)]
+    slow = tuple((300 if copy > 16 else 30) * MS for copy in range(50))
+    assert growth(run(50, idle=300, latencies=slow), *long).ranked_idle == 0
+
+
 def test_where_a_few_waits_of_random_length_are_long_the_one_in_the_middle_is_short():
     latencies = tuple(ms * MS for ms in (20, 20, 20, 20, 20, 20, 20, 80))
     found = growth(run(8, idle=80, latencies=latencies), run(idle=20))

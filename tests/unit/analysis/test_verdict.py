@@ -99,6 +99,31 @@ def test_a_wait_convicts_only_beside_five_single_runs_or_eight_if_nobody_saw_a_q
     assert word_and_cause(verdict.judge(enough, LIMITS)) == ("fail", "serialised-wait")
 
 
+def test_more_single_runs_decide_about_a_queue_of_few_copies_on_a_quiet_machine():
+    alone, small = run(cpu=0.5, idle=30), run(8, cpu=4, idle=30)
+    latencies = tuple((30 * max(1, copy - 31) + 0.5) * MS for copy in range(50))
+    third = run(50, cpu=25, idle=540, latencies=latencies)
+    until = {n: evidence(alone, small, *[third] * 3, singles=n) for n in (8, 20, 47, 48)}
+    assert [stopping.next_level(until[n], LIMITS) for n in (8, 20)] == [1, 1]
+    assert stopping.next_level(until[48], LIMITS) is None
+    assert verdict.judge(until[20], LIMITS).verdict == "inconclusive"
+    assert word_and_cause(verdict.judge(until[48], LIMITS)) == ("fail", "serialised-wait")
+
+
+@pytest.mark.parametrize(
+    ("single", "goes_on"), [(40, 8), (100, 20)], ids=["48-of-them", "two-seconds"]
+)
+def test_single_runs_that_decide_nothing_come_to_an_end(single, goes_on):
+    """Copies of which one in ten takes five times as long are undecided."""
+    alone, small = run(cpu=0.5, idle=single), run(8, cpu=4, idle=single)
+    each = tuple(single * (1 if copy < 45 else 8) * MS for copy in range(50))
+    mixed = run(50, cpu=25, idle=8 * single, latencies=each)
+    made = goes_on
+    while stopping.next_level(evidence(alone, small, *[mixed] * 3, singles=made), LIMITS):
+        made += 1
+    assert made == (48 if single == 40 else 20)
+
+
 def test_waits_of_random_length_are_no_queue():
     # Three short single runs by chance, and eight copies of which one takes 42 ms.
     latencies = tuple(ms * MS for ms in (6, 8, 11, 12, 13, 17, 25, 42))
