@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ..model import Evidence, Limits
 from .bounds import (
@@ -64,8 +64,14 @@ class Level:
         return fails == 0 and 2 * passes > len(self.excesses)
 
 
-def level_at(concurrency: int, evidence: Evidence, limits: Limits) -> Level:
-    """Return the level of ``concurrency`` copies; it has no excesses without usable bursts."""
+def level_at(
+    concurrency: int, evidence: Evidence, limits: Limits, *, if_queued: bool = False
+) -> Level:
+    """Return the level of ``concurrency`` copies; it has no excesses without usable bursts.
+
+    With ``if_queued``, it is what the level would be if the ranks of the latencies showed that all
+    waits are a queue.
+    """
     usable = [r for r in evidence.bursts if r.concurrency == concurrency and is_evidence(r)]
     # A burst that fills a pool shows what it costs to open connections or to start threads; later
     # ones show what it costs to use them. Which pool of threads is full shows in either.
@@ -75,10 +81,13 @@ def level_at(concurrency: int, evidence: Evidence, limits: Limits) -> Level:
     most = max(sorted(map(disturbance, runs))[:QUIETEST], default=0.0)
     quietest = [r for r in runs if disturbance(r) <= most]
     shown = shown_by(usable, runs, evidence.singles)
-    strict = tuple(
-        excess_of(compared(run, evidence.singles, evidence.calibration, shown), limits)
-        for run in quietest
-    )
+    compares = [compared(run, evidence.singles, evidence.calibration, shown) for run in quietest]
+    if if_queued:
+        compares = [
+            replace(one, growth=replace(one.growth, ranked_idle=one.growth.idle))
+            for one in compares
+        ]
+    strict = tuple(excess_of(one, limits) for one in compares)
     accepted = tuple(excess.without(limits.allow) for excess in strict)
     return Level(accepted, len(runs), strict, shown.queued.share)
 

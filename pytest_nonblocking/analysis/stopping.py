@@ -9,6 +9,7 @@ from .bounds import limit_at
 from .levels import Level, corroborated, level_at
 from .stalls import singles_convict, stalls_of
 from .tolerances import (
+    CONVICTING,
     ENOUGH_SINGLES,
     LONGEST,
     MARGIN,
@@ -68,20 +69,27 @@ def _after_top_bursts(made: int, evidence: Evidence, limits: Limits) -> int | No
         return 1
     if level.convicts(limits, corroborated(evidence, limits)):
         return None
+    if made >= CONVICTING and _may_single_runs_convict(evidence, limits):
+        return 1
     spent = sum(run.makespan for run in evidence.bursts_of(top))
     if made >= (MOST_SHORT if spent < LONGEST else MOST):
         return None
     # On a quiet machine, a figure too near its limit stays there.
     if made >= QUIETEST and level.votes(limits) == (0, 0) and _is_quiet(evidence):
-        return 1 if _may_single_runs_convict(level, evidence, limits) else None
+        return None
     return top
 
 
-def _may_single_runs_convict(level: Level, evidence: Evidence, limits: Limits) -> bool:
-    """Return whether more single runs may show that not all waits are of random length."""
+def _may_single_runs_convict(evidence: Evidence, limits: Limits) -> bool:
+    """Return whether more single runs may show that a wait over the limit is not of random length.
+
+    They do not tell noise from a queue.
+    """
     spent = sum(run.makespan for run in evidence.singles)
-    few = len(evidence.singles) < MOST_SINGLES and spent < LONGEST
-    return few and _waits_look_guilty(level, limits)
+    if len(evidence.singles) >= MOST_SINGLES or spent >= LONGEST:
+        return False
+    queued = level_at(limits.concurrency, evidence, limits, if_queued=True)
+    return queued.convicts(limits, corroborated(evidence, limits))
 
 
 def needs_run_alone(evidence: Evidence, limits: Limits) -> bool:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import contextlib
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import Protocol
 
 from ..clocks import CLOCKS
@@ -112,14 +112,14 @@ class Visit:
 class _Burst:
     """The door's state during one burst; on the loop's thread."""
 
-    def __init__(self, copies: int, record: Record, begin: Callable[[], None]) -> None:
-        self._live = set(range(copies))
+    def __init__(self, copies: Collection[int], record: Record, begin: Callable[[], None]) -> None:
+        self._live = set(copies)
         self._record = record
         self._begin = begin
         self.out = _Gathering()
         self.into = _Gathering()
         # A single copy delays no other: its response may leave at once.
-        self._together = copies > 1
+        self._together = len(copies) > 1
         self.is_way_out_open = True
         self._over = False
         self._entering: list[Visit] = []
@@ -280,8 +280,10 @@ class Door:
             return Visit()
         return await burst.enter(copy)
 
-    def shut(self, copies: int, record: Record, begin: Callable[[], None]) -> None:
-        """Start a burst of ``copies``; ``begin`` is called just before the first requests enter.
+    def shut(self, copies: Collection[int], record: Record, begin: Callable[[], None]) -> None:
+        """Start a burst of the ``copies`` with these indices.
+
+        ``begin`` is called just before the first requests enter.
 
         ``record`` gets the stretches named "window", in which a response is pending, and "after",
         in which the app still works after its last response.

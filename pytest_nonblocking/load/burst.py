@@ -136,7 +136,7 @@ class _Burst:
         first: int,
     ) -> None:
         self._door = door
-        self._first = first
+        self._indices = range(first, first + concurrency)
         self._also_begin = begin
         self._body = body
         self._concurrency = concurrency
@@ -239,8 +239,8 @@ class _Burst:
     async def _run_copies(self) -> None:
         # Tasks of their own: a task group would wait for ever for one that ignores cancellation.
         try:
-            for index in range(self._concurrency):
-                self._copies.append(self._tasks.start(self._copy(self._first + index)))
+            for index in self._indices:
+                self._copies.append(self._tasks.start(self._copy(index)))
             await self._all_ready
             self._release()
             await all_ended(self._copies, self._over)
@@ -270,7 +270,7 @@ class _Burst:
         """Start all bodies at once, and the window with them unless a door starts it later."""
         alarms = self._sentinel.alarms
         if self._door is not None:
-            self._door.shut(self._concurrency, self._window.stretches(), self._begin_at_door)
+            self._door.shut(self._indices, self._window.stretches(), self._begin_at_door)
             alarms.call_after(LOOK_EVERY, self._look_at_door)
         alarms.call_after(self._timeout, self._on_timeout)
         self._sentinel.last_stacks.print_after(self._timeout + _GRACE)
@@ -294,7 +294,8 @@ class _Burst:
                 transport.drain()
             self._set_up, ready, self._all_set_up = 0, self._all_set_up, made(anyio.Event)
             if self._door is not None:
-                self._door.shut(self._left, self._window.stretches(), self._begin_at_door)
+                left = [index for index in self._indices if index not in self._ends]
+                self._door.shut(left, self._window.stretches(), self._begin_at_door)
             self._open_window()
             ready.set()
 
@@ -387,7 +388,7 @@ class _Burst:
             try:
                 await transport.settle()
             except Exception as error:  # raised by the app after its response
-                self._failure = BodyFailedError(error, self._first, self._concurrency)
+                self._failure = BodyFailedError(error, self._indices[0], self._concurrency)
         if not self._timed_out:
             self._window.measure_after()
 

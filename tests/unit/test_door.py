@@ -38,9 +38,10 @@ def begun():
 def shut(record, begun):
     """Return how to make a door that is shut for a burst."""
 
-    def make(copies):
+    def make(copies, first=0):
         door = Door(asyncio.get_running_loop())
-        door.shut(copies, record, lambda: begun.append(True))
+        indices = range(first, first + copies)
+        door.shut(indices, record, lambda: begun.append(True))
         return door
 
     return make
@@ -73,6 +74,12 @@ async def test_nobody_waits_for_copies_that_have_ended(shut):
     door.ended(1)
     door.ended(2)
     await held
+
+
+async def test_another_copy_alone_is_measured_as_the_first_is(shut, record, begun):
+    door = shut(1, first=31)
+    await door.enter(31)
+    assert (door.has_begun, record.turns, begun) == (True, ["window"], [True])
 
 
 async def test_one_copy_alone_is_let_in_at_once_and_its_answer_leaves_at_once(shut):
@@ -193,7 +200,7 @@ async def test_the_answer_of_a_copy_whose_client_has_left_is_not_waited_for(shut
 async def test_nobody_is_held_but_in_a_burst_and_for_a_copy(record, copy):
     door = Door(asyncio.get_running_loop())
     await door.enter(copy)
-    door.shut(2, record, lambda: None)
+    door.shut(range(2), record, lambda: None)
     await door.enter(None)
     door.open()
     await door.enter(copy)
@@ -202,7 +209,7 @@ async def test_nobody_is_held_but_in_a_burst_and_for_a_copy(record, copy):
 async def test_requests_on_another_loop_are_not_held(record):
     door = Door(asyncio.new_event_loop())
     try:
-        door.shut(2, record, lambda: None)
+        door.shut(range(2), record, lambda: None)
         visit = await door.enter(0)
         visit.returned()
         await visit.way_out()

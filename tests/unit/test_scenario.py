@@ -8,6 +8,7 @@ import budgets
 import pytest
 
 from pytest_nonblocking.analysis import verdict
+from pytest_nonblocking.asgi.door import Door
 from pytest_nonblocking.load import scenario
 from pytest_nonblocking.load.burst import _Burst, current_copy
 from pytest_nonblocking.load.schedule import replicate
@@ -79,6 +80,23 @@ async def test_single_runs_after_a_burst_are_of_the_copies_that_have_run_in_it(m
     alone = [copy for (copy,) in (*made[3:6], *made[7:])]
     assert len({*alone[:3]}) == 3
     assert max(alone[:3]) < 8 <= max(alone[3:]) < 20
+
+
+@pytest.mark.asyncio
+async def test_whichever_copy_runs_alone_is_measured_from_the_door_on(monkeypatch):
+    levels = iter([1, 4, 1, 1, None])
+    monkeypatch.setattr("pytest_nonblocking.load.schedule.next_level", lambda *_: next(levels))
+    door = Door(asyncio.get_running_loop())
+
+    async def body():
+        await asyncio.sleep(0.2)  # on the way to the app
+        visit = await door.enter(current_copy())
+        visit.returned()
+        await visit.way_out()
+        visit.gone()
+
+    found = await scenario.measure(body, Limits(), Sentinel(), door=door)
+    assert [run.makespan < 0.1 for run in found.singles] == [True] * 3
 
 
 @pytest.mark.asyncio
