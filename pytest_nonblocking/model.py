@@ -574,6 +574,8 @@ class Judgement:
     """Loop time of the longest callback over a limit that most runs did not repeat, in seconds."""
     near: str = ""
     """A message about the figure that is too near its limit, if the verdict is inconclusive."""
+    may_be_random: bool = False
+    """Whether it is inconclusive only because waits of random length look like the queue."""
     guilty_runs: int = 0
     judged_runs: int = 0
 

@@ -108,3 +108,13 @@ def corroborated(evidence: Evidence, limits: Limits) -> bool:
         if demand <= limit_at(run.makespan, limits) * (1 + MARGIN):
             return False
     return bool(evidence.singles)
+
+
+def queue_by_ranks_only(evidence: Evidence, limits: Limits) -> bool:
+    """Return whether the bursts prove a fail, if the ranks of the latencies show a queue.
+
+    More single runs may show one. Noise they do not explain.
+    """
+    top = max((run.concurrency for run in evidence.bursts), default=0)
+    queued = level_at(top, evidence, limits, if_queued=True)
+    return queued.convicts(limits, corroborated(evidence, limits))

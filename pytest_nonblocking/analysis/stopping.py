@@ -6,7 +6,7 @@ from collections import Counter
 
 from ..model import Evidence, Limits
 from .bounds import limit_at
-from .levels import Level, corroborated, level_at
+from .levels import Level, corroborated, level_at, queue_by_ranks_only
 from .stalls import singles_convict, stalls_of
 from .tolerances import (
     CONVICTING,
@@ -81,15 +81,10 @@ def _after_top_bursts(made: int, evidence: Evidence, limits: Limits) -> int | No
 
 
 def _may_single_runs_convict(evidence: Evidence, limits: Limits) -> bool:
-    """Return whether more single runs may show that a wait over the limit is not of random length.
-
-    They do not tell noise from a queue.
-    """
+    """Return whether more single runs may show that a long wait is not of random length."""
     spent = sum(run.makespan for run in evidence.singles)
-    if len(evidence.singles) >= MOST_SINGLES or spent >= LONGEST:
-        return False
-    queued = level_at(limits.concurrency, evidence, limits, if_queued=True)
-    return queued.convicts(limits, corroborated(evidence, limits))
+    is_few = len(evidence.singles) < MOST_SINGLES and spent < LONGEST
+    return is_few and queue_by_ranks_only(evidence, limits)
 
 
 def needs_run_alone(evidence: Evidence, limits: Limits) -> bool:

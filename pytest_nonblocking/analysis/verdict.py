@@ -10,7 +10,7 @@ from statistics import median
 from ..model import Cause, Evidence, Judged, Judgement, Limits, Reason, Run, Step, Verdict
 from .bounds import Excess, limit_at
 from .growth import stolen_in
-from .levels import Level, corroborated, level_at
+from .levels import Level, corroborated, level_at, queue_by_ranks_only
 from .queues import pool_waited_for, was_held
 from .stalls import Stalls, bursts_convict, singles_convict, stall_of, stalls_of
 from .tolerances import BLIND, LEAST_EXCESS, MOSTLY_TAKEN, SINGLES
@@ -190,7 +190,11 @@ def _judge_runs(evidence: Evidence, limits: Limits) -> Judgement:
         return replace(judgement, near=_near_step(top))
     if level.acquits(limits):
         return replace(judgement, verdict="pass", guilty_runs=0)
-    return replace(judgement, near=_near_limit(judged, causes))
+    return replace(
+        judgement,
+        near=_near_limit(judged, causes),
+        may_be_random=queue_by_ranks_only(evidence, limits),
+    )
 
 
 def _with_figures(

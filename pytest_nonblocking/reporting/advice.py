@@ -288,6 +288,12 @@ def _why_inconclusive(judgement: Judgement, evidence: Evidence, limits: dict[str
         )
     burst = max(evidence.bursts or evidence.singles, key=lambda run: run.concurrency)
     budget = burst.budget
+    if judgement.may_be_random:
+        return (
+            f"{judgement.near}: requests wait for one another, or each waits for a random time by "
+            "itself; have all copies request the same, accept the wait with allow, or change "
+            f"{_changeable(judgement, limits)}"
+        )
     if judgement.near:
         return (
             f"{judgement.near}: too close to decide; rerun on a quieter machine, or change "

@@ -553,6 +553,16 @@ def test_a_figure_too_close_to_its_limit_says_what_to_change(near, limit):
     assert note == (f"{near}: too close to decide; rerun on a quieter machine, or change {limit}")
 
 
+def test_waits_that_may_be_of_random_length_say_so_and_no_machine_is_too_busy():
+    judgement = Judgement("inconclusive", near=NEAR_FRACTION, may_be_random=True)
+    (note,) = notes_for(judgement, outcome().evidence, LIMITS)
+    assert note == (
+        f"{NEAR_FRACTION}: requests wait for one another, or each waits for a random time by "
+        "itself; have all copies request the same, accept the wait with allow, or change "
+        "max_serial_fraction=0.10 (default)"
+    )
+
+
 def test_a_time_out_that_is_undecided_says_how_much_the_machine_took():
     taken = Run(8, 4.0, (), Budget(idle=1.0, descheduled=3.0), timed_out=True)
     limits = LIMITS | {"timeout": Limit(4.0, "marker")}
