@@ -70,7 +70,7 @@ def _cores_by_cpu(run: Run, calibration: Calibration) -> tuple[float, float]:
     # The bounds of a wait account for workers' run-queue delay. Where it is unknown, they may have
     # had a part of a core only.
     by_all = budget.idle * (cores if calibration.knows_delays else PART_OF_A_CORE)
-    return lower, computed / by_all
+    return lower, (budget.idle_cpu + budget.child_cpu) / by_all
 
 
 def computed_while_idle(run: Run, calibration: Calibration) -> float:
