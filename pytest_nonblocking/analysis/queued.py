@@ -14,6 +14,7 @@ from .queues import (
     is_at_a_lock,
     is_for_a_thread,
     kind_of_queue,
+    locked_for,
     sleeps,
     waiting_frame,
     waits_for_lock,
@@ -76,9 +77,7 @@ def contended_for(run: Run) -> float:
     """
     tasks = (one.contended for one in run.waiters if _is_held_by_another(one.stack))
     pools = (pool.contended for pool in run.pools)
-    locks = (one for one in run.contended if works_in_a_pool(one) and waits_for_lock(one))
-    threads = (one.weight for one in locks if is_at_a_lock(one))
-    return max((*tasks, *pools, *threads), default=0.0)
+    return max((*tasks, *pools, locked_for(run)))
 
 
 def _is_held_by_another(stack: Stack) -> bool:

@@ -9,7 +9,7 @@ from statistics import median
 from typing import Literal
 
 from ..model import FOR_THREADS, Cause, Evidence, Frame, Pool, Run, Sample, Stack
-from .tolerances import IDLE_WHEN_LATE, LOCK_IS_BOTTLENECK
+from .tolerances import IDLE_WHEN_LATE, LASTS_AS_LONG, LOCK_IS_BOTTLENECK
 
 QUEUES = ("asyncio.locks", "asyncio.queues", "anyio._backends", "anyio._core._sync", "trio._sync")
 """Modules in which a task waits for a lock or in a queue."""
@@ -168,9 +168,14 @@ def _threads_queue(pool: Pool, runs: Sequence[Run], singles: Sequence[Run]) -> b
 
     They do at a lock that limits them. If they wait for events or conditions, what they wait for
     may be an answer, which takes as long alone; then each thread is held for no longer than a
-    request takes alone, and more threads would help. n threads serve m copies in m / n waves.
+    request takes alone, and more threads would help. n threads serve m copies in m / n waves. A
+    lock that limits a pool is contended for as long as the pool is full: one that is not is taken
+    by other threads, before or after the pool.
     """
     if not workers_wait_for_locks(runs):
+        return False
+    full_for = sum(max((one.contended for one in run.pools), default=0.0) for run in runs)
+    if 0 < sum(map(locked_for, runs)) < LASTS_AS_LONG * full_for and _limited_by_a_lock(runs):
         return False
     if _limited_by_a_lock(runs) or not singles:
         return True
@@ -206,6 +211,12 @@ def waits_for_lock(sample: Sample) -> bool:
         return False
     # A lock taken in C has no frame: the innermost one is the line that takes it.
     return sample.stack[-1].leaf not in _RESULTS
+
+
+def locked_for(run: Run) -> float:
+    """Return for how many seconds worker threads were seen waiting for one lock."""
+    locks = (one for one in run.contended if works_in_a_pool(one) and waits_for_lock(one))
+    return max((one.weight for one in locks if is_at_a_lock(one)), default=0.0)
 
 
 def workers_wait_for_locks(runs: Sequence[Run]) -> bool:

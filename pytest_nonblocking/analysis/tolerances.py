@@ -144,3 +144,7 @@ LOCK_IS_BOTTLENECK = 0.2
 """Share of their time for which a pool's threads wait for a lock that limits them. If they would
 use it r times as much as it allows, they wait for 1 - 1/r of their time: a fifth from r = 1.25 on.
 Up to r = 0.9 they wait for less, even if all times are exponential: the tests simulate it."""
+
+LASTS_AS_LONG = 0.8
+"""Share of the time for which a pool is full that a lock which limits it is contended at least. All
+of its threads but one wait for the lock then, and each look samples up to 16 of them."""

@@ -384,6 +384,24 @@ def test_threads_that_wait_for_a_lock_wait_for_the_one_that_holds_it(frames, con
     assert contended_for(run(50, contended=(held,))) == contended
 
 
+@pytest.mark.parametrize(
+    ("locked", "meant"), [(0.1, "thread-pool"), (0.4, "serialised-wait"), (0, "serialised-wait")]
+)
+def test_a_lock_limits_a_pool_of_threads_if_it_is_contended_for_as_long_as_that_is_full(
+    locked, meant
+):
+    """40 threads that wait for a lock once, and a pool of three behind it: 1 of 4 runs was wrong.
+
+    Without the bytecode of what threads wait in, it is not known for how long.
+    """
+    at_lock = worker("lock", HANDLER, weight=4.0)
+    full = Pool("anyio limiter", 3, 3, 29, waited=9.0, contended=0.45)
+    held = (replace(at_lock, weight=locked),) if locked else ()
+    waiters = (Waiters(FOR_A_THREAD, 40, 9.0),)
+    seen = run(50, waiters=waiters, pools=(full,), workers=(at_lock,), contended=held)
+    assert waits_for([seen])[0] == meant
+
+
 def test_the_longest_of_several_queues_says_for_how_long_copies_were_held_up():
     lock, full = (inside("asyncio.locks", "Lock.acquire"),), Pool("anyio limiter", 2, 2, 1)
     waiters = (Waiters((HANDLER, *lock), 9, contended=0.3),)
