@@ -315,8 +315,8 @@ class Run:
     workers: tuple[Sample, ...] = ()
     """Samples of worker threads, taken together with those of waiting tasks."""
     contended: tuple[Sample, ...] = ()
-    """Where worker threads waited for locks; the weight is the time in seconds between looks that
-    saw one wait there and next looks that did, too."""
+    """Where worker threads were seen to wait for locks; the weight is the time in seconds between
+    looks that saw one wait there and next looks that did, too."""
     queued: float = 0.0
     """Share of the unfinished copies that had nothing to run late in the burst."""
     looks: Looks = Looks()

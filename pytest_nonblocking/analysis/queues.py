@@ -175,7 +175,8 @@ def _threads_queue(pool: Pool, runs: Sequence[Run], singles: Sequence[Run]) -> b
     if not workers_wait_for_locks(runs):
         return False
     full_for = sum(max((one.contended for one in run.pools), default=0.0) for run in runs)
-    if 0 < sum(map(locked_for, runs)) < LASTS_AS_LONG * full_for and _limited_by_a_lock(runs):
+    is_brief = sum(map(locked_for, runs)) < LASTS_AS_LONG * full_for
+    if is_brief and any(run.contended for run in runs) and _limited_by_a_lock(runs):
         return False
     if _limited_by_a_lock(runs) or not singles:
         return True

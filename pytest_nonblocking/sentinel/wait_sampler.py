@@ -48,8 +48,9 @@ class _Contended(Generic[_Place]):
     def see(self, places: Iterable[_Place], passed: float) -> None:
         """Note a look that saw queues at ``places``, ``passed`` seconds after the one before."""
         seen = frozenset(places)
-        for place in seen & self._before:
-            self.seconds[place] = self.seconds.get(place, 0.0) + passed
+        for place in seen:
+            lasted = passed if place in self._before else 0.0
+            self.seconds[place] = self.seconds.get(place, 0.0) + lasted
         self._before = seen
 
 

@@ -385,7 +385,8 @@ def test_threads_that_wait_for_a_lock_wait_for_the_one_that_holds_it(frames, con
 
 
 @pytest.mark.parametrize(
-    ("locked", "meant"), [(0.1, "thread-pool"), (0.4, "serialised-wait"), (0, "serialised-wait")]
+    ("locked", "meant"),
+    [(0, "thread-pool"), (0.1, "thread-pool"), (0.4, "serialised-wait"), (None, "serialised-wait")],
 )
 def test_a_lock_limits_a_pool_of_threads_if_it_is_contended_for_as_long_as_that_is_full(
     locked, meant
@@ -396,7 +397,7 @@ def test_a_lock_limits_a_pool_of_threads_if_it_is_contended_for_as_long_as_that_
     """
     at_lock = worker("lock", HANDLER, weight=4.0)
     full = Pool("anyio limiter", 3, 3, 29, waited=9.0, contended=0.45)
-    held = (replace(at_lock, weight=locked),) if locked else ()
+    held = () if locked is None else (replace(at_lock, weight=locked),)
     waiters = (Waiters(FOR_A_THREAD, 40, 9.0),)
     seen = run(50, waiters=waiters, pools=(full,), workers=(at_lock,), contended=held)
     assert waits_for([seen])[0] == meant
