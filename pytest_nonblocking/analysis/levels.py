@@ -69,7 +69,7 @@ def level_at(
 ) -> Level:
     """Return the level of ``concurrency`` copies; it has no excesses without usable bursts.
 
-    With ``if_queued``, it is what the level would be if the ranks of the latencies showed that all
+    With ``if_queued``, it is the level as it would be if the ranks of the latencies showed that all
     waits are a queue.
     """
     usable = [r for r in evidence.bursts if r.concurrency == concurrency and is_evidence(r)]
@@ -111,9 +111,9 @@ def corroborated(evidence: Evidence, limits: Limits) -> bool:
 
 
 def queue_by_ranks_only(evidence: Evidence, limits: Limits) -> bool:
-    """Return whether the bursts prove a fail, if the ranks of the latencies show a queue.
+    """Return whether only ranks are missing: the bursts prove a fail if these show a queue.
 
-    More single runs may show one. Noise they do not explain.
+    More single runs may show it. If noise hides the queue, they do not.
     """
     top = max((run.concurrency for run in evidence.bursts), default=0)
     queued = level_at(top, evidence, limits, if_queued=True)

@@ -79,8 +79,8 @@ MORE_SINGLES, ENOUGH_SINGLES, MOST_SINGLES = 5, 8, 48
 anything else, which may be waits of random length; and most of them. Eight are the fewest of which
 a burst of 8 can prove by ranks that it is slower, at a chance of FLIP: 9 / C(16, 8). With 48, the
 last copy that ranks can prove to be slower is number 41 of 50, in the middle of a queue that every
-third copy is in. To look after each of them raised the chance of a wrong proof to 0.05 % at most
-(20,000 simulations each of eight distributions and three sizes)."""
+third copy is in. A look after each of them makes a wrong proof no likelier than 1 in 2,000 (20,000
+simulations of each of eight distributions and three sizes)."""
 
 QUEUED = 0.5
 """Share of the waiting for what others hold from which the middle copy is in a queue, and needs no
