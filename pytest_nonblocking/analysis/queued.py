@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from ..model import Run, Stack
+from ..model import Frame, Run, Stack
 from .queues import (
     OURS,
     QUEUES,
@@ -27,11 +27,11 @@ from .queues import (
 class Queued:
     """The share of the waiting that was seen in queues, from 0 to 1; 0 if nobody looked in time.
 
-    ``share`` is that for what another copy holds, in all looks or in the one with most tasks
-    waiting: a queue of few passes is empty early. ``not_for_cores`` leaves out pools whose
-    workers compute, and lines for a process: more cores would shorten their queue, as that of an
-    executor's processes, in which no task is seen. ``asleep`` is the share of the waiting outside
-    of queues that is for a timer: what a queue waits for is what its first copies wait for.
+    ``share`` is that for what is handed to one copy after another, in all looks or in the one with
+    most tasks waiting: a queue of few passes is empty early. ``not_for_cores`` leaves out pools
+    whose workers compute, and lines for a process: more cores would shorten their queue, as that
+    of an executor's processes, in which no task is seen. ``asleep`` is the share of the waiting
+    outside of queues that is for a timer: what a queue waits for is what its first copies wait for.
     """
 
     share: float = 0.0
@@ -44,8 +44,8 @@ def seen_queued(runs: Sequence[Run]) -> Queued:
     waiters = [one for run in runs for one in run.waiters if not _is_passed_on(one.stack)]
     queues = [one for one in waiters if waits_in_a_queue(one.stack)]
     pools = [pool for run in runs for pool in run.pools]
-    held = [one for one in queues if _is_held_by_another(one.stack)]
-    queued = sum(one.count for one in held) + sum(pool.waiting for pool in pools)
+    in_line = [one for one in queues if _is_in_line(one.stack)]
+    queued = sum(one.count for one in in_line) + sum(pool.waiting for pool in pools)
     most = min(1.0, queued / max(1, sum(one.count for one in waiters)))
     waited = sum(one.waited for one in waiters)
     if not waited:
@@ -60,11 +60,11 @@ def seen_queued(runs: Sequence[Run]) -> Queued:
     at_locks = sum(sample.weight for sample in locked if is_at_a_lock(sample)) / whole
     for_processes = sum(one.waited for one in queues if _is_for_a_process(one.stack))
     not_for_cores = in_queues - for_processes + in_pools * (1 - computing) + in_threads
-    for_held = sum(one.waited for one in held) + in_pools + (waited - in_queues) * at_locks
+    lines = sum(one.waited for one in in_line) + in_pools + (waited - in_queues) * at_locks
     for_timers = sum(one.waited for one in waiters if sleeps(one.stack))
     outside = max(0.0, waited - in_queues - in_pools)
     asleep = for_timers / outside if outside > 0 else 0.0
-    share = min(1.0, for_held / waited)
+    share = min(1.0, lines / waited)
     return Queued(max(most, share), min(1.0, not_for_cores / waited), min(1.0, asleep))
 
 
@@ -80,17 +80,30 @@ def contended_for(run: Run) -> float:
     return max((*tasks, *pools, locked_for(run)))
 
 
-def _is_held_by_another(stack: Stack) -> bool:
-    """Return whether a task acquires a lock, a semaphore or a connection.
+def _is_in_line(stack: Stack) -> bool:
+    """Return whether a task waits for what is handed to one task after another.
 
-    CPython 3.10 names the method and not its class.
+    A queue or a condition may be a pool of connections. An event is set for all that wait for it,
+    and may be a copy's own. CPython 3.10 names the method and not its class.
     """
+    if not waits_in_a_queue(stack):
+        return False
+    waiting = _in_queues(stack)
+    return not all(frame.leaf == "wait" and "Condition" not in frame.function for frame in waiting)
+
+
+def _is_held_by_another(stack: Stack) -> bool:
+    """Return whether a task acquires a lock, a semaphore or a connection."""
     if not waits_in_a_queue(stack):
         return False
     if kind_of_queue(stack) == "connections":
         return True
-    waiting = itertools.takewhile(lambda f: f.module.startswith(QUEUES), above_traps(stack))
-    return any(frame.leaf.startswith("acquire") for frame in waiting)
+    return any(frame.leaf.startswith("acquire") for frame in _in_queues(stack))
+
+
+def _in_queues(stack: Stack) -> Iterator[Frame]:
+    """Return the frames of locks and queues in which a task waits, from the innermost one on."""
+    return itertools.takewhile(lambda f: f.module.startswith(QUEUES), above_traps(stack))
 
 
 def _is_for_a_process(stack: Stack) -> bool:

@@ -83,8 +83,8 @@ third copy is in. A look after each of them makes a wrong proof no likelier than
 simulations of each of eight distributions and three sizes)."""
 
 QUEUED = 0.5
-"""Share of the waiting for what others hold from which the middle copy is in a queue, and needs no
-ranks."""
+"""Share of the waiting for what one copy gets after another from which the middle copy is in a
+queue, and needs no ranks."""
 
 FLIP = 0.001
 """Chance at which waits of random length may look like a queue."""

@@ -50,9 +50,9 @@ def _waits(compared: Compared, idle: Idle, left: float) -> Bounds:
     1,280 ms, in which others held the GIL all the time and computed for 560.
 
     A copy's waits may be of random length: handlers that wait for 3 to 40 ms failed in 1 of 80
-    measurements. Unless half of the waiting was seen to be for what another copy holds, the lower
-    bound counts only what the ranks of the latencies show, or the time for which any copy waited
-    for such a thing: if every third copy does, the middle one is not late.
+    measurements. Unless half of the waiting was seen to be in a line, the lower bound counts only
+    what the ranks of the latencies show, or the time for which any copy waited for what another
+    holds: if every third copy does, the middle one is not late.
 
     While the loop is descheduled or read, timers and responses come nearer: that time hides idle
     time if copies are seen waiting (it made a pool of 5 look like 0.10 instead of 0.14).

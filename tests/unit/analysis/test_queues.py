@@ -243,6 +243,10 @@ def test_threads_that_wait_for_a_coroutine_that_waits_for_a_thread_wait_for_the_
 LOCK = (HANDLER, inside("asyncio.locks", "Lock.acquire"))
 MIDDLEWARE = (inside("starlette.middleware.base"), inside("asyncio.locks", "Event.wait"))
 FUTURE = (HANDLER,)
+FOR_A_CONDITION = (HANDLER, inside("asyncio.locks", "Condition.wait"))
+UNTIL_TRUE = (HANDLER, inside("asyncio.locks", "wait_for"), inside("asyncio.locks", "wait"))
+"""On CPython 3.10, which does not name the class."""
+IN_A_QUEUE = (HANDLER, inside("asyncio.queues", "get"))
 FOR_AN_EVENT = (HANDLER, inside("asyncio.locks", "Event.wait"))
 FOR_A_PROCESS = (
     HANDLER,
@@ -299,6 +303,10 @@ def test_the_share_of_the_waiting_that_more_cores_would_not_shorten(seen, share)
         ([Waiters(FUTURE, 40, 3.0), Waiters(LOCK, 4, 1.0)], (), 0.25),
         # An event may come late by itself.
         ([Waiters(FUTURE, 40, 3.0), Waiters(FOR_AN_EVENT, 4, 1.0)], (), 0),
+        # A pool of connections may be made of a queue.
+        ([Waiters(FUTURE, 40, 3.0), Waiters(IN_A_QUEUE, 4, 1.0)], (), 0.25),
+        ([Waiters(FUTURE, 40, 3.0), Waiters(FOR_A_CONDITION, 4, 1.0)], (), 0.25),
+        ([Waiters(FUTURE, 40, 3.0), Waiters(UNTIL_TRUE, 4, 1.0)], (), 0.25),
         # Of eight copies four had to wait, before the first pass was over.
         ([Waiters(FUTURE, 4, 4.0), Waiters(LOCK, 4, 0.0)], (), 0.5),
         ([Waiters(FUTURE, 4, 0.0), Waiters(LOCK, 4, 0.0)], (), 0.5),
