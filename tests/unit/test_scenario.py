@@ -10,7 +10,7 @@ import pytest
 from pytest_nonblocking.analysis import verdict
 from pytest_nonblocking.asgi.door import Door
 from pytest_nonblocking.load import scenario
-from pytest_nonblocking.load.burst import _Burst, current_copy
+from pytest_nonblocking.load.burst import _Burst, current_copy, set_up
 from pytest_nonblocking.load.schedule import replicate
 from pytest_nonblocking.model import Calibration, Evidence, Limits
 from pytest_nonblocking.sentinel import Sentinel
@@ -97,6 +97,31 @@ async def test_whichever_copy_runs_alone_is_measured_from_the_door_on(monkeypatc
 
     found = await scenario.measure(body, Limits(), Sentinel(), door=door)
     assert [run.makespan < 0.1 for run in found.singles] == [True] * 3
+
+
+@pytest.mark.asyncio
+async def test_copies_that_are_set_up_pass_the_door_together_though_others_have_ended(monkeypatch):
+    levels = iter([8, None])
+    monkeypatch.setattr("pytest_nonblocking.load.schedule.next_level", lambda *_: next(levels))
+    loop, entered = asyncio.get_running_loop(), []
+    door = Door(loop)
+
+    async def body():
+        copy = current_copy()
+        if copy % 2 == 0:
+            return  # before the others are set up
+        async with set_up():
+            await asyncio.sleep(0.01)
+        await asyncio.sleep(0.1 * copy)  # on the way to the app
+        visit = await door.enter(copy)
+        entered.append(loop.time())
+        visit.returned()
+        await visit.way_out()
+        visit.gone()
+
+    await scenario.measure(body, Limits(), Sentinel(), door=door)
+    assert len(entered) == 4
+    assert max(entered) - min(entered) < 0.1
 
 
 @pytest.mark.asyncio
