@@ -81,13 +81,11 @@ def contended_for(run: Run) -> float:
 
 
 def _is_in_line(stack: Stack) -> bool:
-    """Return whether a task waits for what is handed to one task after another.
+    """Return whether a task in a queue waits for what is handed to one task after another.
 
     A queue or a condition may be a pool of connections. An event is set for all that wait for it,
     and may be a copy's own. CPython 3.10 names the method and not its class.
     """
-    if not waits_in_a_queue(stack):
-        return False
     waiting = _in_queues(stack)
     return not all(frame.leaf == "wait" and "Condition" not in frame.function for frame in waiting)
 

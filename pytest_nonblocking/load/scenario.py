@@ -153,7 +153,7 @@ class _BurstRunner:
         self._sentinel = sentinel
         self._transports = transports
         self._slowdown = slowdown()
-        self._most = self._lone = 0
+        self._largest = self._lone_runs = 0
 
     async def run(self, concurrency: int, alone: tuple[float, ...]) -> Run:
         """Run one closed burst; raises BodyFailedError.
@@ -183,15 +183,15 @@ class _BurstRunner:
     def _first_of(self, concurrency: int) -> int:
         """Return the index of the first copy of the next run.
 
-        Copies may differ, if what they request depends on their index: three of four that take ten
+        Copies may differ, if what they request depends on their index: two of three that take ten
         times as long as copy 0 looked like a queue. Single runs after a burst are of copies that
         have run in it, spread by the golden ratio.
         """
-        self._most = max(self._most, concurrency)
-        if concurrency > 1 or self._most == 1:
+        self._largest = max(self._largest, concurrency)
+        if concurrency > 1 or self._largest == 1:
             return 0
-        self._lone += 1
-        return int(self._most * (self._lone * _GOLDEN_RATIO % 1))
+        self._lone_runs += 1
+        return int(self._largest * (self._lone_runs * _GOLDEN_RATIO % 1))
 
     async def guarded(
         self, guard: Guard | None, evidence: Evidence, progress: Progress | None
